@@ -1,0 +1,70 @@
+/**
+ * Every way Sigilwatch can fail, as a closed union. The part before the dot is the family; the HTTP boundary maps
+ * families to status codes, the socket boundary to close codes and the command line to exit codes.
+ */
+export type ErrorCode =
+  | 'validation.config'
+  | 'validation.manifest'
+  | 'validation.request'
+  | 'validation.entry'
+  | 'validation.protocol'
+  | 'auth.required'
+  | 'auth.token'
+  | 'auth.signature'
+  | 'auth.revoked'
+  | 'auth.key_file'
+  | 'resource.not_found'
+  | 'state.conflict'
+  | 'state.busy'
+  | 'rate_limit.exceeded'
+  | 'engine.unreachable'
+  | 'store.missing'
+  | 'store.not_a_store'
+  | 'store.corrupt'
+  | 'outbox.corrupt'
+  | 'outbox.full'
+  | 'outbox.write_failed'
+  | 'ledger.equivocation'
+  | 'ledger.sequence'
+  | 'ledger.forked'
+  | 'ledger.tampered'
+  | 'ledger.proof'
+  | 'collector.unreachable'
+  | 'database.unreachable'
+  | 'database.migration'
+  | 'internal.error';
+
+export interface AppErrorOptions {
+  /** Machine-readable facts beside the message; never secrets. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+  /** True when the same call may succeed later without anybody changing anything. */
+  readonly retryable?: boolean;
+}
+
+/** The one error class. The message is for people and says what to do; code that decides looks at `code` only. */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'AppError';
+    this.code = code;
+    this.details = options.details ?? {};
+    this.retryable = options.retryable ?? false;
+  }
+}
+
+/** Anything thrown, as an AppError: what is not ours becomes `internal.error` with the original as its cause. */
+export function toAppError(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  return new AppError('internal.error', thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
+}
+
+/** The errno of a failed system call (`ENOENT`, `ENOSPC` ...), or undefined. */
+export function errnoOf(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error) || !('code' in thrown)) return undefined;
+  return typeof thrown.code === 'string' ? thrown.code : undefined;
+}

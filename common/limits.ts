@@ -1,0 +1,60 @@
+/**
+ * Every bound in the system, with its unit in the name. A limit that an operator may change is a setting whose default
+ * is taken from here.
+ */
+export const limits = {
+  /** C2SP tlog-tiles carries each log entry behind a 16-bit length, so no leaf may be longer. */
+  maxLeafBytes: 65_535,
+  /** Canonical bytes of one entry; leaves room for the signature in a leaf. */
+  maxEntryBytes: 60_000,
+  /** Containers named in one `observed` entry; more are split over several. */
+  maxContainersPerEntry: 40,
+  /** A string from outside (container name, label, store key) is cut to this before it enters an entry. */
+  maxForeignTextChars: 512,
+
+  /** One `append` message. */
+  maxAppendEntries: 200,
+  maxAppendBytes: 512 * 1024,
+  /** Batches an agent may have under way before it waits for an ack. */
+  maxAppendsInFlight: 4,
+  maxFrameBytes: 1024 * 1024,
+  handshakeTimeoutMs: 10_000,
+  ackTimeoutMs: 20_000,
+  pingIntervalMs: 15_000,
+  pongTimeoutMs: 10_000,
+  /** How long an older session under the same key gets to answer before a newcomer replaces it. */
+  incumbentProbeMs: 2_000,
+  /** Entries per second one agent may send, sustained; a burst may be ten times that. */
+  maxEntriesPerSecondPerNode: 5_000,
+
+  /** Group commit: wait this long for company, take at most this many. */
+  groupCommitWaitMs: 2,
+  groupCommitMaxEntries: 1_000,
+  /** Entries waiting for the sequencer before sessions are told to slow down. */
+  sequencerQueueMaxEntries: 20_000,
+  casRetries: 8,
+
+  scanIntervalMs: 60_000,
+  /** A report whose scan started later than this after its minute is `late`. */
+  lateScanMs: 15_000,
+  /** Difference between the node's and the collector's clock from which scans count as `clock-suspect`. */
+  clockSuspectMs: 30_000,
+  inspectConcurrency: 8,
+  engineTimeoutMs: 10_000,
+
+  outboxMaxBytes: 256 * 1024 * 1024,
+  /** Share of the outbox kept free for what is not a periodic report. */
+  outboxReservedShare: 0.2,
+  /** Disk kept allocated so that a full disk still leaves room to say so. */
+  outboxReserveFileBytes: 4 * 1024 * 1024,
+
+  /** Findings an agent keeps open per store; more are only counted. */
+  maxOpenFindingsPerStore: 500,
+
+  backoffMinMs: 500,
+  backoffMaxMs: 60_000,
+
+  joinTokenTtlMs: 15 * 60_000,
+  pageSizeDefault: 100,
+  pageSizeMax: 1_000,
+} as const;
