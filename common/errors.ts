@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'state.busy'
   | 'rate_limit.exceeded'
   | 'engine.unreachable'
+  | 'engine.answer'
   | 'store.missing'
   | 'store.not_a_store'
   | 'store.corrupt'

@@ -7,10 +7,14 @@ export const limits = {
   maxLeafBytes: 65_535,
   /** Canonical bytes of one entry; leaves room for the signature in a leaf. */
   maxEntryBytes: 60_000,
+  /** A checkpoint with its cosignatures, some 130 characters per witness. */
+  maxNoteChars: 1024 * 1024,
   /** Containers named in one `observed` entry; more are split over several. */
   maxContainersPerEntry: 40,
   /** A string from outside (container name, label, store key) is cut to this before it enters an entry. */
   maxForeignTextChars: 512,
+  /** Reasons, notes and versions written by Sigilwatch itself. */
+  maxOwnTextChars: 2_000,
 
   /** One `append` message. */
   maxAppendEntries: 200,
@@ -33,6 +37,11 @@ export const limits = {
   /** Entries waiting for the sequencer before sessions are told to slow down. */
   sequencerQueueMaxEntries: 20_000,
   casRetries: 8,
+  /** Full tiles of 8 KiB kept in memory for proofs. */
+  tileCacheTiles: 512,
+  /** A refused entry up to this length is kept word for word as evidence. */
+  maxEvidenceChars: 16_000,
+  maxEquivocationsTold: 1_000,
 
   scanIntervalMs: 60_000,
   /** A report whose scan started later than this after its minute is `late`. */
@@ -41,6 +50,12 @@ export const limits = {
   clockSuspectMs: 30_000,
   inspectConcurrency: 8,
   engineTimeoutMs: 10_000,
+  /** How often an open event stream is checked with a ping; a frozen engine keeps the socket open and says nothing. */
+  enginePingIntervalMs: 5_000,
+  /** One line of the engine's event stream; labels, which others choose, are part of it. */
+  maxEngineEventBytes: 1024 * 1024,
+  /** The engine remembers its last 256 events, so no more than that can be told twice. */
+  engineEventsRemembered: 256,
 
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Share of the outbox kept free for what is not a periodic report. */
@@ -54,7 +69,20 @@ export const limits = {
   backoffMinMs: 500,
   backoffMaxMs: 60_000,
 
+  databaseConnectTimeoutMs: 10_000,
+  databaseStatementTimeoutMs: 30_000,
+  databaseIdleMs: 30_000,
+  databaseConnections: 10,
+  /** Starting includes replaying the write-ahead log after a power cut. */
+  databaseStartTimeoutMs: 60_000,
+  databaseStopTimeoutMs: 30_000,
+  /** How often the LISTEN connection is asked whether it is still there. */
+  databaseHeartbeatMs: 10_000,
+
   joinTokenTtlMs: 15 * 60_000,
+  /** Enrolment requests one collector process answers per second; the one door that needs no operator token. */
+  maxEnrolmentsPerSecond: 20,
+  maxRequestBodyBytes: 64 * 1024,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
 } as const;

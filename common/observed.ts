@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { foreignText, hex64 } from './fields.ts';
 
 /** Life stages the Engine API reports in `State.Status`. */
 export const containerStates = ['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'] as const;
@@ -8,21 +9,21 @@ export const containerStates = ['created', 'running', 'paused', 'restarting', 'r
  * Source: Engine API `GET /containers/{id}/json`.
  */
 export const observedContainer = z.strictObject({
-  id: z.string().regex(/^[0-9a-f]{64}$/),
+  id: hex64,
   /** Without the leading slash. */
-  name: z.string(),
+  name: foreignText,
   /** Reference the container was created from, e.g. `registry.local/api:1.4`. */
-  image: z.string(),
+  image: foreignText,
   /** `sha256:<64 hex>` of the image configuration. */
-  imageId: z.string(),
+  imageId: foreignText,
   state: z.enum(containerStates),
   health: z.enum(['none', 'starting', 'healthy', 'unhealthy']),
   exitCode: z.int(),
   restartCount: z.int(),
   /** RFC 3339 UTC; null while it has not happened. */
-  createdAt: z.string(),
-  startedAt: z.string().nullable(),
-  finishedAt: z.string().nullable(),
+  createdAt: foreignText,
+  startedAt: foreignText.nullable(),
+  finishedAt: foreignText.nullable(),
 });
 
 export type ObservedContainer = z.infer<typeof observedContainer>;

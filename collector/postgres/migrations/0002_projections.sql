@@ -15,17 +15,18 @@ create table nodes (
   enrolled_at      timestamptz not null,
   enrolled_index   bigint      not null,
   revoked_at       timestamptz,
-  agent_version    text        not null,
-  hostname         text,
+  started_index    bigint,
   started_at       timestamptz,
-  last_index       bigint      not null,
-  last_entry_at    timestamptz not null,
+  agent_version    text,
+  hostname         text,
+  last_index       bigint,
+  last_entry_at    timestamptz,
   report_index     bigint,
   report_minute    timestamptz,
   coverage         text,
-  containers       integer,
-  unobserved       integer,
-  open_drifts      integer,
+  containers       bigint,
+  unobserved       bigint,
+  open_drifts      bigint,
   stores           jsonb,
   commit           text
 );
@@ -38,8 +39,8 @@ create table containers (
   image_id      text        not null,
   state         text        not null,
   health        text        not null,
-  exit_code     integer     not null,
-  restart_count integer     not null,
+  exit_code     bigint     not null,
+  restart_count bigint     not null,
   created_at    text        not null,
   started_at    text,
   finished_at   text,
@@ -63,13 +64,14 @@ create table drifts (
   resolved_index bigint
 );
 create index drifts_of_node on drifts (node, opened_index);
-create index drifts_standing on drifts (node, id) where resolved_index is null;
+create unique index drifts_standing on drifts (node, id) where resolved_index is null;
 
 create table findings (
   opened_index  bigint      primary key,
   node          text        not null,
-  store         text        not null,
+  -- Store and finding id, joined by a slash.
   id            text        not null,
+  store         text        not null,
   "check"       text        not null,
   finding       jsonb       not null,
   opened_at     timestamptz not null,
@@ -77,7 +79,7 @@ create table findings (
   cleared_index bigint
 );
 create index findings_of_node on findings (node, opened_index);
-create index findings_standing on findings (node, store, id) where cleared_index is null;
+create unique index findings_standing on findings (node, id) where cleared_index is null;
 
 create table coverage (
   node   text        not null,

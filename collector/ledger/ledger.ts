@@ -1,0 +1,186 @@
+import { signCheckpoint } from '../../common/checkpoint.ts';
+import type { Clock } from '../../common/clock.ts';
+import { hashBytes } from '../../common/encoding.ts';
+import { type ChainHead, type LoggedEntry, parseEntry, type SignedEntry, splitLeaf } from '../../common/entry.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
+import { type KeyPair, rawPublicKey } from '../../common/keys.ts';
+import type { Statement } from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
+import { emptyRange, rootOf } from '../../common/merkle.ts';
+import { formatVerifierKey, type NoteSigner, noteSigner, signatureTypes, verifierKey } from '../../common/note.ts';
+import { consistencyProof, inclusionProofs, type SharedProofs } from '../../common/proof.ts';
+import { encodeBundle, fullTileWidth, tileWidth } from '../../common/tiles.ts';
+import type { Place } from './plan.ts';
+import { Sequencer } from './sequencer.ts';
+import type { LedgerStore } from './store.ts';
+import type { Tail } from './tail.ts';
+import { TileReader } from './tile-reader.ts';
+
+export interface PublishedCheckpoint {
+  readonly size: number;
+  readonly root: Buffer;
+  /** C2SP signed note. */
+  readonly note: string;
+}
+
+export interface LedgerOptions {
+  readonly store: LedgerStore;
+  /** Name of the log in every checkpoint, e.g. `sigilwatch.local/ledger`. */
+  readonly origin: string;
+  /** The collector's key: signs checkpoints and the collector's own entries. */
+  readonly keys: KeyPair;
+  readonly clock: Clock;
+}
+
+/** The transparency log: appends, publishes and proves. Everything it answers is durable. */
+export class Ledger {
+  readonly origin: string;
+  /** Verifier key (C2SP signed-note) that checkpoints of this ledger are checked with. */
+  readonly vkey: string;
+  readonly #store: LedgerStore;
+  readonly #keys: KeyPair;
+  readonly #clock: Clock;
+  readonly #signer: NoteSigner;
+  readonly #sequencer: Sequencer;
+  readonly #tiles: TileReader;
+  readonly #toldEquivocations = new Set<string>();
+  #published: PublishedCheckpoint | undefined;
+
+  constructor({ store, origin, keys, clock }: LedgerOptions) {
+    this.origin = origin;
+    this.vkey = formatVerifierKey(verifierKey(origin, signatureTypes.ed25519, keys.publicKey));
+    this.#store = store;
+    this.#keys = keys;
+    this.#clock = clock;
+    this.#signer = noteSigner(origin, signatureTypes.ed25519, keys);
+    this.#sequencer = new Sequencer(store, clock);
+    this.#tiles = new TileReader(store);
+  }
+
+  /** Entries waiting to be written. */
+  get queuedEntries(): number {
+    return this.#sequencer.queuedEntries;
+  }
+
+  /**
+   * Makes the ledger's first entry when there is none, and makes sure that this is the ledger of this key.
+   * @throws AppError `state.conflict` when the database holds a ledger of another origin or key.
+   */
+  async start(): Promise<void> {
+    await this.#store.create({ origin: this.origin, range: emptyRange });
+    const collectorKey = rawPublicKey(this.#keys.publicKey).toString('base64');
+    await this.#sequencer.submit(1, async (plan) => {
+      if (!plan.first) return;
+      await this.#lay(plan, { kind: 'ledger.created', body: { origin: this.origin, collectorKey } });
+    });
+    const [leaf] = await this.#store.leaves(0, 1);
+    // Retention may have dropped the oldest bodies; the tree head still names the origin.
+    if (leaf === undefined) return;
+    const { kind, body } = parseEntry(splitLeaf(leaf).bytes);
+    if (kind === 'ledger.created' && body.origin === this.origin && body.collectorKey === collectorKey) return;
+    throw new AppError(
+      'state.conflict',
+      'this database holds the ledger of another collector key or origin; give back the key file it was started with',
+      { details: { origin: kind === 'ledger.created' ? body.origin : null } },
+    );
+  }
+
+  /**
+   * Appends consecutive entries of one author, in order. Entries that are there already keep their place.
+   * @throws AppError `ledger.sequence` for a gap; `ledger.equivocation` for another entry under a taken number, which is
+   *   itself put on record; `state.busy` or a database error, both retryable.
+   */
+  async append(entries: readonly SignedEntry[]): Promise<readonly Place[]> {
+    try {
+      return await this.#sequencer.submit(entries.length, (plan) => plan.append(entries));
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      if (error.code === 'ledger.equivocation') await this.#recordEquivocation(error, entries);
+      throw error;
+    }
+  }
+
+  /** Puts a statement of the collector itself on record. */
+  record(statement: Statement): Promise<LoggedEntry> {
+    return this.#sequencer.submit(1, (plan) => this.#lay(plan, statement));
+  }
+
+  /** The signed tree head. Signing happens after the commit, and at most once for each size. */
+  async checkpoint(): Promise<PublishedCheckpoint> {
+    const { range } = (await this.#sequencer.tail()).head;
+    if (this.#published?.size === range.size) return this.#published;
+    const root = rootOf(range);
+    const note = signCheckpoint({ origin: this.origin, size: range.size, root, extensions: [] }, this.#signer);
+    this.#published = { size: range.size, root, note };
+    return this.#published;
+  }
+
+  /** Inclusion proofs of `indexes` in the tree of `size`, sharing their nodes. */
+  async inclusion(indexes: readonly number[], size: number): Promise<SharedProofs> {
+    return inclusionProofs(indexes, size, this.#tiles.at(await this.#tailOf(size)));
+  }
+
+  /** Proof that the tree of `newSize` extends the one of `oldSize` (RFC 6962). */
+  async consistency(oldSize: number, newSize: number): Promise<readonly Buffer[]> {
+    return consistencyProof(oldSize, newSize, this.#tiles.at(await this.#tailOf(newSize)));
+  }
+
+  /** Bytes of a hash tile with `width` hashes; undefined beyond the end of the log. */
+  async tile(level: number, index: number, width: number): Promise<Buffer | undefined> {
+    const tail = await this.#sequencer.tail();
+    if (width < 1 || width > tileWidth({ level, index }, tail.head.range.size)) return undefined;
+    const tile = await this.#tiles.tile(tail, { level, index });
+    return tile.subarray(0, width * hashBytes);
+  }
+
+  /** Bytes of an entry bundle with `width` entries; undefined beyond the end of the log or where bodies are gone. */
+  async bundle(index: number, width: number): Promise<Buffer | undefined> {
+    const tail = await this.#sequencer.tail();
+    if (width < 1 || width > tileWidth({ level: 0, index }, tail.head.range.size)) return undefined;
+    const leaves = await this.#store.leaves(index * fullTileWidth, index * fullTileWidth + width);
+    return leaves.length === width ? encodeBundle(leaves) : undefined;
+  }
+
+  /** Where an author's chain stands in the ledger. */
+  authorHead(author: string): Promise<ChainHead> {
+    return this.#store.authorHead(author);
+  }
+
+  /** Takes nothing more and waits for what is being written. */
+  close(): Promise<void> {
+    return this.#sequencer.close();
+  }
+
+  #lay(plan: Parameters<Parameters<Sequencer['submit']>[1]>[0], statement: Statement): Promise<LoggedEntry> {
+    return plan.record(statement, { privateKey: this.#keys.privateKey, now: this.#clock.now() });
+  }
+
+  async #tailOf(size: number): Promise<Tail> {
+    const tail = await this.#sequencer.tail();
+    if (size <= tail.head.range.size) return tail;
+    throw new AppError('ledger.proof', `the ledger has ${tail.head.range.size} entries, not ${size}`);
+  }
+
+  /** Keeps the offered entry beside the accepted one: both are signed, so together they prove the double use. */
+  async #recordEquivocation(error: AppError, entries: readonly SignedEntry[]): Promise<void> {
+    const offered = entries.find(({ entry }) => entry.seq === error.details.seq);
+    if (offered === undefined) return;
+    const { author: node, seq } = offered.entry;
+    const evidence = { accepted: String(error.details.accepted), offered: String(error.details.offered) };
+    const name = `${node}/${seq}/${evidence.offered}`;
+    // Once is evidence; a node that repeats itself must not be able to fill the ledger with it.
+    if (this.#toldEquivocations.has(name) || this.#toldEquivocations.size >= limits.maxEquivocationsTold) return;
+    this.#toldEquivocations.add(name);
+    const text = offered.bytes.toString('utf8');
+    await this.record({
+      kind: 'ledger.equivocation',
+      body: {
+        node,
+        seq,
+        ...evidence,
+        offeredText: text.length <= limits.maxEvidenceChars ? text : null,
+        offeredSignature: offered.signature.toString('base64'),
+      },
+    });
+  }
+}

@@ -1,0 +1,143 @@
+import type { KeyObject } from 'node:crypto';
+import {
+  assertFollows,
+  type ChainHead,
+  collectorAuthor,
+  headAfter,
+  type LoggedEntry,
+  type SignedEntry,
+  sealEntry,
+} from '../../common/entry.ts';
+import { AppError } from '../../common/errors.ts';
+import type { Statement } from '../../common/kinds.ts';
+import { leafHash } from '../../common/merkle.ts';
+import { project } from './projections.ts';
+import type { Commit, LedgerStore, StorableEntry, StoredEntryRef } from './store.ts';
+import { growTail, type Tail } from './tail.ts';
+
+/** Where an entry stands. */
+export interface Place {
+  readonly seq: number;
+  readonly index: number;
+}
+
+/**
+ * Lays a group of wishes out after the tail, before anything is written. Every wish is granted or refused by itself;
+ * entries that the ledger already has are not laid out again but answered with the place they have.
+ */
+export class Plan {
+  readonly #store: LedgerStore;
+  readonly #tail: Tail;
+  /** Chain heads as of the tail plus this plan. Valid exactly if the tail still is the end of the log at commit. */
+  readonly #heads: Map<string, ChainHead>;
+  readonly #staged: StorableEntry[] = [];
+  /** Highest index that the store has shown; beyond the tail it betrays that the tail is old. */
+  #highestStored = -1;
+
+  constructor(store: LedgerStore, tail: Tail, heads: ReadonlyMap<string, ChainHead>) {
+    this.#store = store;
+    this.#tail = tail;
+    this.#heads = new Map(heads);
+  }
+
+  get heads(): ReadonlyMap<string, ChainHead> {
+    return this.#heads;
+  }
+
+  get empty(): boolean {
+    return this.#staged.length === 0;
+  }
+
+  /** Whether what is laid out next would be the ledger's first entry. */
+  get first(): boolean {
+    return this.#tail.head.range.size === 0 && this.empty;
+  }
+
+  /** Whether the store has shown entries after the tail: somebody else has appended since it was read. */
+  get stale(): boolean {
+    return this.#highestStored >= this.#tail.head.range.size;
+  }
+
+  /**
+   * Lays out consecutive entries of one author.
+   * @throws AppError `ledger.sequence` for a gap, `ledger.equivocation` (details: `seq`, `accepted`, `offered`) when
+   *   another entry already stands under the same number. Nothing of the wish is laid out then.
+   */
+  async append(entries: readonly SignedEntry[]): Promise<readonly Place[]> {
+    const author = entries[0]?.entry.author;
+    if (author === undefined) return [];
+    const head = await this.#headOf(author);
+    const known = entries.filter(({ entry }) => entry.seq <= head.seq);
+    const places = await this.#placesOf(author, known);
+    const fresh = entries.slice(known.length);
+    let next = head;
+    for (const signed of fresh) {
+      assertFollows(next, signed.entry);
+      next = headAfter(signed);
+    }
+    return [...places, ...fresh.map((signed) => this.#stage(signed))];
+  }
+
+  /** Signs a statement as the collector's next entry and lays it out. */
+  async record(statement: Statement, by: { privateKey: KeyObject; now: number }): Promise<LoggedEntry> {
+    const head = await this.#headOf(collectorAuthor);
+    const signed = sealEntry(statement, { author: collectorAuthor, head, ...by });
+    return { ...signed, index: this.#stage(signed).index };
+  }
+
+  /** The one transaction that makes the plan true, and the tail after it. */
+  commit(receivedAt: number): { commit: Commit; tail: Tail } {
+    const { tail, tiles } = growTail(
+      this.#tail,
+      this.#staged.map((entry) => entry.leafHash),
+    );
+    const projections = project(this.#staged);
+    return {
+      tail,
+      commit: { from: this.#tail.head, to: tail.head, entries: this.#staged, tiles, projections, receivedAt },
+    };
+  }
+
+  async #headOf(author: string): Promise<ChainHead> {
+    const known = this.#heads.get(author);
+    if (known !== undefined) return known;
+    const head = await this.#store.authorHead(author);
+    this.#heads.set(author, head);
+    return head;
+  }
+
+  #stage(signed: SignedEntry): Place {
+    const index = this.#tail.head.range.size + this.#staged.length;
+    const head = headAfter(signed);
+    this.#heads.set(signed.entry.author, head);
+    this.#staged.push({ ...signed, index, leafHash: leafHash(signed.bytes, signed.signature), hash: head.hash });
+    return { seq: head.seq, index };
+  }
+
+  /** Places of entries whose numbers are taken, provided that it is by the very same entries. */
+  async #placesOf(author: string, known: readonly SignedEntry[]): Promise<readonly Place[]> {
+    const [first, last] = [known[0], known.at(-1)];
+    if (first === undefined || last === undefined) return [];
+    const stored = await this.#store.refs(author, first.entry.seq, last.entry.seq);
+    const taken = new Map<number, StoredEntryRef>(stored.map((ref) => [ref.seq, ref]));
+    for (const ref of stored) this.#highestStored = Math.max(this.#highestStored, ref.index);
+    for (const { entry, index, hash } of this.#staged) {
+      if (entry.author === author) taken.set(entry.seq, { author, seq: entry.seq, index, hash });
+    }
+    return known.map((signed) => samePlace(signed, taken.get(signed.entry.seq)));
+  }
+}
+
+function samePlace(signed: SignedEntry, taken: StoredEntryRef | undefined): Place {
+  const { author, seq } = signed.entry;
+  if (taken === undefined) {
+    throw new AppError('ledger.tampered', `entry ${seq} of ${author} is missing although later ones are there`);
+  }
+  const offered = headAfter(signed).hash;
+  if (taken.hash !== offered) {
+    throw new AppError('ledger.equivocation', `${author} signed two different entries with number ${seq}`, {
+      details: { node: author, seq, accepted: taken.hash, offered },
+    });
+  }
+  return { seq, index: taken.index };
+}

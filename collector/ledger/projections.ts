@@ -1,0 +1,150 @@
+import type { LoggedEntry } from '../../common/entry.ts';
+import type { Body, Kind } from '../../common/kinds.ts';
+import type { ObservedContainer } from '../../common/observed.ts';
+import { foldOccurrences, type OccurrenceChanges, type OccurrenceEvent, type When } from './occurrences.ts';
+
+/** A projected fact and the entry it comes from. */
+export type From<K extends Kind> = When & Body<K>;
+
+/** The newest word on one container within a batch; `container` is null when it is gone. */
+export interface ContainerChange {
+  readonly node: string;
+  readonly id: string;
+  readonly index: number;
+  readonly container: ObservedContainer | null;
+}
+
+/**
+ * What a run of entries changes in the projections. Every fact carries its ledger index and the store applies it only
+ * over older ones, so the outcome does not depend on how entries were batched: rebuilding in one go gives the same rows.
+ */
+export interface ProjectionChanges {
+  readonly enrolled: readonly From<'node.enrolled'>[];
+  readonly revoked: readonly From<'node.revoked'>[];
+  readonly started: readonly From<'agent.started'>[];
+  readonly reports: readonly From<'report'>[];
+  /** The last entry of each node in the run. */
+  readonly lastEntries: readonly When[];
+  /** Nodes whose containers before `index` no longer hold. */
+  readonly baselines: readonly When[];
+  readonly containers: readonly ContainerChange[];
+  readonly drifts: OccurrenceChanges<Body<'drift.opened'>>;
+  /** By store and finding id. */
+  readonly findings: OccurrenceChanges<Body<'sigil.finding'>>;
+  readonly gaps: readonly From<'coverage.gap'>[];
+}
+
+/** What is gathered while the entries are read. */
+interface Gathered {
+  readonly enrolled: From<'node.enrolled'>[];
+  readonly revoked: From<'node.revoked'>[];
+  readonly started: From<'agent.started'>[];
+  readonly reports: From<'report'>[];
+  readonly gaps: From<'coverage.gap'>[];
+  readonly baselines: When[];
+  readonly lastEntries: Map<string, When>;
+  readonly containers: Map<string, ContainerChange>;
+  readonly drifts: OccurrenceEvent<Body<'drift.opened'>>[];
+  readonly findings: OccurrenceEvent<Body<'sigil.finding'>>[];
+}
+
+/** Reads a run of entries, in index order, into the changes they mean. Pure. */
+export function project(entries: readonly LoggedEntry[]): ProjectionChanges {
+  const gathered: Gathered = {
+    enrolled: [],
+    revoked: [],
+    started: [],
+    reports: [],
+    gaps: [],
+    baselines: [],
+    lastEntries: new Map(),
+    containers: new Map(),
+    drifts: [],
+    findings: [],
+  };
+  for (const logged of entries) gather(logged, gathered);
+  return {
+    ...gathered,
+    lastEntries: [...gathered.lastEntries.values()],
+    containers: [...gathered.containers.values()],
+    drifts: foldOccurrences(gathered.drifts),
+    findings: foldOccurrences(gathered.findings),
+  };
+}
+
+function gather({ entry, index }: LoggedEntry, into: Gathered): void {
+  const when = { index, node: entry.author, at: entry.at };
+  into.lastEntries.set(when.node, when);
+  switch (entry.kind) {
+    case 'node.enrolled':
+      into.enrolled.push({ ...when, ...entry.body });
+      break;
+    case 'node.revoked':
+      into.revoked.push({ ...when, ...entry.body });
+      break;
+    case 'agent.started':
+      into.started.push({ ...when, ...entry.body });
+      break;
+    case 'report':
+      into.reports.push({ ...when, ...entry.body });
+      break;
+    case 'observed':
+      gatherObserved(when, entry.body, into);
+      break;
+    case 'drift.opened':
+      into.drifts.push({ type: 'open', ...when, id: entry.body.drift.id, value: entry.body });
+      break;
+    case 'drift.changed':
+      into.drifts.push({ type: 'change', ...when, id: entry.body.drift.id, value: entry.body });
+      break;
+    case 'drift.resolved':
+      into.drifts.push({ type: 'end', ...when, id: entry.body.id });
+      break;
+    case 'sigil.finding':
+      into.findings.push({
+        type: 'open',
+        ...when,
+        id: findingKey(entry.body.store, entry.body.finding.id),
+        value: entry.body,
+      });
+      break;
+    case 'sigil.cleared':
+      into.findings.push({ type: 'end', ...when, id: findingKey(entry.body.store, entry.body.id) });
+      break;
+    case 'coverage.gap':
+      into.gaps.push({ ...when, ...entry.body });
+      break;
+    case 'ledger.created':
+    case 'ledger.equivocation':
+    case 'auth.event':
+    case 'sigil.scan':
+    case 'desired.adopted':
+    case 'desired.rejected':
+    case 'outbox.dropped':
+    case 'outbox.recovered':
+    case 'witness.fork':
+      // Told by the entry itself (GET /api/v1/entries); no projection of their own.
+      break;
+    default:
+      entry satisfies never;
+  }
+}
+
+function gatherObserved(when: When, body: Body<'observed'>, into: Gathered): void {
+  const { index, node } = when;
+  if (body.baseline) {
+    into.baselines.push(when);
+    into.drifts.push({ type: 'baseline', ...when });
+    into.findings.push({ type: 'baseline', ...when });
+    for (const [key, change] of into.containers) if (change.node === node) into.containers.delete(key);
+  }
+  for (const id of body.removed) into.containers.set(`${node}/${id}`, { node, id, index, container: null });
+  for (const container of body.upserted) {
+    into.containers.set(`${node}/${container.id}`, { node, id: container.id, index, container });
+  }
+}
+
+/** Findings are named within their store. */
+function findingKey(store: string, id: string): string {
+  return `${store}/${id}`;
+}

@@ -1,0 +1,172 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../../common/clock.ts';
+import type { ChainHead } from '../../common/entry.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import { Plan } from './plan.ts';
+import type { LedgerStore } from './store.ts';
+import { loadTail, type Tail } from './tail.ts';
+
+/** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
+export type LayOut = (plan: Plan) => Promise<() => void>;
+
+interface Waiting {
+  readonly entries: number;
+  readonly layOut: LayOut;
+  readonly fail: (error: AppError) => void;
+}
+
+/**
+ * The one writer of the log in this process. Gathers what arrives within a few milliseconds into one transaction (group
+ * commit) and moves the tree head by compare-and-swap, so several processes may run one each on the same database:
+ * whoever loses the swap reads the new end of the log and lays its group out again.
+ *
+ * What it remembers of the log (tail, chain heads) is only used together with that swap: if anybody else has
+ * appended, the swap fails and all of it is read anew.
+ */
+export class Sequencer {
+  readonly #store: LedgerStore;
+  readonly #clock: Clock;
+  readonly #queue: Waiting[] = [];
+  #queuedEntries = 0;
+  #running: Promise<void> | undefined;
+  #closed = false;
+  #tail: Tail | undefined;
+  #heads: ReadonlyMap<string, ChainHead> = new Map();
+
+  constructor(store: LedgerStore, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /**
+   * Puts a wish of `entries` entries in line. Resolves when what it laid out is durable.
+   * @throws AppError `state.busy` (retryable) when the line is full; whatever laying out refuses; a retryable error when
+   *   the database failed, in which case the entries may or may not be in the ledger and should be offered again.
+   */
+  submit<T>(entries: number, layOut: (plan: Plan) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new AppError('state.busy', 'the ledger is closing', { retryable: true }));
+    if (this.#queuedEntries + entries > limits.sequencerQueueMaxEntries) {
+      return Promise.reject(
+        new AppError('state.busy', 'too many entries are waiting to be written', { retryable: true }),
+      );
+    }
+    return new Promise<T>((resolve, reject) => {
+      const lay: LayOut = async (plan) => {
+        const result = await layOut(plan);
+        return () => resolve(result);
+      };
+      this.#queue.push({ entries, layOut: lay, fail: reject });
+      this.#queuedEntries += entries;
+      this.#running ??= this.#run().finally(() => {
+        this.#running = undefined;
+      });
+    });
+  }
+
+  /** Entries waiting to be written. */
+  get queuedEntries(): number {
+    return this.#queuedEntries;
+  }
+
+  /** The end of the log as last read or written here; another process may be further. */
+  async tail(): Promise<Tail> {
+    this.#tail ??= await this.#readTail();
+    return this.#tail;
+  }
+
+  /** Takes no more wishes and waits for those in line. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      if (this.#queuedEntries < limits.groupCommitMaxEntries) await delay(limits.groupCommitWaitMs);
+      await this.#settle(this.#takeGroup());
+    }
+  }
+
+  /** Commits a group or answers why not. One wish that the database cannot take must not fail its neighbours. */
+  async #settle(group: readonly Waiting[]): Promise<void> {
+    try {
+      await this.#commit(group);
+    } catch (thrown) {
+      this.#forget();
+      const error = toAppError(thrown);
+      if (error.retryable || group.length === 1) for (const waiting of group) waiting.fail(error);
+      else for (const waiting of group) await this.#settle([waiting]);
+    }
+  }
+
+  #takeGroup(): Waiting[] {
+    let [count, entries] = [0, 0];
+    for (const waiting of this.#queue) {
+      if (count > 0 && entries + waiting.entries > limits.groupCommitMaxEntries) break;
+      count += 1;
+      entries += waiting.entries;
+    }
+    this.#queuedEntries -= entries;
+    return this.#queue.splice(0, count);
+  }
+
+  async #commit(group: readonly Waiting[]): Promise<void> {
+    for (let attempt = 0; attempt <= limits.casRetries; attempt++) {
+      const outcome = await this.#tryCommit(group);
+      if (outcome === 'done') return;
+      this.#forget();
+    }
+    throw new AppError('state.busy', 'other collectors kept moving the tree head', { retryable: true });
+  }
+
+  async #tryCommit(group: readonly Waiting[]): Promise<'done' | 'stale'> {
+    const tail = await this.tail();
+    const plan = new Plan(this.#store, tail, this.#heads);
+    const { granted, refused } = await layOutAll(group, plan);
+    // A gap may only seem to be one because somebody else appended meanwhile.
+    if (plan.stale || (refused.length > 0 && (await this.#isStale(tail)))) return 'stale';
+    if (!plan.empty) {
+      const { commit, tail: grown } = plan.commit(this.#clock.now());
+      if (!(await this.#store.commit(commit))) return 'stale';
+      // A crash here loses only the answer: the entries are durable, and offering them again finds them in their place.
+      this.#tail = grown;
+      this.#heads = plan.heads;
+    }
+    for (const { waiting, error } of refused) waiting.fail(error);
+    for (const tell of granted) tell();
+    return 'done';
+  }
+
+  async #isStale(tail: Tail): Promise<boolean> {
+    const head = await this.#store.head();
+    return head?.range.size !== tail.head.range.size;
+  }
+
+  #forget(): void {
+    this.#tail = undefined;
+    this.#heads = new Map();
+  }
+
+  async #readTail(): Promise<Tail> {
+    const head = await this.#store.head();
+    if (head === undefined) throw new AppError('ledger.tampered', 'the ledger has no tree head');
+    return loadTail(this.#store, head);
+  }
+}
+
+async function layOutAll(group: readonly Waiting[], plan: Plan) {
+  const granted: (() => void)[] = [];
+  const refused: { waiting: Waiting; error: AppError }[] = [];
+  for (const waiting of group) {
+    try {
+      granted.push(await waiting.layOut(plan));
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      // What cannot even be read says nothing about this wish: the whole group fails and may be offered again.
+      if (error.retryable || error.code === 'internal.error') throw error;
+      refused.push({ waiting, error });
+    }
+  }
+  return { granted, refused };
+}

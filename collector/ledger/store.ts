@@ -1,0 +1,66 @@
+import type { ChainHead, LoggedEntry } from '../../common/entry.ts';
+import type { CompactRange } from '../../common/merkle.ts';
+import type { TileId } from '../../common/tiles.ts';
+import type { ProjectionChanges } from './projections.ts';
+
+/** The one row that says how far the log has come. */
+export interface TreeHead {
+  readonly origin: string;
+  readonly range: CompactRange;
+}
+
+/** A tile of 256 hashes that will never change again. */
+export interface FullTile extends TileId {
+  readonly hashes: Buffer;
+}
+
+/** An entry ready to be stored: everything derived from its bytes has been derived. */
+export interface StorableEntry extends LoggedEntry {
+  readonly leafHash: Buffer;
+  /** Hex SHA-256 of the canonical bytes. */
+  readonly hash: string;
+}
+
+/** All that one group commit writes. */
+export interface Commit {
+  readonly from: TreeHead;
+  readonly to: TreeHead;
+  /** Contiguous: the first has index `from.range.size`, the last `to.range.size - 1`. */
+  readonly entries: readonly StorableEntry[];
+  readonly tiles: readonly FullTile[];
+  readonly projections: ProjectionChanges;
+  /** Unix milliseconds. */
+  readonly receivedAt: number;
+}
+
+/** What an author's number stands for in the ledger. */
+export interface StoredEntryRef {
+  readonly author: string;
+  readonly seq: number;
+  readonly index: number;
+  readonly hash: string;
+}
+
+/**
+ * The ledger's durable side, declared by the ledger.
+ *
+ * `commit` is one transaction, durable when it resolves: tree head (compare-and-swap from `from.size`), entries, tiles
+ * and projections, or nothing at all. It resolves to false, having written nothing, when the tree head has moved: some
+ * other collector appended. It may reject although the transaction was committed (the reply was lost), so the ledger
+ * reads everything anew after any rejection. Reads see at least every commit that has resolved.
+ */
+export interface LedgerStore {
+  head(): Promise<TreeHead | undefined>;
+  /** Writes the first tree head, of size 0; no effect when one exists. */
+  create(head: TreeHead): Promise<void>;
+  commit(commit: Commit): Promise<boolean>;
+  authorHead(author: string): Promise<ChainHead>;
+  /** The stored entries of an author with numbers from `fromSeq` to `toSeq`, in order. */
+  refs(author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]>;
+  /** Leaf hashes of the indexes from `from` up to but not including `to`, 32 bytes each. */
+  leafHashes(from: number, to: number): Promise<Buffer>;
+  /** Leaves (canonical bytes and signature) of the same span, in order; shorter where a body is gone. */
+  leaves(from: number, to: number): Promise<readonly Buffer[]>;
+  /** Full tiles in the order asked for; undefined where one does not exist. */
+  tiles(refs: readonly TileId[]): Promise<readonly (Buffer | undefined)[]>;
+}

@@ -1,0 +1,164 @@
+import { genesis } from '../../common/entry.ts';
+import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
+import type { Commit, LedgerStore, StoredEntryRef, TreeHead } from '../ledger/store.ts';
+import { type Db, type Tx, withTransaction } from './pool.ts';
+import { applyProjections } from './projection-store.ts';
+
+/** Width of a partition of entry bodies; the same figure stands in migration 0001. */
+const bodiesPerPartition = 1_000_000;
+
+/** The {@link LedgerStore} in PostgreSQL. Every commit is one transaction on one connection. */
+export function postgresLedgerStore(db: Db): LedgerStore {
+  return {
+    head: () => readHead(db),
+    create: (head) => insertHead(db, head),
+    commit: (commit) => withTransaction(db, (tx) => writeCommit(tx, commit)),
+    authorHead: (author) => readAuthorHead(db, author),
+    refs: (author, fromSeq, toSeq) => readRefs(db, author, fromSeq, toSeq),
+    leafHashes: (from, to) => readLeafHashes(db, from, to),
+    leaves: (from, to) => readLeaves(db, from, to),
+    tiles: (refs) => readTiles(db, refs),
+  };
+}
+
+async function writeCommit(tx: Tx, commit: Commit): Promise<boolean> {
+  // First, because the row lock it takes lets only one collector at a time go on.
+  if (!(await moveHead(tx, commit.from, commit.to))) return false;
+  await ensurePartition(tx, commit);
+  await insertEntries(tx, commit);
+  await insertBodies(tx, commit);
+  await insertTiles(tx, commit);
+  await moveAuthorHeads(tx, commit);
+  await applyProjections(tx, commit.projections);
+  return true;
+}
+
+async function readHead(db: Db): Promise<TreeHead | undefined> {
+  const { rows } = await db.query<{ origin: string; size: number; edge: Buffer }>(
+    'select origin, size, edge from ledger_head',
+  );
+  const row = rows[0];
+  return row === undefined ? undefined : { origin: row.origin, range: decodeRange(row.size, row.edge) };
+}
+
+async function insertHead(db: Db, { origin, range }: TreeHead): Promise<void> {
+  await db.query('insert into ledger_head (origin, size, root, edge) values ($1, $2, $3, $4) on conflict do nothing', [
+    origin,
+    range.size,
+    rootOf(range),
+    encodeRange(range),
+  ]);
+}
+
+async function moveHead(tx: Tx, from: TreeHead, to: TreeHead): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    'update ledger_head set size = $1, root = $2, edge = $3 where size = $4 and root = $5',
+    [to.range.size, rootOf(to.range), encodeRange(to.range), from.range.size, rootOf(from.range)],
+  );
+  return rowCount === 1;
+}
+
+async function ensurePartition(tx: Tx, { from, to }: Commit): Promise<void> {
+  const last = to.range.size - 1;
+  if (Math.floor(last / bodiesPerPartition) === Math.floor((from.range.size - 1) / bodiesPerPartition)) return;
+  await tx.query('select ensure_body_partition($1)', [last]);
+}
+
+async function insertEntries(tx: Tx, { entries, receivedAt }: Commit): Promise<void> {
+  await tx.query(
+    `insert into entries (index, author, seq, kind, at, received_at, entry_hash, leaf_hash)
+     select index, author, seq, kind, at, to_timestamp($1::double precision / 1000), decode(hash, 'hex'), leaf_hash
+       from unnest($2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::text[], $8::bytea[])
+         as x(index, author, seq, kind, at, hash, leaf_hash)`,
+    [
+      receivedAt,
+      entries.map(({ index }) => index),
+      entries.map(({ entry }) => entry.author),
+      entries.map(({ entry }) => entry.seq),
+      entries.map(({ entry }) => entry.kind),
+      entries.map(({ entry }) => entry.at),
+      entries.map(({ hash }) => hash),
+      entries.map(({ leafHash }) => leafHash),
+    ],
+  );
+}
+
+async function insertBodies(tx: Tx, { entries }: Commit): Promise<void> {
+  await tx.query(
+    `insert into entry_bodies (index, bytes, signature)
+     select * from unnest($1::bigint[], $2::bytea[], $3::bytea[])`,
+    [entries.map(({ index }) => index), entries.map(({ bytes }) => bytes), entries.map(({ signature }) => signature)],
+  );
+}
+
+async function insertTiles(tx: Tx, { tiles }: Commit): Promise<void> {
+  if (tiles.length === 0) return;
+  await tx.query(
+    `insert into tiles (level, n, hashes)
+     select * from unnest($1::smallint[], $2::bigint[], $3::bytea[])`,
+    [tiles.map(({ level }) => level), tiles.map(({ index }) => index), tiles.map(({ hashes }) => hashes)],
+  );
+}
+
+async function moveAuthorHeads(tx: Tx, { entries }: Commit): Promise<void> {
+  const last = [...new Map(entries.map((entry) => [entry.entry.author, entry])).values()];
+  await tx.query(
+    `insert into author_heads (author, seq, entry_hash, index)
+     select author, seq, decode(hash, 'hex'), index
+       from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) as x(author, seq, hash, index)
+     on conflict (author) do update set seq = excluded.seq, entry_hash = excluded.entry_hash, index = excluded.index`,
+    [
+      last.map(({ entry }) => entry.author),
+      last.map(({ entry }) => entry.seq),
+      last.map(({ hash }) => hash),
+      last.map(({ index }) => index),
+    ],
+  );
+}
+
+async function readAuthorHead(db: Db, author: string) {
+  const { rows } = await db.query<{ seq: number; hash: string }>(
+    `select seq, encode(entry_hash, 'hex') as hash from author_heads where author = $1`,
+    [author],
+  );
+  return rows[0] ?? genesis;
+}
+
+async function readRefs(db: Db, author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]> {
+  const { rows } = await db.query<StoredEntryRef>(
+    `select author, seq, index, encode(entry_hash, 'hex') as hash
+       from entries where author = $1 and seq between $2 and $3 order by seq`,
+    [author, fromSeq, toSeq],
+  );
+  return rows;
+}
+
+async function readLeafHashes(db: Db, from: number, to: number): Promise<Buffer> {
+  const { rows } = await db.query<{ leaf_hash: Buffer }>(
+    'select leaf_hash from entries where index >= $1 and index < $2 order by index',
+    [from, to],
+  );
+  return Buffer.concat(rows.map((row) => row.leaf_hash));
+}
+
+async function readLeaves(db: Db, from: number, to: number): Promise<readonly Buffer[]> {
+  const { rows } = await db.query<{ leaf: Buffer }>(
+    'select bytes || signature as leaf from entry_bodies where index >= $1 and index < $2 order by index',
+    [from, to],
+  );
+  return rows.map((row) => row.leaf);
+}
+
+async function readTiles(
+  db: Db,
+  refs: readonly { level: number; index: number }[],
+): Promise<readonly (Buffer | undefined)[]> {
+  const { rows } = await db.query<{ place: number; hashes: Buffer }>(
+    `select place, hashes
+       from unnest($1::smallint[], $2::bigint[]) with ordinality as x(level, n, place) join tiles using (level, n)`,
+    [refs.map(({ level }) => level), refs.map(({ index }) => index)],
+  );
+  const tiles = new Array<Buffer | undefined>(refs.length).fill(undefined);
+  for (const row of rows) tiles[row.place - 1] = row.hashes;
+  return tiles;
+}

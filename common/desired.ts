@@ -1,0 +1,16 @@
+import type { ObservedContainer } from './observed.ts';
+
+/** One container that git says should run on a node. */
+export interface DesiredContainer {
+  readonly name: string;
+  readonly image: string;
+  /** `sha256:<hex>` the manifest pins the image to, or null. */
+  readonly imageId: string | null;
+}
+
+/** What git says should run on one node. */
+export interface DesiredState {
+  readonly containers: readonly DesiredContainer[];
+  /** Whether the manifest lets this container run although it is not listed. */
+  readonly exempt: (container: ObservedContainer) => boolean;
+}

@@ -1,0 +1,123 @@
+import { z } from 'zod';
+import type { DesiredContainer, DesiredState } from './desired.ts';
+import { clip, foreignText } from './fields.ts';
+import { sameImage } from './image.ts';
+import type { ObservedContainer } from './observed.ts';
+
+export const driftKinds = ['UNAUTHORIZED_CONTAINER', 'MISSING_CONTAINER', 'IMAGE_DRIFT', 'CONFIG_DRIFT'] as const;
+
+/** One difference between desired and observed state. Both sides of every differing field are carried. */
+export const driftSchema = z.strictObject({
+  /** Stable while the difference stands: kind and container name, or container id where no name is desired. */
+  id: foreignText,
+  kind: z.enum(driftKinds),
+  container: foreignText,
+  containerId: foreignText.nullable(),
+  differences: z.array(
+    z.strictObject({ field: foreignText, desired: foreignText.nullable(), observed: foreignText.nullable() }),
+  ),
+});
+
+export type Drift = z.infer<typeof driftSchema>;
+
+/** What the last complete scan saw. Containers that could not be inspected are named, never guessed. */
+export interface ObservedState {
+  readonly containers: ReadonlyMap<string, ObservedContainer>;
+  /** Ids that are known to exist but could not be inspected: nothing is concluded about them or from their absence. */
+  readonly unobserved: ReadonlySet<string>;
+}
+
+/** States in which a desired container does its work; anything else is as good as missing. */
+const present: ReadonlySet<ObservedContainer['state']> = new Set(['running', 'restarting', 'paused', 'created']);
+
+/**
+ * Every difference between what should run and what was seen. Pure and complete: the same two states give the same
+ * drifts in the same order (by id).
+ */
+export function diff(desired: DesiredState, observed: ObservedState): Drift[] {
+  const byName = new Map([...observed.containers.values()].map((container) => [container.name, container]));
+  const wanted = new Set(desired.containers.map((container) => container.name));
+  const drifts = [
+    ...desired.containers.flatMap((container) => judgeDesired(container, byName, observed.unobserved.size > 0)),
+    ...[...observed.containers.values()]
+      .filter((container) => !wanted.has(container.name) && !desired.exempt(container))
+      .map(unauthorized),
+  ];
+  return drifts.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function judgeDesired(
+  desired: DesiredContainer,
+  byName: ReadonlyMap<string, ObservedContainer>,
+  someUnobserved: boolean,
+): Drift[] {
+  const observed = byName.get(desired.name);
+  // A container we could not inspect might be this one: not seen is not the same as not there.
+  if (observed === undefined) return someUnobserved ? [] : [missing(desired, undefined)];
+  if (!present.has(observed.state)) return [missing(desired, observed)];
+  return imageDrift(desired, observed);
+}
+
+function missing(desired: DesiredContainer, observed: ObservedContainer | undefined): Drift {
+  return {
+    id: clip(`MISSING_CONTAINER/${desired.name}`),
+    kind: 'MISSING_CONTAINER',
+    container: clip(desired.name),
+    containerId: observed?.id ?? null,
+    differences: [{ field: 'state', desired: 'running', observed: observed?.state ?? null }],
+  };
+}
+
+function unauthorized(observed: ObservedContainer): Drift {
+  return {
+    // By id, not name: another container under the same name is another drift.
+    id: `UNAUTHORIZED_CONTAINER/${observed.id}`,
+    kind: 'UNAUTHORIZED_CONTAINER',
+    container: clip(observed.name),
+    containerId: observed.id,
+    differences: [
+      { field: 'image', desired: null, observed: clip(observed.image) },
+      { field: 'state', desired: null, observed: observed.state },
+    ],
+  };
+}
+
+function imageDrift(desired: DesiredContainer, observed: ObservedContainer): Drift[] {
+  const differences = [];
+  if (!sameImage(desired.image, observed.image)) {
+    differences.push({ field: 'image', desired: clip(desired.image), observed: clip(observed.image) });
+  }
+  if (desired.imageId !== null && desired.imageId !== observed.imageId) {
+    differences.push({ field: 'image_sha', desired: desired.imageId, observed: clip(observed.imageId) });
+  }
+  if (differences.length === 0) return [];
+  return [
+    {
+      id: clip(`IMAGE_DRIFT/${desired.name}`),
+      kind: 'IMAGE_DRIFT',
+      container: clip(desired.name),
+      containerId: observed.id,
+      differences,
+    },
+  ];
+}
+
+/** How the open drifts move from one comparison to the next. */
+export interface DriftChanges {
+  readonly opened: readonly Drift[];
+  readonly changed: readonly Drift[];
+  readonly resolved: readonly string[];
+}
+
+/** Compares the drifts already told with those that stand now. */
+export function driftChanges(told: ReadonlyMap<string, Drift>, current: readonly Drift[]): DriftChanges {
+  const standing = new Set(current.map((drift) => drift.id));
+  return {
+    opened: current.filter((drift) => !told.has(drift.id)),
+    changed: current.filter((drift) => {
+      const before = told.get(drift.id);
+      return before !== undefined && JSON.stringify(before) !== JSON.stringify(drift);
+    }),
+    resolved: [...told.keys()].filter((id) => !standing.has(id)),
+  };
+}

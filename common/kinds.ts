@@ -1,0 +1,132 @@
+import { z } from 'zod';
+import { driftSchema } from './drift.ts';
+import { count, foreignText, hex64, nodeName, ownText, timestamp } from './fields.ts';
+import { limits } from './limits.ts';
+import { observedContainer } from './observed.ts';
+import { sigilFinding } from './sigil.ts';
+
+const publicKey = z.base64().length(44);
+const storeName = foreignText;
+
+/** What a scan minute can count as (the glossary's coverage; `dropped` and `agent-down` only appear in gaps). */
+export const scanCoverage = ['observed', 'late', 'engine-down', 'clock-suspect'] as const;
+
+/**
+ * Why there is no report for a stretch of time. Start and finish times of containers that still exist are rebuilt
+ * afterwards; those that came and went in between are not known, and the gap says so by being there.
+ */
+export const gapReasons = ['agent-down', 'engine-down', 'dropped'] as const;
+
+const storeSummary = z.strictObject({
+  store: storeName,
+  status: z.enum(['ok', 'findings', 'unreadable']),
+  /** Hex digest over the ids of the findings that are open. */
+  findingsDigest: hex64,
+  openFindings: count,
+  checkedRecords: count,
+  /** What stopped the scan, when it is `unreadable`. */
+  error: ownText.nullable(),
+});
+
+/** A start or finish inside a missed stretch, as the engine still remembers it. */
+const rebuilt = z.strictObject({
+  containerId: hex64,
+  name: foreignText,
+  startedAt: z.string().nullable(),
+  finishedAt: z.string().nullable(),
+});
+
+/** One kind and the shape of its body. */
+function kind<const K extends string, S extends z.ZodRawShape>(name: K, body: S) {
+  return z.strictObject({ kind: z.literal(name), body: z.strictObject(body) });
+}
+
+/** Statements only the collector may make. */
+const collectorStatements = [
+  /** Index 0 of every ledger: names it and the key its checkpoints are signed with. */
+  kind('ledger.created', { origin: ownText, collectorKey: publicKey }),
+  kind('node.enrolled', { node: nodeName, publicKey, fingerprint: ownText, agentVersion: ownText }),
+  kind('node.revoked', { node: nodeName, fingerprint: ownText, reason: ownText }),
+  kind('auth.event', { event: ownText, actor: ownText, subject: ownText, detail: ownText }),
+  /** Two different entries under one author and number: evidence that a key is used twice. */
+  kind('ledger.equivocation', {
+    node: nodeName,
+    seq: count,
+    /** Hashes of the entry that stands and of the one that was refused. */
+    accepted: hex64,
+    offered: hex64,
+    /** The refused entry itself, unless it is too long. */
+    offeredText: z.string().max(limits.maxEvidenceChars).nullable(),
+    offeredSignature: z.base64().length(88),
+  }),
+] as const;
+
+/** Statements a node makes about itself. */
+const nodeStatements = [
+  kind('agent.started', { version: ownText, runtime: ownText, hostname: foreignText }),
+  /** The one statement of a quiet minute: digests of the observed state, not the state. */
+  kind('report', {
+    minute: timestamp,
+    coverage: z.enum(scanCoverage),
+    scanMs: count,
+    containers: z.strictObject({ count, unobserved: count, digest: hex64 }),
+    drifts: z.strictObject({ open: count, digest: hex64 }),
+    stores: z.array(storeSummary),
+    commit: z.string().nullable(),
+  }),
+  /**
+   * What changed in the observed containers since the author's last `observed` entry. A `baseline` starts from nothing,
+   * so the fold over an author's `observed` entries is always the full observed state.
+   */
+  kind('observed', { baseline: z.boolean(), upserted: z.array(observedContainer), removed: z.array(hex64) }),
+  kind('drift.opened', { drift: driftSchema, commit: z.string().nullable() }),
+  kind('drift.changed', { drift: driftSchema, commit: z.string().nullable() }),
+  kind('drift.resolved', { id: foreignText, commit: z.string().nullable() }),
+  kind('sigil.scan', {
+    store: storeName,
+    mode: z.enum(['incremental', 'full']),
+    startedAt: timestamp,
+    durationMs: count,
+    tables: count,
+    blocks: count,
+    bytes: count,
+    records: count,
+    sigils: count,
+    findings: count,
+  }),
+  kind('sigil.finding', { store: storeName, finding: sigilFinding }),
+  kind('sigil.cleared', { store: storeName, id: foreignText }),
+  kind('desired.adopted', { commit: ownText, digest: hex64, containers: count }),
+  kind('desired.rejected', {
+    commit: z.string().nullable(),
+    file: ownText,
+    line: count,
+    column: count,
+    reason: ownText,
+  }),
+  kind('coverage.gap', { from: timestamp, to: timestamp, reason: z.enum(gapReasons), rebuilt: z.array(rebuilt) }),
+  /** Statements that were never numbered because the outbox was full. */
+  kind('outbox.dropped', { count, from: timestamp, to: timestamp, kinds: z.record(z.string(), count) }),
+  /** The outbox was found damaged and moved aside; what could be read of it is what stands before this entry. */
+  kind('outbox.recovered', { reason: ownText, salvaged: count, quarantine: ownText }),
+  /** A checkpoint that cannot be a continuation of the one the agent holds, with both as evidence. */
+  kind('witness.fork', { held: ownText, offered: ownText, reason: ownText }),
+] as const;
+
+/**
+ * Everything the ledger can hold. Closed: a kind that is not here is refused at the edge. Bodies travel in canonical
+ * JSON, so they hold nothing but JSON values.
+ */
+export const statementSchema = z.discriminatedUnion('kind', [...collectorStatements, ...nodeStatements]);
+
+/** Something an author wants to say, not yet numbered, chained or signed. */
+export type Statement = z.infer<typeof statementSchema>;
+export type Kind = Statement['kind'];
+export type StatementOf<K extends Kind> = Extract<Statement, { kind: K }>;
+export type Body<K extends Kind> = StatementOf<K>['body'];
+
+/** Every kind, in the order they are declared. */
+export const kinds: readonly Kind[] = [...collectorStatements, ...nodeStatements].map((s) => s.shape.kind.value);
+
+/** Kinds a node may author; the rest are the collector's alone. */
+export const nodeKinds: ReadonlySet<Kind> = new Set(nodeStatements.map((s) => s.shape.kind.value));

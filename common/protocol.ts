@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import type { SignedEntry } from './entry.ts';
+import { AppError } from './errors.ts';
+import { count, hex64, nodeName, timestamp } from './fields.ts';
+import { limits } from './limits.ts';
+
+/** WebSocket subprotocol. Text frames, each one member of a tagged union below. */
+export const subprotocol = 'sigilwatch.v1';
+/** Path of the agents' socket on the collector. */
+export const socketPath = '/agent/v1';
+
+const hash64 = z.base64().length(44);
+const note = z.string().max(8_000);
+
+/** Entries travel as the exact canonical text that was signed. */
+const wireEntry = z.strictObject({
+  text: z.string().max(limits.maxEntryBytes),
+  signature: z.base64().length(88),
+});
+
+/** From the agent. `hello` and `proof` are the handshake; then only `append`. */
+export const agentMessage = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('hello'),
+    node: nodeName,
+    fingerprint: z.string().max(64),
+    version: z.string().max(64),
+    /** Size of the last checkpoint the agent accepted, 0 for none. */
+    checkpointSize: count,
+  }),
+  z.strictObject({ type: z.literal('proof'), signature: z.base64().length(88) }),
+  z.strictObject({ type: z.literal('append'), entries: z.array(wireEntry).min(1).max(limits.maxAppendEntries) }),
+]);
+
+/** A signed tree head and the proof that it continues the last one the agent accepted. */
+const checkpointUpdate = z.strictObject({ note, consistency: z.array(hash64).max(128) });
+
+/** From the collector. */
+export const collectorMessage = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('challenge'), nonce: hash64, origin: z.string().max(256) }),
+  z.strictObject({
+    type: z.literal('welcome'),
+    /** Where this node's author chain stands in the ledger. */
+    head: z.strictObject({ seq: count, hash: hex64 }),
+    checkpoint: checkpointUpdate,
+    /** The collector's clock, RFC 3339. */
+    now: timestamp,
+  }),
+  z.strictObject({
+    type: z.literal('ack'),
+    /** Ledger index of each acknowledged entry, by its number in the author chain. */
+    entries: z.array(z.strictObject({ seq: count, index: count, proof: z.array(count).max(64) })),
+    /** Table the inclusion proofs point into; they share most of their nodes. */
+    hashes: z.array(hash64),
+    checkpoint: checkpointUpdate,
+  }),
+  z.strictObject({
+    type: z.literal('refused'),
+    code: z.string().max(64),
+    message: z.string().max(1_000),
+    retryable: z.boolean(),
+  }),
+]);
+
+export type AgentMessage = z.infer<typeof agentMessage>;
+export type CollectorMessage = z.infer<typeof collectorMessage>;
+export type MessageOf<M extends { type: string }, T extends M['type']> = Extract<M, { type: T }>;
+
+/**
+ * Reads one frame with the union of the other side.
+ * @throws AppError `validation.protocol` for anything that is not a member of it.
+ */
+export function parseMessage<T>(schema: z.ZodType<T>, frame: string): T {
+  let json: unknown;
+  try {
+    json = JSON.parse(frame);
+  } catch (cause) {
+    throw new AppError('validation.protocol', 'frame is not JSON', { cause });
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new AppError('validation.protocol', `not a ${subprotocol} message: ${z.prettifyError(parsed.error)}`);
+}
+
+/** What the agent signs to prove it holds the node's key; bound to this collector and this connection. */
+export function handshakeBytes(challenge: { nonce: string; origin: string }, node: string): Buffer {
+  return Buffer.from(`sigilwatch/handshake/v1\n${challenge.origin}\n${node}\n${challenge.nonce}\n`, 'utf8');
+}
+
+/** An entry as it travels. */
+export function toWire(signed: Pick<SignedEntry, 'bytes' | 'signature'>): z.infer<typeof wireEntry> {
+  return { text: signed.bytes.toString('utf8'), signature: signed.signature.toString('base64') };
+}
+
+/** The exact bytes an agent signed, not yet judged. */
+export function fromWire(wire: z.infer<typeof wireEntry>): { bytes: Buffer; signature: Buffer } {
+  return { bytes: Buffer.from(wire.text, 'utf8'), signature: Buffer.from(wire.signature, 'base64') };
+}
