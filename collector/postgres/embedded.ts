@@ -1,0 +1,171 @@
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
+import { locateBinaries, serverAccount } from './binaries.ts';
+import { type Cluster, clusterDataDir, clusterUrl, initialiseCluster, startCluster } from './cluster.ts';
+import { connectClient, databaseFailure } from './pool.ts';
+import { runningPostmaster, stopPostmaster } from './postmaster.ts';
+
+/** The embedded server, in use by us until `release`. */
+export interface EmbeddedPostgres {
+  /** URL of the database `sigilwatch`; holds the password. */
+  readonly url: string;
+  /** Gives the server back. Whoever is last stops it. */
+  release(): Promise<void>;
+}
+
+export interface EmbeddedOptions {
+  readonly dataDir: string;
+  /** For a cluster that is made now. */
+  readonly newPassword: () => string;
+  readonly logger: Logger;
+}
+
+/** A user's place at a running server. */
+interface Seat {
+  readonly client: pg.Client;
+  readonly port: number;
+}
+
+/**
+ * Shared by everybody who uses the server, taken exclusively by whoever stops it. The lock belongs to a session, so the
+ * death of a program, however sudden, gives it back.
+ */
+const usersLock = 7_600_002;
+const databaseName = 'sigilwatch';
+const maintenanceDatabase = 'postgres';
+const retryMs = 100;
+
+/**
+ * The embedded PostgreSQL below `dataDir`: made at first use, started unless it runs, joined when it does (started by
+ * another command, or left by a collector that was killed). Listens on 127.0.0.1 only, behind a password. Should the
+ * server die while it is in use, it is started again on the same port.
+ * @throws AppError `validation.config` or `database.unreachable`, saying what to do.
+ */
+export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+  const cluster = await prepareCluster(options);
+  const seat = keepSeat(cluster, await takeSeat(cluster), options.logger);
+  return { url: await clusterUrl(cluster, seat.port, databaseName), release: seat.leave };
+}
+
+async function prepareCluster({ dataDir, newPassword }: EmbeddedOptions): Promise<Cluster> {
+  const home = resolve(dataDir);
+  const account = await serverAccount();
+  // As root the server runs as somebody else, who has to pass through here; what is secret has its own mode.
+  await mkdir(home, { recursive: true, mode: account === undefined ? 0o700 : 0o711 });
+  const cluster = { dir: join(home, 'postgres'), account, binaries: await locateBinaries(home, account) };
+  await initialiseCluster(cluster, newPassword());
+  return cluster;
+}
+
+/** Starts or joins the server, however many others are starting or stopping it at this moment. */
+async function takeSeat(cluster: Cluster): Promise<Seat> {
+  const deadline = performance.now() + limits.databaseStartTimeoutMs;
+  for (;;) {
+    const outcome = await trySeat(cluster).catch(toAppError);
+    if (!(outcome instanceof AppError)) return outcome;
+    if (!outcome.retryable || performance.now() > deadline) throw outcome;
+    await sleep(retryMs);
+  }
+}
+
+async function trySeat(cluster: Cluster): Promise<Seat> {
+  const dataDir = clusterDataDir(cluster);
+  if ((await runningPostmaster(dataDir)) === undefined) await startCluster(cluster);
+  const port = (await runningPostmaster(dataDir))?.port;
+  if (port === undefined) throw stopping();
+  const client = await connectClient({
+    url: await clusterUrl(cluster, port, maintenanceDatabase),
+    applicationName: 'sigilwatch-lease',
+  });
+  try {
+    if (!(await sitDown(client))) throw stopping();
+    await ensureDatabase(client);
+    return { client, port };
+  } catch (thrown) {
+    await client.end();
+    throw databaseFailure(thrown) ?? thrown;
+  }
+}
+
+function stopping(): AppError {
+  return new AppError('database.unreachable', 'the embedded PostgreSQL is stopping', { retryable: true });
+}
+
+async function sitDown(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ seated: boolean }>('select pg_try_advisory_lock_shared($1) as seated', [
+    usersLock,
+  ]);
+  return rows[0]?.seated === true;
+}
+
+async function ensureDatabase(client: pg.Client): Promise<void> {
+  const { rowCount } = await client.query('select from pg_database where datname = $1', [databaseName]);
+  if (rowCount !== 0) return;
+  await client.query(`create database ${databaseName}`).catch((thrown: unknown) => {
+    if (!alreadyThere.has(errnoOf(thrown) ?? '')) throw thrown;
+  });
+}
+
+/** duplicate_database, and the unique violation that two at the same instant get instead. */
+const alreadyThere = new Set(['42P04', '23505']);
+
+/** Holds on to the seat: when the server goes away under us, starts it again. */
+function keepSeat(cluster: Cluster, first: Seat, logger: Logger) {
+  let seat = first;
+  let leaving = false;
+  let retaking = Promise.resolve();
+  const retake = async () => {
+    logger.warn('postgres.lost', { port: seat.port });
+    while (!leaving) {
+      try {
+        watch(await takeSeat(cluster));
+        logger.info('postgres.back', { port: seat.port });
+        return;
+      } catch (error) {
+        logger.error('postgres.not_started', { error });
+        await sleep(retryMs);
+      }
+    }
+  };
+  const watch = (taken: Seat) => {
+    seat = taken;
+    seat.client.once('end', () => {
+      if (!leaving) retaking = retake();
+    });
+  };
+  watch(first);
+  const leave = async () => {
+    leaving = true;
+    await retaking;
+    await standUp(cluster, seat.client);
+  };
+  return { port: first.port, leave };
+}
+
+async function standUp(cluster: Cluster, client: pg.Client): Promise<void> {
+  try {
+    if (await isLast(client)) await stopServer(clusterDataDir(cluster));
+  } catch (thrown) {
+    // Our session is gone, and with it the seat; whoever comes next finds the server and joins it.
+    if (databaseFailure(thrown) === undefined) throw thrown;
+  } finally {
+    await client.end();
+  }
+}
+
+/** The exclusive lock is kept until the server ends, so that nobody sits down at a server about to stop. */
+async function isLast(client: pg.Client): Promise<boolean> {
+  await client.query('select pg_advisory_unlock_shared($1)', [usersLock]);
+  const { rows } = await client.query<{ last: boolean }>('select pg_try_advisory_lock($1) as last', [usersLock]);
+  return rows[0]?.last === true;
+}
+
+async function stopServer(dataDir: string): Promise<void> {
+  const postmaster = await runningPostmaster(dataDir);
+  if (postmaster !== undefined) await stopPostmaster(dataDir, postmaster, limits.databaseStopTimeoutMs);
+}

@@ -1,0 +1,191 @@
+import pg from 'pg';
+import { AppError, errnoOf } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+
+/** The pool every store reads through. */
+export type Db = pg.Pool;
+
+/** A connection with an open transaction. Stores take it as an argument and never open one behind the caller's back. */
+export type Tx = pg.ClientBase;
+
+/** Whatever can run one statement that needs no transaction around it. */
+export type Queryable = Db | Tx;
+
+export interface DatabaseOptions {
+  /** `postgres://user:password@host:port/database`. */
+  readonly url: string;
+  /** Shown by `pg_stat_activity`. */
+  readonly applicationName: string;
+}
+
+export interface PoolOptions extends DatabaseOptions {
+  readonly maxConnections: number;
+  /** Told when an idle connection breaks; the pool has already replaced it. */
+  readonly onIdleError: (error: Error) => void;
+}
+
+/** Oldest server whose SQL the stores are written for. */
+const oldestServer = { versionNum: 140_000, name: '14' };
+
+/** A pool of connections with bounded statements. Nothing is connected until it is used. */
+export function createPool({ url, applicationName, maxConnections, onIdleError }: PoolOptions): Db {
+  const pool = new pg.Pool({
+    ...connection({ url, applicationName }),
+    max: maxConnections,
+    idleTimeoutMillis: limits.databaseIdleMs,
+    statement_timeout: limits.databaseStatementTimeoutMs,
+    idle_in_transaction_session_timeout: limits.databaseStatementTimeoutMs,
+  });
+  pool.on('error', onIdleError);
+  return pool;
+}
+
+/**
+ * A connection of its own, for what must not wander through a pool: advisory locks and LISTEN. Without a statement timeout.
+ * The caller ends it.
+ * @throws AppError `database.unreachable`.
+ */
+export async function connectClient(options: DatabaseOptions): Promise<pg.Client> {
+  const client = new pg.Client(connection(options));
+  // Without a listener a lost connection would end the process; the next query reports it anyway.
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return client;
+  } catch (thrown) {
+    throw unreachable(options.url, thrown);
+  }
+}
+
+/**
+ * Makes sure that the server answers and is not too old.
+ * @throws AppError `database.unreachable` naming host and remedy, or `database.migration` for a server before 14.
+ */
+export async function requireServer(db: Queryable, url: string): Promise<void> {
+  const versionNum = await serverVersion(db).catch((thrown: unknown) => {
+    throw unreachable(url, thrown);
+  });
+  if (versionNum >= oldestServer.versionNum) return;
+  throw new AppError(
+    'database.migration',
+    `${describeDatabase(url)} runs PostgreSQL ${Math.floor(versionNum / 10_000)}; ${oldestServer.name} or later is needed`,
+    { details: { versionNum } },
+  );
+}
+
+async function serverVersion(db: Queryable): Promise<number> {
+  const { rows } = await db.query<{ version: number }>(`select current_setting('server_version_num')::int as version`);
+  return rows[0]?.version ?? 0;
+}
+
+/** Runs `work` on one connection of the pool and gives it back, or throws the connection away when it broke. */
+export async function withClient<T>(pool: Db, work: (client: Tx) => Promise<T>): Promise<T> {
+  const client = await connectFrom(pool);
+  let broken: Error | undefined;
+  const onError = (error: Error) => {
+    broken = error;
+  };
+  client.on('error', onError);
+  try {
+    return await work(client);
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}
+
+/**
+ * One transaction: committed when `work` resolves, rolled back when it rejects. When COMMIT itself fails because the
+ * connection broke, nobody knows whether it happened; callers for whom that matters look.
+ */
+export function withTransaction<T>(pool: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return withClient(pool, (client) => inTransaction(client, work));
+}
+
+/** As {@link withTransaction}, on a connection the caller holds. */
+export async function inTransaction<T>(client: Tx, work: (tx: Tx) => Promise<T>): Promise<T> {
+  try {
+    await client.query('begin');
+    const result = await work(client);
+    await client.query('commit');
+    return result;
+  } catch (thrown) {
+    // On a broken connection this fails too, and the server rolls back by itself.
+    await client.query('rollback').catch(() => {});
+    throw databaseFailure(thrown) ?? thrown;
+  }
+}
+
+async function connectFrom(pool: Db): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (thrown) {
+    throw databaseFailure(thrown) ?? thrown;
+  }
+}
+
+/** Errors that mean "the server is not there for us", not "the statement is wrong"; undefined for all others. */
+export function databaseFailure(thrown: unknown): AppError | undefined {
+  const code = errnoOf(thrown) ?? '';
+  const lost = thrown instanceof Error && /connection terminated|timeout exceeded when trying/i.test(thrown.message);
+  if (!lost && !unreachableErrnos.has(code) && !unreachableStates.test(code)) return undefined;
+  return new AppError('database.unreachable', 'the database does not answer; the request can be repeated later', {
+    cause: thrown,
+    retryable: true,
+    details: code === '' ? {} : { code },
+  });
+}
+
+const unreachableErrnos = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EPIPE',
+  'ENOENT',
+]);
+/** Connection exceptions, too many connections, and a server that is starting, stopping or was told to drop us. */
+const unreachableStates = /^(08...|53300|57P0[123])$/;
+
+/** `host:port/database` of a connection URL: never user or password. */
+export function describeDatabase(url: string): string {
+  const { host, port, database } = new pg.Client(connection({ url, applicationName: '' }));
+  return host.startsWith('/') ? `${host} (${database})` : `${host}:${port}/${database ?? ''}`;
+}
+
+function unreachable(url: string, cause: unknown): AppError {
+  const where = describeDatabase(url);
+  const reason = cause instanceof AggregateError ? (cause.errors[0]?.message ?? cause.message) : messageOf(cause);
+  return new AppError(
+    'database.unreachable',
+    `cannot use the database at ${where}: ${reason}. Is PostgreSQL running there, and are user, password and database in DATABASE_URL right?`,
+    { cause, retryable: true, details: { database: where } },
+  );
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+function connection({ url, applicationName }: DatabaseOptions): pg.ClientConfig {
+  return {
+    connectionString: url,
+    application_name: applicationName,
+    connectionTimeoutMillis: limits.databaseConnectTimeoutMs,
+    keepAlive: true,
+    types: { getTypeParser },
+  };
+}
+
+/** `bigint` holds indexes and counts here, far below 2^53; as text, pg's default, every caller would have to convert. */
+const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') => {
+  if (oid === pg.types.builtins.INT8 && format !== 'binary') return safeInteger;
+  return format === 'binary' ? pg.types.getTypeParser(oid, format) : pg.types.getTypeParser(oid, 'text');
+};
+
+function safeInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new AppError('internal.error', `${text} from the database is beyond 2^53`);
+  return value;
+}
