@@ -1,3 +1,4 @@
+import type { DriftKind } from './drift.ts';
 import type { ObservedContainer } from './observed.ts';
 
 /** One container that git says should run on a node. */
@@ -11,6 +12,8 @@ export interface DesiredContainer {
 /** What git says should run on one node. */
 export interface DesiredState {
   readonly containers: readonly DesiredContainer[];
+  /** Kinds of drift that the manifest's rules say to ignore. */
+  readonly ignored: ReadonlySet<DriftKind>;
   /** Whether the manifest lets this container run although it is not listed. */
   readonly exempt: (container: ObservedContainer) => boolean;
 }

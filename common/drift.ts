@@ -5,6 +5,7 @@ import { sameImage } from './image.ts';
 import type { ObservedContainer } from './observed.ts';
 
 export const driftKinds = ['UNAUTHORIZED_CONTAINER', 'MISSING_CONTAINER', 'IMAGE_DRIFT', 'CONFIG_DRIFT'] as const;
+export type DriftKind = (typeof driftKinds)[number];
 
 /** One difference between desired and observed state. Both sides of every differing field are carried. */
 export const driftSchema = z.strictObject({
@@ -43,7 +44,7 @@ export function diff(desired: DesiredState, observed: ObservedState): Drift[] {
       .filter((container) => !wanted.has(container.name) && !desired.exempt(container))
       .map(unauthorized),
   ];
-  return drifts.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return drifts.filter((drift) => !desired.ignored.has(drift.kind)).sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 function judgeDesired(
@@ -109,8 +110,21 @@ export interface DriftChanges {
   readonly resolved: readonly string[];
 }
 
-/** Compares the drifts already told with those that stand now. */
-export function driftChanges(told: ReadonlyMap<string, Drift>, current: readonly Drift[]): DriftChanges {
+/**
+ * Whether nothing can be concluded about a drift: its container was not seen, and some container could not be inspected.
+ * What was not observed never counts as compliant.
+ */
+export function undecided(drift: Drift, observed: ObservedState): boolean {
+  if (observed.unobserved.size === 0) return false;
+  return ![...observed.containers.values()].some((container) => clip(container.name) === drift.container);
+}
+
+/** Compares the drifts already told with those that stand now; `held` are told drifts that may still stand. */
+export function driftChanges(
+  told: ReadonlyMap<string, Drift>,
+  current: readonly Drift[],
+  held: ReadonlySet<string>,
+): DriftChanges {
   const standing = new Set(current.map((drift) => drift.id));
   return {
     opened: current.filter((drift) => !told.has(drift.id)),
@@ -118,6 +132,6 @@ export function driftChanges(told: ReadonlyMap<string, Drift>, current: readonly
       const before = told.get(drift.id);
       return before !== undefined && JSON.stringify(before) !== JSON.stringify(drift);
     }),
-    resolved: [...told.keys()].filter((id) => !standing.has(id)),
+    resolved: [...told.keys()].filter((id) => !standing.has(id) && !held.has(id)),
   };
 }

@@ -9,8 +9,8 @@ export const limits = {
   maxEntryBytes: 60_000,
   /** A checkpoint with its cosignatures, some 130 characters per witness. */
   maxNoteChars: 1024 * 1024,
-  /** Containers named in one `observed` entry; more are split over several. */
-  maxContainersPerEntry: 40,
+  /** Containers in one `observed` entry, as JSON; more are split over several entries. */
+  maxObservedBytes: 48_000,
   /** A string from outside (container name, label, store key) is cut to this before it enters an entry. */
   maxForeignTextChars: 512,
   /** Reasons, notes and versions written by Sigilwatch itself. */
@@ -18,7 +18,8 @@ export const limits = {
 
   /** One `append` message. */
   maxAppendEntries: 200,
-  maxAppendBytes: 512 * 1024,
+  /** Canonical bytes; escaping inside a frame at most doubles them, which must still fit into `maxFrameBytes`. */
+  maxAppendBytes: 480 * 1024,
   /** Batches an agent may have under way before it waits for an ack. */
   maxAppendsInFlight: 4,
   maxFrameBytes: 1024 * 1024,
@@ -28,8 +29,23 @@ export const limits = {
   pongTimeoutMs: 10_000,
   /** How long an older session under the same key gets to answer before a newcomer replaces it. */
   incumbentProbeMs: 2_000,
-  /** Entries per second one agent may send, sustained; a burst may be ten times that. */
+  /** Entries per second one agent may send, sustained, and how many seconds' worth it may send in one burst. */
   maxEntriesPerSecondPerNode: 5_000,
+  entryBurstSeconds: 10,
+  /** Pieces one frame may come in; a frame of one-byte pieces costs far more memory than its size. */
+  maxFrameFragments: 1_024,
+  /** Sockets that have not proved a key yet; more are turned away until some have. */
+  maxUnauthenticatedSockets: 128,
+  /** How long a closing handshake may take before the socket is cut. */
+  closeTimeoutMs: 1_000,
+  /** Entry signatures checked at once, for all sessions; the thread pool serves others too. */
+  verifyConcurrency: 32,
+  /** How long a batch is offered to a ledger that is busy; below `ackTimeoutMs`, so that the agent hears why. */
+  ledgerBusyMs: 10_000,
+  ledgerBusyRetryMinMs: 20,
+  ledgerBusyRetryMaxMs: 1_000,
+  /** Longest text in a `refused` message. */
+  maxRefusalChars: 1_000,
 
   /** Group commit: wait this long for company, take at most this many. */
   groupCommitWaitMs: 2,
@@ -49,6 +65,10 @@ export const limits = {
   /** Difference between the node's and the collector's clock from which scans count as `clock-suspect`. */
   clockSuspectMs: 30_000,
   inspectConcurrency: 8,
+  gitTimeoutMs: 20_000,
+  maxManifestBytes: 8 * 1024 * 1024,
+  /** Starts and finishes named in one `coverage.gap`. */
+  maxRebuiltPerGap: 60,
   engineTimeoutMs: 10_000,
   /** How often an open event stream is checked with a ping; a frozen engine keeps the socket open and says nothing. */
   enginePingIntervalMs: 5_000,
@@ -62,9 +82,38 @@ export const limits = {
   outboxReservedShare: 0.2,
   /** Disk kept allocated so that a full disk still leaves room to say so. */
   outboxReserveFileBytes: 4 * 1024 * 1024,
+  /** How long to leave a full disk alone before allocating that again is tried. */
+  outboxReserveRetryMs: 1_000,
+  /** One durable write of the outbox, which is what a group commit may gather. */
+  outboxBatchMaxBytes: 1024 * 1024,
+  /** Calls of `append` waiting for the disk before more are turned away. */
+  outboxWaitingMaxCalls: 10_000,
+  /** One step through the stored entries. */
+  outboxPageEntries: 500,
+  outboxPageBytes: 1024 * 1024,
+  /** Acknowledged bytes after which LevelDB is told to give their space back. */
+  outboxCompactAfterBytes: 4 * 1024 * 1024,
+  /** Refused statements recognised when they are tried again, so that they are counted once. */
+  outboxRefusedRemembered: 256,
+  /** Damaged outboxes kept as evidence. */
+  outboxQuarantinesKept: 3,
 
   /** Findings an agent keeps open per store; more are only counted. */
   maxOpenFindingsPerStore: 500,
+  /** A sigil scan gives the event loop a turn after this much work. */
+  sigilSliceMs: 4,
+  /** Bytes of a store file read at once. */
+  sigilWindowBytes: 256 * 1024,
+  /** One table block, compressed or not; LevelDB aims at 4 KiB, but a record is never split over blocks. */
+  sigilMaxBlockBytes: 32 * 1024 * 1024,
+  /** One write batch in a log, or one edit in a MANIFEST. */
+  sigilMaxLogRecordBytes: 32 * 1024 * 1024,
+  /** How often a scan starts over with a newer MANIFEST because files were compacted away under it. */
+  sigilScanRounds: 20,
+  /** Tables an incremental scan remembers as checked; those of a larger store are checked again. */
+  sigilMaxRememberedTables: 50_000,
+  /** Bad records whose current version is looked up together. */
+  sigilConfirmBatch: 250,
 
   backoffMinMs: 500,
   backoffMaxMs: 60_000,

@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import type { DesiredState } from '../../common/desired.ts';
+import { type AppError, toAppError } from '../../common/errors.ts';
+import { clip } from '../../common/fields.ts';
+import type { Statement } from '../../common/kinds.ts';
+import type { Logger } from '../../common/log.ts';
+import { compileDesired, desiredDigest, manifestFile, parseManifest } from '../../common/manifest.ts';
+import type { Journal, StateChange } from '../ports.ts';
+import type { Repository } from './git.ts';
+
+/** The desired state in force, and the commit it comes from. */
+export interface Adopted {
+  readonly commit: string;
+  readonly desired: DesiredState;
+}
+
+/** Key of the durable record of what is in force and what was refused. */
+const stateKey = 'desired';
+
+const stored = z.strictObject({
+  /** The manifest in force; null while there was never a good one. */
+  adopted: z.strictObject({ commit: z.string(), text: z.string() }).nullable(),
+  /** What was wrong the last time, so that it is said once; null when the last one was good. */
+  rejected: z.string().nullable(),
+});
+type Stored = z.infer<typeof stored>;
+
+export interface DesiredSourceOptions {
+  readonly node: string;
+  readonly repository: Repository;
+  readonly journal: Journal;
+  readonly logger: Logger;
+}
+
+/**
+ * Follows the manifest in a local git checkout. A manifest that cannot be read changes nothing: the last good one stays in
+ * force, also across restarts, and an entry says file, line and reason.
+ */
+export class DesiredSource {
+  readonly #options: DesiredSourceOptions;
+  #stored: Stored = { adopted: null, rejected: null };
+  #adopted: Adopted | undefined;
+
+  constructor(options: DesiredSourceOptions) {
+    this.#options = options;
+  }
+
+  /** What is in force; undefined while there was never a good manifest. */
+  get adopted(): Adopted | undefined {
+    return this.#adopted;
+  }
+
+  /** Takes up the manifest that was in force when the agent last ran. */
+  async restore(): Promise<void> {
+    const value = (await this.#options.journal.readState(stateKey)).get(stateKey);
+    const parsed = stored.safeParse(value);
+    if (!parsed.success) return;
+    this.#stored = parsed.data;
+    if (this.#stored.adopted !== null) this.#adopted = this.#compile(this.#stored.adopted);
+  }
+
+  /** Looks whether HEAD has moved. Resolves once what changed is on record. Never rejects for a bad manifest. */
+  async refresh(): Promise<void> {
+    let commit: string | null = null;
+    try {
+      commit = await this.#options.repository.head();
+      if (commit === this.#stored.adopted?.commit && this.#stored.rejected === null) return;
+      const text = await this.#options.repository.read(commit, manifestFile);
+      await this.#adopt({ commit, text });
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      if (error.code !== 'validation.manifest') throw error;
+      await this.#reject(commit, error);
+    }
+  }
+
+  async #adopt(manifest: { commit: string; text: string }): Promise<void> {
+    const adopted = this.#compile(manifest);
+    const { desired, commit } = adopted;
+    const body = { commit, digest: desiredDigest(desired), containers: desired.containers.length };
+    await this.#remember({ adopted: manifest, rejected: null }, [{ kind: 'desired.adopted', body }]);
+    this.#adopted = adopted;
+    this.#options.logger.info('desired.adopted', { commit, containers: desired.containers.length });
+  }
+
+  #compile({ commit, text }: { commit: string; text: string }): Adopted {
+    const manifest = parseManifest(text);
+    for (const warning of manifest.warnings) this.#options.logger.debug('desired.key_without_effect', { warning });
+    return { commit, desired: compileDesired(manifest, this.#options.node) };
+  }
+
+  async #reject(commit: string | null, error: AppError): Promise<void> {
+    const told = `${commit ?? ''} ${error.message}`;
+    if (this.#stored.rejected === told) return;
+    const at = z
+      .object({ file: z.string(), line: z.int(), column: z.int(), reason: z.string() })
+      .catch({ file: manifestFile, line: 1, column: 1, reason: error.message })
+      .parse(error.details);
+    const body = { commit, ...at, file: clip(at.file), reason: clip(at.reason) };
+    await this.#remember({ ...this.#stored, rejected: told }, [{ kind: 'desired.rejected', body }]);
+    this.#options.logger.error('desired.rejected', { commit, reason: error.message });
+  }
+
+  async #remember(next: Stored, statements: readonly Statement[]): Promise<void> {
+    const change: StateChange = { key: stateKey, value: next };
+    await this.#options.journal.append(statements, [change]);
+    this.#stored = next;
+  }
+}

@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { AppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+
+const run = promisify(execFile);
+
+/** A file as one commit has it. */
+export interface CommittedFile {
+  readonly commit: string;
+  readonly text: string;
+}
+
+/** Reads what is committed in a local git repository: a work tree, or a bare repository. Never the network. */
+export interface Repository {
+  /** Id of the commit that HEAD names. @throws AppError `validation.manifest` when there is none. */
+  head(): Promise<string>;
+  /** A file of a commit. @throws AppError `validation.manifest` when the commit has no such file. */
+  read(commit: string, file: string): Promise<string>;
+}
+
+/**
+ * The repository at `path`, through the git command. What counts is what is committed: a changed work tree is nobody's
+ * decision yet.
+ */
+export function gitRepository(path: string): Repository {
+  const git = async (...args: readonly string[]): Promise<string> => {
+    // The agent runs as another user than the checkout's owner; it reads objects only and runs no hooks.
+    const safe = ['-c', `safe.directory=${path}`, '-c', 'core.fsmonitor=false', '-C', path];
+    const { stdout } = await run('git', [...safe, ...args], {
+      encoding: 'utf8',
+      timeout: limits.gitTimeoutMs,
+      maxBuffer: limits.maxManifestBytes,
+      env: { PATH: pathOfCommands(), LC_ALL: 'C', GIT_OPTIONAL_LOCKS: '0', GIT_TERMINAL_PROMPT: '0' },
+    });
+    return stdout;
+  };
+  return {
+    head: async () => (await asked(git('rev-parse', '--verify', 'HEAD^{commit}'), path, 'it has no commit yet')).trim(),
+    read: (commit, file) =>
+      asked(git('cat-file', 'blob', `${commit}:${file}`), file, `commit ${commit} has no such file`),
+  };
+}
+
+/** Where system commands live; the environment is read by the program's entry alone. */
+function pathOfCommands(): string {
+  return '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+}
+
+async function asked(answer: Promise<string>, what: string, otherwise: string): Promise<string> {
+  try {
+    return await answer;
+  } catch (cause) {
+    const reason = reasonOf(cause) ?? otherwise;
+    throw new AppError('validation.manifest', `${what}: ${reason}`, {
+      cause,
+      details: { file: what, line: 1, column: 1, reason },
+    });
+  }
+}
+
+/** What git itself said, when it is about more than a missing object. */
+function reasonOf(cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined;
+  if ('code' in cause && cause.code === 'ENOENT') return 'the git command is not installed';
+  const stderr = 'stderr' in cause && typeof cause.stderr === 'string' ? cause.stderr : '';
+  if (/not a git repository|cannot change to/.test(stderr)) return 'not a git repository';
+  if (/dubious ownership|Permission denied/.test(stderr)) return stderr.trim().split('\n')[0];
+  return undefined;
+}

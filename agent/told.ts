@@ -1,0 +1,141 @@
+import { hash } from 'node:crypto';
+import { canonicalText } from '../common/canonical.ts';
+import { type Drift, driftChanges, driftSchema } from '../common/drift.ts';
+import { setDigest } from '../common/entry.ts';
+import type { Body, Statement } from '../common/kinds.ts';
+import { limits } from '../common/limits.ts';
+import type { ObservedContainer } from '../common/observed.ts';
+import type { StateChange } from './ports.ts';
+
+/**
+ * What the ledger has been told, or will be once the outbox is through: the fold over this node's own entries. Kept
+ * beside the outbox and changed in the same write as the entries, so the two never disagree, whatever crashes.
+ */
+export interface Told {
+  /** Digest of each container as last told, by container id. */
+  readonly containers: ReadonlyMap<string, string>;
+  /** Drifts told as standing, by drift id. */
+  readonly drifts: ReadonlyMap<string, Drift>;
+}
+
+/** Something to say, and what has been told once it is said. */
+export interface Saying {
+  readonly statements: readonly Statement[];
+  readonly changes: readonly StateChange[];
+  readonly after: Told;
+}
+
+export const nothingTold: Told = { containers: new Map(), drifts: new Map() };
+
+const containerPrefix = 'container/';
+const driftPrefix = 'drift/';
+/** Set once a first `observed` entry has said where this node's account begins. */
+export const baselineKey = 'baseline';
+
+/** Reads back what has been told. What cannot be read is told again: saying twice is harmless, not saying is not. */
+export function readTold(state: ReadonlyMap<string, unknown>): Told {
+  const containers = new Map<string, string>();
+  const drifts = new Map<string, Drift>();
+  for (const [key, value] of state) {
+    if (key.startsWith(containerPrefix) && typeof value === 'string') {
+      containers.set(key.slice(containerPrefix.length), value);
+    }
+    const drift = key.startsWith(driftPrefix) ? driftSchema.safeParse(value) : undefined;
+    if (drift?.success) drifts.set(drift.data.id, drift.data);
+  }
+  return { containers, drifts };
+}
+
+/** The first thing a node ever says: whatever the ledger believed of it before no longer holds. */
+export const baseline: Pick<Saying, 'statements' | 'changes'> = {
+  statements: [{ kind: 'observed', body: { baseline: true, upserted: [], removed: [] } }],
+  changes: [{ key: baselineKey, value: true }],
+};
+
+/** Hex digest of all that is told about a container. */
+export function containerDigest(container: ObservedContainer): string {
+  return hash('sha256', canonicalText(container), 'hex');
+}
+
+/** One digest for a set of containers, as a report carries it. */
+export function observedDigest(told: Told): string {
+  return setDigest(told.containers.values());
+}
+
+/** One digest for the standing drifts, as a report carries it. */
+export function driftsDigest(told: Told): string {
+  return setDigest([...told.drifts.values()].map((drift) => canonicalText(drift)));
+}
+
+/**
+ * What is new in the observed containers. `held` names containers that are known to exist but could not be inspected:
+ * they stay as they were told.
+ */
+export function sayObserved(
+  told: Told,
+  observed: ReadonlyMap<string, ObservedContainer>,
+  held: ReadonlySet<string>,
+): Saying {
+  const containers = new Map(told.containers);
+  const changes: StateChange[] = [];
+  const upserted: ObservedContainer[] = [];
+  for (const [id, container] of observed) {
+    const digest = containerDigest(container);
+    if (containers.get(id) === digest) continue;
+    containers.set(id, digest);
+    changes.push({ key: `${containerPrefix}${id}`, value: digest });
+    upserted.push(container);
+  }
+  const removed = [...told.containers.keys()].filter((id) => !observed.has(id) && !held.has(id));
+  for (const id of removed) {
+    containers.delete(id);
+    changes.push({ key: `${containerPrefix}${id}`, value: null });
+  }
+  return { statements: observedStatements(upserted, removed), changes, after: { ...told, containers } };
+}
+
+/** What is new in the drifts that stand. `held` names told drifts that nothing can be concluded about now. */
+export function sayDrifts(
+  told: Told,
+  standing: readonly Drift[],
+  held: ReadonlySet<string>,
+  commit: string | null,
+): Saying {
+  const { opened, changed, resolved } = driftChanges(told.drifts, standing, held);
+  const drifts = new Map(told.drifts);
+  const changes: StateChange[] = [];
+  for (const drift of [...opened, ...changed]) {
+    drifts.set(drift.id, drift);
+    changes.push({ key: `${driftPrefix}${drift.id}`, value: drift });
+  }
+  for (const id of resolved) {
+    drifts.delete(id);
+    changes.push({ key: `${driftPrefix}${id}`, value: null });
+  }
+  const statements: Statement[] = [
+    ...opened.map((drift): Statement => ({ kind: 'drift.opened', body: { drift, commit } })),
+    ...changed.map((drift): Statement => ({ kind: 'drift.changed', body: { drift, commit } })),
+    ...resolved.map((id): Statement => ({ kind: 'drift.resolved', body: { id, commit } })),
+  ];
+  return { statements, changes, after: { ...told, drifts } };
+}
+
+/** As few `observed` statements as fit into entries. */
+function observedStatements(upserted: readonly ObservedContainer[], removed: readonly string[]): Statement[] {
+  const bodies: Body<'observed'>[] = [];
+  let open: Body<'observed'> | undefined;
+  let bytes = 0;
+  const room = (needed: number): Body<'observed'> => {
+    if (open === undefined || bytes + needed > limits.maxObservedBytes) {
+      open = { baseline: false, upserted: [], removed: [] };
+      bodies.push(open);
+      bytes = 0;
+    }
+    bytes += needed;
+    return open;
+  };
+  // A removal goes first: a name that moved to another container is free before it is taken.
+  for (const id of removed) room(id.length + 3).removed.push(id);
+  for (const container of upserted) room(Buffer.byteLength(JSON.stringify(container)) + 1).upserted.push(container);
+  return bodies.map((body): Statement => ({ kind: 'observed', body }));
+}
