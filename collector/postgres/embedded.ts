@@ -1,11 +1,11 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, chown, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import { locateBinaries, serverAccount } from './binaries.ts';
+import { firstBlocked, locateBinaries, type ServerAccount, serverAccount } from './binaries.ts';
 import { type Cluster, clusterDataDir, clusterUrl, initialiseCluster, startCluster } from './cluster.ts';
 import { connectClient, databaseFailure } from './pool.ts';
 import { runningPostmaster, stopPostmaster } from './postmaster.ts';
@@ -55,11 +55,19 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedPo
 async function prepareCluster({ dataDir, newPassword }: EmbeddedOptions): Promise<Cluster> {
   const home = resolve(dataDir);
   const account = await serverAccount();
-  // As root the server runs as somebody else, who has to pass through here; what is secret has its own mode.
-  await mkdir(home, { recursive: true, mode: account === undefined ? 0o700 : 0o711 });
+  await mkdir(home, { recursive: true, mode: 0o700 });
+  if (account !== undefined) await letPass(home, account);
   const cluster = { dir: join(home, 'postgres'), account, binaries: await locateBinaries(home, account) };
   await initialiseCluster(cluster, newPassword());
   return cluster;
+}
+
+/** As root the server runs as somebody else, whose group, and nobody more, is let through the data directory. */
+async function letPass(home: string, account: ServerAccount): Promise<void> {
+  if ((await firstBlocked(join(home, 'postgres'), account)) !== home) return;
+  const { mode, uid } = await stat(home);
+  await chown(home, uid, account.gid);
+  await chmod(home, (mode & 0o7777) | 0o010);
 }
 
 /** Starts or joins the server, however many others are starting or stopping it at this moment. */

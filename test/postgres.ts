@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../collector/clock.ts';
+import { openEmbedded } from '../collector/postgres/embedded.ts';
+import { migrate, migrationsDir, readMigrations } from '../collector/postgres/migrate.ts';
+import { connectClient } from '../collector/postgres/pool.ts';
+import { quietLogger } from './quiet-logger.ts';
+
+/** A real PostgreSQL for one test file. */
+export interface TestPostgres {
+  /** URL of a new database without tables. */
+  emptyDatabase(): Promise<string>;
+  /** URL of a new database with all migrations. */
+  migratedDatabase(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** Started for the file, or the server that `SIGILWATCH_TEST_DATABASE_URL` names (its user must be able to create databases). */
+export async function startPostgres(): Promise<TestPostgres> {
+  const server = await testServer();
+  const made: string[] = [];
+  const create = async (template: string): Promise<string> => {
+    const name = `sigilwatch_test_${randomBytes(6).toString('hex')}`;
+    await inMaintenance(server.url, `create database ${name} template ${template}`);
+    made.push(name);
+    return withDatabase(server.url, name);
+  };
+  let template: Promise<string> | undefined;
+  const makeTemplate = async (): Promise<string> => {
+    const url = await create('template0');
+    await migrate({ url, applicationName: 'test' }, await readMigrations(migrationsDir), systemClock);
+    return new URL(url).pathname.slice(1);
+  };
+  return {
+    emptyDatabase: () => create('template0'),
+    migratedDatabase: async () => {
+      template ??= makeTemplate();
+      return create(await template);
+    },
+    stop: async () => {
+      for (const name of made) await inMaintenance(server.url, `drop database if exists ${name} with (force)`);
+      await server.stop();
+    },
+  };
+}
+
+async function testServer(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const given = process.env.SIGILWATCH_TEST_DATABASE_URL;
+  if (given !== undefined && given !== '') return { url: given, stop: async () => {} };
+  const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-postgres-'));
+  const embedded = await openEmbedded({
+    dataDir,
+    newPassword: () => randomBytes(16).toString('hex'),
+    logger: quietLogger,
+  });
+  return {
+    url: embedded.url,
+    stop: async () => {
+      await embedded.release();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function inMaintenance(url: string, sql: string): Promise<void> {
+  const client = await connectClient({ url, applicationName: 'test' });
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
+
+function withDatabase(url: string, name: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${name}`;
+  return changed.href;
+}
