@@ -72,6 +72,8 @@ export const limits = {
   engineTimeoutMs: 10_000,
   /** How often an open event stream is checked with a ping; a frozen engine keeps the socket open and says nothing. */
   enginePingIntervalMs: 5_000,
+  /** Asking a local socket costs next to nothing, and every second not watched is a gap. */
+  engineBackoffMaxMs: 2_000,
   /** One line of the engine's event stream; labels, which others choose, are part of it. */
   maxEngineEventBytes: 1024 * 1024,
   /** The engine remembers its last 256 events, so no more than that can be told twice. */

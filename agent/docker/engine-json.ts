@@ -1,0 +1,91 @@
+import { z } from 'zod';
+import { limits } from '../../common/limits.ts';
+import { containerStates, type ObservedContainer } from '../../common/observed.ts';
+import { type EngineEvent, type EngineVersion, engineActions } from './engine.ts';
+
+/**
+ * The Engine API's JSON, read once at the edge. Fields we do not need are ignored, so newer engines still parse.
+ * Source: Docker Engine API v1.41 and later.
+ */
+
+/** What Go writes for a time that has not happened. */
+const zeroTime = '0001-01-01T00:00:00Z';
+
+const containerId = z.string().regex(/^[0-9a-f]{64}$/);
+
+// Whoever starts a container picks these; cutting may split a surrogate pair, and entries must be well-formed.
+const foreignText = z.string().transform((text) => text.slice(0, limits.maxForeignTextChars).toWellFormed());
+
+const containerName = foreignText.transform((name) => name.replace(/^\//, ''));
+
+const engineTime = z.iso.datetime({ offset: true });
+
+const happenedAt = engineTime.transform((time) => (time === zeroTime ? null : time));
+
+const health = z
+  .object({ Status: z.enum(['', 'none', 'starting', 'healthy', 'unhealthy']) })
+  .transform(({ Status }) => (Status === '' ? 'none' : Status));
+
+/** `GET /containers/json`, reduced to the ids. */
+export const containerList = z.array(z.object({ Id: containerId }).transform(({ Id }) => Id));
+
+/** `GET /containers/{id}/json`. */
+export const containerInspect = z
+  .object({
+    Id: containerId,
+    Name: containerName,
+    Image: foreignText,
+    Config: z.object({ Image: foreignText }),
+    Created: engineTime,
+    RestartCount: z.int(),
+    State: z.object({
+      Status: z.enum(containerStates),
+      ExitCode: z.int(),
+      StartedAt: happenedAt,
+      FinishedAt: happenedAt,
+      Health: health.nullish(),
+    }),
+  })
+  .transform(
+    (json): ObservedContainer => ({
+      id: json.Id,
+      name: json.Name,
+      image: json.Config.Image,
+      imageId: json.Image,
+      state: json.State.Status,
+      health: json.State.Health ?? 'none',
+      exitCode: json.State.ExitCode,
+      restartCount: json.RestartCount,
+      createdAt: json.Created,
+      startedAt: json.State.StartedAt,
+      finishedAt: json.State.FinishedAt,
+    }),
+  );
+
+/** `GET /version`. */
+export const engineVersion = z
+  .object({ Version: z.string(), ApiVersion: z.string() })
+  .transform((json): EngineVersion => ({ version: json.Version, apiVersion: json.ApiVersion }));
+
+/** One line of `GET /events`. An action may carry a detail (`health_status: healthy`), which inspecting tells better. */
+export const engineEvent = z
+  .object({
+    Action: z
+      .string()
+      .transform((action) => action.split(':', 1)[0])
+      .pipe(z.enum(engineActions)),
+    Actor: z.object({
+      ID: containerId,
+      Attributes: z.object({ name: containerName.default(''), image: foreignText.default('') }),
+    }),
+    timeNano: z.number().positive(),
+  })
+  .transform(
+    (json): EngineEvent => ({
+      action: json.Action,
+      containerId: json.Actor.ID,
+      name: json.Actor.Attributes.name,
+      image: json.Actor.Attributes.image,
+      timeMs: json.timeNano / 1e6,
+    }),
+  );

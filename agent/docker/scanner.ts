@@ -1,0 +1,65 @@
+import pLimit from 'p-limit';
+import { type AppError, toAppError } from '../../common/errors.ts';
+import type { ObservedContainer } from '../../common/observed.ts';
+import type { Engine } from './engine.ts';
+
+export interface ScanOptions {
+  /** Inspections under way at one time. */
+  readonly concurrency: number;
+}
+
+/** A container that is there but could not be looked at: neither compliant nor gone. */
+export interface UnobservedContainer {
+  readonly id: string;
+  readonly error: AppError;
+}
+
+export interface ContainerScan {
+  /** By container id. */
+  readonly containers: ReadonlyMap<string, ObservedContainer>;
+  readonly unobserved: readonly UnobservedContainer[];
+}
+
+/**
+ * Everything in the engine's scope, listed and inspected. A container that vanishes in between is simply not part of it;
+ * one that cannot be inspected is `unobserved` and hides no other.
+ * @throws AppError `engine.unreachable` or `engine.answer` when not even the list could be had
+ */
+export async function scanContainers(engine: Engine, options: ScanOptions): Promise<ContainerScan> {
+  const ids = await engine.list();
+  const containers = new Map<string, ObservedContainer>();
+  const unobserved: UnobservedContainer[] = [];
+  const inspect = givingUp(engine, options.concurrency);
+
+  const observe = async (id: string): Promise<void> => {
+    try {
+      const container = await inspect(id);
+      if (container !== undefined) containers.set(id, container);
+    } catch (thrown) {
+      unobserved.push({ id, error: toAppError(thrown) });
+    }
+  };
+
+  await pLimit(options.concurrency).map(ids, observe);
+  return { containers, unobserved };
+}
+
+/**
+ * One stuck container is that container's trouble. As many timeouts as run side by side mean that the engine is gone, and
+ * waiting out the timeout for each of the rest would cost minutes: they fail at once, with the same error.
+ */
+function givingUp(engine: Engine, after: number): Engine['inspect'] {
+  let unreachable = 0;
+  let gaveUp: AppError | undefined;
+  return async (id) => {
+    if (gaveUp !== undefined) throw gaveUp;
+    try {
+      return await engine.inspect(id);
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      if (error.code === 'engine.unreachable') unreachable += 1;
+      if (unreachable >= after) gaveUp = error;
+      throw error;
+    }
+  };
+}
