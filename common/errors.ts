@@ -6,6 +6,7 @@ export type ErrorCode =
   | 'validation.config'
   | 'validation.manifest'
   | 'validation.request'
+  | 'validation.too_large'
   | 'validation.entry'
   | 'validation.protocol'
   | 'auth.required'
@@ -22,6 +23,7 @@ export type ErrorCode =
   | 'store.missing'
   | 'store.not_a_store'
   | 'store.corrupt'
+  | 'store.unreadable'
   | 'outbox.corrupt'
   | 'outbox.full'
   | 'outbox.write_failed'
@@ -31,6 +33,7 @@ export type ErrorCode =
   | 'ledger.tampered'
   | 'ledger.proof'
   | 'collector.unreachable'
+  | 'collector.refused'
   | 'database.unreachable'
   | 'database.migration'
   | 'internal.error';

@@ -1,0 +1,56 @@
+import { Hono } from 'hono';
+import type { Clock } from '../../common/clock.ts';
+import { AppError } from '../../common/errors.ts';
+import type { Logger } from '../../common/log.ts';
+import type { OperatorTokenStore } from '../auth/operator-token.ts';
+import type { FleetPorts } from '../fleet/enrolment.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { CollectorMetrics } from '../metrics.ts';
+import type { Db } from '../postgres/pool.ts';
+import { addContainersRoutes } from './containers-routes.ts';
+import { addDriftsRoutes } from './drifts-routes.ts';
+import { addEnrolRoutes } from './enrol-routes.ts';
+import { addEntriesRoutes } from './entries-routes.ts';
+import type { HttpEnv, Routes } from './env.ts';
+import { errorAnswer } from './errors.ts';
+import { addFindingsRoutes } from './findings-routes.ts';
+import { addHealthRoute, addOperationRoutes } from './health-routes.ts';
+import { addLogRoutes } from './log-routes.ts';
+import { operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
+import { addNodesRoutes } from './nodes-routes.ts';
+import { addStatsRoutes } from './stats-routes.ts';
+
+export interface HttpSources {
+  readonly db: Db;
+  readonly ledger: Ledger;
+  readonly fleet: FleetPorts;
+  readonly operators: OperatorTokenStore;
+  readonly metrics: CollectorMetrics;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly newRequestId: () => string;
+}
+
+/** The collector's HTTP side. What stands before the operators' gate is open; everything else needs their token. */
+export function createHttpApp(sources: HttpSources): Routes {
+  const { db, ledger, metrics, logger, clock } = sources;
+  const app = new Hono<HttpEnv>();
+  app.onError((thrown, c) => errorAnswer(c, thrown, logger));
+  app.notFound((c) => {
+    throw new AppError('resource.not_found', `there is no ${c.req.method} ${c.req.path.slice(0, 200)}`);
+  });
+  app.use(withRequestId(sources.newRequestId));
+  app.use(withMetrics(metrics.http, clock));
+  addHealthRoute(app);
+  addEnrolRoutes(app, sources.fleet, clock);
+  app.use(operatorsOnly(sources.operators));
+  addOperationRoutes(app, { db, ledger, metrics });
+  addLogRoutes(app, ledger);
+  addNodesRoutes(app, db);
+  addContainersRoutes(app, db);
+  addDriftsRoutes(app, db);
+  addFindingsRoutes(app, db);
+  addEntriesRoutes(app, db);
+  addStatsRoutes(app, { db, ledger, clock });
+  return app;
+}

@@ -1,0 +1,124 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type Registry } from 'prom-client';
+
+export interface HttpMetrics {
+  observe(request: { method: string; route: string; status: number }, seconds: number): void;
+}
+
+/** The collector's Prometheus metrics, over a registry of their own. */
+export interface CollectorMetrics {
+  readonly registry: Registry;
+  readonly http: HttpMetrics;
+  readonly contentType: string;
+  text(): Promise<string>;
+}
+
+/** What is read from elsewhere at the moment of a scrape. */
+export interface MetricSources {
+  /** Entries in the ledger, and those waiting for the sequencer. */
+  ledgerEntries(): Promise<number>;
+  queuedEntries(): number;
+  fleet(): Promise<Fleet>;
+}
+
+/** Counts of what there is; drifts by kind, findings by check. */
+export interface Fleet {
+  readonly nodes: { readonly active: number; readonly revoked: number };
+  readonly containers: number;
+  readonly open_drifts: Readonly<Record<string, number>>;
+  readonly open_findings: Readonly<Record<string, number>>;
+}
+
+const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5];
+
+/** @param registry without collector metrics in it; names are `sigilwatch_collector_*`. */
+export function createMetrics(registry: Registry, sources: MetricSources): CollectorMetrics {
+  collectDefaultMetrics({ register: registry });
+  addLedgerMetrics(registry, sources);
+  addFleetMetrics(registry, sources);
+  return {
+    registry,
+    http: httpMetrics(registry),
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+  };
+}
+
+function httpMetrics(registry: Registry): HttpMetrics {
+  const requests = new Counter({
+    name: 'sigilwatch_collector_http_requests_total',
+    help: 'HTTP requests answered',
+    labelNames: ['method', 'route', 'status'],
+    registers: [registry],
+  });
+  const duration = new Histogram({
+    name: 'sigilwatch_collector_http_request_duration_seconds',
+    help: 'Time to answer a request',
+    labelNames: ['method', 'route'],
+    buckets: secondsBuckets,
+    registers: [registry],
+  });
+  return {
+    observe: ({ method, route, status }, seconds) => {
+      requests.inc({ method, route, status });
+      duration.observe({ method, route }, seconds);
+    },
+  };
+}
+
+function addLedgerMetrics(registry: Registry, sources: MetricSources): void {
+  new Gauge({
+    name: 'sigilwatch_collector_ledger_entries',
+    help: 'Entries in the ledger (its tree size)',
+    registers: [registry],
+    async collect() {
+      await setOrForget(this, async () => this.set(await sources.ledgerEntries()));
+    },
+  });
+  new Gauge({
+    name: 'sigilwatch_collector_ledger_queued_entries',
+    help: 'Entries waiting to be written',
+    registers: [registry],
+    collect() {
+      this.set(sources.queuedEntries());
+    },
+  });
+}
+
+function addFleetMetrics(registry: Registry, sources: MetricSources): void {
+  const fleet = shared(() => sources.fleet());
+  const fleetGauge = (name: string, help: string, label: string, figures: (fleet: Fleet) => Record<string, number>) =>
+    new Gauge({
+      name: `sigilwatch_collector_${name}`,
+      help,
+      labelNames: label === '' ? [] : [label],
+      registers: [registry],
+      async collect() {
+        this.reset();
+        await setOrForget(this, async () => {
+          for (const [value, figure] of Object.entries(figures(await fleet()))) {
+            this.set(label === '' ? {} : { [label]: value }, figure);
+          }
+        });
+      },
+    });
+  fleetGauge('nodes', 'Enrolled nodes', 'state', ({ nodes }) => nodes);
+  fleetGauge('containers', 'Containers as last observed', '', ({ containers }) => ({ all: containers }));
+  fleetGauge('open_drifts', 'Drifts that stand', 'kind', ({ open_drifts }) => open_drifts);
+  fleetGauge('open_findings', 'Findings that stand', 'check', ({ open_findings }) => open_findings);
+}
+
+/** Joins callers that ask at the same time: the gauges of one scrape, which are collected together. */
+function shared<T>(ask: () => Promise<T>): () => Promise<T> {
+  let asking: Promise<T> | undefined;
+  return () => {
+    asking ??= ask().finally(() => {
+      asking = undefined;
+    });
+    return asking;
+  };
+}
+
+/** While the database is away its figures are missing; the others are needed then more than ever. */
+async function setOrForget(gauge: Gauge, set: () => Promise<void>): Promise<void> {
+  await set().catch(() => gauge.reset());
+}
