@@ -1,0 +1,25 @@
+import { createWriteStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { run } from 'node:test';
+import { parseArgs } from 'node:util';
+import { report } from './reporter.ts';
+
+/** Runs test files, each in a process of its own, and writes the report of `reporter.ts` to a file. */
+const { values, positionals } = parseArgs({
+  options: {
+    concurrency: { type: 'string', default: '1' },
+    'timeout-ms': { type: 'string', default: '600000' },
+    report: { type: 'string', default: '/dev/stdout' },
+  },
+  allowPositionals: true,
+});
+
+const events = run({
+  files: positionals,
+  concurrency: Number(values.concurrency),
+  timeout: Number(values['timeout-ms']),
+});
+events.on('test:fail', () => {
+  process.exitCode = 1;
+});
+await pipeline(report(events), createWriteStream(values.report));
