@@ -74,7 +74,7 @@ export class ContainerObserver {
   /** Takes up what was told before; the very first time, says that the account begins here. */
   async restore(): Promise<void> {
     const { journal } = this.#options;
-    const state = await journal.readState('');
+    const state = await journal.state();
     this.#told = readTold(state);
     if (!state.has(baselineKey)) await journal.append(baseline.statements, baseline.changes);
   }
@@ -150,7 +150,7 @@ export class ContainerObserver {
     if (statements.length === 0) return;
     await this.#options.journal.append(statements, [...drifted.changes, ...seen.changes]);
     this.#told = drifted.after;
-    for (const statement of drifted.statements) this.#options.logger.info(statement.kind, statement.body);
+    for (const statement of drifted.statements) this.#options.logger.info(statement.kind, { said: statement.body });
   }
 
   #judge(told: Told): Saying {

@@ -1,4 +1,3 @@
-import type { JsonValue } from '../common/canonical.ts';
 import type { ChainHead, SignedEntry } from '../common/entry.ts';
 import type { Statement } from '../common/kinds.ts';
 
@@ -42,10 +41,10 @@ export interface LinkOutbox {
   onAppended(listener: () => void): () => void;
 }
 
-/** One durable fact of the agent beside its entries; `null` removes it. */
+/** One durable fact of the agent beside its entries; `undefined` removes it. */
 export interface StateChange {
   readonly key: string;
-  readonly value: JsonValue | null;
+  readonly value: unknown;
 }
 
 /**
@@ -62,6 +61,6 @@ export interface Journal {
    * @throws AppError `outbox.full` (retryable) when there is no room, `outbox.write_failed` (retryable).
    */
   append(statements: readonly Statement[], changes?: readonly StateChange[]): Promise<readonly SignedEntry[]>;
-  /** Facts whose keys begin with `prefix`. */
-  readState(prefix: string): Promise<ReadonlyMap<string, unknown>>;
+  /** Facts whose keys begin with `prefix`; JSON values. */
+  state(prefix?: string): Promise<ReadonlyMap<string, unknown>>;
 }

@@ -89,7 +89,7 @@ export function sayObserved(
   const removed = [...told.containers.keys()].filter((id) => !observed.has(id) && !held.has(id));
   for (const id of removed) {
     containers.delete(id);
-    changes.push({ key: `${containerPrefix}${id}`, value: null });
+    changes.push({ key: `${containerPrefix}${id}`, value: undefined });
   }
   return { statements: observedStatements(upserted, removed), changes, after: { ...told, containers } };
 }
@@ -110,7 +110,7 @@ export function sayDrifts(
   }
   for (const id of resolved) {
     drifts.delete(id);
-    changes.push({ key: `${driftPrefix}${id}`, value: null });
+    changes.push({ key: `${driftPrefix}${id}`, value: undefined });
   }
   const statements: Statement[] = [
     ...opened.map((drift): Statement => ({ kind: 'drift.opened', body: { drift, commit } })),

@@ -19,7 +19,8 @@ export const gapReasons = ['agent-down', 'engine-down', 'dropped'] as const;
 
 const storeSummary = z.strictObject({
   store: storeName,
-  status: z.enum(['ok', 'findings', 'unreadable']),
+  /** `pending` until the store has been scanned in full once. */
+  status: z.enum(['ok', 'findings', 'unreadable', 'pending']),
   /** Hex digest over the ids of the findings that are open. */
   findingsDigest: hex64,
   openFindings: count,

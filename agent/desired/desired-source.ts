@@ -52,7 +52,7 @@ export class DesiredSource {
 
   /** Takes up the manifest that was in force when the agent last ran. */
   async restore(): Promise<void> {
-    const value = (await this.#options.journal.readState(stateKey)).get(stateKey);
+    const value = (await this.#options.journal.state(stateKey)).get(stateKey);
     const parsed = stored.safeParse(value);
     if (!parsed.success) return;
     this.#stored = parsed.data;

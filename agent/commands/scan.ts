@@ -1,0 +1,105 @@
+import type { Clock } from '../../common/clock.ts';
+import { type Drift, diff } from '../../common/drift.ts';
+import { type AppError, toAppError } from '../../common/errors.ts';
+import { exitCodes } from '../../common/exit-codes.ts';
+import { limits } from '../../common/limits.ts';
+import { compileDesired, manifestFile, parseManifest } from '../../common/manifest.ts';
+import type { ObservedContainer } from '../../common/observed.ts';
+import type { AgentSettings } from '../config.ts';
+import { gitRepository } from '../desired/git.ts';
+import { scanContainers } from '../docker/scanner.ts';
+import { type ScanResult, SigilScanner } from '../sigils/scanner.ts';
+import { engineOf } from '../sources.ts';
+
+/** One look at everything, without collector, outbox or identity. Each part that failed says why. */
+export interface ScanOutcome {
+  readonly node: string;
+  readonly containers: readonly ObservedContainer[];
+  readonly unobserved: readonly string[];
+  readonly commit: string | null;
+  readonly drifts: readonly Drift[];
+  readonly stores: readonly Omit<ScanResult, 'state'>[];
+  /** What could not be looked at. */
+  readonly errors: readonly { readonly part: string; readonly code: string; readonly message: string }[];
+}
+
+/** Scans engine, manifest and sigil stores once. Changes nothing, on disk or elsewhere. */
+export async function scanOnce(settings: AgentSettings, node: string, clock: Clock): Promise<ScanOutcome> {
+  const errors: { part: string; code: string; message: string }[] = [];
+  const attempt = async <T>(part: string, look: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await look();
+    } catch (thrown) {
+      const { code, message }: AppError = toAppError(thrown);
+      errors.push({ part, code, message });
+      return undefined;
+    }
+  };
+  const scan = await attempt('engine', () =>
+    scanContainers(engineOf(settings), { concurrency: limits.inspectConcurrency }),
+  );
+  const desired = await attempt('manifest', () => readDesired(settings, node));
+  const stores: Omit<ScanResult, 'state'>[] = [];
+  for (const [name, path] of Object.entries(settings.sigils.stores)) {
+    const result = await attempt(`store ${name}`, () => scanStore(settings, { name, path }, clock));
+    if (result !== undefined) stores.push(result);
+  }
+  const unobserved = scan?.unobserved.map(({ id }) => id) ?? [];
+  const state = { containers: scan?.containers ?? new Map(), unobserved: new Set(unobserved) };
+  return {
+    node,
+    containers: [...state.containers.values()],
+    unobserved,
+    commit: desired?.commit ?? null,
+    drifts: scan && desired ? diff(desired.desired, state) : [],
+    stores,
+    errors,
+  };
+}
+
+/** 0 clean, 1 something was found, 2 something could not be looked at. */
+export function scanExitCode({ drifts, stores, unobserved, errors }: ScanOutcome): number {
+  if (errors.length > 0 || unobserved.length > 0) return exitCodes.usage;
+  return drifts.length > 0 || stores.some(({ findings }) => findings.length > 0) ? exitCodes.findings : exitCodes.done;
+}
+
+/** The outcome for a person. */
+export function formatScan(outcome: ScanOutcome): string {
+  const lines = [
+    `node ${outcome.node}: ${outcome.containers.length} containers, ${outcome.stores.length} sigil stores`,
+  ];
+  const manifest =
+    outcome.commit === null ? 'no manifest, nothing to compare with' : `manifest of ${outcome.commit.slice(0, 12)}`;
+  lines.push(`${manifest}: ${outcome.drifts.length} drifts`);
+  for (const { kind, container, differences } of outcome.drifts) {
+    lines.push(`  ${kind}  ${container}`);
+    for (const { field, desired, observed } of differences) {
+      lines.push(`    ${field}: desired ${desired ?? 'nothing'}, observed ${observed ?? 'nothing'}`);
+    }
+  }
+  for (const { store, records, sigils, blocks, findings, moreFindings, durationMs } of outcome.stores) {
+    const found = findings.length + moreFindings;
+    lines.push(
+      `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,
+    );
+    for (const { check, key, file, offset, detail } of findings) {
+      lines.push(`  ${check}  ${key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`}  ${detail}`);
+    }
+  }
+  for (const { part, code, message } of outcome.errors) lines.push(`could not look at ${part}: ${message} (${code})`);
+  return `${lines.join('\n')}\n`;
+}
+
+async function readDesired(settings: AgentSettings, node: string) {
+  if (settings.manifest.repository === undefined) return undefined;
+  const repository = gitRepository(settings.manifest.repository);
+  const commit = await repository.head();
+  const manifest = parseManifest(await repository.read(commit, manifestFile));
+  return { commit, desired: compileDesired(manifest, node) };
+}
+
+async function scanStore(settings: AgentSettings, store: { name: string; path: string }, clock: Clock) {
+  const scanner = new SigilScanner({ ...store, secrets: settings.sigils.secrets, clock });
+  const { state: _, ...result } = await scanner.scan({ mode: 'full', state: null, openFindings: [] });
+  return result;
+}

@@ -1,0 +1,56 @@
+import { z } from 'zod';
+import { limits } from '../common/limits.ts';
+import { logLevels } from '../common/log.ts';
+
+const storeNamePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+
+/** Every setting of the agent, with its default. Read by `loadSettings`; `--print-config` shows them in force. */
+export const agentSettings = z.strictObject({
+  dataDir: z.string().min(1).default('/var/lib/sigilwatch-agent').describe('keys, outbox and state of this node'),
+  logLevel: z.enum(logLevels).default('info'),
+  scanIntervalMs: z
+    .int()
+    .min(1_000)
+    .max(3_600_000)
+    .default(limits.scanIntervalMs)
+    .describe('time between full scans; engine events are seen at once'),
+  docker: z.strictObject({
+    socketPath: z.string().min(1).default('/var/run/docker.sock'),
+    label: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('only containers with this label (key or key=value), where several nodes share one engine'),
+  }),
+  manifest: z.strictObject({
+    repository: z.string().min(1).optional().describe('local git checkout or bare repository with the manifest'),
+  }),
+  sigils: z.strictObject({
+    stores: z
+      .record(z.string().regex(storeNamePattern, 'lower-case letters, digits, dots, hyphens'), z.string().min(1))
+      .default({})
+      .describe('LevelDB folders to check, by name'),
+    secrets: z.array(z.string().min(1)).max(2).default([]).meta({
+      secret: true,
+      description: 'event secrets in force: the current one and, while rotating, the previous one',
+    }),
+    fullScanIntervalMs: z
+      .int()
+      .min(1_000)
+      .default(24 * 3_600_000),
+    fullScanCpuShare: z.number().positive().max(1).default(0.25).describe('share of one core a full scan may take'),
+  }),
+  outbox: z.strictObject({
+    maxBytes: z
+      .int()
+      .min(1024 * 1024)
+      .default(limits.outboxMaxBytes)
+      .describe('room for entries the collector has not acknowledged'),
+  }),
+  http: z.strictObject({
+    host: z.string().min(1).default('127.0.0.1'),
+    port: z.int().min(0).max(65_535).default(7601).describe('/metrics and /healthz; 0 takes a free port'),
+  }),
+});
+
+export type AgentSettings = z.output<typeof agentSettings>;

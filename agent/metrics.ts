@@ -1,0 +1,83 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Cycle } from './agent.ts';
+import type { ScanResult } from './sigils/scanner.ts';
+import type { AgentStatus } from './status.ts';
+
+export interface AgentMetrics {
+  readonly registry: Registry;
+  cycleDone(cycle: Cycle): void;
+  storeScanned(result: ScanResult): void;
+}
+
+/** The agent's metrics. Gauges are read from `status` when somebody asks, so they are never stale. */
+export function agentMetrics(status: () => AgentStatus): AgentMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  registerGauges(registry, status);
+  const registers = [registry];
+  const scans = new Counter({
+    name: 'sigilwatch_agent_scans_total',
+    help: 'Scan intervals done, by what they count as.',
+    labelNames: ['coverage'],
+    registers,
+  });
+  const scanSeconds = new Histogram({
+    name: 'sigilwatch_agent_scan_duration_seconds',
+    help: 'Time to list and inspect all containers and compare them.',
+    buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30],
+    registers,
+  });
+  const records = new Counter({
+    name: 'sigilwatch_agent_sigil_records_checked_total',
+    help: 'Records read from sigil stores.',
+    labelNames: ['store'],
+    registers,
+  });
+  const storeSeconds = new Gauge({
+    name: 'sigilwatch_agent_sigil_scan_duration_seconds',
+    help: 'Time the last scan of the store took.',
+    labelNames: ['store', 'mode'],
+    registers,
+  });
+  return {
+    registry,
+    cycleDone: ({ coverage, scanMs }) => {
+      scans.inc({ coverage });
+      scanSeconds.observe(scanMs / 1000);
+    },
+    storeScanned: ({ store, mode, records: checked, durationMs }) => {
+      records.inc({ store }, checked);
+      storeSeconds.set({ store, mode }, durationMs / 1000);
+    },
+  };
+}
+
+function registerGauges(registry: Registry, status: () => AgentStatus): void {
+  const gauge = (name: string, help: string, read: (now: AgentStatus) => number) => {
+    const made: Gauge = new Gauge({
+      name: `sigilwatch_agent_${name}`,
+      help,
+      registers: [registry],
+      collect: () => made.set(read(status())),
+    });
+  };
+  gauge('engine_up', 'Whether the container engine answers.', ({ engine }) => Number(engine === 'up'));
+  gauge('link_up', 'Whether the collector is connected.', ({ link }) => Number(link.state === 'connected'));
+  gauge('witness_fork', 'Whether the collector has shown a forked or rolled back ledger.', ({ link }) =>
+    Number(link.state === 'forked'),
+  );
+  gauge('containers', 'Containers seen by the last scan.', ({ containers }) => containers);
+  gauge('containers_unobserved', 'Containers that could not be inspected.', ({ unobserved }) => unobserved);
+  gauge('drifts_open', 'Drifts that stand.', ({ openDrifts }) => openDrifts);
+  gauge('outbox_entries', 'Entries not yet acknowledged.', ({ outbox }) => outbox.depth);
+  gauge('outbox_bytes', 'Bytes of entries not yet acknowledged.', ({ outbox }) => outbox.bytes);
+  const findings: Gauge<'store'> = new Gauge({
+    name: 'sigilwatch_agent_sigil_findings_open',
+    help: 'Findings that stand, by store.',
+    labelNames: ['store'],
+    registers: [registry],
+    collect: () => {
+      for (const { store, openFindings } of status().stores) findings.set({ store }, openFindings);
+    },
+  });
+}

@@ -1,0 +1,39 @@
+import type { Clock } from '../common/clock.ts';
+import type { Logger } from '../common/log.ts';
+import type { AgentSettings } from './config.ts';
+import { DesiredSource } from './desired/desired-source.ts';
+import { gitRepository } from './desired/git.ts';
+import { dockerEngine } from './docker/dockerode.ts';
+import type { Engine } from './docker/engine.ts';
+import type { Journal } from './ports.ts';
+import type { ScanResult } from './sigils/scanner.ts';
+import { StoreWatch } from './stores.ts';
+
+/** The engine that the settings name. */
+export function engineOf({ docker }: AgentSettings): Engine {
+  const { socketPath, label } = docker;
+  return dockerEngine(label === undefined ? { socketPath } : { socketPath, label });
+}
+
+export interface SourceOptions {
+  readonly node: string;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onScan?: (result: ScanResult) => void;
+}
+
+/** What git wants on this node; undefined when the settings name no repository. */
+export function desiredSourceOf({ manifest }: AgentSettings, options: SourceOptions): DesiredSource | undefined {
+  if (manifest.repository === undefined) return undefined;
+  const { node, journal, logger } = options;
+  return new DesiredSource({ node, journal, logger, repository: gitRepository(manifest.repository) });
+}
+
+/** A watch for each sigil store that the settings name. */
+export function storeWatchesOf({ sigils }: AgentSettings, options: SourceOptions): StoreWatch[] {
+  const { secrets, fullScanIntervalMs, fullScanCpuShare } = sigils;
+  return Object.entries(sigils.stores).map(
+    ([name, path]) => new StoreWatch({ ...options, name, path, secrets, fullScanIntervalMs, fullScanCpuShare }),
+  );
+}

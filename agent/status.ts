@@ -1,0 +1,41 @@
+import { rfc3339 } from '../common/clock.ts';
+import type { Agent, Cycle } from './agent.ts';
+import type { Link } from './link.ts';
+import type { StoreWatch } from './stores.ts';
+
+export interface StatusSources {
+  readonly node: string;
+  readonly version: string;
+  readonly agent: Agent;
+  readonly link: Link;
+  readonly outbox: { readonly depth: number; readonly bytes: number; readonly head: { readonly seq: number } };
+  readonly stores: readonly StoreWatch[];
+  readonly lastCycle: () => Cycle | undefined;
+}
+
+export type AgentStatus = ReturnType<typeof agentStatus>;
+
+/** All there is to know about a running agent, as `/healthz` and `status` show it. */
+export function agentStatus({ node, version, agent, link, outbox, stores, lastCycle }: StatusSources) {
+  const cycle = lastCycle();
+  const storeStates = stores.map((store) => store.summary);
+  const { containers, drifts, commit } = agent.summary;
+  const connection = link.status();
+  const healthy =
+    agent.engineUp && connection.state !== 'forked' && storeStates.every(({ status }) => status !== 'unreadable');
+  return {
+    status: healthy ? 'ok' : 'degraded',
+    node,
+    version,
+    engine: agent.engineUp ? 'up' : 'down',
+    lastScan:
+      cycle === undefined ? null : { minute: rfc3339(cycle.slot), coverage: cycle.coverage, scanMs: cycle.scanMs },
+    containers: containers.count,
+    unobserved: containers.unobserved,
+    openDrifts: drifts.open,
+    commit,
+    stores: storeStates,
+    outbox: { depth: outbox.depth, bytes: outbox.bytes, headSeq: outbox.head.seq },
+    link: connection,
+  };
+}

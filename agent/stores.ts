@@ -1,0 +1,189 @@
+import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
+import { z } from 'zod';
+import type { Clock } from '../common/clock.ts';
+import { setDigest } from '../common/entry.ts';
+import { type AppError, toAppError } from '../common/errors.ts';
+import { clip } from '../common/fields.ts';
+import type { Body, Statement } from '../common/kinds.ts';
+import { limits } from '../common/limits.ts';
+import type { Logger } from '../common/log.ts';
+import { type SigilFinding, sigilFinding } from '../common/sigil.ts';
+import type { Journal, StateChange } from './ports.ts';
+import { parseScanState, type ScanState } from './sigils/scan-state.ts';
+import { type ScanMode, type ScanResult, SigilScanner } from './sigils/scanner.ts';
+
+export interface StoreWatchOptions {
+  readonly name: string;
+  readonly path: string;
+  readonly secrets: readonly string[];
+  readonly fullScanIntervalMs: number;
+  /** Share of one core a full scan may take, above 0 up to 1. */
+  readonly fullScanCpuShare: number;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onScan?: (result: ScanResult) => void;
+}
+
+export type StoreSummary = Body<'report'>['stores'][number];
+
+/** Durable beside the findings: how far scans have come, and when everything was last checked (Unix milliseconds). */
+const storedScan = z.strictObject({ lastFullMs: z.number(), state: z.unknown() });
+
+/** Watches one sigil store: new records every minute, everything once in a while, and says each finding once. */
+export class StoreWatch {
+  readonly #options: StoreWatchOptions;
+  readonly #scanner: SigilScanner;
+  readonly #open = new Map<string, SigilFinding>();
+  #state: ScanState | null = null;
+  #lastFullMs: number | undefined;
+  #mode: ScanMode = 'full';
+  #error: AppError | undefined;
+  #checkedRecords = 0;
+  #wake: () => void = () => {};
+
+  constructor(options: StoreWatchOptions) {
+    this.#options = options;
+    const { name, path, secrets, clock } = options;
+    this.#scanner = new SigilScanner({ name, path, secrets, clock, pause: () => this.#pause() });
+  }
+
+  get summary(): StoreSummary {
+    return {
+      store: this.#options.name,
+      status: this.#status(),
+      findingsDigest: setDigest(this.#open.keys()),
+      openFindings: this.#open.size,
+      checkedRecords: this.#checkedRecords,
+      error: this.#error === undefined ? null : clip(this.#error.message),
+    };
+  }
+
+  /** Takes up the findings told and the scan state of the last run. */
+  async restore(): Promise<void> {
+    const { journal } = this.#options;
+    this.#open.clear();
+    this.#state = null;
+    this.#lastFullMs = undefined;
+    for (const value of (await journal.state(this.#findingPrefix)).values()) {
+      const finding = sigilFinding.safeParse(value);
+      if (finding.success) this.#open.set(finding.data.id, finding.data);
+    }
+    const scan = storedScan.safeParse((await journal.state(this.#scanKey)).get(this.#scanKey));
+    if (!scan.success) return;
+    this.#state = parseScanState(scan.data.state);
+    if (this.#state !== null) this.#lastFullMs = scan.data.lastFullMs;
+  }
+
+  /** Asks for a scan; at once, or directly after the one under way. */
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Scans at once and then whenever woken, until the signal. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
+    while (!signal.aborted) {
+      // Made before the scan, so that a call during it is not lost.
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      await this.#scan(signal);
+      if (!signal.aborted) await woken;
+    }
+  }
+
+  async #scan(signal: AbortSignal): Promise<void> {
+    this.#mode = this.#fullIsDue() ? 'full' : 'incremental';
+    const request = { mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal };
+    try {
+      const result = await this.#scanner.scan(request);
+      await this.#say(result);
+      this.#error = undefined;
+      this.#options.onScan?.(result);
+    } catch (thrown) {
+      if (signal.aborted) return;
+      const error = toAppError(thrown);
+      if (this.#error?.message !== error.message) {
+        this.#options.logger.error('sigil.scan_failed', { store: this.#options.name, code: error.code, error });
+      }
+      this.#error = error;
+    }
+  }
+
+  /** Findings first, a bounded number in one write; the scan's own state last, so that a crash repeats the scan. */
+  async #say(result: ScanResult): Promise<void> {
+    const { name, journal, logger } = this.#options;
+    for (let i = 0; i < result.findings.length; i += limits.findingsPerWrite) {
+      await this.#sayFindings(result.findings.slice(i, i + limits.findingsPerWrite));
+    }
+    for (const finding of result.findings) logger.warn('sigil.finding', { store: name, finding });
+    const cleared = result.cleared.filter((id) => this.#open.has(id));
+    const statements = [...cleared.map((id): Statement => ({ kind: 'sigil.cleared', body: { store: name, id } }))];
+    if (result.mode === 'full') statements.push(scanStatement(result));
+    const lastFullMs = result.mode === 'full' ? Date.parse(result.startedAt) : (this.#lastFullMs ?? 0);
+    await journal.append(statements, [
+      ...cleared.map((id): StateChange => ({ key: `${this.#findingPrefix}${id}`, value: undefined })),
+      { key: this.#scanKey, value: { lastFullMs, state: result.state } },
+    ]);
+    for (const id of cleared) this.#open.delete(id);
+    this.#state = result.state;
+    this.#lastFullMs = lastFullMs;
+    this.#checkedRecords = result.records;
+  }
+
+  async #sayFindings(findings: readonly SigilFinding[]): Promise<void> {
+    const { name, journal } = this.#options;
+    await journal.append(
+      findings.map((finding): Statement => ({ kind: 'sigil.finding', body: { store: name, finding } })),
+      findings.map((finding): StateChange => ({ key: `${this.#findingPrefix}${finding.id}`, value: finding })),
+    );
+    for (const finding of findings) this.#open.set(finding.id, finding);
+  }
+
+  #status(): StoreSummary['status'] {
+    if (this.#error !== undefined) return 'unreadable';
+    if (this.#lastFullMs === undefined) return 'pending';
+    return this.#open.size > 0 ? 'findings' : 'ok';
+  }
+
+  #fullIsDue(): boolean {
+    const { clock, fullScanIntervalMs } = this.#options;
+    // A clock set back must not put off the next full scan by years.
+    const sinceMs = this.#lastFullMs === undefined ? Number.POSITIVE_INFINITY : clock.now() - this.#lastFullMs;
+    return sinceMs >= fullScanIntervalMs || sinceMs < 0;
+  }
+
+  /** After every few milliseconds of work. A full scan of a large store is in no hurry. */
+  #pause(): Promise<void> {
+    const share = this.#mode === 'full' ? this.#options.fullScanCpuShare : 1;
+    return share < 1 ? delay(limits.sigilScanSliceMs * (1 / share - 1)) : immediate();
+  }
+
+  get #scanKey(): string {
+    return `scan/${this.#options.name}`;
+  }
+
+  get #findingPrefix(): string {
+    return `finding/${this.#options.name}/`;
+  }
+}
+
+function scanStatement(result: ScanResult): Statement {
+  const { store, mode, startedAt, tables, blocks, bytes, records, sigils } = result;
+  return {
+    kind: 'sigil.scan',
+    body: {
+      store,
+      mode,
+      startedAt,
+      durationMs: Math.round(result.durationMs),
+      tables,
+      blocks,
+      bytes,
+      records,
+      sigils,
+      findings: result.findings.length + result.moreFindings,
+    },
+  };
+}

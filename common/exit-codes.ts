@@ -1,0 +1,33 @@
+import type { AppError, ErrorCode } from './errors.ts';
+
+/** Exit codes of both programs. 0 means done and nothing found; anything else says what kind of trouble it was. */
+export const exitCodes = {
+  done: 0,
+  /** The check ran and found something. */
+  findings: 1,
+  /** Wrong usage or settings, or the check could not be made. */
+  usage: 2,
+  /** Not enrolled, not signed in, or a key or token that does not count. */
+  auth: 3,
+  /** The other side, or the state of things, forbids it. */
+  refused: 4,
+  /** Collector, database or engine do not answer. */
+  unreachable: 5,
+  /** A mistake of ours. */
+  internal: 70,
+} as const;
+
+/** The exit code for a failed command. */
+export function exitCodeOf({ code }: AppError): number {
+  if (unreachable.has(code)) return exitCodes.unreachable;
+  const family = code.slice(0, code.indexOf('.'));
+  if (family === 'auth') return exitCodes.auth;
+  if (family === 'validation' || family === 'resource' || family === 'store') return exitCodes.usage;
+  return family === 'internal' ? exitCodes.internal : exitCodes.refused;
+}
+
+const unreachable: ReadonlySet<ErrorCode> = new Set([
+  'collector.unreachable',
+  'database.unreachable',
+  'engine.unreachable',
+]);
