@@ -4,12 +4,12 @@ import { run } from 'node:test';
 import { parseArgs } from 'node:util';
 import { report } from './reporter.ts';
 
-/** Runs test files, each in a process of its own, and writes the report of `reporter.ts` to a file. */
+/** Runs test files, each in a process of its own, and writes the report of `reporter.ts` to a file or to stdout. */
 const { values, positionals } = parseArgs({
   options: {
     concurrency: { type: 'string', default: '1' },
     'timeout-ms': { type: 'string', default: '600000' },
-    report: { type: 'string', default: '/dev/stdout' },
+    report: { type: 'string' },
   },
   allowPositionals: true,
 });
@@ -22,4 +22,4 @@ const events = run({
 events.on('test:fail', () => {
   process.exitCode = 1;
 });
-await pipeline(report(events), createWriteStream(values.report));
+await pipeline(report(events), values.report === undefined ? process.stdout : createWriteStream(values.report));
