@@ -36,7 +36,7 @@ export interface LinkOutbox {
    */
   anchor(head: ChainHead): Promise<void>;
   /** Note of the last checkpoint remembered, if any. */
-  checkpoint(): Promise<string | undefined>;
+  checkpoint(): string | undefined;
   /** Calls `listener` after every durable append. @returns the function that ends it. */
   onAppended(listener: () => void): () => void;
 }

@@ -38,6 +38,8 @@ export const limits = {
   maxUnauthenticatedSockets: 128,
   /** How long a closing handshake may take before the socket is cut. */
   closeTimeoutMs: 1_000,
+  /** How long one frame may take to leave for a peer that does not read. */
+  sendTimeoutMs: 20_000,
   /** Entry signatures checked at once, for all sessions; the thread pool serves others too. */
   verifyConcurrency: 32,
   /** How long a batch is offered to a ledger that is busy; below `ackTimeoutMs`, so that the agent hears why. */
@@ -93,6 +95,8 @@ export const limits = {
   /** One step through the stored entries. */
   outboxPageEntries: 500,
   outboxPageBytes: 1024 * 1024,
+  /** A block of an outbox table, uncompressed; holds at least one whole record. */
+  outboxTableBlockMaxBytes: 1024 * 1024,
   /** Acknowledged bytes after which LevelDB is told to give their space back. */
   outboxCompactAfterBytes: 4 * 1024 * 1024,
   /** Refused statements recognised when they are tried again, so that they are counted once. */
@@ -102,14 +106,17 @@ export const limits = {
 
   /** Findings an agent keeps open per store; more are only counted. */
   maxOpenFindingsPerStore: 500,
+  findingsPerWrite: 50,
   /** A sigil scan gives the event loop a turn after this much work. */
-  sigilSliceMs: 4,
+  sigilScanSliceMs: 4,
   /** Bytes of a store file read at once. */
   sigilWindowBytes: 256 * 1024,
   /** One table block, compressed or not; LevelDB aims at 4 KiB, but a record is never split over blocks. */
   sigilMaxBlockBytes: 32 * 1024 * 1024,
   /** One write batch in a log, or one edit in a MANIFEST. */
   sigilMaxLogRecordBytes: 32 * 1024 * 1024,
+  /** Store files a scan holds open at once. */
+  sigilOpenFiles: 64,
   /** How often a scan starts over with a newer MANIFEST because files were compacted away under it. */
   sigilScanRounds: 20,
   /** Tables an incremental scan remembers as checked; those of a larger store are checked again. */
@@ -130,10 +137,16 @@ export const limits = {
   /** How often the LISTEN connection is asked whether it is still there. */
   databaseHeartbeatMs: 10_000,
 
+  /** What an agent reads of the answer to its enrolment. */
+  maxEnrolAnswerBytes: 16 * 1024,
   joinTokenTtlMs: 15 * 60_000,
   /** Enrolment requests one collector process answers per second; the one door that needs no operator token. */
   maxEnrolmentsPerSecond: 20,
   maxRequestBodyBytes: 64 * 1024,
+  httpRequestTimeoutMs: 30_000,
+  httpHeadersTimeoutMs: 10_000,
+  /** How long requests under way may take to finish when the collector stops. */
+  httpDrainMs: 5_000,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
 } as const;

@@ -1,0 +1,38 @@
+import { randomUUID } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** Only the owner may read or write. */
+export const ownerOnlyMode = 0o600;
+
+/**
+ * Puts a file with these contents in place of whatever is there, readable by its owner only. After a crash at any
+ * moment the path holds the old contents or the new ones, whole.
+ */
+export async function writeDurably(path: string, contents: string): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    const file = await open(temporary, 'wx', ownerOnlyMode);
+    try {
+      await file.writeFile(contents);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await renameDurably(temporary, path);
+  } catch (thrown) {
+    await rm(temporary, { force: true });
+    throw thrown;
+  }
+}
+
+/** Renames within a folder; resolved means that a power cut cannot undo it. */
+export async function renameDurably(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  const folder = await open(dirname(to), 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

@@ -1,0 +1,189 @@
+import type { Clock } from '../common/clock.ts';
+import { decodeBase64Hash } from '../common/encoding.ts';
+import type { SignedEntry } from '../common/entry.ts';
+import { AppError } from '../common/errors.ts';
+import { fingerprint, type KeyPair, signBytes } from '../common/keys.ts';
+import { limits } from '../common/limits.ts';
+import {
+  type AgentMessage,
+  type CollectorMessage,
+  handshakeBytes,
+  type MessageOf,
+  toWire,
+} from '../common/protocol.ts';
+import { type Ack, createInFlight } from './in-flight.ts';
+import type { LinkOutbox } from './ports.ts';
+import type { CheckpointUpdate, Witness } from './witness.ts';
+
+export interface LinkSessionOptions {
+  readonly node: string;
+  /** The agent's own version, for the collector's inventory. */
+  readonly version: string;
+  readonly keys: KeyPair;
+  /** The log this node is enrolled with. */
+  readonly origin: string;
+  readonly witness: Witness;
+  readonly outbox: LinkOutbox;
+  readonly clock: Clock;
+  /** Resolves once the message has left for the network; until then nothing more is read from the outbox. */
+  readonly send: (message: AgentMessage) => Promise<void>;
+}
+
+/**
+ * The agent's side of one connection, without the socket: hello, challenge, proof, welcome, then appends and acks.
+ * Every call that rejects means the connection is to be closed; what was not acknowledged is still in the outbox.
+ */
+export interface LinkSession {
+  readonly streaming: boolean;
+  /** Batches acknowledged in this session. */
+  readonly acks: number;
+  /** The collector's clock minus ours, measured at the welcome; half the round trip is its error. */
+  readonly clockOffsetMs: number | undefined;
+  /** Since when an ack has been awaited, monotonic milliseconds; undefined when nothing is in flight. */
+  readonly awaitingSinceMs: number | undefined;
+  /** Opens the handshake. */
+  greet(): Promise<void>;
+  /** Takes the next message; one call at a time, in order. Does not send entries: see {@link pump}. */
+  receive(message: CollectorMessage): Promise<void>;
+  /** Sends what waits in the outbox, as far as the bounds allow. May be called at any time. */
+  pump(): Promise<void>;
+}
+
+type Phase =
+  | { readonly name: 'greeting' }
+  /** `sentAtMs` is by the wall clock, for the clock comparison. */
+  | { readonly name: 'proving'; readonly sentAtMs: number }
+  | { readonly name: 'streaming'; readonly clockOffsetMs: number };
+
+export function createLinkSession(options: LinkSessionOptions): LinkSession {
+  const { node, keys, origin, witness, outbox, clock, send } = options;
+  const inFlight = createInFlight();
+  let phase: Phase = { name: 'greeting' };
+  let sentSeq = 0;
+  let acks = 0;
+  let lastAckMs = 0;
+
+  async function prove(challenge: MessageOf<CollectorMessage, 'challenge'>): Promise<void> {
+    // The signature names the origin, so what another collector got out of us is worth nothing to this one.
+    if (challenge.origin !== origin) throw otherLog(challenge.origin, origin);
+    phase = { name: 'proving', sentAtMs: clock.now() };
+    const signature = signBytes(keys.privateKey, handshakeBytes(challenge, node)).toString('base64');
+    await send({ type: 'proof', signature });
+  }
+
+  async function begin(welcome: MessageOf<CollectorMessage, 'welcome'>, sentAtMs: number): Promise<void> {
+    const clockOffsetMs = Date.parse(welcome.now) - Math.round((sentAtMs + clock.now()) / 2);
+    witness.accept(readUpdate(welcome.checkpoint));
+    await outbox.anchor(welcome.head);
+    await outbox.trim(outbox.acked.seq, welcome.checkpoint.note);
+    // From what was proved to us, not from what the ledger has: an ack that was lost is asked for again.
+    sentSeq = outbox.acked.seq;
+    phase = { name: 'streaming', clockOffsetMs };
+  }
+
+  async function settle(ack: Ack): Promise<void> {
+    const checkpoint = witness.accept(readUpdate(ack.checkpoint));
+    const throughSeq = inFlight.acknowledge(ack, checkpoint);
+    // A crash before this resolves means the entries are sent, and acknowledged, once more.
+    await outbox.trim(throughSeq, ack.checkpoint.note);
+    acks += 1;
+    lastAckMs = clock.monotonicMs();
+  }
+
+  async function sendBatch(): Promise<boolean> {
+    const batch = await outbox.read(sentSeq, { maxEntries: limits.maxAppendEntries, maxBytes: limits.maxAppendBytes });
+    const last = batch.at(-1);
+    if (last === undefined) return false;
+    requireNext(batch, sentSeq);
+    // Noted before it is sent, since the ack may be here before the socket says that the frame has left.
+    inFlight.sent(batch, clock.monotonicMs());
+    sentSeq = last.entry.seq;
+    await send({ type: 'append', entries: batch.map(toWire) });
+    return true;
+  }
+
+  return {
+    get streaming() {
+      return phase.name === 'streaming';
+    },
+    get acks() {
+      return acks;
+    },
+    get clockOffsetMs() {
+      return phase.name === 'streaming' ? phase.clockOffsetMs : undefined;
+    },
+    get awaitingSinceMs() {
+      return inFlight.oldestMs === undefined ? undefined : Math.max(inFlight.oldestMs, lastAckMs);
+    },
+    greet: () =>
+      send({
+        type: 'hello',
+        node,
+        fingerprint: fingerprint(keys.publicKey),
+        version: options.version,
+        checkpointSize: witness.held?.size ?? 0,
+      }),
+    receive: async (message) => {
+      if (message.type === 'refused') throw refused(message);
+      if (message.type === 'challenge' && phase.name === 'greeting') return prove(message);
+      if (message.type === 'welcome' && phase.name === 'proving') return begin(message, phase.sentAtMs);
+      if (message.type === 'ack' && phase.name === 'streaming') return settle(message);
+      throw new AppError('validation.protocol', `the collector sent ${message.type} while ${phase.name}`);
+    },
+    pump: onePump(async () => {
+      while (phase.name === 'streaming' && inFlight.batches < limits.maxAppendsInFlight) {
+        if (!(await sendBatch())) return;
+      }
+    }),
+  };
+}
+
+/** Runs `work` once at a time; a call during a run makes one more run follow, so that no reason to run is missed. */
+function onePump(work: () => Promise<void>): () => Promise<void> {
+  let running = false;
+  let again = false;
+  return async () => {
+    again = true;
+    if (running) return;
+    running = true;
+    try {
+      while (again) {
+        again = false;
+        await work();
+      }
+    } finally {
+      running = false;
+    }
+  };
+}
+
+function readUpdate({ note, consistency }: Ack['checkpoint']): CheckpointUpdate {
+  return {
+    note,
+    consistency: consistency.map((text) => {
+      const hash = decodeBase64Hash(text);
+      if (hash === undefined) throw new AppError('validation.protocol', 'a consistency proof hash is not one');
+      return hash;
+    }),
+  };
+}
+
+function requireNext(batch: readonly SignedEntry[], afterSeq: number): void {
+  const gap = batch.find(({ entry }, at) => entry.seq !== afterSeq + 1 + at);
+  if (gap === undefined) return;
+  throw new AppError('outbox.corrupt', `the outbox gave entry ${gap.entry.seq} in a batch after ${afterSeq}`);
+}
+
+function otherLog(offered: string, enrolled: string): AppError {
+  return new AppError(
+    'auth.signature',
+    `the collector speaks for the log ${offered}, but this node is enrolled with ${enrolled}; check the collector URL or enrol again`,
+  );
+}
+
+function refused({ code, message, retryable }: MessageOf<CollectorMessage, 'refused'>): AppError {
+  return new AppError('collector.refused', `the collector refused (${code}): ${message}`, {
+    retryable,
+    details: { code },
+  });
+}

@@ -1,0 +1,153 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type BackoffBounds, backoffDelayMs } from '../common/backoff.ts';
+import type { Clock } from '../common/clock.ts';
+import { AppError, toAppError } from '../common/errors.ts';
+import type { KeyPair } from '../common/keys.ts';
+import { limits } from '../common/limits.ts';
+import type { Logger } from '../common/log.ts';
+import { parseVerifierKey, type VerifierKey } from '../common/note.ts';
+import { socketPath } from '../common/protocol.ts';
+import { type ConnectionBounds, type ConnectionContext, holdConnection } from './connection.ts';
+import { createLinkAccount, type LinkAccount, type LinkStatus } from './link-status.ts';
+import type { LinkOutbox } from './ports.ts';
+import { createWitness, type ForkStatement, type Witness } from './witness.ts';
+
+export type { LinkState, LinkStatus } from './link-status.ts';
+
+export interface LinkBounds extends ConnectionBounds {
+  readonly backoff: BackoffBounds;
+}
+
+export interface LinkOptions {
+  readonly node: string;
+  readonly version: string;
+  readonly keys: KeyPair;
+  /** What enrolment pinned: where the collector is, and the name and C2SP verifier key of its log. */
+  readonly collector: { readonly url: string; readonly origin: string; readonly vkey: string };
+  readonly outbox: LinkOutbox;
+  /** Puts the evidence of a fork on record, in the outbox. */
+  readonly record: (statement: ForkStatement) => Promise<unknown>;
+  readonly clock: Clock;
+  /** Uniform in [0, 1), as `Math.random`. */
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly bounds?: Partial<LinkBounds>;
+}
+
+export interface Link {
+  status(): LinkStatus;
+  /** Closes the connection; resolves when nothing uses the outbox any more. */
+  stop(): Promise<void>;
+}
+
+const defaultBounds: LinkBounds = {
+  handshakeTimeoutMs: limits.handshakeTimeoutMs,
+  ackTimeoutMs: limits.ackTimeoutMs,
+  pingIntervalMs: limits.pingIntervalMs,
+  pongTimeoutMs: limits.pongTimeoutMs,
+  backoff: { minMs: limits.backoffMinMs, maxMs: limits.backoffMaxMs },
+};
+
+/** An attempt so late that its backoff is at the upper bound. */
+const lateAttempt = 64;
+
+/**
+ * Keeps a connection to the collector for as long as the process lives and empties the outbox through it. Whatever goes
+ * wrong ends the connection, never the process; the next one begins where the last acknowledgement was proved.
+ * @throws AppError `validation.config` or `auth.signature` when the collector pinned at enrolment is unusable.
+ */
+export function startLink(options: LinkOptions): Link {
+  const { clock, outbox } = options;
+  const stopping = new AbortController();
+  const bounds = { ...defaultBounds, ...options.bounds };
+  const address = { url: socketUrl(options.collector.url), logKey: pinnedKey(options.collector) };
+  const account = createLinkAccount({ ...options, collectorUrl: options.collector.url });
+  const done = keepConnected({ ...options, bounds, ...address, account, signal: stopping.signal }).catch(
+    (thrown: unknown) => options.logger.error('link.failed', { error: toAppError(thrown) }),
+  );
+  return {
+    status: () => account.status(outbox.acked.seq),
+    stop: async () => {
+      stopping.abort();
+      await done;
+      account.enter('disconnected', clock.now());
+    },
+  };
+}
+
+interface LinkContext extends LinkOptions {
+  readonly bounds: LinkBounds;
+  readonly url: URL;
+  readonly logKey: VerifierKey;
+  readonly account: LinkAccount;
+  readonly signal: AbortSignal;
+}
+
+async function keepConnected(context: LinkContext): Promise<void> {
+  const { account, bounds, clock, signal } = context;
+  const witness = openWitness(context);
+  const connection: ConnectionContext = {
+    ...context,
+    origin: context.logKey.name,
+    onWelcome: (clockOffsetMs) => account.welcomed(clockOffsetMs, clock.now()),
+  };
+  let failures = 0;
+  while (!signal.aborted) {
+    account.connecting();
+    const { error, progressed } = await holdConnection(connection, witness);
+    if (signal.aborted) return;
+    if (witness.fork !== undefined) return stand(context, error, witness.fork);
+    const lasting = isLasting(error);
+    if (progressed) failures = 0;
+    const waitMs = backoffDelayMs(lasting ? lateAttempt : failures, bounds.backoff, context.random);
+    account.ended(error, { state: lasting ? 'refused' : 'disconnected', waitMs, nowMs: clock.now() });
+    failures += 1;
+    await delay(waitMs, undefined, { signal }).catch(() => {});
+  }
+}
+
+/** What no retry mends before somebody does something. */
+function isLasting({ code, retryable }: AppError): boolean {
+  return (code === 'collector.refused' && !retryable) || code === 'auth.signature' || code === 'ledger.sequence';
+}
+
+async function stand({ account, record, logger, clock }: LinkContext, error: AppError, fork: ForkStatement) {
+  account.ended(error, { state: 'forked', waitMs: undefined, nowMs: clock.now() });
+  await record(fork).catch((thrown: unknown) =>
+    logger.error('link.fork_unrecorded', { error: toAppError(thrown), ...fork.body }),
+  );
+}
+
+function openWitness({ outbox, logKey, logger }: LinkContext): Witness {
+  try {
+    return createWitness(logKey, outbox.checkpoint());
+  } catch (thrown) {
+    // Of another log (enrolled anew) or damaged. The log's key still has to sign whatever comes first.
+    logger.error('link.checkpoint_unusable', { error: toAppError(thrown) });
+    return createWitness(logKey, undefined);
+  }
+}
+
+/** Address of the agents' socket on the collector at `collectorUrl` (http, https, ws or wss, a path prefix is kept). */
+export function socketUrl(collectorUrl: string): URL {
+  const url = URL.canParse(collectorUrl) ? new URL(collectorUrl) : undefined;
+  const scheme = socketSchemes.get(url?.protocol ?? '');
+  if (url === undefined || scheme === undefined) {
+    throw new AppError('validation.config', `collector URL "${collectorUrl}" must start with http:// or https://`);
+  }
+  return new URL(`${scheme}//${url.host}${url.pathname.replace(/\/+$/, '')}${socketPath}`);
+}
+
+const socketSchemes = new Map([
+  ['http:', 'ws:'],
+  ['https:', 'wss:'],
+  ['ws:', 'ws:'],
+  ['wss:', 'wss:'],
+]);
+
+/** @throws AppError `auth.signature` when the key is not one, or not that of the log. */
+function pinnedKey({ origin, vkey }: LinkOptions['collector']): VerifierKey {
+  const key = parseVerifierKey(vkey);
+  if (key.name === origin) return key;
+  throw new AppError('auth.signature', `the pinned key is that of ${key.name}, not of the log ${origin}; enrol again`);
+}

@@ -1,0 +1,208 @@
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Clock } from '../../common/clock.ts';
+import { AppError, type ErrorCode } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
+import { socketPath, subprotocol } from '../../common/protocol.ts';
+import { closeSocket, type Identified, type Peer, type PeerBounds, type PeerOptions, servePeer } from './peer.ts';
+import type { NodeKeys, SessionLedger, SocketMetrics } from './ports.ts';
+import { createRegistry } from './registry.ts';
+import { createAgentSession } from './session.ts';
+import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
+import { createVerifier } from './verify.ts';
+
+export interface SocketsOptions {
+  readonly ledger: SessionLedger;
+  readonly nodes: NodeKeys;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly metrics?: SocketMetrics;
+  readonly bounds?: Partial<SocketsBounds>;
+}
+
+export interface SocketsBounds extends PeerBounds {
+  readonly maxUnauthenticatedSockets: number;
+  readonly maxEntriesPerSecondPerNode: number;
+  readonly entryBurst: number;
+}
+
+/** One node's session, as operators see it. */
+export interface SessionInfo {
+  readonly node: string;
+  readonly version: string;
+  readonly remote: string;
+  /** Unix milliseconds. */
+  readonly sinceMs: number;
+}
+
+export interface Sockets {
+  /** Cuts a node off at once, when its key was revoked. */
+  disconnect(node: string, reason: string): void;
+  sessions(): readonly SessionInfo[];
+  /** Takes no more sockets and ends those there are. Resolves when the last one is closed. */
+  close(): Promise<void>;
+}
+
+const defaultBounds: SocketsBounds = {
+  handshakeTimeoutMs: limits.handshakeTimeoutMs,
+  incumbentProbeMs: limits.incumbentProbeMs,
+  sendTimeoutMs: limits.sendTimeoutMs,
+  pingIntervalMs: limits.pingIntervalMs,
+  pongTimeoutMs: limits.pongTimeoutMs,
+  maxUnauthenticatedSockets: limits.maxUnauthenticatedSockets,
+  maxEntriesPerSecondPerNode: limits.maxEntriesPerSecondPerNode,
+  entryBurst: limits.maxEntriesPerSecondPerNode * limits.entryBurstSeconds,
+};
+
+const noMetrics: SocketMetrics = { opened: () => {}, closed: () => {}, refused: () => {}, acknowledged: () => {} };
+
+/** Serves the agents' sockets on `httpServer`. Every other upgrade is turned away. */
+export function attachSockets(httpServer: Server, options: SocketsOptions): Sockets {
+  const bounds = { ...defaultBounds, ...options.bounds };
+  const fleet = createFleet({ ...options, metrics: options.metrics ?? noMetrics, bounds });
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: limits.maxFrameBytes,
+    maxFragments: limits.maxFrameFragments,
+    handleProtocols: () => subprotocol,
+  });
+  let closing = false;
+
+  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const full = closing || fleet.strangers() >= bounds.maxUnauthenticatedSockets;
+    const problem = misdirected(request) ?? (full ? turnAways.full : undefined);
+    const remote = request.socket.remoteAddress ?? 'unknown';
+    if (problem === undefined) {
+      webSockets.handleUpgrade(request, socket, head, (webSocket) => fleet.serve(webSocket, remote));
+      return;
+    }
+    fleet.turnedAway(remote, problem);
+    turnAway(socket, problem);
+  };
+  httpServer.on('upgrade', onUpgrade);
+  const checkEveryMs = Math.min(1_000, bounds.pingIntervalMs / 4, bounds.pongTimeoutMs / 4);
+  const checks = setInterval(fleet.checkLiveness, checkEveryMs);
+
+  return {
+    disconnect: fleet.disconnect,
+    sessions: fleet.sessions,
+    close: async () => {
+      closing = true;
+      clearInterval(checks);
+      await fleet.close();
+      httpServer.off('upgrade', onUpgrade);
+    },
+  };
+}
+
+type FleetOptions = Required<Omit<SocketsOptions, 'bounds'>> & { readonly bounds: SocketsBounds };
+
+/** All sockets there are, proved or not. */
+function createFleet(options: FleetOptions) {
+  const { bounds, clock, logger, metrics } = options;
+  const registry = createRegistry<Peer>();
+  const peers = new Map<Peer, WebSocket>();
+  const shared = {
+    ...options,
+    rateOf: createRates(bounds, clock),
+    verify: createVerifier(limits.verifyConcurrency),
+    random: Math.random,
+  };
+
+  const onClosed = (peer: Peer): void => {
+    peers.delete(peer);
+    if (peer.identified === undefined) return;
+    registry.release(peer.identified.node, peer);
+    metrics.closed();
+  };
+  const claim = async ({ node, version }: Identified, peer: Peer): Promise<void> => {
+    await registry.claim(node, peer);
+    peer.identify({ node, version });
+    metrics.opened();
+    logger.info('session.opened', { remote: peer.remote, node, version });
+  };
+  const session: PeerOptions['session'] = (io, peer) =>
+    createAgentSession({
+      ...shared,
+      ...io,
+      nonce: randomBytes(nonceBytes),
+      claim: (hello) => claim(hello, peer),
+      send: async (message) => {
+        await io.send(message);
+        if (message.type === 'ack') metrics.acknowledged(message.entries.length);
+      },
+    });
+
+  return {
+    serve: (socket: WebSocket, remote: string): void => {
+      peers.set(servePeer({ socket, remote, bounds, clock, logger, metrics, session, onClosed }), socket);
+    },
+    turnedAway: (remote: string, { status, code }: TurnAway): void => {
+      metrics.refused(code);
+      logger.warn('session.turned_away', { remote, code, status });
+    },
+    /** Sockets that have not proved a key. */
+    strangers: () => [...peers.keys()].filter(({ identified }) => identified === undefined).length,
+    checkLiveness: (): void => {
+      for (const peer of peers.keys()) peer.checkLiveness();
+    },
+    disconnect: (node: string, reason: string): void => registry.of(node)?.end(new AppError('auth.revoked', reason)),
+    sessions: (): SessionInfo[] => [...registry.all().values()].flatMap(sessionInfo),
+    close: async (): Promise<void> => {
+      await Promise.all([...peers.values()].map(goodbye));
+    },
+  };
+}
+
+const nonceBytes = 32;
+
+function sessionInfo({ identified, remote, sinceMs }: Peer): SessionInfo[] {
+  return identified === undefined ? [] : [{ ...identified, remote, sinceMs }];
+}
+
+/** One rate limit per node, kept across its sessions; there are no more of them than enrolled nodes. */
+function createRates(bounds: SocketsBounds, clock: Clock): (node: string) => TokenBucket {
+  const rates = new Map<string, TokenBucket>();
+  const limit = { perSecond: bounds.maxEntriesPerSecondPerNode, burst: bounds.entryBurst };
+  return (node) => {
+    const rate = rates.get(node) ?? createTokenBucket(limit, clock.monotonicMs());
+    rates.set(node, rate);
+    return rate;
+  };
+}
+
+interface TurnAway {
+  readonly status: string;
+  readonly code: ErrorCode;
+}
+
+const turnAways = {
+  path: { status: '404 Not Found', code: 'resource.not_found' },
+  protocol: { status: '400 Bad Request', code: 'validation.protocol' },
+  full: { status: '503 Service Unavailable', code: 'rate_limit.exceeded' },
+} as const satisfies Record<string, TurnAway>;
+
+function misdirected({ url, headers }: IncomingMessage): TurnAway | undefined {
+  if (url?.split('?')[0] !== socketPath) return turnAways.path;
+  const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim());
+  return offered?.includes(subprotocol) ? undefined : turnAways.protocol;
+}
+
+function turnAway(socket: Duplex, { status }: TurnAway): void {
+  socket.on('error', () => {});
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n`);
+  socket.once('finish', () => socket.destroy());
+}
+
+/** 1001: going away. Resolves once the socket is closed. */
+function goodbye(socket: WebSocket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('close', () => resolve());
+    closeSocket(socket, 1001, 'the collector is stopping');
+  });
+}
