@@ -36,6 +36,15 @@ export async function serveHttp({ host, port, status, registry }: HttpOptions): 
   return server;
 }
 
+/** The address a listening server can be reached at. */
+export function urlOf(server: Server): string {
+  const address = server.address();
+  if (address === null || typeof address === 'string')
+    throw new AppError('internal.error', 'the server does not listen');
+  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return `http://${host}:${address.port}`;
+}
+
 function cannotListen(host: string, port: number, cause: Error): AppError {
   if (errnoOf(cause) !== 'EADDRINUSE') return new AppError('validation.config', cause.message, { cause });
   return new AppError(

@@ -1,0 +1,167 @@
+import { Command, CommanderError } from 'commander';
+import { AppError, errnoOf, toAppError } from '../common/errors.ts';
+import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
+import { nodeName } from '../common/fields.ts';
+import { formatSettings, type LoadedSettings, loadSettings } from '../common/settings.ts';
+import { version } from '../common/version.ts';
+import { systemClock } from './clock.ts';
+import { type AgentSettings, agentSettings } from './config.ts';
+
+/** The command line's outside. */
+export interface CliContext {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly hostname: string;
+  readonly readFile: (path: string) => string;
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** Runs the agent until it is told to stop; resolves to the exit code. */
+  readonly run: (settings: AgentSettings) => Promise<number>;
+}
+
+/** Options that every command takes. */
+interface GlobalOptions {
+  readonly config?: string;
+  readonly dataDir?: string;
+  readonly printConfig?: boolean;
+  readonly json?: boolean;
+}
+
+type Action = (settings: AgentSettings, show: Show) => Promise<number>;
+/** Prints a result as JSON or, formatted, for a person. */
+type Show = <T>(result: T, format: (result: T) => string) => void;
+
+/** Runs one command line; resolves to the exit code. The one boundary where a command's errors are told. */
+export async function runCli(context: CliContext): Promise<number> {
+  let exitCode: number = exitCodes.done;
+  const program = new Command('sigilwatch-agent').exitOverride().configureOutput({
+    writeOut: context.stdout,
+    writeErr: context.stderr,
+  });
+  addCommands(program, context, async (action) => {
+    exitCode = await withSettings(context, program.opts<GlobalOptions>(), action);
+  });
+  try {
+    await program.parseAsync(context.argv, { from: 'user' });
+    return exitCode;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    const error = toAppError(thrown);
+    const { code, message, details } = error;
+    const { json } = program.opts<GlobalOptions>();
+    context.stderr(json ? `${JSON.stringify({ error_code: code, message, details })}\n` : `${message}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** Commands are loaded when they are asked for: `run` must not pay for the others' memory. */
+function addCommands(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
+  program
+    .description('Watches the containers and sigil stores of one node.')
+    .version(version)
+    .option('--config <file>', 'settings file (YAML); also SIGILWATCH_CONFIG')
+    .option('--data-dir <dir>', 'overrides the setting dataDir')
+    .option('--print-config', 'print the settings in force, secrets masked, and exit')
+    .option('--json', 'machine-readable output');
+  program
+    .command('run', { isDefault: true })
+    .description('watch until stopped')
+    .action(() => perform((settings) => context.run(settings)));
+  addEnroll(program, context, perform);
+  addScan(program, context, perform);
+  program
+    .command('status')
+    .description('ask the agent running on this machine how it is; exit code 1 when something is wrong')
+    .action(() =>
+      perform(async (settings, show) => {
+        const { askStatus, formatStatus } = await import('./commands/status.ts');
+        const status = await askStatus(settings);
+        show(status, formatStatus);
+        return status.status === 'ok' ? exitCodes.done : exitCodes.findings;
+      }),
+    );
+  program
+    .command('doctor')
+    .description('check everything the agent depends on, with a fix for each thing that is wrong')
+    .action(() =>
+      perform(async (settings, show) => {
+        const { doctorExitCode, examine, formatChecks } = await import('./commands/doctor.ts');
+        const checks = await examine(settings);
+        show(checks, formatChecks);
+        return doctorExitCode(checks);
+      }),
+    );
+}
+
+function addEnroll(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
+  program
+    .command('enroll')
+    .description('make a key on this node and join a collector')
+    .requiredOption('--collector <url>', 'address of the collector')
+    .requiredOption('--token <token>', 'join token from `sigilwatch-collector nodes token`')
+    .option('--node <name>', 'name of this node (default: the host name)')
+    .option('--force', 'replace an enrolment with another collector')
+    .action((options: { collector: string; token: string; node?: string; force?: boolean }) =>
+      perform(async ({ dataDir }, show) => {
+        const { enrol, formatEnrolment } = await import('./enrol.ts');
+        const node = requireNodeName(options.node ?? context.hostname);
+        show(await enrol({ ...options, force: options.force === true, node, dataDir, version }), formatEnrolment);
+        return exitCodes.done;
+      }),
+    );
+}
+
+function addScan(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
+  program
+    .command('scan')
+    .description('look at everything once, without a collector; exit code 0 clean, 1 findings, 2 not all could be seen')
+    .option('--once', 'scan once and exit, which is all this command does')
+    .option('--node <name>', 'node whose part of the manifest counts (default: the enrolled name, or the host name)')
+    .action((options: { node?: string }) =>
+      perform(async (settings, show) => {
+        const { formatScan, scanExitCode, scanOnce } = await import('./commands/scan.ts');
+        const { enrolledNode } = await import('./identity.ts');
+        const node = options.node ?? (await enrolledNode(settings.dataDir)) ?? context.hostname;
+        const outcome = await scanOnce(settings, requireNodeName(node), systemClock);
+        show(outcome, formatScan);
+        return scanExitCode(outcome);
+      }),
+    );
+}
+
+async function withSettings(context: CliContext, options: GlobalOptions, action: Action): Promise<number> {
+  const loaded = readSettings(context, options);
+  if (options.printConfig) {
+    context.stdout(formatSettings(loaded.effective));
+    return exitCodes.done;
+  }
+  const show: Show = (result, format) => {
+    context.stdout(options.json ? `${JSON.stringify(result)}\n` : format(result));
+  };
+  const settings = options.dataDir === undefined ? loaded.values : { ...loaded.values, dataDir: options.dataDir };
+  return action(settings, show);
+}
+
+function readSettings({ env, readFile }: CliContext, options: GlobalOptions): LoadedSettings<AgentSettings> {
+  const yamlPath = options.config ?? env.SIGILWATCH_CONFIG;
+  const yamlText = yamlPath === undefined ? undefined : readSettingsFile(yamlPath, readFile);
+  return loadSettings({ schema: agentSettings, env, yamlPath, yamlText, readFile });
+}
+
+function readSettingsFile(path: string, readFile: CliContext['readFile']): string {
+  try {
+    return readFile(path);
+  } catch (cause) {
+    const reason = errnoOf(cause) === 'ENOENT' ? 'does not exist' : `cannot be read (${errnoOf(cause) ?? 'unknown'})`;
+    throw new AppError('validation.config', `the settings file ${path} ${reason}`, { cause });
+  }
+}
+
+function requireNodeName(name: string): string {
+  const parsed = nodeName.safeParse(name.toLowerCase());
+  if (parsed.success) return parsed.data;
+  throw new AppError(
+    'validation.config',
+    `"${name}" cannot be a node name: lower-case letters, digits and hyphens; give --node`,
+  );
+}

@@ -1,0 +1,130 @@
+import { access, constants, statfs } from 'node:fs/promises';
+import { AppError, toAppError } from '../../common/errors.ts';
+import { exitCodes } from '../../common/exit-codes.ts';
+import { limits } from '../../common/limits.ts';
+import { manifestFile, parseManifest } from '../../common/manifest.ts';
+import type { AgentSettings } from '../config.ts';
+import { gitRepository } from '../desired/git.ts';
+import { loadIdentity } from '../identity.ts';
+import { fsStoreFiles } from '../sigils/fs-store-files.ts';
+import { engineOf } from '../sources.ts';
+
+/** One thing the agent needs, and whether it is there. */
+export interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  /** What was found; for a failed check, what is wrong. */
+  readonly detail: string;
+  /** What to do about a failed check. */
+  readonly fix: string | null;
+}
+
+/** Looks at everything the agent depends on. Changes nothing. */
+export async function examine(settings: AgentSettings): Promise<Check[]> {
+  const identity = loadIdentity(settings.dataDir);
+  const stores = Object.entries(settings.sigils.stores);
+  return Promise.all([
+    check('data directory', 'create it, or let the agent run as its owner', () => dataDir(settings)),
+    check('disk space', 'free space, or set a smaller outbox.maxBytes', () => diskSpace(settings)),
+    check('enrolment', 'sigilwatch-agent enroll --collector URL --token TOKEN', async () => {
+      const { node, collector } = await identity;
+      return `${node}, with ${collector.url}`;
+    }),
+    check('collector', 'is the collector running, and its address reachable from here?', async () => {
+      const { collector } = await identity;
+      return reachCollector(collector.url);
+    }),
+    check('clock', 'set the clock, for example with chrony', async () => compareClock((await identity).collector.url)),
+    check('engine', 'is Docker running, and docker.socketPath its socket?', async () => {
+      const { version } = await engineOf(settings).version();
+      return `Docker ${version} at ${settings.docker.socketPath}`;
+    }),
+    ...(settings.manifest.repository === undefined
+      ? []
+      : [check('manifest', 'commit a correct one', () => readManifest(settings))]),
+    ...stores.map(([name, path]) =>
+      check(`sigil store ${name}`, `correct sigils.stores.${name}`, () => readStore(path)),
+    ),
+  ]);
+}
+
+export function doctorExitCode(checks: readonly Check[]): number {
+  return checks.every(({ ok }) => ok) ? exitCodes.done : exitCodes.findings;
+}
+
+/** The checks for a person. */
+export function formatChecks(checks: readonly Check[]): string {
+  const width = Math.max(...checks.map(({ name }) => name.length));
+  const lines = checks.flatMap(({ name, ok, detail, fix }) => [
+    `${ok ? '✓' : '✗'} ${name.padEnd(width)}  ${detail}`,
+    ...(fix === null ? [] : [`  ${''.padEnd(width)}  fix: ${fix}`]),
+  ]);
+  return `${lines.join('\n')}\n`;
+}
+
+async function check(name: string, fix: string, look: () => Promise<string>): Promise<Check> {
+  try {
+    return { name, ok: true, detail: await look(), fix: null };
+  } catch (thrown) {
+    return { name, ok: false, detail: toAppError(thrown).message, fix };
+  }
+}
+
+async function dataDir({ dataDir }: AgentSettings): Promise<string> {
+  await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  return `${dataDir} is there and writable`;
+}
+
+async function diskSpace({ dataDir, outbox }: AgentSettings): Promise<string> {
+  const { bavail, bsize } = await statfs(dataDir);
+  const freeBytes = bavail * bsize;
+  if (freeBytes < outbox.maxBytes) {
+    throw new AppError(
+      'outbox.full',
+      `${mebibytes(freeBytes)} free, the outbox may need ${mebibytes(outbox.maxBytes)}`,
+    );
+  }
+  return `${mebibytes(freeBytes)} free`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / (1024 * 1024))} MiB`;
+}
+
+async function reachCollector(url: string): Promise<string> {
+  const response = await askCollector(url);
+  if (!response.ok) throw new AppError('collector.unreachable', `${url} answered ${response.status}`);
+  return `${url} answers`;
+}
+
+async function compareClock(url: string): Promise<string> {
+  const date = Date.parse((await askCollector(url)).headers.get('date') ?? '');
+  if (Number.isNaN(date)) throw new AppError('collector.unreachable', 'the collector did not say what time it is');
+  const offsetMs = date - Date.now();
+  if (Math.abs(offsetMs) > limits.clockSuspectMs) {
+    throw new AppError('state.conflict', `${Math.round(offsetMs / 1000)} s away from the collector's clock`);
+  }
+  // The header counts whole seconds.
+  return `within ${Math.ceil(Math.abs(offsetMs) / 1000) + 1} s of the collector's`;
+}
+
+async function askCollector(url: string): Promise<Response> {
+  try {
+    return await fetch(new URL('/health', url), { signal: AbortSignal.timeout(limits.handshakeTimeoutMs) });
+  } catch (cause) {
+    throw new AppError('collector.unreachable', `${url} does not answer`, { cause });
+  }
+}
+
+async function readManifest({ manifest }: AgentSettings): Promise<string> {
+  const repository = gitRepository(manifest.repository ?? '');
+  const commit = await repository.head();
+  const { containers } = parseManifest(await repository.read(commit, manifestFile));
+  return `${containers.length} containers in commit ${commit.slice(0, 12)}`;
+}
+
+async function readStore(path: string): Promise<string> {
+  const files = await fsStoreFiles(path).list();
+  if (!files.includes('CURRENT')) throw new AppError('store.not_a_store', `${path} is not a LevelDB folder`);
+  return `${path}, ${files.filter((file) => /\.(ldb|sst)$/.test(file)).length} tables`;
+}

@@ -1,0 +1,40 @@
+import { AppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { AgentSettings } from '../config.ts';
+import type { AgentStatus } from '../status.ts';
+
+/**
+ * Asks the agent running on this machine.
+ * @throws AppError `state.conflict` when none answers
+ */
+export async function askStatus({ http }: AgentSettings): Promise<AgentStatus> {
+  const url = `http://${http.host}:${http.port}/healthz`;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(limits.engineTimeoutMs) });
+    // Our own program's answer, on a port that our own settings name.
+    const status: AgentStatus = await response.json().then((body: unknown) => body as AgentStatus);
+    return status;
+  } catch (cause) {
+    throw new AppError('state.conflict', `no agent answers at ${url}; is it running?`, { cause });
+  }
+}
+
+/** The status for a person. */
+export function formatStatus(status: AgentStatus): string {
+  const { link, lastScan, outbox, stores } = status;
+  const rows: [string, string][] = [
+    ['node', `${status.node}, ${status.status} (version ${status.version})`],
+    ['link', `${link.state}${link.lastError && link.state !== 'connected' ? `: ${link.lastError.message}` : ''}`],
+    ['outbox', `${outbox.depth} entries waiting, last number ${outbox.headSeq}, acknowledged ${link.ackedSeq}`],
+    ['engine', status.engine],
+    ['last scan', lastScan === null ? 'none yet' : `${lastScan.minute} ${lastScan.coverage} in ${lastScan.scanMs} ms`],
+    ['containers', `${status.containers} seen, ${status.unobserved} not observed, ${status.openDrifts} drifts`],
+    ['manifest', status.commit ?? 'none'],
+    ...stores.map(({ store, status: state, openFindings, error }): [string, string] => [
+      `store ${store}`,
+      error ?? `${state}, ${openFindings} findings`,
+    ]),
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return `${rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')}\n`;
+}

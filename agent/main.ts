@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { runCli } from './cli.ts';
+import { systemClock } from './clock.ts';
+import type { AgentSettings } from './config.ts';
+
+/** Runs until SIGTERM or SIGINT. What only the running agent needs is loaded here, not by the other commands. */
+async function run(settings: AgentSettings): Promise<number> {
+  const { stdoutLogger } = await import('./log.ts');
+  const { systemdNotifier } = await import('./notify.ts');
+  const { startAgent } = await import('./start.ts');
+  const logger = await stdoutLogger(settings.logLevel, systemClock);
+  const notifier = systemdNotifier(process.env.NOTIFY_SOCKET, logger);
+  const stopped = new Promise<void>((resolve) => {
+    process.once('SIGTERM', () => resolve());
+    process.once('SIGINT', () => resolve());
+  });
+  const agent = await startAgent(settings, { clock: systemClock, random: Math.random, logger, notifier });
+  logger.info('agent.serving', { url: agent.url });
+  await stopped;
+  await agent.stop();
+  logger.info('agent.stopped');
+  return 0;
+}
+
+process.exitCode = await runCli({
+  argv: process.argv.slice(2),
+  env: process.env,
+  hostname: hostname().split('.')[0] ?? hostname(),
+  readFile: (path) => readFileSync(path, 'utf8'),
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  run,
+});
