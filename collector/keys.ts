@@ -20,6 +20,19 @@ export async function loadCollectorKey(path: string): Promise<KeyPair> {
   return (await readKey(path)) ?? (await makeKey(path));
 }
 
+/** As {@link loadCollectorKey}, for commands that need the key of a collector that exists: never makes one. */
+export async function readCollectorKey(path: string): Promise<KeyPair> {
+  const keys = await readKey(path);
+  if (keys !== undefined) return keys;
+  throw new AppError(
+    'auth.key_file',
+    `there is no collector key ${path}: give the collector's --data-dir, or start it once`,
+    {
+      details: { path },
+    },
+  );
+}
+
 async function readKey(path: string): Promise<KeyPair | undefined> {
   const file = await open(path, 'r').catch((thrown: unknown) => {
     if (errnoOf(thrown) === 'ENOENT') return undefined;

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, type Registry } from 'prom-client';
+import type { SocketMetrics } from './ws/ports.ts';
 
 export interface HttpMetrics {
   observe(request: { method: string; route: string; status: number }, seconds: number): void;
@@ -8,6 +9,7 @@ export interface HttpMetrics {
 export interface CollectorMetrics {
   readonly registry: Registry;
   readonly http: HttpMetrics;
+  readonly sockets: SocketMetrics;
   readonly contentType: string;
   text(): Promise<string>;
 }
@@ -38,6 +40,7 @@ export function createMetrics(registry: Registry, sources: MetricSources): Colle
   return {
     registry,
     http: httpMetrics(registry),
+    sockets: socketMetrics(registry),
     contentType: registry.contentType,
     text: () => registry.metrics(),
   };
@@ -62,6 +65,31 @@ function httpMetrics(registry: Registry): HttpMetrics {
       requests.inc({ method, route, status });
       duration.observe({ method, route }, seconds);
     },
+  };
+}
+
+function socketMetrics(registry: Registry): SocketMetrics {
+  const sessions = new Gauge({
+    name: 'sigilwatch_collector_agent_sessions',
+    help: 'Agents connected and identified',
+    registers: [registry],
+  });
+  const refused = new Counter({
+    name: 'sigilwatch_collector_agent_refused_total',
+    help: 'Connections and messages of agents refused, by error code',
+    labelNames: ['code'],
+    registers: [registry],
+  });
+  const acknowledged = new Counter({
+    name: 'sigilwatch_collector_entries_acknowledged_total',
+    help: 'Entries acknowledged to agents',
+    registers: [registry],
+  });
+  return {
+    opened: () => sessions.inc(),
+    closed: () => sessions.dec(),
+    refused: (code) => refused.inc({ code }),
+    acknowledged: (entries) => acknowledged.inc(entries),
   };
 }
 

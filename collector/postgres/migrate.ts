@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
-import { connectClient, type DatabaseOptions, inTransaction, requireServer, type Tx } from './pool.ts';
+import { connectClient, type DatabaseOptions, inTransaction, type Queryable, requireServer, type Tx } from './pool.ts';
 
 /** One numbered SQL file. Once applied it never changes. */
 export interface Migration {
@@ -16,7 +16,7 @@ export interface Migration {
   readonly checksum: string;
 }
 
-interface AppliedMigration {
+export interface AppliedMigration {
   readonly version: number;
   readonly checksum: string;
 }
@@ -66,7 +66,7 @@ export async function migrate(
     await requireServer(client, database.url);
     await client.query('select pg_advisory_lock($1)', [migrationLock]);
     await createMigrationsTable(client);
-    const missing = missingMigrations(migrations, await readApplied(client));
+    const missing = missingMigrations(migrations, await appliedMigrations(client));
     for (const migration of missing) await apply(client, migration, clock);
     return missing;
   } finally {
@@ -119,6 +119,16 @@ async function apply(client: Tx, migration: Migration, clock: Clock): Promise<vo
   }
 }
 
+/** What the database says has been applied, in order; nothing for a database that was never migrated. */
+export async function appliedMigrations(db: Queryable): Promise<readonly AppliedMigration[]> {
+  const { rows: tables } = await db.query<{ found: boolean }>(
+    `select to_regclass('schema_migrations') is not null as found`,
+  );
+  if (tables[0]?.found !== true) return [];
+  const { rows } = await db.query<AppliedMigration>('select version, checksum from schema_migrations order by version');
+  return rows;
+}
+
 function createMigrationsTable(client: Tx): Promise<unknown> {
   return client.query(
     `create table if not exists schema_migrations (
@@ -128,13 +138,6 @@ function createMigrationsTable(client: Tx): Promise<unknown> {
        duration_ms integer     not null
      )`,
   );
-}
-
-async function readApplied(client: Tx): Promise<readonly AppliedMigration[]> {
-  const { rows } = await client.query<AppliedMigration>(
-    'select version, checksum from schema_migrations order by version',
-  );
-  return rows;
 }
 
 function insertApplied(tx: Tx, { version, checksum }: Migration, now: number, durationMs: number): Promise<unknown> {

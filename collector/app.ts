@@ -1,0 +1,140 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Registry } from 'prom-client';
+import type { Clock } from '../common/clock.ts';
+import { fingerprint, type KeyPair } from '../common/keys.ts';
+import type { Logger } from '../common/log.ts';
+import { ensureOperatorToken } from './auth/operator-token.ts';
+import { systemClock } from './clock.ts';
+import type { CollectorSettings } from './config.ts';
+import { applicationName, migrateDatabase, type OpenDatabase, openDatabase } from './database.ts';
+import { createHttpApp } from './http/app.ts';
+import { createHttpServer, isLoopback, startListening, stopListening } from './http/server.ts';
+import { collectorKeyPath, loadCollectorKey } from './keys.ts';
+import { Ledger } from './ledger/ledger.ts';
+import { createMetrics } from './metrics.ts';
+import { postgresEnrolment, postgresOperatorTokens, revokedChannel, revokedNodes } from './postgres/access-store.ts';
+import { postgresLedgerStore } from './postgres/ledger-store.ts';
+import { listen } from './postgres/listen.ts';
+import { postgresNodeKeys } from './postgres/node-keys.ts';
+import { fleetStats } from './postgres/query-store.ts';
+import { createTeardown, type Teardown } from './teardown.ts';
+import { attachSockets, type Sockets } from './ws/server.ts';
+
+/** A collector that is up. */
+export interface Collector {
+  readonly url: string;
+  /** Only at the first start of a database: the operator token, which nobody can show again. */
+  readonly operatorToken: string | undefined;
+  readonly database: string;
+  readonly origin: string;
+  readonly keyFingerprint: string;
+  readonly ledgerSize: number;
+  /** Takes no more, finishes what is under way, and closes everything in reverse order. */
+  stop(): Promise<void>;
+}
+
+export interface CollectorNeeds {
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+/**
+ * Starts a collector: database, key, ledger, operator token, HTTP and sockets, in this order. What was started is closed
+ * again when a later step fails.
+ */
+export async function startCollector(settings: CollectorSettings, needs: CollectorNeeds): Promise<Collector> {
+  const teardown = createTeardown(needs.logger);
+  try {
+    return await start(settings, { clock: systemClock, ...needs, teardown });
+  } catch (thrown) {
+    await teardown.run();
+    throw thrown;
+  }
+}
+
+interface Parts {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly teardown: Teardown;
+}
+
+async function start(settings: CollectorSettings, parts: Parts): Promise<Collector> {
+  const { logger, clock, teardown } = parts;
+  const database = await openDatabase({ settings, logger, teardown });
+  const applied = await migrateDatabase(database, clock);
+  if (applied.length > 0) logger.info('database.migrated', { applied });
+  const keys = await loadCollectorKey(collectorKeyPath(settings.dataDir));
+  const ledger = await openLedger(settings, { database, keys, clock, teardown });
+  const operators = postgresOperatorTokens(database.db);
+  const operatorToken = await ensureOperatorToken({ store: operators, ledger, clock, randomBytes });
+  const url = await serve(settings, { ...parts, database, ledger });
+  const { size } = await ledger.checkpoint();
+  return {
+    url,
+    operatorToken,
+    database: database.description,
+    origin: ledger.origin,
+    keyFingerprint: fingerprint(keys.publicKey),
+    ledgerSize: size,
+    stop: teardown.run,
+  };
+}
+
+export interface LedgerNeeds {
+  readonly database: OpenDatabase;
+  readonly keys: KeyPair;
+  readonly clock: Clock;
+  readonly teardown: Teardown;
+}
+
+/** The ledger of the settings, created when there is none. @throws AppError `state.conflict` when it is another key's. */
+export async function openLedger(settings: CollectorSettings, needs: LedgerNeeds): Promise<Ledger> {
+  const { database, keys, clock, teardown } = needs;
+  const ledger = new Ledger({ store: postgresLedgerStore(database.db), origin: settings.ledger.origin, keys, clock });
+  await ledger.start();
+  teardown.add('ledger', () => ledger.close());
+  return ledger;
+}
+
+interface Served extends Parts {
+  readonly database: OpenDatabase;
+  readonly ledger: Ledger;
+}
+
+async function serve(settings: CollectorSettings, served: Served): Promise<string> {
+  const { database, ledger, logger, clock, teardown } = served;
+  const { db } = database;
+  const metrics = createMetrics(new Registry(), {
+    ledgerEntries: async () => (await ledger.checkpoint()).size,
+    queuedEntries: () => ledger.queuedEntries,
+    fleet: () => fleetStats(db),
+  });
+  const fleet = { store: postgresEnrolment(db), ledger, clock };
+  const operators = postgresOperatorTokens(db);
+  const app = createHttpApp({ db, ledger, fleet, operators, metrics, logger, clock, newRequestId: randomUUID });
+  const server = createHttpServer(app);
+  const nodes = postgresNodeKeys(db);
+  const sockets = attachSockets(server, { ledger, nodes, logger, clock, metrics: metrics.sockets });
+  await cutRevoked(database, sockets, served);
+  teardown.add('server', () => stopListening(server, () => sockets.close()));
+  const { host, port } = settings.http;
+  if (!isLoopback(host))
+    logger.warn('http.open_without_tls', { host, risk: 'tokens and entries can be read on the network' });
+  return startListening(server, { host, port });
+}
+
+/** Ends sessions of revoked keys, whichever collector or command revoked them. */
+async function cutRevoked({ db, url }: OpenDatabase, sockets: Sockets, { logger, teardown }: Parts): Promise<void> {
+  const cut = (node: string) => sockets.disconnect(node, `the key of ${node} was revoked or replaced`);
+  const catchUp = async () => {
+    for (const node of await revokedNodes(db)) cut(node);
+  };
+  const listener = await listen({
+    database: { url, applicationName },
+    channel: revokedChannel,
+    onNotify: cut,
+    onListening: () => void catchUp().catch((error: unknown) => logger.error('revocation.catch_up_failed', { error })),
+    logger,
+  });
+  teardown.add('revocation listener', () => listener.stop());
+}

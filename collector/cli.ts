@@ -1,0 +1,157 @@
+import { Command, CommanderError } from 'commander';
+import { AppError, errnoOf, toAppError } from '../common/errors.ts';
+import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
+import { formatSettings, type LoadedSettings, loadSettings } from '../common/settings.ts';
+import { version } from '../common/version.ts';
+import type { CommandContext, CommandOutput } from './commands/context.ts';
+import { type CollectorSettings, collectorSettings } from './config.ts';
+
+/** The world outside the command line. */
+export interface CliWorld {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdout: CommandOutput;
+  readonly stderr: CommandOutput;
+  readonly readFile: (path: string) => string;
+  /** Resolves with the reason once the program is asked to stop. */
+  readonly stopRequested: Promise<string>;
+}
+
+interface GlobalOptions {
+  readonly config?: string;
+  readonly dataDir?: string;
+  readonly printConfig?: boolean;
+  readonly json?: boolean;
+}
+
+type Action = (context: CommandContext) => Promise<number>;
+type Perform = (action: Action) => Promise<void>;
+
+/** Runs one command line and answers with the exit code. The one place where a command's error becomes text. */
+export async function runCli(world: CliWorld): Promise<number> {
+  let exitCode: number = exitCodes.done;
+  const program = new Command('sigilwatch-collector').exitOverride().configureOutput({
+    writeOut: (text) => world.stdout.write(text),
+    writeErr: (text) => world.stderr.write(text),
+  });
+  const perform: Perform = async (action) => {
+    exitCode = await withSettings(world, program.opts<GlobalOptions>(), action);
+  };
+  addCommands(program, perform);
+  try {
+    await program.parseAsync(world.argv, { from: 'user' });
+    return exitCode;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    return tell(world, toAppError(thrown), program.opts<GlobalOptions>().json === true);
+  }
+}
+
+function tell({ stderr }: CliWorld, error: AppError, json: boolean): number {
+  const { code, message, details } = error;
+  stderr.write(json ? `${JSON.stringify({ error_code: code, message, details })}\n` : `${code}: ${message}\n`);
+  // A mistake of ours: the stack is for whoever reports it.
+  if (code === 'internal.error' && error.cause instanceof Error) stderr.write(`${error.cause.stack}\n`);
+  return exitCodeOf(error);
+}
+
+function addCommands(program: Command, perform: Perform): void {
+  program
+    .description('Keeps the ledger of a fleet, serves it and proves it.')
+    .version(version)
+    .option('--config <file>', 'settings file (YAML); also SIGILWATCH_CONFIG')
+    .option('--data-dir <dir>', 'overrides the setting dataDir')
+    .option('--print-config', 'print the settings in force, secrets masked, and exit')
+    .option('--json', 'machine-readable output');
+  program
+    .command('run', { isDefault: true })
+    .description('serve until stopped')
+    .action(() => perform(async (context) => (await import('./commands/run.ts')).run(context)));
+  program
+    .command('migrate')
+    .description('bring the database to the newest version')
+    .action(() => perform(async (context) => (await import('./commands/migrate.ts')).migrateCommand(context)));
+  addNodes(program.command('nodes').description('who may write to the ledger'), perform);
+  addLedger(program.command('ledger').description('check the ledger and take parts of it away'), perform);
+  program
+    .command('operator-token')
+    .description('make a new operator token; older ones end')
+    .action(() => perform(async (context) => (await import('./commands/operator-token.ts')).operatorToken(context)));
+}
+
+function addNodes(nodes: Command, perform: Perform): void {
+  nodes
+    .command('token <node>')
+    .description('make a single-use join token for a node')
+    .action((node: string) =>
+      perform(async (context) => (await import('./commands/nodes-token.ts')).nodesToken(context, { node })),
+    );
+  nodes
+    .command('list')
+    .description('all nodes that were ever enrolled')
+    .action(() => perform(async (context) => (await import('./commands/nodes-list.ts')).nodesList(context)));
+  nodes
+    .command('revoke <node>')
+    .description('end the trust in the key of a node, at once')
+    .requiredOption('--reason <text>', 'goes on record')
+    .action((node: string, { reason }: { reason: string }) =>
+      perform(async (context) => (await import('./commands/nodes-revoke.ts')).nodesRevoke(context, { node, reason })),
+    );
+}
+
+function addLedger(ledger: Command, perform: Perform): void {
+  ledger
+    .command('verify')
+    .description('derive everything again from the entries; exit code 1 when something is wrong')
+    .option('--checkpoint <file>', 'a signed checkpoint kept from earlier, which the ledger must contain')
+    .action((options: { checkpoint?: string }) =>
+      perform(async (context) => (await import('./commands/ledger-verify.ts')).ledgerVerify(context, options)),
+    );
+  ledger
+    .command('export')
+    .description('entries as JSON lines, with a signed checkpoint as the last line')
+    .option('--from <index>', 'first index', '0')
+    .option('--to <index>', 'index after the last one (default: the end)')
+    .option('-o, --output <file>', 'write to a new file instead of standard output')
+    .action((options: { from: string; to?: string; output?: string }) =>
+      perform(async (context) => (await import('./commands/ledger-export.ts')).ledgerExport(context, options)),
+    );
+  ledger
+    .command('proof <index>')
+    .description(
+      'proof file (C2SP tlog-proof) that an entry is in the ledger; the entry goes beside it as <file>.entry',
+    )
+    .option('-o, --output <file>', 'name of the proof file (default: entry-<index>.tlog-proof)')
+    .action((index: string, options: { output?: string }) =>
+      perform(async (context) =>
+        (await import('./commands/ledger-proof.ts')).ledgerProof(context, { index, ...options }),
+      ),
+    );
+}
+
+async function withSettings(world: CliWorld, options: GlobalOptions, action: Action): Promise<number> {
+  const loaded = readSettings(world, options);
+  if (options.printConfig === true) {
+    world.stdout.write(formatSettings(loaded.effective));
+    return exitCodes.done;
+  }
+  const { stdout, stderr, stopRequested } = world;
+  return action({ settings: loaded.values, json: options.json === true, stdout, stderr, stopRequested });
+}
+
+function readSettings({ env, readFile }: CliWorld, options: GlobalOptions): LoadedSettings<CollectorSettings> {
+  const yamlPath = options.config ?? env.SIGILWATCH_CONFIG;
+  const yamlText = yamlPath === undefined ? undefined : readSettingsFile(yamlPath, readFile);
+  // As a variable, so that `--print-config` shows it and an error names it.
+  const given = options.dataDir === undefined ? env : { ...env, SIGILWATCH_DATA_DIR: options.dataDir };
+  return loadSettings({ schema: collectorSettings, env: given, yamlPath, yamlText, readFile });
+}
+
+function readSettingsFile(path: string, readFile: CliWorld['readFile']): string {
+  try {
+    return readFile(path);
+  } catch (cause) {
+    const reason = errnoOf(cause) === 'ENOENT' ? 'does not exist' : `cannot be read (${errnoOf(cause) ?? 'unknown'})`;
+    throw new AppError('validation.config', `the settings file ${path} ${reason}`, { cause });
+  }
+}

@@ -1,0 +1,115 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { AppError } from '../../common/errors.ts';
+import { nodeName } from '../../common/fields.ts';
+import type { KeyPair } from '../../common/keys.ts';
+import type { LogEvent, Logger } from '../../common/log.ts';
+import { openLedger } from '../app.ts';
+import { systemClock } from '../clock.ts';
+import type { CollectorSettings } from '../config.ts';
+import { type OpenDatabase, openDatabase, requireMigrated } from '../database.ts';
+import { collectorKeyPath, readCollectorKey } from '../keys.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import { createTeardown } from '../teardown.ts';
+
+/** Standard output or error. */
+export type CommandOutput = Writable & { readonly isTTY?: boolean };
+
+/** What every command gets. */
+export interface CommandContext {
+  readonly settings: CollectorSettings;
+  readonly json: boolean;
+  readonly stdout: CommandOutput;
+  readonly stderr: CommandOutput;
+  readonly stopRequested: Promise<string>;
+}
+
+export interface OpenCollectorData {
+  readonly database: OpenDatabase;
+  readonly keys: KeyPair;
+}
+
+/**
+ * The data of a collector that exists, running or not: never makes a database, a key or a table.
+ * @throws AppError `resource.not_found`, `database.*`, `auth.key_file`.
+ */
+export async function withCollectorData<T>(
+  context: CommandContext,
+  work: (data: OpenCollectorData) => Promise<T>,
+): Promise<T> {
+  const { settings } = context;
+  await requireDataDir(settings);
+  const logger = stderrLogger(context.stderr);
+  const teardown = createTeardown(logger);
+  try {
+    const database = await openDatabase({ settings, logger, teardown });
+    await requireMigrated(database);
+    return await work({ database, keys: await readCollectorKey(collectorKeyPath(settings.dataDir)) });
+  } finally {
+    await teardown.run();
+  }
+}
+
+/** As {@link withCollectorData}, with the ledger open for writing and proving. */
+export function withLedger<T>(
+  context: CommandContext,
+  work: (open: OpenCollectorData & { readonly ledger: Ledger }) => Promise<T>,
+): Promise<T> {
+  return withCollectorData(context, async (data) => {
+    const logger = stderrLogger(context.stderr);
+    const teardown = createTeardown(logger);
+    try {
+      const ledger = await openLedger(context.settings, { ...data, clock: systemClock, teardown });
+      return await work({ ...data, ledger });
+    } finally {
+      await teardown.run();
+    }
+  });
+}
+
+async function requireDataDir({ dataDir, database }: CollectorSettings): Promise<void> {
+  if (database.url !== undefined) return;
+  const found = await stat(join(dataDir, 'postgres')).catch(() => undefined);
+  if (found !== undefined) return;
+  throw new AppError(
+    'resource.not_found',
+    `there is no collector in the data directory ${dataDir}: start one with "sigilwatch-collector run", or give the right --data-dir`,
+    { details: { dataDir } },
+  );
+}
+
+/** For commands whose standard output is their result: only trouble is said, to whoever watches. */
+export function stderrLogger(stderr: CommandOutput): Logger {
+  const say =
+    (level: string): LogEvent =>
+    (event, fields) => {
+      const error = fields?.error;
+      stderr.write(`${level}: ${event}${error instanceof Error ? ` (${error.message})` : ''}\n`);
+    };
+  return { debug: () => {}, info: () => {}, warn: say('warning'), error: say('error') };
+}
+
+/** Writes the result: as one line of JSON when that was asked for, else as text. */
+export function show<T>({ json, stdout }: CommandContext, result: T, format: (result: T) => string): void {
+  stdout.write(json ? `${JSON.stringify(result)}\n` : format(result));
+}
+
+/** @throws AppError `validation.request`. */
+export function requireNodeName(text: string): string {
+  const parsed = nodeName.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new AppError('validation.request', `"${text}" cannot be a node name: lower-case letters, digits and hyphens`);
+}
+
+/** Rows as columns of equal width, two spaces apart. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    });
+  }
+  const line = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join('');
+}

@@ -1,0 +1,19 @@
+import { exitCodes } from '../../common/exit-codes.ts';
+import { systemClock } from '../clock.ts';
+import { migrateDatabase, openDatabase } from '../database.ts';
+import { createTeardown } from '../teardown.ts';
+import { type CommandContext, show, stderrLogger } from './context.ts';
+
+/** Brings the database to the newest version. */
+export async function migrateCommand(context: CommandContext): Promise<number> {
+  const logger = stderrLogger(context.stderr);
+  const teardown = createTeardown(logger);
+  try {
+    const database = await openDatabase({ settings: context.settings, logger, teardown });
+    const applied = await migrateDatabase(database, systemClock);
+    show(context, { applied }, () => (applied.length === 0 ? 'up to date\n' : `applied ${applied.join(', ')}\n`));
+    return exitCodes.done;
+  } finally {
+    await teardown.run();
+  }
+}

@@ -1,0 +1,36 @@
+import { exitCodes } from '../../common/exit-codes.ts';
+import { limits } from '../../common/limits.ts';
+import type { Db } from '../postgres/pool.ts';
+import { listNodes, type NodeRow } from '../postgres/query-store.ts';
+import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
+
+/** All nodes that were ever enrolled. */
+export async function nodesList(context: CommandContext): Promise<number> {
+  await withCollectorData(context, async ({ database }) => {
+    show(context, { items: await allNodes(database.db) }, ({ items }) => formatNodes(items));
+  });
+  return exitCodes.done;
+}
+
+async function allNodes(db: Db): Promise<readonly NodeRow[]> {
+  const nodes: NodeRow[] = [];
+  for (;;) {
+    const page = await listNodes(db, { state: undefined }, { after: nodes.at(-1)?.node, limit: limits.pageSizeMax });
+    nodes.push(...page);
+    if (page.length < limits.pageSizeMax) return nodes;
+  }
+}
+
+function formatNodes(nodes: readonly NodeRow[]): string {
+  if (nodes.length === 0) return 'no nodes yet; make a join token with "sigilwatch-collector nodes token NAME"\n';
+  const rows = nodes.map((row) => [
+    row.node,
+    row.state,
+    row.last_entry_at.toISOString(),
+    row.coverage ?? '-',
+    String(row.containers ?? '-'),
+    String(row.open_drifts ?? '-'),
+    row.fingerprint,
+  ]);
+  return formatTable([['NODE', 'STATE', 'LAST ENTRY', 'COVERAGE', 'CONTAINERS', 'DRIFTS', 'KEY'], ...rows]);
+}

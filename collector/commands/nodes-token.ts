@@ -1,0 +1,26 @@
+import { randomBytes } from 'node:crypto';
+import { rfc3339 } from '../../common/clock.ts';
+import { exitCodes } from '../../common/exit-codes.ts';
+import { systemClock } from '../clock.ts';
+import { issueJoinToken } from '../fleet/enrolment.ts';
+import { postgresEnrolment } from '../postgres/access-store.ts';
+import { type CommandContext, requireNodeName, show, withLedger } from './context.ts';
+
+/** Makes a join token and says how to use it. */
+export async function nodesToken(context: CommandContext, options: { node: string }): Promise<number> {
+  const node = requireNodeName(options.node);
+  const { fleet, http } = context.settings;
+  await withLedger(context, async ({ ledger, database }) => {
+    const ports = { store: postgresEnrolment(database.db), ledger, clock: systemClock };
+    const issued = await issueJoinToken(ports, { node, ttlMs: fleet.joinTokenTtlMs, randomBytes });
+    const result = { node, token: issued.token, expires_at: rfc3339(issued.expiresAt) };
+    const address = `http://${http.host}:${http.port}`;
+    show(
+      context,
+      result,
+      ({ token, expires_at }) =>
+        `${token}\n\nOn ${node}, before ${expires_at}, once:\n\n  sigilwatch-agent enroll --collector ${address} --node ${node} --token ${token}\n`,
+    );
+  });
+  return exitCodes.done;
+}

@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import { limits } from '../common/limits.ts';
+import { logLevels } from '../common/log.ts';
+
+/** Port the collector listens on unless told otherwise. */
+export const defaultPort = 7600;
+
+/** A log origin as C2SP recommends it: a name without scheme, spaces or plus, unique to this log. */
+const origin = z
+  .string()
+  .max(limits.maxForeignTextChars)
+  .refine((text) => /^[^\s+]+$/.test(text), 'a name such as example.org/ledger, without spaces or plus');
+
+/** Everything an operator can set, with its default. Environment variables follow from the names. */
+export const collectorSettings = z.strictObject({
+  dataDir: z
+    .string()
+    .min(1)
+    .default('.sigilwatch')
+    .describe("Folder for the collector's key and the embedded database"),
+  http: z.strictObject({
+    host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
+    port: z.int().min(0).max(65_535).default(defaultPort).describe('Port to listen on; 0 takes a free one'),
+  }),
+  database: z.strictObject({
+    url: z
+      .string()
+      .refine((text) => /^postgres(ql)?:\/\//.test(text), 'a URL such as postgres://user:password@host:5432/database')
+      .optional()
+      .meta({ secret: true, env: ['DATABASE_URL'] })
+      .describe('PostgreSQL 14 or later; without it an embedded one is run below the data directory'),
+    connections: z.int().min(2).max(200).default(limits.databaseConnections).describe('Size of the connection pool'),
+  }),
+  ledger: z.strictObject({
+    origin: origin.default('sigilwatch.local/ledger').describe('Name of the ledger in its checkpoints; never changes'),
+  }),
+  fleet: z.strictObject({
+    joinTokenTtlMs: z
+      .int()
+      .min(1_000)
+      .max(limits.joinTokenTtlMs)
+      .default(limits.joinTokenTtlMs)
+      .describe('How long a join token is good for'),
+  }),
+  log: z.strictObject({
+    level: z.enum(logLevels).default('info').describe('Least level that is logged'),
+  }),
+});
+
+export type CollectorSettings = z.output<typeof collectorSettings>;
