@@ -1,0 +1,109 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Collector, openLedger, startCollector } from '../../../collector/app.ts';
+import { systemClock } from '../../../collector/clock.ts';
+import { type CollectorSettings, collectorSettings } from '../../../collector/config.ts';
+import { openDatabase } from '../../../collector/database.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
+import type { Ledger } from '../../../collector/ledger/ledger.ts';
+import type { Db } from '../../../collector/postgres/pool.ts';
+import { createTeardown } from '../../../collector/teardown.ts';
+import { type EnrolRequest, enrolPath, signEnrolment } from '../../../common/enrol.ts';
+import { headAfter, sealEntry } from '../../../common/entry.ts';
+import { fingerprint, generateKeyPair, type KeyPair, rawPublicKey } from '../../../common/keys.ts';
+import type { Statement } from '../../../common/kinds.ts';
+import { loadSettings } from '../../../common/settings.ts';
+import { quietLogger } from '../../quiet-logger.ts';
+
+/** A collector with a data directory of its own and, as if it were another process, a second hand on its data. */
+export interface TestCollector {
+  readonly collector: Collector;
+  readonly settings: CollectorSettings;
+  readonly token: string;
+  readonly ledger: Ledger;
+  readonly db: Db;
+  /** An API call with the operator token. */
+  get(path: string): Promise<{ status: number; headers: Headers; json: Record<string, unknown> }>;
+  stop(): Promise<void>;
+}
+
+export function settingsFor(dataDir: string, databaseUrl: string): CollectorSettings {
+  const env = { SIGILWATCH_DATA_DIR: dataDir, DATABASE_URL: databaseUrl, SIGILWATCH_HTTP_PORT: '0' };
+  return loadSettings({ schema: collectorSettings, env }).values;
+}
+
+export async function startTestCollector(databaseUrl: string): Promise<TestCollector> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-collector-'));
+  const settings = settingsFor(dataDir, databaseUrl);
+  const collector = await startCollector(settings, { logger: quietLogger });
+  const teardown = createTeardown(quietLogger);
+  const database = await openDatabase({ settings, logger: quietLogger, teardown });
+  const keys = await loadCollectorKey(collectorKeyPath(dataDir));
+  const ledger = await openLedger(settings, { database, keys, clock: systemClock, teardown });
+  const token = collector.operatorToken ?? '';
+  return {
+    collector,
+    settings,
+    token,
+    ledger,
+    db: database.db,
+    get: async (path) => {
+      const answer = await fetch(`${collector.url}${path}`, { headers: { Authorization: `Bearer ${token}` } });
+      return { status: answer.status, headers: answer.headers, json: JSON.parse(await answer.text()) };
+    },
+    stop: async () => {
+      await teardown.run();
+      await collector.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Posts an enrolment as an agent would. */
+export async function postEnrolment(
+  url: string,
+  request: unknown,
+): Promise<{ status: number; json: Record<string, unknown> }> {
+  const headers = { 'Content-Type': 'application/json' };
+  const answer = await fetch(`${url}${enrolPath}`, { method: 'POST', headers, body: JSON.stringify(request) });
+  return { status: answer.status, json: JSON.parse(await answer.text()) };
+}
+
+export function enrolmentOf(node: string, token: string, keys: KeyPair): EnrolRequest {
+  return signEnrolment({ node, token, agent_version: '0.1.0' }, keys);
+}
+
+/** Enrols `node` by the collector's own record, without the token dance. */
+export async function enrolDirectly(ledger: Ledger, node: string): Promise<KeyPair> {
+  const keys = generateKeyPair();
+  const publicKey = rawPublicKey(keys.publicKey).toString('base64');
+  const print = fingerprint(keys.publicKey);
+  await ledger.record({ kind: 'node.enrolled', body: { node, publicKey, fingerprint: print, agentVersion: '0.1.0' } });
+  return keys;
+}
+
+/** Lets `node` say `statements`, chained and signed as its agent would. */
+export async function say(
+  ledger: Ledger,
+  node: string,
+  keys: KeyPair,
+  statements: readonly Statement[],
+): Promise<void> {
+  let head = await ledger.authorHead(node);
+  const entries = statements.map((statement) => {
+    const signed = sealEntry(statement, { author: node, head, now: Date.now(), privateKey: keys.privateKey });
+    head = headAfter(signed);
+    return signed;
+  });
+  for (let at = 0; at < entries.length; at += 500) await ledger.append(entries.slice(at, at + 500));
+}
+
+export function driftOpened(container: string, kind: 'UNAUTHORIZED_CONTAINER' | 'MISSING_CONTAINER'): Statement {
+  const drift = { id: `${kind}:${container}`, kind, container, containerId: null, differences: [] };
+  return { kind: 'drift.opened', body: { drift, commit: null } };
+}
+
+export function driftResolved(container: string, kind: 'UNAUTHORIZED_CONTAINER' | 'MISSING_CONTAINER'): Statement {
+  return { kind: 'drift.resolved', body: { id: `${kind}:${container}`, commit: null } };
+}
