@@ -68,8 +68,10 @@ export function servePeer(options: PeerOptions): Peer {
     gone.abort();
     const refusal = refusalOf(error);
     metrics.refused(error.code);
-    const level = error.code === 'internal.error' ? 'error' : 'warn';
-    logger[level]('session.refused', { remote, node: identified?.node, code: error.code, error });
+    const about = { remote, node: identified?.node, code: error.code };
+    // A stack only for faults of ours: the other side can cause the rest as often as it likes.
+    if (error.code === 'internal.error') logger.error('session.refused', { ...about, error });
+    else logger.warn('session.refused', { ...about, message: error.message });
     socket.send(JSON.stringify(refusal), () => {});
     closeSocket(socket, closeCodeOf(refusal), error.code);
   };

@@ -25,6 +25,8 @@ export interface MemoryLedger extends SessionLedger {
   busy(times: number): void;
   /** The next append is committed, but its caller only learns that something broke. */
   loseReply(): void;
+  /** Calls back after each append, once it is committed and before the caller hears of it. */
+  onCommitted(listener: () => void): void;
   /** A log with the same key that agrees on the first `size` entries and then goes its own way. */
   fork(size: number): MemoryLedger;
 }
@@ -44,6 +46,7 @@ export function memoryLedger(
   let appends = 0;
   let refusals = 0;
   let losesReply = false;
+  let committed = (): void => {};
 
   const name = ({ level, index }: NodeId): string => `${level}/${index}`;
   const reader: HashReader = {
@@ -86,6 +89,9 @@ export function memoryLedger(
     loseReply: () => {
       losesReply = true;
     },
+    onCommitted: (listener) => {
+      committed = listener;
+    },
     fork: (size) => memoryLedger({ origin, keys, entries: entries.slice(0, size) }),
     append: async (batch) => {
       appends += 1;
@@ -94,6 +100,7 @@ export function memoryLedger(
         throw new AppError('state.busy', 'too many entries are waiting', { retryable: true });
       }
       const placed = batch.map(place);
+      committed();
       if (!losesReply) return placed;
       losesReply = false;
       throw new AppError('database.unreachable', 'the reply was lost', { retryable: true });

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createLinkSession } from '../../agent/link-session.ts';
+import { createWitness } from '../../agent/witness.ts';
+import { parseEntry } from '../../common/entry.ts';
+import { AppError } from '../../common/errors.ts';
+import { generateKeyPair, verifyBytes } from '../../common/keys.ts';
+import { limits } from '../../common/limits.ts';
+import { parseVerifierKey } from '../../common/note.ts';
+import { type AgentMessage, type CollectorMessage, fromWire, handshakeBytes } from '../../common/protocol.ts';
+import { memoryLedger } from '../fakes/ledger.ts';
+import { memoryOutbox } from '../fakes/outbox.ts';
+import { statement } from '../wire.ts';
+
+const nonce = Buffer.alloc(32, 7).toString('base64');
+
+/** A session and, in the test's hands, everything the collector would say. */
+function bench() {
+  const keys = generateKeyPair();
+  const ledger = memoryLedger();
+  const outbox = memoryOutbox('node1', keys.privateKey);
+  const sent: AgentMessage[] = [];
+  const clock = { at: 1_700_000_000_000, now: () => clock.at, monotonicMs: () => clock.at };
+  const session = createLinkSession({
+    node: 'node1',
+    version: '0.1.0',
+    keys,
+    origin: ledger.origin,
+    witness: createWitness(parseVerifierKey(ledger.vkey), undefined),
+    outbox,
+    clock,
+    send: async (message) => void sent.push(message),
+  });
+  const checkpointFrom = async (size: number) => {
+    const checkpoint = await ledger.checkpoint();
+    const consistency = await ledger.consistency(size, checkpoint.size);
+    return { note: checkpoint.note, consistency: consistency.map((hash) => hash.toString('base64')) };
+  };
+  return {
+    ...{ keys, ledger, outbox, sent, clock, session },
+    welcome: async (): Promise<void> => {
+      await session.greet();
+      await session.receive({ type: 'challenge', nonce, origin: ledger.origin });
+      const now = new Date(clock.now() + 1_500).toISOString();
+      const checkpoint = await checkpointFrom(0);
+      await session.receive({ type: 'welcome', head: await ledger.authorHead('node1'), checkpoint, now });
+    },
+    /** Puts the entries of one append into the ledger, as the collector does, and makes the ack. */
+    ackOf: async (append: AgentMessage | undefined): Promise<Extract<CollectorMessage, { type: 'ack' }>> => {
+      if (append?.type !== 'append') throw new Error('not an append');
+      const from = ledger.entries.length;
+      const placed = await ledger.append(
+        append.entries.map(fromWire).map((raw) => ({ ...raw, entry: parseEntry(raw.bytes) })),
+      );
+      const { hashes, proofs } = await ledger.inclusion(
+        placed.map(({ index }) => index),
+        ledger.entries.length,
+      );
+      return {
+        type: 'ack',
+        entries: placed.map((place, at) => ({ ...place, proof: [...(proofs[at] ?? [])] })),
+        hashes: hashes.map((hash) => hash.toString('base64')),
+        checkpoint: await checkpointFrom(from),
+      };
+    },
+  };
+}
+
+const codeOf = (code: string) => (error: unknown) => error instanceof AppError && error.code === code;
+
+test('the proof is bound to this connection, this node and this log', async () => {
+  const { keys, ledger, sent, welcome, session } = bench();
+  await welcome();
+  const proof = sent[1]?.type === 'proof' ? sent[1].signature : '';
+  const message = handshakeBytes({ nonce, origin: ledger.origin }, 'node1');
+  assert.ok(verifyBytes(keys.publicKey, message, Buffer.from(proof, 'base64')));
+  assert.equal(session.clockOffsetMs, 1_500);
+});
+
+test('messages out of turn end the session', async () => {
+  for (const early of ['welcome', 'ack'] as const) {
+    const { session, ackOf, outbox, welcome, sent } = bench();
+    outbox.append(statement(1));
+    await welcome();
+    await session.pump();
+    const ack = await ackOf(sent[2]);
+    const fresh = bench();
+    await fresh.session.greet();
+    const now = new Date().toISOString();
+    const message =
+      early === 'ack' ? ack : { type: early, head: { seq: 0, hash: '0'.repeat(64) }, checkpoint: ack.checkpoint, now };
+    await assert.rejects(fresh.session.receive(message), codeOf('validation.protocol'));
+  }
+});
+
+test('no more than the bounded number of batches is under way, however much waits', async () => {
+  const { session, outbox, sent, welcome, ackOf } = bench();
+  for (let i = 0; i < 3_000; i++) outbox.append(statement(i));
+  await welcome();
+  await session.pump();
+  const appends = () => sent.filter(({ type }) => type === 'append');
+  assert.equal(appends().length, limits.maxAppendsInFlight);
+  assert.ok(appends().every((append) => append.type === 'append' && append.entries.length <= limits.maxAppendEntries));
+  await session.receive(await ackOf(appends()[0]));
+  await session.pump();
+  assert.equal(appends().length, limits.maxAppendsInFlight + 1);
+});
+
+test('the wait for an ack is counted from the last progress', async () => {
+  const { session, outbox, sent, clock, welcome, ackOf } = bench();
+  await welcome();
+  assert.equal(session.awaitingSinceMs, undefined);
+  const startMs = clock.at;
+  for (let i = 0; i < 300; i++) outbox.append(statement(i));
+  await session.pump();
+  assert.equal(session.awaitingSinceMs, startMs);
+  clock.at += 5_000;
+  await session.receive(await ackOf(sent[2]));
+  assert.equal(session.awaitingSinceMs, startMs + 5_000);
+  await session.receive(await ackOf(sent[3]));
+  assert.equal(session.awaitingSinceMs, undefined);
+});
+
+type Ack = Extract<CollectorMessage, { type: 'ack' }>;
+
+const lies: readonly { readonly name: string; readonly code: string; readonly tell: (ack: Ack, other: Ack) => Ack }[] =
+  [
+    {
+      name: 'a proof of another place',
+      code: 'ledger.proof',
+      tell: (ack) => ({
+        ...ack,
+        entries: ack.entries.map((entry) => ({ ...entry, index: entry.index === 0 ? 1 : 0 })),
+      }),
+    },
+    {
+      name: 'a changed hash',
+      code: 'ledger.proof',
+      tell: (ack) => ({ ...ack, hashes: ack.hashes.map(() => Buffer.alloc(32, 1).toString('base64')) }),
+    },
+    { name: 'a missing hash', code: 'ledger.proof', tell: (ack) => ({ ...ack, hashes: [] }) },
+    {
+      name: 'a hash that is none',
+      code: 'validation.protocol',
+      tell: (ack) => ({ ...ack, hashes: ack.hashes.map(() => 'x'.repeat(44)) }),
+    },
+    { name: 'nothing', code: 'validation.protocol', tell: (ack) => ({ ...ack, entries: [] }) },
+    {
+      name: 'entries not sent',
+      code: 'validation.protocol',
+      tell: (ack) => ({ ...ack, entries: ack.entries.map((entry) => ({ ...entry, seq: entry.seq + 1 })) }),
+    },
+    {
+      name: 'the same twice',
+      code: 'validation.protocol',
+      tell: (ack) => ({ ...ack, entries: [...ack.entries, ...ack.entries] }),
+    },
+    {
+      name: 'the proof of other entries',
+      code: 'ledger.proof',
+      tell: (ack, other) => ({
+        ...other,
+        entries: other.entries.map((entry, i) => ({ ...entry, seq: ack.entries[i]?.seq ?? 0 })),
+      }),
+    },
+  ];
+
+for (const { name, code, tell } of lies) {
+  test(`an ack with ${name} trims nothing`, async () => {
+    const { session, outbox, sent, welcome, ackOf, ledger } = bench();
+    const strangers = memoryOutbox('node2', generateKeyPair().privateKey);
+    await ledger.append([strangers.append(statement(0))]);
+    await welcome();
+    for (let i = 0; i < 3; i++) outbox.append(statement(i));
+    await session.pump();
+    const ack = await ackOf(sent[2]);
+    const fake = await ledger.append([1, 2, 3].map((i) => strangers.append(statement(i))));
+    const size = ledger.entries.length;
+    const { hashes, proofs } = await ledger.inclusion(
+      fake.map(({ index }) => index),
+      size,
+    );
+    const consistency = await ledger.consistency(1, size);
+    const elsewhere: Ack = {
+      type: 'ack',
+      entries: fake.map((place, at) => ({ ...place, proof: [...(proofs[at] ?? [])] })),
+      hashes: hashes.map((hash) => hash.toString('base64')),
+      checkpoint: { note: (await ledger.checkpoint()).note, consistency: consistency.map((h) => h.toString('base64')) },
+    };
+    await assert.rejects(session.receive(tell(ack, elsewhere)), codeOf(code));
+    assert.deepEqual([outbox.depth, outbox.trims.length], [3, 0]);
+  });
+}

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { refusalOf } from '../../../collector/ws/refusal.ts';
+import { createRegistry, type Speaker } from '../../../collector/ws/registry.ts';
+import { createAgentSession } from '../../../collector/ws/session.ts';
+import { createTokenBucket } from '../../../collector/ws/token-bucket.ts';
+import { createVerifier } from '../../../collector/ws/verify.ts';
+import { openCheckpoint } from '../../../common/checkpoint.ts';
+import { AppError } from '../../../common/errors.ts';
+import { fingerprint, generateKeyPair, signBytes } from '../../../common/keys.ts';
+import { leafHash } from '../../../common/merkle.ts';
+import { parseVerifierKey } from '../../../common/note.ts';
+import { expandProof, verifyInclusion } from '../../../common/proof.ts';
+import {
+  type AgentMessage,
+  type CollectorMessage,
+  handshakeBytes,
+  type MessageOf,
+  toWire,
+} from '../../../common/protocol.ts';
+import { memoryLedger } from '../../fakes/ledger.ts';
+import { memoryOutbox } from '../../fakes/outbox.ts';
+import { until } from '../../until.ts';
+import { nodeTable, statement } from '../../wire.ts';
+
+const nonce = Buffer.alloc(32, 3);
+const codeOf = (code: string) => (error: unknown) => error instanceof AppError && error.code === code;
+
+/** A session and, in the test's hands, everything an agent would say. Sleeping moves the clock. */
+function bench(ledger = memoryLedger()) {
+  const keys = generateKeyPair();
+  const nodes = nodeTable();
+  nodes.enrol('node1', keys);
+  const outbox = memoryOutbox('node1', keys.privateKey);
+  const sent: CollectorMessage[] = [];
+  const failures: unknown[] = [];
+  const claims: string[] = [];
+  const clock = { at: 1_700_000_000_000, now: () => clock.at, monotonicMs: () => clock.at };
+  const gate: { send: () => Promise<void>; claimed: () => void } = { send: async () => {}, claimed: () => {} };
+  const session = createAgentSession({
+    ...{ ledger, nodes, clock, nonce, random: () => 0.5, verify: createVerifier(8) },
+    sleep: async (ms) => {
+      clock.at += ms;
+    },
+    rateOf: () => createTokenBucket({ perSecond: 1_000_000, burst: 1_000_000 }, 0),
+    claim: async ({ node }) => {
+      claims.push(node);
+      gate.claimed();
+    },
+    send: async (message) => {
+      sent.push(message);
+      await gate.send();
+    },
+    fail: (thrown) => failures.push(thrown),
+    over: () => failures.length > 0,
+  });
+  const say = (message: AgentMessage): Promise<void> => session.receive(JSON.stringify(message));
+  const acks = (): MessageOf<CollectorMessage, 'ack'>[] =>
+    sent.flatMap((message) => (message.type === 'ack' ? [message] : []));
+  return {
+    ...{ keys, nodes, ledger, outbox, sent, failures, claims, clock, gate, session, say, acks },
+    shake: async (checkpointSize = 0): Promise<void> => {
+      await say({
+        type: 'hello',
+        node: 'node1',
+        fingerprint: fingerprint(keys.publicKey),
+        version: '1',
+        checkpointSize,
+      });
+      const message = handshakeBytes({ nonce: nonce.toString('base64'), origin: ledger.origin }, 'node1');
+      await say({ type: 'proof', signature: signBytes(keys.privateKey, message).toString('base64') });
+    },
+    append: (count: number): Promise<void> =>
+      say({ type: 'append', entries: Array.from({ length: count }, (_, i) => toWire(outbox.append(statement(i)))) }),
+  };
+}
+
+test('the welcome says where the chain stands, proves growth from what the agent holds, and tells the time', async () => {
+  const { ledger, outbox, sent, clock, shake, session } = bench();
+  await ledger.append([1, 2, 3].map((i) => outbox.append(statement(i))));
+  await shake(2);
+  const welcome = sent[1];
+  if (welcome?.type !== 'welcome') throw new Error('not welcomed');
+  assert.deepEqual(welcome.head, await ledger.authorHead('node1'));
+  assert.equal(welcome.checkpoint.consistency.length, (await ledger.consistency(2, 3)).length);
+  assert.equal(Date.parse(welcome.now), clock.at);
+  assert.ok(session.open);
+});
+
+test('an agent that has seen more than the ledger has is shown the checkpoint without a proof', async () => {
+  const { sent, shake } = bench();
+  await shake(9);
+  assert.deepEqual(sent[1]?.type === 'welcome' && sent[1].checkpoint.consistency, []);
+});
+
+test('a key revoked while it was being checked does not get in', async () => {
+  const { nodes, gate, shake, session } = bench();
+  gate.claimed = () => nodes.revoke('node1');
+  await assert.rejects(shake(), codeOf('auth.revoked'));
+  assert.equal(session.open, false);
+});
+
+test('nothing is looked up and nobody is displaced before the key is proved', async () => {
+  const { nodes, claims, say, session, keys } = bench();
+  const looked: string[] = [];
+  nodes.key = async (node) => void looked.push(node);
+  await say({
+    type: 'hello',
+    node: 'node1',
+    fingerprint: fingerprint(keys.publicKey),
+    version: '1',
+    checkpointSize: 0,
+  });
+  assert.deepEqual(looked, []);
+  await assert.rejects(
+    say({ type: 'proof', signature: Buffer.alloc(64).toString('base64') }),
+    codeOf('auth.signature'),
+  );
+  assert.deepEqual([claims, session.open], [[], false]);
+});
+
+test('every ack proves its entries in a checkpoint that continues the last one', async () => {
+  const { ledger, outbox, acks, shake, append } = bench();
+  await shake();
+  await append(3);
+  await until('acknowledged', () => acks().length === 1);
+  await append(4);
+  await until('acknowledged', () => acks().length === 2);
+  const sent = await outbox.read(0, { maxEntries: 10, maxBytes: 1e6 });
+  for (const ack of acks()) {
+    const { checkpoint } = openCheckpoint(ack.checkpoint.note, parseVerifierKey(ledger.vkey));
+    const shared = {
+      hashes: ack.hashes.map((hash) => Buffer.from(hash, 'base64')),
+      proofs: ack.entries.map(({ proof }) => proof),
+    };
+    ack.entries.forEach(({ seq, index }, at) => {
+      const entry = sent[seq - 1];
+      assert.ok(entry);
+      verifyInclusion({
+        ...checkpoint,
+        index,
+        leafHash: leafHash(entry.bytes, entry.signature),
+        proof: expandProof(shared, at),
+      });
+    });
+  }
+  assert.equal(acks()[1]?.checkpoint.consistency.length, (await ledger.consistency(3, 7)).length);
+});
+
+test('batches that finish while an ack is on its way share the next one', async () => {
+  const { acks, gate, shake, append, ledger } = bench();
+  await shake();
+  let release = (): void => {};
+  gate.send = () =>
+    new Promise((resolve) => {
+      release = resolve;
+    });
+  await append(1);
+  await until('the first ack is on its way', () => acks().length === 1);
+  await append(1);
+  await append(1);
+  await until('appended', () => ledger.entries.length === 3);
+  gate.send = async () => {};
+  release();
+  await until('acknowledged', () => acks().length === 2);
+  assert.deepEqual(
+    acks().map(({ entries }) => entries.map(({ seq }) => seq)),
+    [[1], [2, 3]],
+  );
+});
+
+test('an agent that does not read its acks is not read from either', async () => {
+  const { acks, gate, shake, append } = bench();
+  await shake();
+  let release = (): void => {};
+  gate.send = () =>
+    new Promise((resolve) => {
+      release = resolve;
+    });
+  for (let i = 1; i <= 3; i++) await append(1);
+  let taken = false;
+  const fourth = append(1).then(() => {
+    taken = true;
+  });
+  await until('the first ack is on its way', () => acks().length === 1);
+  assert.equal(taken, false);
+  gate.send = async () => {};
+  release();
+  await fourth;
+});
+
+test('a busy ledger is asked again in order, for a bounded time', async () => {
+  const { ledger, acks, failures, shake, append } = bench();
+  await shake();
+  ledger.busy(3);
+  await append(1);
+  await append(1);
+  await until('acknowledged', () => acks().flatMap(({ entries }) => entries).length === 2);
+  assert.deepEqual(
+    ledger.entries.map(({ entry }) => entry.seq),
+    [1, 2],
+  );
+  ledger.busy(Number.POSITIVE_INFINITY);
+  await append(1);
+  await until('given up', () => failures.length > 0);
+  assert.ok(codeOf('state.busy')(failures[0]));
+});
+
+test('after a refused batch nothing that follows it is appended', async () => {
+  const { ledger, outbox, failures, shake, say, append } = bench();
+  await shake();
+  const forged = toWire({ ...outbox.append(statement(1)), signature: Buffer.alloc(64) });
+  await say({ type: 'append', entries: [forged] });
+  await append(1);
+  await until('refused', () => failures.length > 0);
+  assert.ok(codeOf('auth.signature')(failures[0]));
+  assert.equal(ledger.entries.length, 0);
+});
+
+test('faults of the collector are not spelled out to agents', () => {
+  const told = refusalOf(new AppError('internal.error', 'password=hunter2 at db.internal'));
+  assert.deepEqual([told.code, told.retryable, /hunter2|db/.test(told.message)], ['internal.error', true, false]);
+  assert.equal(refusalOf(new AppError('auth.signature', 'x'.repeat(5_000))).message.length, 1_000);
+});
+
+test('a rate limit lets a burst pass, then makes wait exactly as long as the debt is', () => {
+  const bucket = createTokenBucket({ perSecond: 100, burst: 50 }, 0);
+  assert.equal(bucket.take(50, 0), 0);
+  assert.equal(bucket.take(10, 0), 100);
+  assert.equal(bucket.take(10, 100), 100);
+  assert.equal(bucket.take(50, 10_000), 0);
+});
+
+function speaker(alive: boolean): Speaker & { readonly ended: AppError[] } {
+  const ended: AppError[] = [];
+  return { over: false, ended, isAlive: async () => alive, end: (error) => void ended.push(error) };
+}
+
+test('a node has one speaker: a living one stays, a dead one is replaced, and of two newcomers one gets in', async () => {
+  const registry = createRegistry<Speaker>();
+  const [dead, first, second] = [speaker(false), speaker(true), speaker(true)];
+  await registry.claim('node1', dead);
+  const outcomes = await Promise.allSettled([registry.claim('node1', first), registry.claim('node1', second)]);
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['fulfilled', 'rejected'],
+  );
+  assert.equal(registry.of('node1'), first);
+  assert.ok(dead.ended.length > 0);
+  await assert.rejects(registry.claim('node1', speaker(true)), codeOf('state.conflict'));
+  registry.release('node1', dead);
+  assert.equal(registry.of('node1'), first);
+  registry.release('node1', first);
+  await assert.rejects(registry.claim('node1', { ...speaker(true), over: true }), codeOf('state.conflict'));
+  assert.equal(registry.of('node1'), undefined);
+});
