@@ -60,6 +60,7 @@ begin
   raise exception 'the tree head only moves forward' using errcode = 'insufficient_privilege';
 end $$;
 create trigger forward_only before update or delete on ledger_head for each row execute function refuse_rewind();
+create trigger forward_only_all before truncate on ledger_head for each statement execute function refuse_change();
 
 -- Makes the partition that holds `at_index`, a million entries wide, with its own refusal of TRUNCATE.
 create function ensure_body_partition(at_index bigint) returns void language plpgsql as $$
