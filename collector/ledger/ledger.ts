@@ -9,7 +9,7 @@ import { limits } from '../../common/limits.ts';
 import { emptyRange, rootOf } from '../../common/merkle.ts';
 import { formatVerifierKey, type NoteSigner, noteSigner, signatureTypes, verifierKey } from '../../common/note.ts';
 import { consistencyProof, inclusionProofs, type SharedProofs } from '../../common/proof.ts';
-import { encodeBundle, fullTileWidth, tileWidth } from '../../common/tiles.ts';
+import { encodeBundle, fullTileWidth, type TileId, tileWidth } from '../../common/tiles.ts';
 import type { Place } from './plan.ts';
 import { Sequencer } from './sequencer.ts';
 import type { LedgerStore } from './store.ts';
@@ -73,16 +73,14 @@ export class Ledger {
       if (!plan.first) return;
       await this.#lay(plan, { kind: 'ledger.created', body: { origin: this.origin, collectorKey } });
     });
+    const { origin } = (await this.#sequencer.tail()).head;
+    if (origin !== this.origin) throw otherLedger(origin);
     const [leaf] = await this.#store.leaves(0, 1);
     // Retention may have dropped the oldest bodies; the tree head still names the origin.
     if (leaf === undefined) return;
     const { kind, body } = parseEntry(splitLeaf(leaf).bytes);
-    if (kind === 'ledger.created' && body.origin === this.origin && body.collectorKey === collectorKey) return;
-    throw new AppError(
-      'state.conflict',
-      'this database holds the ledger of another collector key or origin; give back the key file it was started with',
-      { details: { origin: kind === 'ledger.created' ? body.origin : null } },
-    );
+    if (kind === 'ledger.created' && body.origin === origin && body.collectorKey === collectorKey) return;
+    throw otherLedger(origin);
   }
 
   /**
@@ -105,11 +103,19 @@ export class Ledger {
     return this.#sequencer.submit(1, (plan) => this.#lay(plan, statement));
   }
 
-  /** The signed tree head. Signing happens after the commit, and at most once for each size. */
+  /**
+   * The signed tree head of the ledger as it is now, with what other collectors appended. Signed after the commit.
+   * @throws AppError `ledger.tampered` when the database no longer holds what was published from here before.
+   */
   async checkpoint(): Promise<PublishedCheckpoint> {
-    const { range } = (await this.#sequencer.tail()).head;
-    if (this.#published?.size === range.size) return this.#published;
+    const before = this.#published;
+    const { range } = (await this.#sequencer.latestTail()).head;
     const root = rootOf(range);
+    if (before !== undefined) {
+      if (before.size === range.size && before.root.equals(root)) return before;
+      // A database put back to an old backup: signing on from there would be the fork that witnesses look for.
+      if (before.size >= range.size) throw rolledBack(before.size, range.size);
+    }
     const note = signCheckpoint({ origin: this.origin, size: range.size, root, extensions: [] }, this.#signer);
     this.#published = { size: range.size, root, note };
     return this.#published;
@@ -127,16 +133,15 @@ export class Ledger {
 
   /** Bytes of a hash tile with `width` hashes; undefined beyond the end of the log. */
   async tile(level: number, index: number, width: number): Promise<Buffer | undefined> {
-    const tail = await this.#sequencer.tail();
-    if (width < 1 || width > tileWidth({ level, index }, tail.head.range.size)) return undefined;
+    const tail = await this.#tailWith({ level, index }, width);
+    if (tail === undefined) return undefined;
     const tile = await this.#tiles.tile(tail, { level, index });
     return tile.subarray(0, width * hashBytes);
   }
 
   /** Bytes of an entry bundle with `width` entries; undefined beyond the end of the log or where bodies are gone. */
   async bundle(index: number, width: number): Promise<Buffer | undefined> {
-    const tail = await this.#sequencer.tail();
-    if (width < 1 || width > tileWidth({ level: 0, index }, tail.head.range.size)) return undefined;
+    if ((await this.#tailWith({ level: 0, index }, width)) === undefined) return undefined;
     const leaves = await this.#store.leaves(index * fullTileWidth, index * fullTileWidth + width);
     return leaves.length === width ? encodeBundle(leaves) : undefined;
   }
@@ -156,9 +161,21 @@ export class Ledger {
   }
 
   async #tailOf(size: number): Promise<Tail> {
-    const tail = await this.#sequencer.tail();
-    if (size <= tail.head.range.size) return tail;
-    throw new AppError('ledger.proof', `the ledger has ${tail.head.range.size} entries, not ${size}`);
+    const tail = await this.#tailWhere((known) => size <= known);
+    if (tail !== undefined) return tail;
+    throw new AppError('ledger.proof', `the ledger does not have ${size} entries`);
+  }
+
+  async #tailWith(tile: TileId, width: number): Promise<Tail | undefined> {
+    return width < 1 ? undefined : this.#tailWhere((known) => width <= tileWidth(tile, known));
+  }
+
+  /** The tail as it is known here if it reaches far enough, else as it is now; undefined when that does not either. */
+  async #tailWhere(reaches: (size: number) => boolean): Promise<Tail | undefined> {
+    const known = await this.#sequencer.tail();
+    if (reaches(known.head.range.size)) return known;
+    const latest = await this.#sequencer.latestTail();
+    return reaches(latest.head.range.size) ? latest : undefined;
   }
 
   /** Keeps the offered entry beside the accepted one: both are signed, so together they prove the double use. */
@@ -172,15 +189,35 @@ export class Ledger {
     if (this.#toldEquivocations.has(name) || this.#toldEquivocations.size >= limits.maxEquivocationsTold) return;
     this.#toldEquivocations.add(name);
     const text = offered.bytes.toString('utf8');
-    await this.record({
-      kind: 'ledger.equivocation',
-      body: {
-        node,
-        seq,
-        ...evidence,
-        offeredText: text.length <= limits.maxEvidenceChars ? text : null,
-        offeredSignature: offered.signature.toString('base64'),
-      },
-    });
+    const body = {
+      node,
+      seq,
+      ...evidence,
+      offeredText: text.length <= limits.maxEvidenceChars ? text : null,
+      offeredSignature: offered.signature.toString('base64'),
+    };
+    try {
+      await this.record({ kind: 'ledger.equivocation', body });
+    } catch (thrown) {
+      // Not known to be on record, so it is told again when the entry is offered again.
+      this.#toldEquivocations.delete(name);
+      throw thrown;
+    }
   }
+}
+
+function otherLedger(origin: string): AppError {
+  return new AppError(
+    'state.conflict',
+    'this database holds the ledger of another collector key or origin; give back the key file it was started with',
+    { details: { origin } },
+  );
+}
+
+function rolledBack(published: number, found: number): AppError {
+  return new AppError(
+    'ledger.tampered',
+    `the database holds another history of ${found} entries than the one published up to ${published}; was it put back to an old backup?`,
+    { details: { published, found } },
+  );
 }

@@ -117,11 +117,11 @@ class Fold<T> {
     target.endedAt = at;
   }
 
-  /** The change to what may stand from before the run; undefined once this run has ended it. */
+  /** The change to what may stand from before the run; undefined once this run has ended it, by name or by baseline. */
   #fromBefore(node: string, id: string): Writable<StandingChange<T>> | undefined {
+    if (this.#baselines.has(node)) return undefined;
     const known = this.#standing.get(key(node, id));
     if (known !== undefined) return known.endedIndex === null ? known : undefined;
-    if (this.#baselines.has(node)) return undefined;
     const fresh = { node, id, value: null, changedIndex: null, endedIndex: null, endedAt: null };
     this.#standing.set(key(node, id), fresh);
     return fresh;

@@ -66,6 +66,7 @@ export class Plan {
   async append(entries: readonly SignedEntry[]): Promise<readonly Place[]> {
     const author = entries[0]?.entry.author;
     if (author === undefined) return [];
+    assertConsecutive(entries);
     const head = await this.#headOf(author);
     const known = entries.filter(({ entry }) => entry.seq <= head.seq);
     const places = await this.#placesOf(author, known);
@@ -125,6 +126,17 @@ export class Plan {
       if (entry.author === author) taken.set(entry.seq, { author, seq: entry.seq, index, hash });
     }
     return known.map((signed) => samePlace(signed, taken.get(signed.entry.seq)));
+  }
+}
+
+/** What is known and what is new of a wish are told apart by number, and read from the store as one span. */
+function assertConsecutive(entries: readonly SignedEntry[]): void {
+  for (const [at, { entry }] of entries.entries()) {
+    const before = entries[at - 1]?.entry;
+    if (before === undefined || (entry.author === before.author && entry.seq === before.seq + 1)) continue;
+    throw new AppError('ledger.sequence', `entry ${entry.seq} of ${entry.author} does not follow ${before.seq}`, {
+      details: { author: entry.author, seq: entry.seq, headSeq: before.seq },
+    });
   }
 }
 

@@ -1,5 +1,5 @@
 import type { LoggedEntry } from '../../common/entry.ts';
-import type { Body, Kind } from '../../common/kinds.ts';
+import { type Body, type Kind, type Statement, statementSchema } from '../../common/kinds.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import { foldOccurrences, type OccurrenceChanges, type OccurrenceEvent, type When } from './occurrences.ts';
 
@@ -72,47 +72,48 @@ export function project(entries: readonly LoggedEntry[]): ProjectionChanges {
   };
 }
 
-function gather({ entry, index }: LoggedEntry, into: Gathered): void {
-  const when = { index, node: entry.author, at: entry.at };
+function gather(logged: LoggedEntry, into: Gathered): void {
+  const when = { index: logged.index, node: logged.entry.author, at: logged.entry.at };
+  const said = storable(logged);
   into.lastEntries.set(when.node, when);
-  switch (entry.kind) {
+  switch (said.kind) {
     case 'node.enrolled':
-      into.enrolled.push({ ...when, ...entry.body });
+      into.enrolled.push({ ...when, ...said.body });
       break;
     case 'node.revoked':
-      into.revoked.push({ ...when, ...entry.body });
+      into.revoked.push({ ...when, ...said.body });
       break;
     case 'agent.started':
-      into.started.push({ ...when, ...entry.body });
+      into.started.push({ ...when, ...said.body });
       break;
     case 'report':
-      into.reports.push({ ...when, ...entry.body });
+      into.reports.push({ ...when, ...said.body });
       break;
     case 'observed':
-      gatherObserved(when, entry.body, into);
+      gatherObserved(when, said.body, into);
       break;
     case 'drift.opened':
-      into.drifts.push({ type: 'open', ...when, id: entry.body.drift.id, value: entry.body });
+      into.drifts.push({ type: 'open', ...when, id: said.body.drift.id, value: said.body });
       break;
     case 'drift.changed':
-      into.drifts.push({ type: 'change', ...when, id: entry.body.drift.id, value: entry.body });
+      into.drifts.push({ type: 'change', ...when, id: said.body.drift.id, value: said.body });
       break;
     case 'drift.resolved':
-      into.drifts.push({ type: 'end', ...when, id: entry.body.id });
+      into.drifts.push({ type: 'end', ...when, id: said.body.id });
       break;
     case 'sigil.finding':
       into.findings.push({
         type: 'open',
         ...when,
-        id: findingKey(entry.body.store, entry.body.finding.id),
-        value: entry.body,
+        id: findingKey(said.body.store, said.body.finding.id),
+        value: said.body,
       });
       break;
     case 'sigil.cleared':
-      into.findings.push({ type: 'end', ...when, id: findingKey(entry.body.store, entry.body.id) });
+      into.findings.push({ type: 'end', ...when, id: findingKey(said.body.store, said.body.id) });
       break;
     case 'coverage.gap':
-      into.gaps.push({ ...when, ...entry.body });
+      into.gaps.push({ ...when, ...said.body });
       break;
     case 'ledger.created':
     case 'ledger.equivocation':
@@ -126,7 +127,7 @@ function gather({ entry, index }: LoggedEntry, into: Gathered): void {
       // Told by the entry itself (GET /api/v1/entries); no projection of their own.
       break;
     default:
-      entry satisfies never;
+      said satisfies never;
   }
 }
 
@@ -142,6 +143,19 @@ function gatherObserved(when: When, body: Body<'observed'>, into: Gathered): voi
   for (const container of body.upserted) {
     into.containers.set(`${node}/${container.id}`, { node, id: container.id, index, container });
   }
+}
+
+/**
+ * The statement as the database can take it: PostgreSQL text has no U+0000, which the entry itself, kept as bytes, still
+ * has. Done before anything is folded, since two names may become one.
+ */
+function storable({ entry, bytes }: LoggedEntry): Statement {
+  // Canonical JSON has only this way to write it (RFC 8785 §3.2.2.2).
+  if (!bytes.includes('\\u0000')) return entry;
+  const body: unknown = JSON.parse(JSON.stringify(entry.body), (_key, value) =>
+    typeof value === 'string' ? value.replaceAll('\0', '\ufffd') : value,
+  );
+  return statementSchema.parse({ kind: entry.kind, body });
 }
 
 /** Findings are named within their store. */

@@ -16,10 +16,18 @@ interface Waiting {
   readonly fail: (error: AppError) => void;
 }
 
+/** Where a plan starts from, and who to ask for what it does not say. */
+interface Known {
+  readonly store: LedgerStore;
+  readonly tail: Tail;
+  /** Chain heads as of the tail. */
+  readonly heads: ReadonlyMap<string, ChainHead>;
+}
+
 /**
  * The one writer of the log in this process. Gathers what arrives within a few milliseconds into one transaction (group
  * commit) and moves the tree head by compare-and-swap, so several processes may run one each on the same database:
- * whoever loses the swap reads the new end of the log and lays its group out again.
+ * whoever loses the swap waits for its turn, reads the new end of the log and lays its group out again.
  *
  * What it remembers of the log (tail, chain heads) is only used together with that swap: if anybody else has
  * appended, the swap fails and all of it is read anew.
@@ -31,7 +39,8 @@ export class Sequencer {
   #queuedEntries = 0;
   #running: Promise<void> | undefined;
   #closed = false;
-  #tail: Tail | undefined;
+  /** Being read, or known. */
+  #tail: Promise<Tail> | undefined;
   #heads: ReadonlyMap<string, ChainHead> = new Map();
 
   constructor(store: LedgerStore, clock: Clock) {
@@ -58,9 +67,7 @@ export class Sequencer {
       };
       this.#queue.push({ entries, layOut: lay, fail: reject });
       this.#queuedEntries += entries;
-      this.#running ??= this.#run().finally(() => {
-        this.#running = undefined;
-      });
+      this.#running ??= this.#run();
     });
   }
 
@@ -70,9 +77,23 @@ export class Sequencer {
   }
 
   /** The end of the log as last read or written here; another process may be further. */
-  async tail(): Promise<Tail> {
-    this.#tail ??= await this.#readTail();
-    return this.#tail;
+  tail(): Promise<Tail> {
+    if (this.#tail !== undefined) return this.#tail;
+    const reading = readTail(this.#store);
+    this.#tail = reading;
+    reading.catch(() => {
+      if (this.#tail === reading) this.#tail = undefined;
+    });
+    return reading;
+  }
+
+  /** The end of the log as it is now, whoever has appended. */
+  async latestTail(): Promise<Tail> {
+    const head = await this.#store.head();
+    const tail = await this.tail();
+    if (head === undefined || head.range.size <= tail.head.range.size) return tail;
+    this.#forget();
+    return this.tail();
   }
 
   /** Takes no more wishes and waits for those in line. */
@@ -86,6 +107,8 @@ export class Sequencer {
       if (this.#queuedEntries < limits.groupCommitMaxEntries) await delay(limits.groupCommitWaitMs);
       await this.#settle(this.#takeGroup());
     }
+    // In the same turn as the look at the queue: a wish that comes in between would wait for the next one.
+    this.#running = undefined;
   }
 
   /** Commits a group or answers why not. One wish that the database cannot take must not fail its neighbours. */
@@ -112,47 +135,60 @@ export class Sequencer {
   }
 
   async #commit(group: readonly Waiting[]): Promise<void> {
-    for (let attempt = 0; attempt <= limits.casRetries; attempt++) {
-      const outcome = await this.#tryCommit(group);
-      if (outcome === 'done') return;
-      this.#forget();
-    }
-    throw new AppError('state.busy', 'other collectors kept moving the tree head', { retryable: true });
+    const tail = await this.tail();
+    const answer =
+      (await this.#tryCommit(group, { store: this.#store, tail, heads: this.#heads })) ??
+      (await this.#commitInTurn(group));
+    answer();
   }
 
-  async #tryCommit(group: readonly Waiting[]): Promise<'done' | 'stale'> {
-    const tail = await this.tail();
-    const plan = new Plan(this.#store, tail, this.#heads);
+  /** For a group that lost the swap: a collector that has to read first would keep losing to a busier one. */
+  #commitInTurn(group: readonly Waiting[]): Promise<() => void> {
+    return this.#store.exclusively(async (store) => {
+      const tail = await readTail(store);
+      this.#remember(tail, new Map());
+      const answer = await this.#tryCommit(group, { store, tail, heads: this.#heads });
+      if (answer === undefined) throw new AppError('ledger.tampered', 'the stored tree head contradicts itself');
+      return answer;
+    });
+  }
+
+  /** @returns what answers the callers, to be called once all is durable; undefined when the log has grown meanwhile. */
+  async #tryCommit(group: readonly Waiting[], { store, tail, heads }: Known): Promise<(() => void) | undefined> {
+    const plan = new Plan(store, tail, heads);
     const { granted, refused } = await layOutAll(group, plan);
     // A gap may only seem to be one because somebody else appended meanwhile.
-    if (plan.stale || (refused.length > 0 && (await this.#isStale(tail)))) return 'stale';
-    if (!plan.empty) {
-      const { commit, tail: grown } = plan.commit(this.#clock.now());
-      if (!(await this.#store.commit(commit))) return 'stale';
-      // A crash here loses only the answer: the entries are durable, and offering them again finds them in their place.
-      this.#tail = grown;
-      this.#heads = plan.heads;
-    }
-    for (const { waiting, error } of refused) waiting.fail(error);
-    for (const tell of granted) tell();
-    return 'done';
+    if (plan.stale || (refused.length > 0 && (await isStale(store, tail)))) return undefined;
+    const laid = plan.empty ? undefined : plan.commit(this.#clock.now());
+    if (laid !== undefined && !(await store.commit(laid.commit))) return undefined;
+    return () => {
+      if (laid !== undefined) this.#remember(laid.tail, plan.heads);
+      // A crash here loses only the answers: the entries are durable, and offering them again finds them in their place.
+      for (const { waiting, error } of refused) waiting.fail(error);
+      for (const tell of granted) tell();
+    };
   }
 
-  async #isStale(tail: Tail): Promise<boolean> {
-    const head = await this.#store.head();
-    return head?.range.size !== tail.head.range.size;
+  #remember(tail: Tail, heads: ReadonlyMap<string, ChainHead>): void {
+    this.#tail = Promise.resolve(tail);
+    this.#heads = heads;
   }
 
   #forget(): void {
     this.#tail = undefined;
     this.#heads = new Map();
   }
+}
 
-  async #readTail(): Promise<Tail> {
-    const head = await this.#store.head();
-    if (head === undefined) throw new AppError('ledger.tampered', 'the ledger has no tree head');
-    return loadTail(this.#store, head);
-  }
+async function isStale(store: LedgerStore, tail: Tail): Promise<boolean> {
+  const head = await store.head();
+  return head?.range.size !== tail.head.range.size;
+}
+
+async function readTail(store: LedgerStore): Promise<Tail> {
+  const head = await store.head();
+  if (head === undefined) throw new AppError('ledger.tampered', 'the ledger has no tree head');
+  return loadTail(store, head);
 }
 
 async function layOutAll(group: readonly Waiting[], plan: Plan) {

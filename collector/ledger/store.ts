@@ -54,6 +54,11 @@ export interface LedgerStore {
   /** Writes the first tree head, of size 0; no effect when one exists. */
   create(head: TreeHead): Promise<void>;
   commit(commit: Commit): Promise<boolean>;
+  /**
+   * Runs `work` while nobody else's commit goes through, on a view of the store whose commits are durable when this
+   * resolves, and undone when `work` rejects. Waits its turn, so that who lost a swap does not lose the next one too.
+   */
+  exclusively<T>(work: (store: LedgerStore) => Promise<T>): Promise<T>;
   authorHead(author: string): Promise<ChainHead>;
   /** The stored entries of an author with numbers from `fromSeq` to `toSeq`, in order. */
   refs(author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]>;

@@ -1,7 +1,8 @@
+import type { QueryResultRow } from 'pg';
 import { genesis } from '../../common/entry.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
 import type { Commit, LedgerStore, StoredEntryRef, TreeHead } from '../ledger/store.ts';
-import { type Db, type Tx, withTransaction } from './pool.ts';
+import { type Db, databaseFailure, type Queryable, type Tx, withTransaction } from './pool.ts';
 import { applyProjections } from './projection-store.ts';
 
 /** Width of a partition of entry bodies; the same figure stands in migration 0001. */
@@ -10,15 +11,33 @@ const bodiesPerPartition = 1_000_000;
 /** The {@link LedgerStore} in PostgreSQL. Every commit is one transaction on one connection. */
 export function postgresLedgerStore(db: Db): LedgerStore {
   return {
+    ...storedLedger(db),
+    commit: (commit) => withTransaction(db, (tx) => writeCommit(tx, commit)),
+    exclusively: (work) => withTransaction(db, (tx) => workAlone(tx, work)),
+  };
+}
+
+function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively'> {
+  return {
     head: () => readHead(db),
     create: (head) => insertHead(db, head),
-    commit: (commit) => withTransaction(db, (tx) => writeCommit(tx, commit)),
     authorHead: (author) => readAuthorHead(db, author),
     refs: (author, fromSeq, toSeq) => readRefs(db, author, fromSeq, toSeq),
     leafHashes: (from, to) => readLeafHashes(db, from, to),
     leaves: (from, to) => readLeaves(db, from, to),
     tiles: (refs) => readTiles(db, refs),
   };
+}
+
+/** All on one connection: one that waited for a second would keep the log locked when there is none to have. */
+async function workAlone<T>(tx: Tx, work: (store: LedgerStore) => Promise<T>): Promise<T> {
+  await lockHead(tx);
+  const store: LedgerStore = {
+    ...storedLedger(tx),
+    commit: (commit) => writeCommit(tx, commit),
+    exclusively: (inner) => inner(store),
+  };
+  return work(store);
 }
 
 async function writeCommit(tx: Tx, commit: Commit): Promise<boolean> {
@@ -33,21 +52,35 @@ async function writeCommit(tx: Tx, commit: Commit): Promise<boolean> {
   return true;
 }
 
-async function readHead(db: Db): Promise<TreeHead | undefined> {
-  const { rows } = await db.query<{ origin: string; size: number; edge: Buffer }>(
+/** One statement. @throws AppError `database.unreachable` (retryable) when nobody answered it. */
+async function ask<Row extends QueryResultRow>(db: Queryable, sql: string, values: unknown[] = []): Promise<Row[]> {
+  try {
+    return (await db.query<Row>(sql, values)).rows;
+  } catch (thrown) {
+    throw databaseFailure(thrown) ?? thrown;
+  }
+}
+
+async function readHead(db: Queryable): Promise<TreeHead | undefined> {
+  const [row] = await ask<{ origin: string; size: number; edge: Buffer }>(
+    db,
     'select origin, size, edge from ledger_head',
   );
-  const row = rows[0];
   return row === undefined ? undefined : { origin: row.origin, range: decodeRange(row.size, row.edge) };
 }
 
-async function insertHead(db: Db, { origin, range }: TreeHead): Promise<void> {
-  await db.query('insert into ledger_head (origin, size, root, edge) values ($1, $2, $3, $4) on conflict do nothing', [
+async function insertHead(db: Queryable, { origin, range }: TreeHead): Promise<void> {
+  await ask(db, 'insert into ledger_head (origin, size, root, edge) values ($1, $2, $3, $4) on conflict do nothing', [
     origin,
     range.size,
     rootOf(range),
     encodeRange(range),
   ]);
+}
+
+/** Until the end of the transaction; the same lock that {@link moveHead} takes. */
+async function lockHead(tx: Tx): Promise<void> {
+  await tx.query('select from ledger_head for update');
 }
 
 async function moveHead(tx: Tx, from: TreeHead, to: TreeHead): Promise<boolean> {
@@ -116,33 +149,41 @@ async function moveAuthorHeads(tx: Tx, { entries }: Commit): Promise<void> {
   );
 }
 
-async function readAuthorHead(db: Db, author: string) {
-  const { rows } = await db.query<{ seq: number; hash: string }>(
+async function readAuthorHead(db: Queryable, author: string) {
+  const rows = await ask<{ seq: number; hash: string }>(
+    db,
     `select seq, encode(entry_hash, 'hex') as hash from author_heads where author = $1`,
     [author],
   );
   return rows[0] ?? genesis;
 }
 
-async function readRefs(db: Db, author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]> {
-  const { rows } = await db.query<StoredEntryRef>(
+async function readRefs(
+  db: Queryable,
+  author: string,
+  fromSeq: number,
+  toSeq: number,
+): Promise<readonly StoredEntryRef[]> {
+  return ask<StoredEntryRef>(
+    db,
     `select author, seq, index, encode(entry_hash, 'hex') as hash
        from entries where author = $1 and seq between $2 and $3 order by seq`,
     [author, fromSeq, toSeq],
   );
-  return rows;
 }
 
-async function readLeafHashes(db: Db, from: number, to: number): Promise<Buffer> {
-  const { rows } = await db.query<{ leaf_hash: Buffer }>(
+async function readLeafHashes(db: Queryable, from: number, to: number): Promise<Buffer> {
+  const rows = await ask<{ leaf_hash: Buffer }>(
+    db,
     'select leaf_hash from entries where index >= $1 and index < $2 order by index',
     [from, to],
   );
   return Buffer.concat(rows.map((row) => row.leaf_hash));
 }
 
-async function readLeaves(db: Db, from: number, to: number): Promise<readonly Buffer[]> {
-  const { rows } = await db.query<{ leaf: Buffer }>(
+async function readLeaves(db: Queryable, from: number, to: number): Promise<readonly Buffer[]> {
+  const rows = await ask<{ leaf: Buffer }>(
+    db,
     'select bytes || signature as leaf from entry_bodies where index >= $1 and index < $2 order by index',
     [from, to],
   );
@@ -150,10 +191,11 @@ async function readLeaves(db: Db, from: number, to: number): Promise<readonly Bu
 }
 
 async function readTiles(
-  db: Db,
+  db: Queryable,
   refs: readonly { level: number; index: number }[],
 ): Promise<readonly (Buffer | undefined)[]> {
-  const { rows } = await db.query<{ place: number; hashes: Buffer }>(
+  const rows = await ask<{ place: number; hashes: Buffer }>(
+    db,
     `select place, hashes
        from unnest($1::smallint[], $2::bigint[]) with ordinality as x(level, n, place) join tiles using (level, n)`,
     [refs.map(({ level }) => level), refs.map(({ index }) => index)],

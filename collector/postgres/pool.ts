@@ -127,7 +127,7 @@ async function connectFrom(pool: Db): Promise<pg.PoolClient> {
 /** Errors that mean "the server is not there for us", not "the statement is wrong"; undefined for all others. */
 export function databaseFailure(thrown: unknown): AppError | undefined {
   const code = errnoOf(thrown) ?? '';
-  const lost = thrown instanceof Error && /connection terminated|timeout exceeded when trying/i.test(thrown.message);
+  const lost = thrown instanceof Error && /connection terminated|timeout exceeded when trying|not queryable/i.test(thrown.message);
   if (!lost && !unreachableErrnos.has(code) && !unreachableStates.test(code)) return undefined;
   return new AppError('database.unreachable', 'the database does not answer; the request can be repeated later', {
     cause: thrown,
@@ -145,8 +145,11 @@ const unreachableErrnos = new Set([
   'EPIPE',
   'ENOENT',
 ]);
-/** Connection exceptions, too many connections, and a server that is starting, stopping or was told to drop us. */
-const unreachableStates = /^(08...|53300|57P0[123])$/;
+/**
+ * Connection exceptions, a server that lacks connections, memory or disk, that is starting, stopping or was told to drop
+ * us, and statements that waited in vain for others.
+ */
+const unreachableStates = /^(08...|53...|57P0[123]|57014|25P03|40001|40P01|55P03)$/;
 
 /** `host:port/database` of a connection URL: never user or password. */
 export function describeDatabase(url: string): string {

@@ -31,12 +31,7 @@ async function applyContainers(tx: Tx, { baselines, containers }: ProjectionChan
 }
 
 async function when<T>(rows: readonly T[], apply: (tx: Tx, rows: string) => Promise<unknown>, tx: Tx): Promise<void> {
-  if (rows.length > 0) await apply(tx, rowsJson(rows));
-}
-
-/** PostgreSQL text cannot hold U+0000; the entry itself, kept as bytes, still does. */
-function rowsJson(rows: readonly unknown[]): string {
-  return JSON.stringify(rows, (_key, value) => (typeof value === 'string' ? value.replaceAll('\0', '\ufffd') : value));
+  if (rows.length > 0) await apply(tx, JSON.stringify(rows));
 }
 
 type DriftChange = ProjectionChanges['drifts']['opened' | 'standing'][number];
@@ -51,8 +46,9 @@ function findingColumns({ value, ...occurrence }: ProjectionChanges['findings'][
 
 function enrolNodes(tx: Tx, rows: string): Promise<unknown> {
   return tx.query(
-    `insert into nodes as n (node, public_key, fingerprint, enrolled_at, enrolled_index)
-     select distinct on (node) node, decode("publicKey", 'base64'), fingerprint, at, index
+    `insert into nodes as n (node, public_key, fingerprint, enrolled_at, enrolled_index, first_index)
+     select distinct on (node) node, decode("publicKey", 'base64'), fingerprint, at, index,
+                               min(index) over (partition by node)
        from jsonb_to_recordset($1) as x(index bigint, node text, at timestamptz, "publicKey" text, fingerprint text)
       order by node, index desc
      on conflict (node) do update
@@ -66,8 +62,11 @@ function enrolNodes(tx: Tx, rows: string): Promise<unknown> {
 function revokeNodes(tx: Tx, rows: string): Promise<unknown> {
   return tx.query(
     `update nodes n set revoked_at = x.at
-       from jsonb_to_recordset($1) as x(index bigint, node text, at timestamptz)
-      where n.node = x.node and n.enrolled_index < x.index and n.revoked_at is null`,
+       from (select distinct on (n.node) n.node, r.at
+               from jsonb_to_recordset($1) as r(index bigint, node text, at timestamptz)
+               join nodes n on n.node = r.node and n.enrolled_index < r.index
+              order by n.node, r.index) x
+      where n.node = x.node and n.revoked_at is null`,
     [rows],
   );
 }
@@ -78,7 +77,7 @@ function startNodes(tx: Tx, rows: string): Promise<unknown> {
        from (select distinct on (node) *
                from jsonb_to_recordset($1) as r(index bigint, node text, at timestamptz, version text, hostname text)
               order by node, index desc) x
-      where n.node = x.node and coalesce(n.started_index, -1) < x.index`,
+      where n.node = x.node and coalesce(n.started_index, n.first_index) < x.index`,
     [rows],
   );
 }
@@ -87,7 +86,7 @@ function touchNodes(tx: Tx, rows: string): Promise<unknown> {
   return tx.query(
     `update nodes n set last_index = x.index, last_entry_at = x.at
        from jsonb_to_recordset($1) as x(index bigint, node text, at timestamptz)
-      where n.node = x.node and coalesce(n.last_index, -1) < x.index`,
+      where n.node = x.node and coalesce(n.last_index, n.first_index) < x.index`,
     [rows],
   );
 }
@@ -102,7 +101,7 @@ function reportNodes(tx: Tx, rows: string): Promise<unknown> {
                from jsonb_to_recordset($1) as r(index bigint, node text, minute timestamptz, coverage text,
                                                 containers jsonb, drifts jsonb, stores jsonb, commit text)
               order by node, index desc) x
-      where n.node = x.node and coalesce(n.report_index, -1) < x.index`,
+      where n.node = x.node and coalesce(n.report_index, n.first_index) < x.index`,
     [rows],
   );
 }
@@ -157,14 +156,17 @@ function upsertContainers(tx: Tx, rows: string): Promise<unknown> {
 function changeStandingDrifts(tx: Tx, rows: string): Promise<unknown> {
   return tx.query(
     `update drifts d
-        set container_id   = case when x."changedIndex" is null then d.container_id else x."containerId" end,
+        set kind           = coalesce(x.kind, d.kind),
+            container      = coalesce(x.container, d.container),
+            container_id   = case when x."changedIndex" is null then d.container_id else x."containerId" end,
             differences    = coalesce(x.differences, d.differences),
             commit         = case when x."changedIndex" is null then d.commit else x.commit end,
             changed_index  = coalesce(x."changedIndex", d.changed_index),
             resolved_index = x."endedIndex",
             resolved_at    = x."endedAt"
-       from jsonb_to_recordset($1) as x(node text, id text, "containerId" text, differences jsonb, commit text,
-                                        "changedIndex" bigint, "endedIndex" bigint, "endedAt" timestamptz)
+       from jsonb_to_recordset($1) as x(node text, id text, kind text, container text, "containerId" text,
+                                        differences jsonb, commit text, "changedIndex" bigint, "endedIndex" bigint,
+                                        "endedAt" timestamptz)
       where d.node = x.node and d.id = x.id and d.resolved_index is null`,
     [rows],
   );

@@ -14,6 +14,8 @@ create table nodes (
   fingerprint      text        not null,
   enrolled_at      timestamptz not null,
   enrolled_index   bigint      not null,
+  -- Of the first enrolment: what was said under the name before it is not the node's.
+  first_index      bigint      not null,
   revoked_at       timestamptz,
   started_index    bigint,
   started_at       timestamptz,

@@ -1,0 +1,178 @@
+import fc from 'fast-check';
+import { driftKinds } from '../../common/drift.ts';
+import {
+  type Body,
+  gapReasons,
+  type Kind,
+  kinds,
+  type Statement,
+  scanCoverage,
+  statementSchema,
+} from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
+import { containerStates } from '../../common/observed.ts';
+import { sigilChecks } from '../../common/sigil.ts';
+
+/*
+ * Statements of every kind, with the values that hurt: what a schema admits, somebody will send.
+ */
+
+/** From ordinary to the largest number that JSON and JavaScript agree on. */
+const count = fc.oneof(fc.nat(100), fc.constantFrom(0, 1, 2 ** 31, 2 ** 32, Number.MAX_SAFE_INTEGER));
+const integer = fc.oneof(fc.integer(), fc.constantFrom(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER));
+
+/** Few different names, so that things meet, and some that are as long or as strange as is allowed. */
+const nastyNames = [
+  '',
+  'nul\0',
+  'nul\ufffd',
+  '\0'.repeat(limits.maxForeignTextChars),
+  '😀'.repeat(limits.maxForeignTextChars / 2),
+  '\uffff'.repeat(limits.maxForeignTextChars),
+  'a/b',
+  'line\nbreak',
+  '"quoted\\"',
+  '{"json":[1]}',
+  "'; drop table entries; --",
+  '__proto__',
+];
+const name = fc.oneof(fc.constantFrom('web', 'api', 'db'), fc.constantFrom(...nastyNames));
+const text = fc.oneof(
+  name,
+  fc.string({ unit: 'grapheme', maxLength: 40 }),
+  fc.string({ unit: 'binary', maxLength: 40 }),
+);
+const ownText = fc.oneof(text, fc.constant('\u{1f600}'.repeat(limits.maxOwnTextChars / 2)));
+const commit = fc.option(fc.oneof(ownText, fc.constant('f'.repeat(5_000))));
+
+const timestamp = fc.oneof(
+  fc.constantFrom('1970-01-01T00:00:00.000Z', '9999-12-31T23:59:59.999Z', '2024-02-29T12:00:00.000Z'),
+  fc
+    .date({ min: new Date(0), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true })
+    .map((date) => date.toISOString()),
+);
+const minute = fc.oneof(timestamp, fc.constantFrom('2026-01-01T00:00:00.000Z', '2026-01-01T00:01:00.000Z'));
+
+const hex = (length: number) =>
+  fc.oneof(
+    fc.constantFrom('0'.repeat(length), 'a'.repeat(length)),
+    fc.uint8Array({ minLength: length / 2, maxLength: length / 2 }).map((bytes) => Buffer.from(bytes).toString('hex')),
+  );
+const base64 = (bytes: number) =>
+  fc.uint8Array({ minLength: bytes, maxLength: bytes }).map((raw) => Buffer.from(raw).toString('base64'));
+const node = fc.constantFrom('node1', 'node2', 'node3', `n${'x'.repeat(61)}n`);
+
+const container = fc.record({
+  id: hex(64),
+  name,
+  image: text,
+  imageId: text,
+  state: fc.constantFrom(...containerStates),
+  health: fc.constantFrom('none', 'starting', 'healthy', 'unhealthy'),
+  exitCode: integer,
+  restartCount: integer,
+  createdAt: text,
+  startedAt: fc.option(text),
+  finishedAt: fc.option(text),
+});
+
+const drift = fc.record({
+  id: name,
+  kind: fc.constantFrom(...driftKinds),
+  container: name,
+  containerId: fc.option(text),
+  differences: fc.array(fc.record({ field: text, desired: fc.option(text), observed: fc.option(text) }), {
+    maxLength: 3,
+  }),
+});
+
+const finding = fc.record({
+  id: hex(32),
+  check: fc.constantFrom(...sigilChecks),
+  key: fc.option(text),
+  keyRange: fc.option(fc.record({ from: text, to: text })),
+  file: fc.option(text),
+  offset: fc.option(count),
+  expected: fc.option(text),
+  actual: fc.option(text),
+  detail: text,
+});
+
+const storeSummary = fc.record({
+  store: text,
+  status: fc.constantFrom('ok', 'findings', 'unreadable', 'pending'),
+  findingsDigest: hex(64),
+  openFindings: count,
+  checkedRecords: count,
+  error: fc.option(ownText),
+});
+
+const rebuilt = fc.record({ containerId: hex(64), name, startedAt: fc.option(text), finishedAt: fc.option(text) });
+
+const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
+  'ledger.created': fc.record({ origin: ownText, collectorKey: base64(32) }),
+  'node.enrolled': fc.record({ node, publicKey: base64(32), fingerprint: ownText, agentVersion: ownText }),
+  'node.revoked': fc.record({ node, fingerprint: ownText, reason: ownText }),
+  'auth.event': fc.record({ event: ownText, actor: ownText, subject: ownText, detail: ownText }),
+  'ledger.equivocation': fc.record({
+    node,
+    seq: count,
+    accepted: hex(64),
+    offered: hex(64),
+    offeredText: fc.option(text),
+    offeredSignature: base64(64),
+  }),
+  'agent.started': fc.record({ version: ownText, runtime: ownText, hostname: text }),
+  report: fc.record({
+    minute,
+    coverage: fc.constantFrom(...scanCoverage),
+    scanMs: count,
+    containers: fc.record({ count, unobserved: count, digest: hex(64) }),
+    drifts: fc.record({ open: count, digest: hex(64) }),
+    stores: fc.array(storeSummary, { maxLength: 3 }),
+    commit,
+  }),
+  observed: fc.record({
+    baseline: fc.boolean(),
+    upserted: fc.array(container, { maxLength: 3 }),
+    removed: fc.array(hex(64), { maxLength: 3 }),
+  }),
+  'drift.opened': fc.record({ drift, commit }),
+  'drift.changed': fc.record({ drift, commit }),
+  'drift.resolved': fc.record({ id: name, commit }),
+  'sigil.scan': fc.record({
+    store: text,
+    mode: fc.constantFrom('incremental', 'full'),
+    startedAt: timestamp,
+    durationMs: count,
+    tables: count,
+    blocks: count,
+    bytes: count,
+    records: count,
+    sigils: count,
+    findings: count,
+  }),
+  'sigil.finding': fc.record({ store: name, finding }),
+  'sigil.cleared': fc.record({ store: name, id: fc.oneof(hex(32), name) }),
+  'desired.adopted': fc.record({ commit: ownText, digest: hex(64), containers: count }),
+  'desired.rejected': fc.record({ commit, file: ownText, line: count, column: count, reason: ownText }),
+  'coverage.gap': fc.record({
+    from: timestamp,
+    to: timestamp,
+    reason: fc.constantFrom(...gapReasons),
+    rebuilt: fc.array(rebuilt, { maxLength: 3 }),
+  }),
+  'outbox.dropped': fc.record({
+    count,
+    from: timestamp,
+    to: timestamp,
+    kinds: fc.dictionary(fc.constantFrom('report', 'nul\0', 'observed'), count),
+  }),
+  'outbox.recovered': fc.record({ reason: ownText, salvaged: count, quarantine: ownText }),
+  'witness.fork': fc.record({ held: ownText, offered: ownText, reason: ownText }),
+};
+
+/** Statements of the given kinds, all of them by default. */
+export function statements(of: readonly Kind[] = kinds): fc.Arbitrary<Statement> {
+  return fc.oneof(...of.map((kind) => bodies[kind].map((body) => statementSchema.parse({ kind, body }))));
+}

@@ -1,0 +1,49 @@
+import { hash } from 'node:crypto';
+import { type ChainHead, genesis, headAfter, type SignedEntry, sealEntry } from '../common/entry.ts';
+import { type KeyPair, keyPairFromSeed } from '../common/keys.ts';
+import type { Statement } from '../common/kinds.ts';
+
+/** When the first entry of every test author is made: 2026-01-01, Unix milliseconds. */
+export const firstEntryMs = Date.UTC(2026, 0, 1);
+
+/** An author whose key and entries are the same in every run. */
+export interface TestAuthor {
+  readonly name: string;
+  readonly keys: KeyPair;
+  readonly head: ChainHead;
+  /** Seals the statement as the author's next entry, a second after the one before. */
+  next(statement: Statement): SignedEntry;
+  /** As many small entries, all of them different. */
+  more(count: number): SignedEntry[];
+  /** A second author with the same name and key who goes on from here on his own. */
+  twin(): TestAuthor;
+}
+
+export function testAuthor(name: string): TestAuthor {
+  return authorAt(name, keyPairFromSeed(hash('sha256', `key of ${name}`, 'buffer')), genesis);
+}
+
+function authorAt(name: string, keys: KeyPair, start: ChainHead): TestAuthor {
+  let head = start;
+  const author: TestAuthor = {
+    name,
+    keys,
+    get head() {
+      return head;
+    },
+    next: (statement) => {
+      const now = firstEntryMs + head.seq * 1_000;
+      const signed = sealEntry(statement, { author: name, head, now, privateKey: keys.privateKey });
+      head = headAfter(signed);
+      return signed;
+    },
+    more: (count) => Array.from({ length: count }, () => author.next(cleared(`${name}/${head.seq + 1}`))),
+    twin: () => authorAt(name, keys, head),
+  };
+  return author;
+}
+
+/** The smallest statement there is. */
+export function cleared(id: string): Statement {
+  return { kind: 'sigil.cleared', body: { store: 'demo', id } };
+}

@@ -1,0 +1,179 @@
+import type { Commit, LedgerStore, StorableEntry, StoredEntryRef, TreeHead } from '../../collector/ledger/store.ts';
+import { type ChainHead, genesis, leafData } from '../../common/entry.ts';
+import { AppError } from '../../common/errors.ts';
+import type { TileId } from '../../common/tiles.ts';
+
+/**
+ * What can go wrong with one commit: nothing is written and it rejects; it is written and rejects all the same; somebody
+ * else moved the tree head just before.
+ */
+export type CommitFault = 'failed' | 'reply lost' | 'head moved';
+
+export interface FakeLedgerStoreOptions {
+  /** Passes between a call and its effect, and between its effect and its answer. */
+  readonly pause?: () => Promise<void>;
+  /** Appends as another collector would; called for each 'head moved', within which it runs without faults. */
+  readonly intrude?: () => Promise<void>;
+}
+
+/** The ledger's durable side in memory. What it holds survives any number of ledgers that are started over it. */
+export class FakeLedgerStore implements LedgerStore {
+  /** Faults of the next commits, first to last; `undefined` for one that goes well. */
+  faults: (CommitFault | undefined)[] = [];
+  /** Reads that are going to fail before one succeeds. */
+  failingReads = 0;
+  /** Entries that no database takes, for a reason of their own. */
+  refuses: (entry: StorableEntry) => boolean = () => false;
+  readonly entries: StorableEntry[] = [];
+  #head: TreeHead | undefined;
+  /** Settles when the last in line is done: one commit or one exclusive work at a time. */
+  #turn: Promise<void> = Promise.resolve();
+  readonly #tiles = new Map<string, Buffer>();
+  readonly #byNumber = new Map<string, StoredEntryRef>();
+  readonly #authorHeads = new Map<string, ChainHead>();
+  readonly #pause: () => Promise<void>;
+  readonly #intrude: () => Promise<void>;
+
+  constructor({ pause, intrude }: FakeLedgerStoreOptions = {}) {
+    this.#pause = pause ?? (() => Promise.resolve());
+    this.#intrude = intrude ?? (() => Promise.resolve());
+  }
+
+  head(): Promise<TreeHead | undefined> {
+    return this.#read(() => this.#head);
+  }
+
+  async create(head: TreeHead): Promise<void> {
+    await this.#pause();
+    this.#head ??= head;
+    await this.#pause();
+  }
+
+  async commit(commit: Commit): Promise<boolean> {
+    if (this.faults[0] === 'head moved') {
+      this.faults.shift();
+      await this.#withoutFaults(this.#intrude);
+    }
+    return this.#inTurn(() => this.#commitNow(commit));
+  }
+
+  exclusively<T>(work: (store: LedgerStore) => Promise<T>): Promise<T> {
+    return this.#inTurn(() => work(this.#view((commit) => this.#commitNow(commit))));
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#turn;
+    let leave = (): void => {};
+    this.#turn = new Promise((resolve) => {
+      leave = resolve;
+    });
+    await before;
+    try {
+      return await work();
+    } finally {
+      leave();
+    }
+  }
+
+  #view(commit: LedgerStore['commit']): LedgerStore {
+    return {
+      head: () => this.head(),
+      create: (head) => this.create(head),
+      commit,
+      exclusively: (work) => this.exclusively(work),
+      authorHead: (author) => this.authorHead(author),
+      refs: (author, fromSeq, toSeq) => this.refs(author, fromSeq, toSeq),
+      leafHashes: (from, to) => this.leafHashes(from, to),
+      leaves: (from, to) => this.leaves(from, to),
+      tiles: (refs) => this.tiles(refs),
+    };
+  }
+
+  async #commitNow(commit: Commit): Promise<boolean> {
+    const fault = this.faults.shift();
+    await this.#pause();
+    if (fault === 'failed') throw unreachable();
+    const moved = this.#write(commit);
+    await this.#pause();
+    if (fault === 'reply lost') throw unreachable();
+    return moved;
+  }
+
+  authorHead(author: string): Promise<ChainHead> {
+    return this.#read(() => this.#authorHeads.get(author) ?? genesis);
+  }
+
+  refs(author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]> {
+    return this.#read(() => {
+      const found: StoredEntryRef[] = [];
+      for (let seq = fromSeq; seq <= toSeq; seq++) {
+        const ref = this.#byNumber.get(`${author}/${seq}`);
+        if (ref !== undefined) found.push(ref);
+      }
+      return found;
+    });
+  }
+
+  leafHashes(from: number, to: number): Promise<Buffer> {
+    return this.#read(() => Buffer.concat(this.entries.slice(from, to).map((entry) => entry.leafHash)));
+  }
+
+  leaves(from: number, to: number): Promise<readonly Buffer[]> {
+    return this.#read(() => this.entries.slice(from, to).map(leafData));
+  }
+
+  tiles(refs: readonly TileId[]): Promise<readonly (Buffer | undefined)[]> {
+    return this.#read(() => refs.map(({ level, index }) => this.#tiles.get(`${level}/${index}`)));
+  }
+
+  async #read<T>(answer: () => T): Promise<T> {
+    await this.#pause();
+    if (this.failingReads > 0) {
+      this.failingReads -= 1;
+      throw unreachable();
+    }
+    const value = answer();
+    await this.#pause();
+    return value;
+  }
+
+  async #withoutFaults(work: () => Promise<void>): Promise<void> {
+    const later = this.faults;
+    this.faults = [];
+    await work();
+    this.faults = later;
+  }
+
+  /** All or nothing, and without a pause in between. */
+  #write({ from, to, entries, tiles }: Commit): boolean {
+    if (this.#head === undefined || this.#head.range.size !== from.range.size) return false;
+    this.#requireStorable(from, to, entries);
+    this.#head = to;
+    this.entries.push(...entries);
+    for (const { level, index, hashes } of tiles) this.#tiles.set(`${level}/${index}`, hashes);
+    for (const { entry, index, hash } of entries) {
+      const { author, seq } = entry;
+      this.#byNumber.set(`${author}/${seq}`, { author, seq, index, hash });
+      this.#authorHeads.set(author, { seq, hash });
+    }
+    return true;
+  }
+
+  /** The constraints that the tables have. */
+  #requireStorable(from: TreeHead, to: TreeHead, entries: readonly StorableEntry[]): void {
+    const numbers = new Set<string>();
+    for (const [at, logged] of entries.entries()) {
+      const number = `${logged.entry.author}/${logged.entry.seq}`;
+      if (logged.index !== from.range.size + at) throw new Error(`index ${logged.index} is not the next one`);
+      if (this.#byNumber.has(number) || numbers.has(number)) throw new Error(`${number} is taken`);
+      if (this.refuses(logged)) throw new Error(`${number} cannot be stored`);
+      numbers.add(number);
+    }
+    if (to.range.size !== from.range.size + entries.length)
+      throw new Error('the tree head is not where the entries end');
+  }
+}
+
+function unreachable(): AppError {
+  return new AppError('database.unreachable', 'the database does not answer', { retryable: true });
+}

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { systemClock } from '../../../collector/clock.ts';
+import { Ledger } from '../../../collector/ledger/ledger.ts';
+import type { LedgerStore } from '../../../collector/ledger/store.ts';
+import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
+import { createPool, type Db } from '../../../collector/postgres/pool.ts';
+import { emptyRange } from '../../../common/merkle.ts';
+import { testAuthor } from '../../authors.ts';
+import { ledgerStoreContract } from '../../contract/ledger-store.ts';
+import { startPostgres, type TestPostgres } from '../../postgres.ts';
+
+let postgres: TestPostgres;
+const pools: Db[] = [];
+
+before(async () => {
+  postgres = await startPostgres();
+});
+after(async () => {
+  for (const pool of pools) await pool.end();
+  await postgres.stop();
+});
+
+function poolOn(url: string): Db {
+  const pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  pools.push(pool);
+  return pool;
+}
+
+ledgerStoreContract('PostgreSQL', async () => {
+  const url = await postgres.migratedDatabase();
+  return { store: postgresLedgerStore(poolOn(url)), other: postgresLedgerStore(poolOn(url)) };
+});
+
+const origin = 'sigilwatch.test/ledger';
+const { keys } = testAuthor('collector');
+
+async function startedLedger(store: LedgerStore): Promise<Ledger> {
+  const ledger = new Ledger({ store, origin, keys, clock: systemClock });
+  await ledger.start();
+  return ledger;
+}
+
+describe('the ledger in PostgreSQL', () => {
+  test('what is written cannot be changed, deleted or rewound through SQL', async () => {
+    const pool = poolOn(await postgres.migratedDatabase());
+    const ledger = await startedLedger(postgresLedgerStore(pool));
+    await ledger.append(testAuthor('node1').more(300));
+    for (const sql of [
+      'update entries set seq = seq + 1000',
+      'delete from entries where index = 5',
+      'truncate entries',
+      `update entry_bodies set bytes = '\\x00' where index = 1`,
+      'delete from entry_bodies',
+      'truncate entry_bodies',
+      'truncate entry_bodies_000000',
+      `update tiles set hashes = hashes`,
+      'delete from tiles',
+      'truncate tiles',
+      'update ledger_head set size = size - 1',
+      'update ledger_head set root = root',
+      `update ledger_head set origin = 'another', size = size + 1`,
+      'delete from ledger_head',
+      'truncate ledger_head',
+      'insert into ledger_head select * from ledger_head',
+    ]) {
+      await assert.rejects(pool.query(sql), { severity: 'ERROR' }, sql);
+    }
+    assert.equal((await ledger.checkpoint()).size, 301);
+  });
+
+  test('two collectors that start on an empty database at once share one ledger', async () => {
+    const url = await postgres.migratedDatabase();
+    const ledgers = await Promise.all(Array.from({ length: 4 }, () => startedLedger(postgresLedgerStore(poolOn(url)))));
+    const authors = ledgers.map((_, i) => testAuthor(`node${i + 1}`));
+    const placed = await Promise.all(ledgers.map((ledger, i) => appendAll(ledger, authors[i]?.more(60) ?? [])));
+    const indexes = placed.flat().sort((a, b) => a - b);
+    assert.deepEqual(
+      indexes,
+      Array.from({ length: 240 }, (_, i) => i + 1),
+    );
+    const checkpoints = await Promise.all(ledgers.map((ledger) => ledger.checkpoint()));
+    assert.equal(new Set(checkpoints.map(({ note }) => note)).size, 1);
+  });
+
+  test('bodies go on in the next partition when one is full', async () => {
+    const pool = poolOn(await postgres.migratedDatabase());
+    await pool.query('select ensure_body_partition(1999999), ensure_body_partition(1000000), ensure_body_partition(5)');
+    const { rows } = await pool.query(
+      `select relname from pg_class where relname ~ '^entry_bodies_[0-9]+$' order by 1`,
+    );
+    assert.deepEqual(rows, [{ relname: 'entry_bodies_000000' }, { relname: 'entry_bodies_000001' }]);
+  });
+});
+
+describe('a lost connection to PostgreSQL', () => {
+  const unreachable = { name: 'AppError', code: 'database.unreachable', retryable: true };
+
+  test('fails every read and write with an error that says to try again', async () => {
+    const pool = poolOn('postgres://nobody@127.0.0.1:1/nothing');
+    const store = postgresLedgerStore(pool);
+    const head = { origin, range: emptyRange };
+    for (const call of [
+      () => store.head(),
+      () => store.create(head),
+      () => store.authorHead('node1'),
+      () => store.refs('node1', 1, 2),
+      () => store.leafHashes(0, 1),
+      () => store.leaves(0, 1),
+      () => store.tiles([{ level: 0, index: 0 }]),
+    ]) {
+      await assert.rejects(call(), unreachable);
+    }
+    const ledger = new Ledger({ store, origin, keys, clock: systemClock });
+    await assert.rejects(ledger.append(testAuthor('node1').more(1)), unreachable);
+    await assert.rejects(ledger.checkpoint(), unreachable);
+  });
+
+  test('that the server cuts again and again loses no entry and places none twice', async () => {
+    const url = await postgres.migratedDatabase();
+    const executioner = poolOn(url);
+    const ledger = await startedLedger(postgresLedgerStore(poolOn(url)));
+    const entries = testAuthor('node1').more(200);
+    let failures = 0;
+    for (const [at, entry] of entries.entries()) {
+      const offers = offerUntilTaken(ledger, entry, () => {
+        failures += 1;
+      });
+      if (at % 4 === 0) await cutOthers(executioner, at % 8 === 0 ? 'active' : 'idle');
+      assert.equal((await offers).index, at + 1);
+    }
+    const { rows } = await executioner.query('select count(*) as entries, count(distinct seq) as numbers from entries');
+    assert.deepEqual(rows, [{ entries: 201, numbers: 200 }]);
+    assert.ok(failures < entries.length, `${failures} failures`);
+  });
+});
+
+async function appendAll(
+  ledger: Ledger,
+  entries: ReturnType<ReturnType<typeof testAuthor>['more']>,
+): Promise<number[]> {
+  const places = [];
+  for (const entry of entries) places.push(...(await ledger.append([entry])));
+  return places.map(({ index }) => index);
+}
+
+async function cutOthers(pool: Db, state: string): Promise<void> {
+  await pool.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and state like $1 || '%'`,
+    [state],
+  );
+}
+
+async function offerUntilTaken(ledger: Ledger, entry: Parameters<Ledger['append']>[0][number], onFailure: () => void) {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    try {
+      const [place] = await ledger.append([entry]);
+      assert.ok(place);
+      return place;
+    } catch (thrown) {
+      assert.ok(thrown instanceof Error && 'retryable' in thrown && thrown.retryable === true, String(thrown));
+      onFailure();
+    }
+  }
+  throw new Error('the ledger never took the entry');
+}
