@@ -1,0 +1,236 @@
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { takeCareOf } from './leftovers.ts';
+
+export const projectRoot = join(import.meta.dirname, '../..');
+
+/** The built programs, run as files: their first line holds the options that users run them with. */
+export const programs = {
+  agent: join(projectRoot, 'dist/sigilwatch-agent.js'),
+  collector: join(projectRoot, 'dist/sigilwatch-collector.js'),
+} as const;
+
+const startDeadlineMs = 60_000;
+const stopDeadlineMs = 40_000;
+const keptLines = 5_000;
+const shownLines = 12;
+
+export interface ProgramOptions {
+  /** For messages. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A child process whose output is kept. */
+export interface Program {
+  readonly pid: number;
+  /** How it ended; undefined while it runs. */
+  readonly exit: Exit | undefined;
+  /** Lines of both outputs, the last few thousand. */
+  logs(): readonly string[];
+  /**
+   * The first value that `pick` finds in a line, past or to come.
+   * @throws when the program ends or the deadline passes first, with the last lines
+   */
+  find<T>(what: string, pick: (line: string) => T | undefined, deadlineMs?: number): Promise<T>;
+  /** Writes one line to its input. */
+  send(line: string): void;
+  /** SIGTERM, and waits. @throws when it has to be killed, or ends with another code than 0. */
+  stop(): Promise<void>;
+  kill9(): Promise<void>;
+}
+
+/**
+ * Starts a program in a process group of its own, so that Ctrl-C is for us alone, and takes care that it does not
+ * outlive us.
+ * @throws when it cannot be started
+ */
+export function startProgram(options: ProgramOptions): Program {
+  const child = spawnProgram(options);
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${options.name}: ${options.command} cannot be started (is it built?)`);
+  const output = keepLines(child);
+  let exit: Exit | undefined;
+  const ended = new Promise<Exit>((resolve) => {
+    child.once('exit', (code, signal) => {
+      exit = { code, signal };
+      forget();
+    });
+    // After `exit`, once the outputs are read to their end.
+    child.once('close', (code, signal) => resolve({ code, signal }));
+  });
+  const stop = async () => {
+    if (exit !== undefined) return;
+    child.kill('SIGTERM');
+    const { code, signal } = await within(ended, stopDeadlineMs, () => child.kill('SIGKILL'));
+    if (code !== 0) throw failure(`${options.name} ended with ${signal ?? code} when it was stopped`, output.lines);
+  };
+  const kill9 = async () => {
+    if (exit === undefined) child.kill('SIGKILL');
+    await ended;
+  };
+  const forget = takeCareOf({ remove: stop, removeNow: () => child.kill('SIGKILL') });
+  return {
+    pid,
+    get exit() {
+      return exit;
+    },
+    logs: () => output.lines,
+    find: (what, pick, deadlineMs = startDeadlineMs) =>
+      find({ what: `${options.name}: ${what}`, pick, deadlineMs, output, ended }),
+    send: (line) => void child.stdin.write(`${line}\n`),
+    stop,
+    kill9,
+  };
+}
+
+export interface Finished {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command to its end. @throws when it does not end within a minute. */
+export async function runCommand(options: ProgramOptions): Promise<Finished> {
+  const child = spawnProgram(options);
+  const forget = takeCareOf({ remove: async () => void child.kill('SIGKILL'), removeNow: () => child.kill('SIGKILL') });
+  child.stdin.end();
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const closed = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  const code = await within(closed, startDeadlineMs, () => child.kill('SIGKILL'));
+  forget();
+  if (code === null) throw failure(`${options.name} did not end by itself`, `${stdout}${stderr}`.split('\n'));
+  return { exitCode: code, stdout, stderr };
+}
+
+/** A line of JSON as an object; undefined for any other line. */
+export function jsonLine(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Output {
+  readonly lines: string[];
+  /** Told each new line, after it is kept. */
+  readonly listeners: Set<(line: string) => void>;
+}
+
+type Child = ChildProcessByStdio<Writable, Readable, Readable>;
+
+function spawnProgram({ command, args, env = {} }: ProgramOptions): Child {
+  const [file = command, ...prefix] = [...dyingWithUs(), command];
+  const child = spawn(file, [...prefix, ...args], {
+    cwd: projectRoot,
+    env: { ...surroundings(), ...env },
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  child.on('error', () => {});
+  // A program that ends does not read what was meant for it.
+  child.stdin.on('error', () => {});
+  return child;
+}
+
+/** Should we be killed without a chance to clean up, the kernel stops what we started. */
+function dyingWithUs(): readonly string[] {
+  const setpriv = '/usr/bin/setpriv';
+  return process.platform === 'linux' && existsSync(setpriv) ? [setpriv, '--pdeathsig', 'TERM', '--'] : [];
+}
+
+/** Our environment without any setting of ours; programs run under the same Node.js as we. */
+function surroundings(): NodeJS.ProcessEnv {
+  const ours = /^(SIGILWATCH_|DATABASE_URL|NOTIFY_SOCKET|NODE_OPTIONS|NODE_TEST_CONTEXT)/;
+  const kept = Object.entries(process.env).filter(([name]) => !ours.test(name));
+  return { ...Object.fromEntries(kept), PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
+}
+
+function keepLines(child: Child): Output {
+  const output: Output = { lines: [], listeners: new Set() };
+  const keep = (line: string) => {
+    output.lines.push(line);
+    if (output.lines.length > keptLines) output.lines.splice(0, output.lines.length - keptLines);
+    for (const listener of output.listeners) listener(line);
+  };
+  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', keep);
+  return output;
+}
+
+interface Search<T> {
+  readonly what: string;
+  readonly pick: (line: string) => T | undefined;
+  readonly deadlineMs: number;
+  readonly output: Output;
+  readonly ended: Promise<Exit>;
+}
+
+function find<T>({ what, pick, deadlineMs, output, ended }: Search<T>): Promise<T> {
+  for (const line of output.lines) {
+    const found = pick(line);
+    if (found !== undefined) return Promise.resolve(found);
+  }
+  return new Promise((resolve, reject) => {
+    const done = () => {
+      clearTimeout(timer);
+      output.listeners.delete(look);
+    };
+    const fail = (why: string) => {
+      done();
+      reject(failure(`${what}: ${why}`, output.lines));
+    };
+    const look = (line: string) => {
+      const found = pick(line);
+      if (found === undefined) return;
+      done();
+      resolve(found);
+    };
+    const timer = setTimeout(() => fail(`not within ${deadlineMs} ms`), deadlineMs);
+    output.listeners.add(look);
+    void ended.then(({ code, signal }) => fail(`the program ended with ${signal ?? code}`));
+  });
+}
+
+/** `work`, and `late` when it takes longer than allowed; `late` must make it end. */
+async function within<T>(work: Promise<T>, deadlineMs: number, late: () => void): Promise<T> {
+  const timer = setTimeout(late, deadlineMs);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function failure(message: string, lines: readonly string[]): Error {
+  const last = lines.slice(-shownLines).map((line) => `  ${line.slice(0, 1_000)}`);
+  return new Error(`${message}; its last lines:\n${last.join('\n') || '  (none)'}`);
+}
+
+/** Runs a command of the system to its end, for its output. @throws when it fails, with what it said. */
+export function runTool(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', env });
+  if (status === 0) return stdout;
+  throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr.trim()}`);
+}
