@@ -1,6 +1,6 @@
 import type { Clock } from '../common/clock.ts';
 import { decodeBase64Hash } from '../common/encoding.ts';
-import type { SignedEntry } from '../common/entry.ts';
+import { type ChainHead, entryHash, type SignedEntry } from '../common/entry.ts';
 import { AppError } from '../common/errors.ts';
 import { fingerprint, type KeyPair, signBytes } from '../common/keys.ts';
 import { limits } from '../common/limits.ts';
@@ -74,7 +74,7 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
   async function begin(welcome: MessageOf<CollectorMessage, 'welcome'>, sentAtMs: number): Promise<void> {
     const clockOffsetMs = Date.parse(welcome.now) - Math.round((sentAtMs + clock.now()) / 2);
     witness.accept(readUpdate(welcome.checkpoint));
-    await outbox.anchor(welcome.head);
+    if (!(await holdsUnproved(outbox, welcome.head))) await outbox.anchor(welcome.head);
     await outbox.trim(outbox.acked.seq, welcome.checkpoint.note);
     // From what was proved to us, not from what the ledger has: an ack that was lost is asked for again.
     sentSeq = outbox.acked.seq;
@@ -155,6 +155,17 @@ function onePump(work: () => Promise<void>): () => Promise<void> {
       running = false;
     }
   };
+}
+
+/**
+ * Whether the ledger's word goes further than its proofs, and is about entries that we wrote and still have. Those
+ * are sent and proved again instead of being dropped on its word alone: whoever took the collector over could have
+ * taken them off us without ever putting them into the log.
+ */
+async function holdsUnproved(outbox: LinkOutbox, head: ChainHead): Promise<boolean> {
+  if (!outbox.anchored || head.seq <= outbox.acked.seq) return false;
+  const [entry] = await outbox.read(head.seq - 1, { maxEntries: 1, maxBytes: limits.maxAppendBytes });
+  return entry !== undefined && entry.entry.seq === head.seq && entryHash(entry.bytes) === head.hash;
 }
 
 function readUpdate({ note, consistency }: Ack['checkpoint']): CheckpointUpdate {

@@ -23,6 +23,8 @@ export interface LinkOutbox {
   /** Entries not acknowledged, and their size in canonical bytes. */
   readonly depth: number;
   readonly bytes: number;
+  /** False while the outbox does not know where its chain stands: until {@link anchor}, nothing can be read. */
+  readonly anchored: boolean;
   /** Consecutive entries from number `afterSeq + 1` on; none when there are no more. */
   read(afterSeq: number, bound: ReadBound): Promise<readonly SignedEntry[]>;
   /**
@@ -31,7 +33,8 @@ export interface LinkOutbox {
    */
   trim(throughSeq: number, checkpointNote: string): Promise<void>;
   /**
-   * Compares where the ledger says our chain stands with the chain itself; an empty outbox goes on from there.
+   * Compares where the ledger says our chain stands with the chain itself, and takes its word for it: entries up to
+   * `head` are dropped, and an outbox that lost its place goes on from there.
    * @throws AppError `ledger.sequence` when the ledger holds something that we did not write.
    */
   anchor(head: ChainHead): Promise<void>;

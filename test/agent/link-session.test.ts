@@ -7,7 +7,7 @@ import { AppError } from '../../common/errors.ts';
 import { generateKeyPair, verifyBytes } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
 import { parseVerifierKey } from '../../common/note.ts';
-import { type AgentMessage, type CollectorMessage, fromWire, handshakeBytes } from '../../common/protocol.ts';
+import { type AgentMessage, type CollectorMessage, fromWire, handshakeBytes, toWire } from '../../common/protocol.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
 import { memoryOutbox } from '../fakes/outbox.ts';
 import { statement } from '../wire.ts';
@@ -75,6 +75,32 @@ test('the proof is bound to this connection, this node and this log', async () =
   const message = handshakeBytes({ nonce, origin: ledger.origin }, 'node1');
   assert.ok(verifyBytes(keys.publicKey, message, Buffer.from(proof, 'base64')));
   assert.equal(session.clockOffsetMs, 1_500);
+});
+
+test('entries that the collector only says it has are kept, and sent until it proves it', async () => {
+  const { session, ledger, outbox, sent } = bench();
+  const entries = [1, 2, 3].map((i) => outbox.append(statement(i)));
+  await session.greet();
+  await session.receive({ type: 'challenge', nonce, origin: ledger.origin });
+  const checkpoint = { note: (await ledger.checkpoint()).note, consistency: [] };
+  await session.receive({ type: 'welcome', head: outbox.head, checkpoint, now: new Date().toISOString() });
+  assert.deepEqual([outbox.depth, outbox.acked.seq], [3, 0]);
+  await session.pump();
+  assert.deepEqual(sent.at(-1), { type: 'append', entries: entries.map(toWire) });
+});
+
+test('a chain head that is not ours ends the session', async () => {
+  for (const seq of [1, 2]) {
+    const fresh = bench();
+    await fresh.session.greet();
+    await fresh.session.receive({ type: 'challenge', nonce, origin: fresh.ledger.origin });
+    const checkpoint = { note: (await fresh.ledger.checkpoint()).note, consistency: [] };
+    fresh.outbox.append(statement(1));
+    const head = { seq, hash: 'a'.repeat(64) };
+    const welcome = { type: 'welcome', head, checkpoint, now: new Date().toISOString() } as const;
+    await assert.rejects(fresh.session.receive(welcome), codeOf('ledger.sequence'));
+    assert.equal(fresh.outbox.depth, 1);
+  }
 });
 
 test('messages out of turn end the session', async () => {
