@@ -7,7 +7,7 @@ const storeNamePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 /** Every setting of the agent, with its default. Read by `loadSettings`; `--print-config` shows them in force. */
 export const agentSettings = z.strictObject({
   dataDir: z.string().min(1).default('/var/lib/sigilwatch-agent').describe('keys, outbox and state of this node'),
-  logLevel: z.enum(logLevels).default('info'),
+  log: z.strictObject({ level: z.enum(logLevels).default('info').describe('least level that is logged') }),
   scanIntervalMs: z
     .int()
     .min(1_000)

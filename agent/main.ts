@@ -9,7 +9,7 @@ async function run(settings: AgentSettings): Promise<number> {
   const { stdoutLogger } = await import('./log.ts');
   const { systemdNotifier } = await import('./notify.ts');
   const { startAgent } = await import('./start.ts');
-  const logger = await stdoutLogger(settings.logLevel, systemClock);
+  const logger = await stdoutLogger(settings.log.level, systemClock);
   const notifier = systemdNotifier(process.env.NOTIFY_SOCKET, logger);
   const stopped = new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve());

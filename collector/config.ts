@@ -16,7 +16,7 @@ export const collectorSettings = z.strictObject({
   dataDir: z
     .string()
     .min(1)
-    .default('.sigilwatch')
+    .default('/var/lib/sigilwatch-collector')
     .describe("Folder for the collector's key and the embedded database"),
   http: z.strictObject({
     host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
