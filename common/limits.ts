@@ -54,7 +54,6 @@ export const limits = {
   groupCommitMaxEntries: 1_000,
   /** Entries waiting for the sequencer before sessions are told to slow down. */
   sequencerQueueMaxEntries: 20_000,
-  casRetries: 8,
   /** Full tiles of 8 KiB kept in memory for proofs. */
   tileCacheTiles: 512,
   /** A refused entry up to this length is kept word for word as evidence. */
@@ -68,7 +67,10 @@ export const limits = {
   clockSuspectMs: 30_000,
   inspectConcurrency: 8,
   gitTimeoutMs: 20_000,
-  maxManifestBytes: 8 * 1024 * 1024,
+  /** Escaped as JSON it at most doubles, and must still fit into one record beside the outbox. */
+  maxManifestBytes: 480 * 1024,
+  /** Statements an agent keeps in memory while its journal refuses them. */
+  maxOwedStatements: 256,
   /** Starts and finishes named in one `coverage.gap`. */
   maxRebuiltPerGap: 60,
   engineTimeoutMs: 10_000,
@@ -115,10 +117,12 @@ export const limits = {
   sigilMaxBlockBytes: 32 * 1024 * 1024,
   /** One write batch in a log, or one edit in a MANIFEST. */
   sigilMaxLogRecordBytes: 32 * 1024 * 1024,
-  /** Store files a scan holds open at once. */
-  sigilOpenFiles: 64,
-  /** How often a scan starts over with a newer MANIFEST because files were compacted away under it. */
-  sigilScanRounds: 20,
+  /** Store files a scan holds open at once; each may keep the disk space of a table that the store has dropped. */
+  sigilOpenFiles: 128,
+  /** How often a scan goes on with a newer MANIFEST because files were compacted away under it; the next scan does the rest. */
+  sigilScanRounds: 4,
+  /** How often a snapshot or a lookup starts over for the same reason. */
+  sigilLookUpAttempts: 20,
   /** Tables an incremental scan remembers as checked; those of a larger store are checked again. */
   sigilMaxRememberedTables: 50_000,
   /** Bad records whose current version is looked up together. */

@@ -1,0 +1,171 @@
+import { toAppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { FailedCheck, SigilChecker } from '../../common/sigil.ts';
+import { FileWindow } from './file-window.ts';
+import { readLog } from './log-scan.ts';
+import type { Pacer } from './pacer.ts';
+import { takeSnapshot } from './snapshot.ts';
+import type { StoreFile, StoreFiles } from './store-files.ts';
+import { BlockCursor, type BlockHandle, parseHandle, valuePut } from './table-format.ts';
+import { isProblem, TableReader } from './table-reader.ts';
+import type { LiveTable } from './version-edit.ts';
+import { BatchCursor } from './write-batch.ts';
+
+/** The version of a key that a reader of the store would see now. */
+export interface CurrentRecord {
+  /** Sequence number of that version; -1 when the store has none. */
+  readonly sequence: number;
+  /** What it fails; nothing for a deleted or absent key. */
+  readonly failures: readonly FailedCheck[];
+  /** A damaged place may hide a newer version, so nothing follows from what was found. */
+  readonly uncertain: boolean;
+}
+
+const absent: CurrentRecord = { sequence: -1, failures: [], uncertain: false };
+
+/** Looks up the current versions of a few keys across log and tables; the highest sequence number wins. */
+export class CurrentRecords {
+  private readonly files: StoreFiles;
+  private readonly checker: SigilChecker;
+  private readonly pacer: Pacer;
+  private readonly window = new FileWindow();
+  private readonly reader = new TableReader(this.window);
+  private readonly cursor = new BlockCursor();
+  private readonly indexCursor = new BlockCursor();
+  private readonly batch = new BatchCursor();
+  private found = new Map<string, CurrentRecord>();
+
+  constructor(files: StoreFiles, checker: SigilChecker, pacer: Pacer) {
+    this.files = files;
+    this.checker = checker;
+    this.pacer = pacer;
+  }
+
+  /**
+   * @returns by latin1 text of the key, an answer for each of `keys`
+   * @throws AppError `store.*` as a snapshot does
+   */
+  async lookUp(keys: readonly Buffer[]): Promise<ReadonlyMap<string, CurrentRecord>> {
+    for (let round = 0; round < limits.sigilLookUpAttempts; round++) {
+      this.found = new Map(keys.map((key) => [key.toString('latin1'), absent]));
+      const lastRound = round === limits.sigilLookUpAttempts - 1;
+      if ((await this.tryLookUp(keys)) || lastRound) break;
+      await this.pacer.rest();
+    }
+    return this.found;
+  }
+
+  /** False when a file was compacted away on the way. */
+  private async tryLookUp(keys: readonly Buffer[]): Promise<boolean> {
+    const snapshot = await takeSnapshot(this.files, this.window, this.pacer);
+    let whole = true;
+    for (const name of snapshot.logs)
+      whole = (await this.withFile(name, keys, (file) => this.searchLog(file))) && whole;
+    for (const [name, table] of snapshot.tables) {
+      const covered = keys.filter((key) => covers(table, key));
+      if (covered.length === 0) continue;
+      whole = (await this.withFile(name, covered, (file) => this.searchTable(file, covered))) && whole;
+      if (this.pacer.due) await this.pacer.rest();
+    }
+    return whole;
+  }
+
+  private async withFile(
+    name: string,
+    keys: readonly Buffer[],
+    search: (file: StoreFile) => Promise<void>,
+  ): Promise<boolean> {
+    let file: StoreFile | null = null;
+    try {
+      file = await this.files.open(name);
+      if (file !== null) await search(file);
+    } catch (thrown) {
+      if (toAppError(thrown).code !== 'store.unreadable') throw thrown;
+      this.doubt(keys);
+    } finally {
+      await file?.close();
+    }
+    if (file === null) this.doubt(keys);
+    return file !== null;
+  }
+
+  private async searchLog(file: StoreFile): Promise<void> {
+    const { batch } = this;
+    const reading = await readLog(this.window, file, 0, async (record) => {
+      batch.open(record);
+      while (batch.next()) this.offer(batch.key, batch.type === valuePut ? batch.value : null, batch.sequence);
+      if (this.pacer.due) await this.pacer.rest();
+    });
+    if (reading.problems.length > 0) this.doubtAll();
+  }
+
+  private async searchTable(file: StoreFile, keys: readonly Buffer[]): Promise<void> {
+    const footer = await this.reader.open(file);
+    const index = isProblem(footer) ? footer : await this.reader.block(footer.index);
+    if (isProblem(index)) return this.doubt(keys);
+    const kept = Buffer.from(index);
+    for (const key of keys) {
+      await this.searchKey(kept, key);
+      if (this.pacer.due) await this.pacer.rest();
+    }
+  }
+
+  /**
+   * Index keys are upper bounds: the key is in the first block whose bound is not smaller, or, when that bound equals
+   * the key, possibly in the one after it.
+   */
+  private async searchKey(index: Buffer, key: Buffer): Promise<void> {
+    const bounds = this.indexCursor;
+    bounds.open(index);
+    while (bounds.next()) {
+      const order = Buffer.compare(bounds.userKey(), key);
+      if (order < 0) continue;
+      const handle = parseHandle(bounds.value(), this.reader.bytes);
+      if (handle === null) return this.doubt([key]);
+      if ((await this.searchBlock(handle, key)) || order > 0) return;
+    }
+    if (bounds.problem !== null) this.doubt([key]);
+  }
+
+  private async searchBlock(handle: BlockHandle, key: Buffer): Promise<boolean> {
+    const block = await this.reader.block(handle);
+    if (isProblem(block)) {
+      this.doubt([key]);
+      return false;
+    }
+    const { cursor } = this;
+    cursor.open(block);
+    while (cursor.next()) {
+      if (!cursor.isInternal || !cursor.userKey().equals(key)) continue;
+      // Versions of one key stand newest first.
+      this.offer(key, cursor.type === valuePut ? cursor.value() : null, cursor.sequence);
+      return true;
+    }
+    if (cursor.problem !== null) this.doubt([key]);
+    return false;
+  }
+
+  private offer(key: Buffer, value: Buffer | null, sequence: number): void {
+    const name = key.toString('latin1');
+    const known = this.found.get(name);
+    if (known === undefined || known.sequence >= sequence) return;
+    const failures = value === null ? [] : this.checker.check(key, value);
+    this.found.set(name, { sequence, failures, uncertain: known.uncertain });
+  }
+
+  private doubt(keys: readonly Buffer[]): void {
+    for (const key of keys) {
+      const name = key.toString('latin1');
+      this.found.set(name, { ...(this.found.get(name) ?? absent), uncertain: true });
+    }
+  }
+
+  private doubtAll(): void {
+    for (const [name, record] of this.found) this.found.set(name, { ...record, uncertain: true });
+  }
+}
+
+function covers(table: LiveTable, key: Buffer): boolean {
+  if (table.bounds === null) return true;
+  return Buffer.compare(table.bounds.smallest, key) <= 0 && Buffer.compare(key, table.bounds.largest) <= 0;
+}

@@ -1,0 +1,338 @@
+import type { Clock } from '../../common/clock.ts';
+import { toAppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { FailedCheck, SigilChecker, SigilFinding } from '../../common/sigil.ts';
+import { foreignBytes } from '../../common/sigil-text.ts';
+import { CurrentRecords } from './current-records.ts';
+import { FileWindow } from './file-window.ts';
+import { type FileProblem, FindingList, fileFinding, isFileFinding, recordFinding } from './findings.ts';
+import { readLog } from './log-scan.ts';
+import { Pacer } from './pacer.ts';
+import type { ScanState } from './scan-state.ts';
+import type { ScanRequest, ScanResult } from './scanner.ts';
+import { type Snapshot, takeSnapshot } from './snapshot.ts';
+import type { StoreFile, StoreFiles } from './store-files.ts';
+import { valuePut } from './table-format.ts';
+import { TableReader } from './table-reader.ts';
+import { type KeyRange, TableScan, type TableSink } from './table-scan.ts';
+import type { LiveTable } from './version-edit.ts';
+import { BatchCursor } from './write-batch.ts';
+
+/** A stored version that fails a check, not yet known to be its key's current one. */
+interface Suspect {
+  readonly key: Buffer;
+  readonly sequence: number;
+  readonly failures: readonly FailedCheck[];
+}
+
+interface LogMark {
+  readonly identity: string;
+  readonly resumeAt: number;
+}
+
+/** A live file by name; a log has no table entry. */
+type Place = readonly [name: string, table: LiveTable | null];
+
+const progressEveryBlocks = 256;
+const recordsPerLook = 32;
+
+/** One scan from start to result; not reused. */
+export class ScanRun implements TableSink {
+  private readonly store: string;
+  private readonly files: StoreFiles;
+  private readonly checker: SigilChecker;
+  private readonly request: ScanRequest;
+  private readonly window = new FileWindow();
+  private readonly batch = new BatchCursor();
+  private readonly pacer: Pacer;
+  private readonly tableScan: TableScan;
+  private readonly findings: FindingList;
+  private current: CurrentRecords | null = null;
+  private suspects: Suspect[] = [];
+
+  /** Fingerprints of tables that need no look, from the state and from this scan. */
+  private readonly checkedTables: Map<string, string>;
+  private readonly readLogs: Map<string, LogMark>;
+  /** Files this scan looked at from beginning to end. */
+  private readonly examined = new Set<string>();
+  /** Live files that were not there when they should have been, once. */
+  private readonly absentOnce = new Set<string>();
+  private scanningFile = '';
+  private fileProblems = 0;
+
+  private readonly counts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
+
+  constructor(
+    store: string,
+    files: StoreFiles,
+    checker: SigilChecker,
+    clock: Clock,
+    pause: () => Promise<void>,
+    request: ScanRequest,
+  ) {
+    this.store = store;
+    this.files = files;
+    this.checker = checker;
+    this.request = request;
+    this.pacer = new Pacer(clock, pause, request.signal);
+    this.tableScan = new TableScan(new TableReader(this.window), this.pacer, this);
+    this.findings = new FindingList(request.openFindings);
+    const known = request.mode === 'incremental' ? request.state : null;
+    this.checkedTables = new Map(known?.tables);
+    this.readLogs = new Map(known?.logs.map(([name, identity, resumeAt]) => [name, { identity, resumeAt }]));
+  }
+
+  async run(): Promise<Omit<ScanResult, 'store' | 'mode' | 'startedAt' | 'durationMs'>> {
+    let snapshot = await this.look();
+    let settled = await this.scanFiles(snapshot);
+    for (let round = 1; !settled && round < limits.sigilScanRounds; round++) {
+      snapshot = await this.look();
+      settled = await this.scanFiles(snapshot);
+    }
+    await this.confirmSuspects();
+    const cleared = await this.clearedFindings(snapshot, settled);
+    this.request.onProgress?.({ ...this.counts });
+    return {
+      ...this.counts,
+      findings: this.findings.fresh,
+      moreFindings: this.findings.more,
+      cleared,
+      settled,
+      state: this.stateAfter(snapshot),
+    };
+  }
+
+  private async look(): Promise<Snapshot> {
+    await this.pacer.rest();
+    const snapshot = await takeSnapshot(this.files, this.window, this.pacer);
+    this.examined.add(snapshot.manifest);
+    for (const { offset, detail } of snapshot.problems) {
+      this.report({ check: 'manifest', file: snapshot.manifest, offset, range: null, detail });
+    }
+    return snapshot;
+  }
+
+  /** False when a file was gone: compacted into others that a newer snapshot will name. The newest go soonest. */
+  private async scanFiles(snapshot: Snapshot): Promise<boolean> {
+    const tables = [...snapshot.tables].sort(([, left], [, right]) => right.number - left.number);
+    const places: Place[] = [...snapshot.logs.map((name): Place => [name, null]), ...tables];
+    let settled = true;
+    for (let at = 0; at < places.length; at += limits.sigilOpenFiles) {
+      settled = (await this.scanTogether(places.slice(at, at + limits.sigilOpenFiles), snapshot)) && settled;
+      if (this.pacer.due) await this.pacer.rest();
+    }
+    return settled;
+  }
+
+  /** All are opened before the first is read: an open file stays readable when the store drops it. */
+  private async scanTogether(places: readonly Place[], snapshot: Snapshot): Promise<boolean> {
+    const opened: StoreFile[] = [];
+    let settled = true;
+    try {
+      for (const [name, table] of places) {
+        const there = await this.unlessUnreadable(name, table, () => this.openUnlessKnown(name, opened));
+        settled = (there || this.isLost(name, snapshot)) && settled;
+      }
+      for (const file of opened) {
+        const table = snapshot.tables.get(file.name) ?? null;
+        await this.unlessUnreadable(file.name, table, () => this.scanOpen(file, table));
+      }
+    } finally {
+      for (const file of opened) await file.close();
+    }
+    return settled;
+  }
+
+  /** False when there is no such file. */
+  private async openUnlessKnown(name: string, opened: StoreFile[]): Promise<boolean> {
+    const known = this.checkedTables.get(name);
+    if (known !== undefined && (await this.files.stamp(name))?.fingerprint === known) return true;
+    const file = await this.files.open(name);
+    if (file !== null) opened.push(file);
+    return file !== null;
+  }
+
+  private async scanOpen(file: StoreFile, table: LiveTable | null): Promise<boolean> {
+    if (table === null) await this.scanLog(file);
+    else await this.scanTable(file, table);
+    return true;
+  }
+
+  /** What the disk refuses is a finding, and as good as scanned. */
+  private async unlessUnreadable(
+    name: string,
+    table: LiveTable | null,
+    work: () => Promise<boolean>,
+  ): Promise<boolean> {
+    this.scanningFile = name;
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      if (error.code !== 'store.unreadable') throw thrown;
+      const range = boundsOf(table);
+      this.report({ check: 'file_unreadable', file: name, offset: null, range, detail: error.message });
+      return true;
+    }
+  }
+
+  /**
+   * LevelDB removes a file only after writing a MANIFEST without it. So a file that is missing from two snapshots in a row
+   * which both name it did not go that way.
+   */
+  private isLost(name: string, snapshot: Snapshot): boolean {
+    if (snapshot.problems.length > 0) return true;
+    if (!this.absentOnce.has(name)) {
+      this.absentOnce.add(name);
+      return false;
+    }
+    const range = boundsOf(snapshot.tables.get(name) ?? null);
+    this.report({
+      check: 'file_missing',
+      file: name,
+      offset: null,
+      range,
+      detail: 'a file the MANIFEST names is gone',
+    });
+    return true;
+  }
+
+  private async scanTable(file: StoreFile, table: LiveTable): Promise<void> {
+    await this.tableScan.scan(file, table);
+    this.counts.tables++;
+    this.checkedTables.set(file.name, file.fingerprint);
+    this.examined.add(file.name);
+  }
+
+  private async scanLog(file: StoreFile): Promise<void> {
+    const { name } = file;
+    const mark = this.readLogs.get(name);
+    const resumes = mark !== undefined && mark.identity === file.identity && mark.resumeAt <= file.bytes;
+    const startAt = resumes ? mark.resumeAt : 0;
+    if (startAt === 0) this.examined.add(name);
+    const reading = await readLog(this.window, file, startAt, (record, endsAt) => this.scanBatch(name, record, endsAt));
+    for (const { check, offset, detail } of reading.problems) {
+      this.report({ check, file: name, offset, range: null, detail });
+    }
+    this.counts.bytes += reading.resumeAt - startAt;
+    this.readLogs.set(name, { identity: file.identity, resumeAt: reading.resumeAt });
+  }
+
+  private async scanBatch(log: string, record: Buffer, endsAt: number): Promise<void> {
+    const { batch } = this;
+    batch.open(record);
+    for (let operations = 1; batch.next(); operations++) {
+      if (batch.type === valuePut) this.record(batch.key, batch.value, batch.sequence);
+      if (operations % recordsPerLook === 0 && this.pacer.due) await this.pacer.rest();
+    }
+    if (batch.problem !== null) {
+      const detail = `${batch.problem}; the record ends here`;
+      this.report({ check: 'log_format', file: log, offset: endsAt, range: null, detail });
+    }
+    // Most batches hold one operation, so the look inside the loop is not enough.
+    if (this.suspects.length >= limits.sigilConfirmBatch) await this.confirmSuspects();
+    if (this.pacer.due) await this.pacer.rest();
+  }
+
+  /** {@link TableSink}; also for log records. */
+  record(key: Buffer, value: Buffer, sequence: number): void {
+    this.counts.records++;
+    if (this.checker.kindOf(key) === 'other') return;
+    this.counts.sigils++;
+    const failures = this.checker.check(key, value);
+    if (failures.length > 0) this.suspects.push({ key: Buffer.from(key), sequence, failures });
+  }
+
+  /** {@link TableSink} */
+  problem(problem: { check: FileProblem['check']; offset: number; problem: string }, range: KeyRange | null): void {
+    const { check, offset } = problem;
+    this.report({ check, file: this.scanningFile, offset, range, detail: problem.problem });
+  }
+
+  /** {@link TableSink} */
+  async blockDone(storedBytes: number): Promise<void> {
+    this.counts.blocks++;
+    this.counts.bytes += storedBytes;
+    if (this.counts.blocks % progressEveryBlocks === 0) this.request.onProgress?.({ ...this.counts });
+    if (this.suspects.length >= limits.sigilConfirmBatch) await this.confirmSuspects();
+  }
+
+  /** Reports the suspects that are what a reader of the store gets now; overwritten and deleted versions are history. */
+  private async confirmSuspects(): Promise<void> {
+    const suspects = this.suspects;
+    this.suspects = [];
+    if (suspects.length === 0) return;
+    const current = await this.currentRecords().lookUp(suspects.map((suspect) => suspect.key));
+    for (const suspect of suspects) {
+      const found = current.get(suspect.key.toString('latin1'));
+      if (found === undefined || found.sequence > suspect.sequence) continue;
+      if (found.sequence < suspect.sequence && !found.uncertain) continue;
+      for (const failed of suspect.failures) this.findings.add(recordFinding(this.store, suspect.key, failed));
+    }
+  }
+
+  private async clearedFindings(snapshot: Snapshot, settled: boolean): Promise<string[]> {
+    const unseen = this.request.openFindings.filter((finding) => !this.findings.wasSeen(finding));
+    const live = new Set([snapshot.manifest, ...snapshot.tables.keys(), ...snapshot.logs]);
+    const files = unseen.filter((finding) => isFileFinding(finding) && this.fileIsFine(finding, live));
+    const cut = (finding: SigilFinding) => finding.key === null || foreignBytes(finding.key) === null;
+    const records = unseen.filter((finding) => !isFileFinding(finding));
+    const mended = await this.mendedRecords(records.filter((finding) => !cut(finding)));
+    const gone = this.sawEverything(settled) ? records.filter(cut) : [];
+    return [...files, ...mended, ...gone].map((finding) => finding.id);
+  }
+
+  /** The key of a cut text cannot be looked up; only a scan that read everything and did not see it again can tell. */
+  private sawEverything(settled: boolean): boolean {
+    return settled && this.request.mode === 'full' && this.fileProblems === 0 && this.findings.more === 0;
+  }
+
+  /** A file that was not looked at is as bad as it was: tables do not change, and a changed one is looked at. */
+  private fileIsFine(finding: SigilFinding, live: ReadonlySet<string>): boolean {
+    return finding.file === null || !live.has(finding.file) || this.examined.has(finding.file);
+  }
+
+  private async mendedRecords(open: readonly SigilFinding[]): Promise<SigilFinding[]> {
+    const byKey = new Map<string, SigilFinding[]>();
+    for (const finding of open) {
+      const key = finding.key === null ? null : foreignBytes(finding.key);
+      if (key === null) continue;
+      const name = key.toString('latin1');
+      byKey.set(name, [...(byKey.get(name) ?? []), finding]);
+    }
+    if (byKey.size === 0) return [];
+    const current = await this.currentRecords().lookUp([...byKey.keys()].map((name) => Buffer.from(name, 'latin1')));
+    return [...byKey].flatMap(([name, findings]) => {
+      const found = current.get(name);
+      if (found === undefined || found.uncertain) return [];
+      return findings.filter((finding) => !found.failures.some((failed) => failed.check === finding.check));
+    });
+  }
+
+  private currentRecords(): CurrentRecords {
+    this.current ??= new CurrentRecords(this.files, this.checker, this.pacer);
+    return this.current;
+  }
+
+  private report(problem: FileProblem): void {
+    this.fileProblems++;
+    this.findings.add(fileFinding(this.store, problem));
+  }
+
+  /** Only what is live: the state cannot outgrow the store. */
+  private stateAfter(snapshot: Snapshot): ScanState {
+    const tables = [...snapshot.tables.keys()].flatMap((name): [string, string][] => {
+      const fingerprint = this.checkedTables.get(name);
+      return fingerprint === undefined ? [] : [[name, fingerprint]];
+    });
+    const logs = snapshot.logs.flatMap((name): [string, string, number][] => {
+      const mark = this.readLogs.get(name);
+      return mark === undefined ? [] : [[name, mark.identity, mark.resumeAt]];
+    });
+    return { version: 1, tables: tables.slice(0, limits.sigilMaxRememberedTables), logs: logs.slice(-64) };
+  }
+}
+
+function boundsOf(table: LiveTable | null): KeyRange | null {
+  return table?.bounds == null ? null : { from: table.bounds.smallest, to: table.bounds.largest };
+}
