@@ -26,9 +26,10 @@ export function takeCareOf(leftover: Leftover): () => void {
 /** Removes everything that is left, newest first. Rejects with all that could not be removed, after trying everything. */
 export async function removeLeftovers(): Promise<void> {
   const errors: unknown[] = [];
-  for (const leftover of [...leftovers].reverse()) {
-    await leftover.remove().catch((error: unknown) => errors.push(error));
-    leftovers.delete(leftover);
+  // What is started meanwhile, by work that has not heard of the end yet, goes too.
+  for (let newest = [...leftovers].at(-1); newest !== undefined; newest = [...leftovers].at(-1)) {
+    await newest.remove().catch((error: unknown) => errors.push(error));
+    leftovers.delete(newest);
   }
   if (errors.length > 0) throw new AggregateError(errors, errors.map(String).join('\n'));
 }

@@ -1,8 +1,11 @@
-import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+import { setTimeout as delay } from 'node:timers/promises';
 import { takeCareOf } from './leftovers.ts';
 
 export const projectRoot = join(import.meta.dirname, '../..');
@@ -15,6 +18,7 @@ export const programs = {
 
 const startDeadlineMs = 60_000;
 const stopDeadlineMs = 40_000;
+const lookAgainMs = 10;
 const keptLines = 5_000;
 const shownLines = 12;
 
@@ -56,24 +60,28 @@ export interface Program {
  * @throws when it cannot be started
  */
 export function startProgram(options: ProgramOptions): Program {
-  const child = spawnProgram(options);
+  const { name } = options;
+  const output = keepOutput();
+  const child = spawnProgram(options, ['pipe', output.file, output.file]);
   const { pid } = child;
-  if (pid === undefined) throw new Error(`${options.name}: ${options.command} cannot be started (is it built?)`);
-  const output = keepLines(child);
+  if (pid === undefined) {
+    output.close();
+    throw new Error(`${name}: ${options.command} cannot be started (is it built?)`);
+  }
   let exit: Exit | undefined;
   const ended = new Promise<Exit>((resolve) => {
     child.once('exit', (code, signal) => {
       exit = { code, signal };
+      output.close();
       forget();
+      resolve(exit);
     });
-    // After `exit`, once the outputs are read to their end.
-    child.once('close', (code, signal) => resolve({ code, signal }));
   });
   const stop = async () => {
     if (exit !== undefined) return;
     child.kill('SIGTERM');
     const { code, signal } = await within(ended, stopDeadlineMs, () => child.kill('SIGKILL'));
-    if (code !== 0) throw failure(`${options.name} ended with ${signal ?? code} when it was stopped`, output.lines);
+    if (code !== 0) throw failure(`${name} ended with ${signal ?? code} when it was stopped`, output.lines());
   };
   const kill9 = async () => {
     if (exit === undefined) child.kill('SIGKILL');
@@ -85,10 +93,10 @@ export function startProgram(options: ProgramOptions): Program {
     get exit() {
       return exit;
     },
-    logs: () => output.lines,
+    logs: output.lines,
     find: (what, pick, deadlineMs = startDeadlineMs) =>
-      find({ what: `${options.name}: ${what}`, pick, deadlineMs, output, ended }),
-    send: (line) => void child.stdin.write(`${line}\n`),
+      find({ what: `${name}: ${what}`, pick, deadlineMs, lines: output.lines, exit: () => exit }),
+    send: (line) => void child.stdin?.write(`${line}\n`),
     stop,
     kill9,
   };
@@ -102,7 +110,7 @@ export interface Finished {
 
 /** Runs a command to its end. @throws when it does not end within a minute. */
 export async function runCommand(options: ProgramOptions): Promise<Finished> {
-  const child = spawnProgram(options);
+  const child = spawnProgram(options, 'pipe');
   const forget = takeCareOf({ remove: async () => void child.kill('SIGKILL'), removeNow: () => child.kill('SIGKILL') });
   child.stdin.end();
   let stdout = '';
@@ -133,25 +141,17 @@ export function jsonLine(line: string): Readonly<Record<string, unknown>> | unde
   }
 }
 
-interface Output {
-  readonly lines: string[];
-  /** Told each new line, after it is kept. */
-  readonly listeners: Set<(line: string) => void>;
-}
+type Piped = ChildProcessByStdio<Writable, Readable, Readable>;
 
-type Child = ChildProcessByStdio<Writable, Readable, Readable>;
-
-function spawnProgram({ command, args, env = {} }: ProgramOptions): Child {
+function spawnProgram(options: ProgramOptions, stdio: 'pipe'): Piped;
+function spawnProgram(options: ProgramOptions, stdio: ['pipe', number, number]): ChildProcess;
+function spawnProgram({ command, args, env = {} }: ProgramOptions, stdio: 'pipe' | ['pipe', number, number]) {
   const [file = command, ...prefix] = [...dyingWithUs(), command];
-  const child = spawn(file, [...prefix, ...args], {
-    cwd: projectRoot,
-    env: { ...surroundings(), ...env },
-    detached: true,
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
+  const surrounded = { ...surroundings(), ...env };
+  const child = spawn(file, [...prefix, ...args], { cwd: projectRoot, env: surrounded, detached: true, stdio });
   child.on('error', () => {});
   // A program that ends does not read what was meant for it.
-  child.stdin.on('error', () => {});
+  child.stdin?.on('error', () => {});
   return child;
 }
 
@@ -168,49 +168,58 @@ function surroundings(): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept), PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
 }
 
-function keepLines(child: Child): Output {
-  const output: Output = { lines: [], listeners: new Set() };
-  const keep = (line: string) => {
-    output.lines.push(line);
-    if (output.lines.length > keptLines) output.lines.splice(0, output.lines.length - keptLines);
-    for (const listener of output.listeners) listener(line);
+/**
+ * Output goes to a file, not a pipe: a program whose reader was killed must still be able to say goodbye and end in order.
+ * The file has no name any more, so nothing has to remove it.
+ */
+function keepOutput() {
+  const path = join(tmpdir(), `sgw-output-${randomUUID()}`);
+  const file = openSync(path, 'ax+', 0o600);
+  rmSync(path);
+  const decoder = new StringDecoder('utf8');
+  const chunk = Buffer.alloc(64 * 1024);
+  let kept: string[] = [];
+  let rest = '';
+  let position = 0;
+  let open = true;
+  const lines = (): readonly string[] => {
+    for (let bytes = -1; open && bytes !== 0; position += bytes) {
+      bytes = readSync(file, chunk, 0, chunk.length, position);
+      const [first = '', ...more] = decoder.write(chunk.subarray(0, bytes)).split('\n');
+      const whole = [rest + first, ...more];
+      rest = whole.pop() ?? '';
+      kept = [...kept, ...whole].slice(-keptLines);
+    }
+    return kept;
   };
-  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', keep);
-  return output;
+  const close = () => {
+    lines();
+    open = false;
+    closeSync(file);
+  };
+  return { file, lines, close };
 }
 
 interface Search<T> {
   readonly what: string;
   readonly pick: (line: string) => T | undefined;
   readonly deadlineMs: number;
-  readonly output: Output;
-  readonly ended: Promise<Exit>;
+  readonly lines: () => readonly string[];
+  readonly exit: () => Exit | undefined;
 }
 
-function find<T>({ what, pick, deadlineMs, output, ended }: Search<T>): Promise<T> {
-  for (const line of output.lines) {
-    const found = pick(line);
-    if (found !== undefined) return Promise.resolve(found);
-  }
-  return new Promise((resolve, reject) => {
-    const done = () => {
-      clearTimeout(timer);
-      output.listeners.delete(look);
-    };
-    const fail = (why: string) => {
-      done();
-      reject(failure(`${what}: ${why}`, output.lines));
-    };
-    const look = (line: string) => {
+async function find<T>({ what, pick, deadlineMs, lines, exit }: Search<T>): Promise<T> {
+  const giveUpAt = performance.now() + deadlineMs;
+  for (;;) {
+    const ended = exit();
+    for (const line of lines()) {
       const found = pick(line);
-      if (found === undefined) return;
-      done();
-      resolve(found);
-    };
-    const timer = setTimeout(() => fail(`not within ${deadlineMs} ms`), deadlineMs);
-    output.listeners.add(look);
-    void ended.then(({ code, signal }) => fail(`the program ended with ${signal ?? code}`));
-  });
+      if (found !== undefined) return found;
+    }
+    if (ended !== undefined) throw failure(`${what}: the program ended with ${ended.signal ?? ended.code}`, lines());
+    if (performance.now() > giveUpAt) throw failure(`${what}: not within ${deadlineMs} ms`, lines());
+    await delay(lookAgainMs);
+  }
 }
 
 /** `work`, and `late` when it takes longer than allowed; `late` must make it end. */
