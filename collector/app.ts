@@ -3,6 +3,7 @@ import { Registry } from 'prom-client';
 import type { Clock } from '../common/clock.ts';
 import { fingerprint, type KeyPair } from '../common/keys.ts';
 import type { Logger } from '../common/log.ts';
+import { createTeardown, type Teardown } from '../common/teardown.ts';
 import { ensureOperatorToken } from './auth/operator-token.ts';
 import { systemClock } from './clock.ts';
 import type { CollectorSettings } from './config.ts';
@@ -17,7 +18,6 @@ import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
 import { postgresNodeKeys } from './postgres/node-keys.ts';
 import { fleetStats } from './postgres/query-store.ts';
-import { createTeardown, type Teardown } from './teardown.ts';
 import { attachSockets, type Sockets } from './ws/server.ts';
 
 /** A collector that is up. */

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
+import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
 import { openEmbedded } from './postgres/embedded.ts';
 import { appliedMigrations, migrate, migrationsDir, missingMigrations, readMigrations } from './postgres/migrate.ts';
 import { createPool, type Db, describeDatabase, requireServer } from './postgres/pool.ts';
-import type { Teardown } from './teardown.ts';
 
 /** A database that answers. */
 export interface OpenDatabase {

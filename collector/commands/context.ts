@@ -5,13 +5,13 @@ import { AppError } from '../../common/errors.ts';
 import { nodeName } from '../../common/fields.ts';
 import type { KeyPair } from '../../common/keys.ts';
 import type { LogEvent, Logger } from '../../common/log.ts';
+import { createTeardown } from '../../common/teardown.ts';
 import { openLedger } from '../app.ts';
 import { systemClock } from '../clock.ts';
 import type { CollectorSettings } from '../config.ts';
 import { type OpenDatabase, openDatabase, requireMigrated } from '../database.ts';
 import { collectorKeyPath, readCollectorKey } from '../keys.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import { createTeardown } from '../teardown.ts';
 
 /** Standard output or error. */
 export type CommandOutput = Writable & { readonly isTTY?: boolean };

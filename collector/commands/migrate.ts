@@ -1,7 +1,7 @@
 import { exitCodes } from '../../common/exit-codes.ts';
+import { createTeardown } from '../../common/teardown.ts';
 import { systemClock } from '../clock.ts';
 import { migrateDatabase, openDatabase } from '../database.ts';
-import { createTeardown } from '../teardown.ts';
 import { type CommandContext, show, stderrLogger } from './context.ts';
 
 /** Brings the database to the newest version. */

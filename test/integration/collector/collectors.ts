@@ -8,12 +8,12 @@ import { openDatabase } from '../../../collector/database.ts';
 import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
-import { createTeardown } from '../../../collector/teardown.ts';
 import { type EnrolRequest, enrolPath, signEnrolment } from '../../../common/enrol.ts';
 import { headAfter, sealEntry } from '../../../common/entry.ts';
 import { fingerprint, generateKeyPair, type KeyPair, rawPublicKey } from '../../../common/keys.ts';
 import type { Statement } from '../../../common/kinds.ts';
 import { loadSettings } from '../../../common/settings.ts';
+import { createTeardown } from '../../../common/teardown.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 
 /** A collector with a data directory of its own and, as if it were another process, a second hand on its data. */

@@ -1,4 +1,4 @@
-import type { Logger } from '../common/log.ts';
+import type { Logger } from './log.ts';
 
 /** What was opened, to be closed in reverse order. */
 export interface Teardown {
