@@ -14,6 +14,9 @@ export interface Tail {
   readonly partial: readonly (readonly Buffer[])[];
 }
 
+/** What the tail is read back from. */
+export type TreeStore = Pick<LedgerStore, 'leafHashes' | 'tiles'>;
+
 /** Levels of the tree in one tile (C2SP tlog-tiles). */
 const tileHeight = 8;
 
@@ -38,7 +41,7 @@ export function growTail(tail: Tail, leafHashes: readonly Buffer[]): { tail: Tai
  * Reads the tail back from what is stored, and checks that it adds up to the stored tree head.
  * @throws AppError `ledger.tampered` when it does not.
  */
-export async function loadTail(store: LedgerStore, head: TreeHead): Promise<Tail> {
+export async function loadTail(store: TreeStore, head: TreeHead): Promise<Tail> {
   const size = head.range.size;
   const partial: Buffer[][] = [];
   for (let level = 0; Math.floor(size / fullTileWidth ** level) > 0; level++) {
@@ -51,7 +54,7 @@ export async function loadTail(store: LedgerStore, head: TreeHead): Promise<Tail
   return tail;
 }
 
-async function loadPartial(store: LedgerStore, level: number, size: number): Promise<Buffer[]> {
+async function loadPartial(store: TreeStore, level: number, size: number): Promise<Buffer[]> {
   const count = Math.floor(size / fullTileWidth ** level);
   const start = count - (count % fullTileWidth);
   if (level === 0) return splitHashes(await store.leafHashes(start, count));

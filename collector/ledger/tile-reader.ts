@@ -7,11 +7,11 @@ import { missingTile, type Tail, tileInTail } from './tail.ts';
 
 /** Hashes of the tree, from the tail for what still grows and from the store, through a small cache, for the rest. */
 export class TileReader {
-  readonly #store: LedgerStore;
+  readonly #store: Pick<LedgerStore, 'tiles'>;
   /** Full tiles by `level/index`, least recently used first. They never change, so they never go stale. */
   readonly #cache = new Map<string, Buffer>();
 
-  constructor(store: LedgerStore) {
+  constructor(store: Pick<LedgerStore, 'tiles'>) {
     this.#store = store;
   }
 

@@ -127,7 +127,8 @@ async function connectFrom(pool: Db): Promise<pg.PoolClient> {
 /** Errors that mean "the server is not there for us", not "the statement is wrong"; undefined for all others. */
 export function databaseFailure(thrown: unknown): AppError | undefined {
   const code = errnoOf(thrown) ?? '';
-  const lost = thrown instanceof Error && /connection terminated|timeout exceeded when trying|not queryable/i.test(thrown.message);
+  const lost =
+    thrown instanceof Error && /connection terminated|timeout exceeded when trying|not queryable/i.test(thrown.message);
   if (!lost && !unreachableErrnos.has(code) && !unreachableStates.test(code)) return undefined;
   return new AppError('database.unreachable', 'the database does not answer; the request can be repeated later', {
     cause: thrown,

@@ -50,15 +50,18 @@ export class FakeLedgerStore implements LedgerStore {
   }
 
   async commit(commit: Commit): Promise<boolean> {
-    if (this.faults[0] === 'head moved') {
-      this.faults.shift();
-      await this.#withoutFaults(this.#intrude);
-    }
-    return this.#inTurn(() => this.#commitNow(commit));
+    const fault = this.faults.shift();
+    if (fault === 'head moved') await this.#withoutFaults(this.#intrude);
+    return this.#inTurn(() => this.#commitNow(commit, fault));
   }
 
   exclusively<T>(work: (store: LedgerStore) => Promise<T>): Promise<T> {
-    return this.#inTurn(() => work(this.#view((commit) => this.#commitNow(commit))));
+    const commit = (commit: Commit): Promise<boolean> => {
+      // Nobody can move the head of who has the store to himself: that fault waits for another commit.
+      const fault = this.faults[0] === 'head moved' ? undefined : this.faults.shift();
+      return this.#commitNow(commit, fault);
+    };
+    return this.#inTurn(() => work(this.#view(commit)));
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -89,8 +92,7 @@ export class FakeLedgerStore implements LedgerStore {
     };
   }
 
-  async #commitNow(commit: Commit): Promise<boolean> {
-    const fault = this.faults.shift();
+  async #commitNow(commit: Commit, fault: CommitFault | undefined): Promise<boolean> {
     await this.#pause();
     if (fault === 'failed') throw unreachable();
     const moved = this.#write(commit);

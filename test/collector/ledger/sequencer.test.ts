@@ -1,0 +1,290 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import type { Ledger, PublishedCheckpoint } from '../../../collector/ledger/ledger.ts';
+import type { SignedEntry } from '../../../common/entry.ts';
+import { limits } from '../../../common/limits.ts';
+import { leafHash } from '../../../common/merkle.ts';
+import { expandProof, verifyInclusion } from '../../../common/proof.ts';
+import { cleared, testAuthor } from '../../authors.ts';
+import { FakeLedgerStore } from '../../fakes/ledger-store.ts';
+import { assertOneHistory, startLedger } from '../../ledgers.ts';
+
+const unreachable = { code: 'database.unreachable', retryable: true };
+
+/** Counts the commits that were tried. */
+class CountingStore extends FakeLedgerStore {
+  commits = 0;
+
+  override commit(...args: Parameters<FakeLedgerStore['commit']>): Promise<boolean> {
+    this.commits += 1;
+    return super.commit(...args);
+  }
+}
+
+/** Gives other work a turn now and then, the same way for the same seed. */
+function unevenPause(seed: number): () => Promise<void> {
+  let state = seed;
+  return async () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    for (let turns = state >>> 30; turns > 0; turns--) await new Promise(setImmediate);
+  };
+}
+
+function outcomes(results: readonly PromiseSettledResult<unknown>[]): string[] {
+  return results.map((result) => (result.status === 'fulfilled' ? 'taken' : String(result.reason.code)));
+}
+
+describe('a group of wishes', () => {
+  test('is one commit, and every wish is granted or refused by itself', async () => {
+    const store = new CountingStore();
+    const ledger = await startLedger(store);
+    const [one, two, three] = [testAuthor('node1'), testAuthor('node2'), testAuthor('node3')];
+    const twin = testAuthor('node1');
+    await ledger.append([one.next(cleared('first'))]);
+    const gap = two.more(3).slice(2);
+    store.commits = 0;
+    const results = await Promise.allSettled([
+      ledger.append(one.more(2)),
+      ledger.append(gap),
+      ledger.append([twin.next(cleared('another first'))]),
+      ledger.append(three.more(1)),
+      ledger.append(three.more(2)),
+    ]);
+    assert.deepEqual(outcomes(results), ['taken', 'ledger.sequence', 'ledger.equivocation', 'taken', 'taken']);
+    // The second one is the evidence.
+    assert.equal(store.commits, 2);
+    assert.deepEqual(
+      store.entries.slice(1).map(({ entry }) => `${entry.author}/${entry.seq}`),
+      ['node1/1', 'node1/2', 'node1/3', 'node3/1', 'node3/2', 'node3/3', 'collector/2'],
+    );
+  });
+
+  test('that comes twice at once gets one place', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const entries = testAuthor('node1').more(3);
+    const places = await Promise.all([ledger.append(entries), ledger.append(entries), ledger.append(entries)]);
+    assert.deepEqual(places, [places[0], places[0], places[0]]);
+    assert.equal(store.entries.length, 4);
+  });
+
+  test('with one wish that the database cannot take keeps its neighbours', async () => {
+    const store = new FakeLedgerStore();
+    store.refuses = ({ entry }) => entry.author === 'node2';
+    const ledger = await startLedger(store);
+    const wishes = ['node1', 'node2', 'node3'].map((name) => ledger.append(testAuthor(name).more(2)));
+    assert.deepEqual(outcomes(await Promise.allSettled(wishes)), ['taken', 'internal.error', 'taken']);
+    assert.deepEqual(store.entries.map(({ entry }) => entry.author).sort(), [
+      'collector',
+      'node1',
+      'node1',
+      'node3',
+      'node3',
+    ]);
+    store.refuses = () => false;
+    assert.equal((await ledger.append(testAuthor('node2').more(2))).length, 2);
+  });
+
+  test('that is larger than a group is taken all the same', async () => {
+    const ledger = await startLedger(new FakeLedgerStore());
+    const places = await ledger.append(testAuthor('node1').more(limits.groupCommitMaxEntries + 200));
+    assert.equal(places.at(-1)?.index, limits.groupCommitMaxEntries + 200);
+  });
+});
+
+describe('a database that fails', () => {
+  test('before it wrote: nothing is there, and offering again places it', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const entries = testAuthor('node1').more(3);
+    store.faults = ['failed', 'failed'];
+    for (let i = 0; i < 2; i++) await assert.rejects(ledger.append(entries), unreachable);
+    assert.equal(store.entries.length, 1);
+    assert.equal((await ledger.checkpoint()).size, 1);
+    assert.deepEqual(
+      (await ledger.append(entries)).map(({ index }) => index),
+      [1, 2, 3],
+    );
+  });
+
+  test('after it wrote: offering again finds the entries where they are', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const entries = testAuthor('node1').more(3);
+    store.faults = ['reply lost'];
+    await assert.rejects(ledger.append(entries), unreachable);
+    assert.equal((await ledger.checkpoint()).size, 4);
+    assert.deepEqual(
+      (await ledger.append(entries)).map(({ index }) => index),
+      [1, 2, 3],
+    );
+    assert.equal(store.entries.length, 4);
+  });
+
+  test('when it is read refuses nothing for good', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const author = testAuthor('node1');
+    await ledger.append(author.more(3));
+    for (let reads = 1; reads <= 6; reads++) {
+      const restarted = await startLedger(store);
+      store.failingReads = reads;
+      const entries = author.more(2);
+      let failures = 0;
+      const offer = (): Promise<unknown> =>
+        restarted.append(entries).catch((thrown) => {
+          assert.equal(thrown.code, 'database.unreachable');
+          failures += 1;
+          return offer();
+        });
+      await offer();
+      assert.ok(failures <= reads);
+      store.failingReads = 0;
+    }
+    assert.equal(store.entries.length, 16);
+  });
+});
+
+describe('a collector beside another one', () => {
+  test('lays its group out again when the tree head has moved', async () => {
+    const rival = testAuthor('node9');
+    const store: FakeLedgerStore = new FakeLedgerStore({
+      intrude: async () => {
+        await other.append(rival.more(2));
+      },
+    });
+    const [ledger, other] = [await startLedger(store), await startLedger(store)];
+    store.faults = ['head moved', undefined, 'head moved'];
+    const author = testAuthor('node1');
+    assert.deepEqual(
+      (await ledger.append(author.more(2))).map(({ index }) => index),
+      [3, 4],
+    );
+    assert.deepEqual(
+      (await ledger.append(author.more(1))).map(({ index }) => index),
+      [7],
+    );
+  });
+
+  test('never refuses because of what it remembers', async () => {
+    const store = new FakeLedgerStore();
+    const [here, there] = [await startLedger(store), await startLedger(store)];
+    const author = testAuthor('node1');
+    const [first, moved, last] = [author.more(3), author.more(2), author.more(1)];
+    await here.append(first);
+    await there.append(moved);
+    // Here the chain is still thought to stand at 3.
+    assert.equal((await here.append(last))[0]?.index, 6);
+    assert.deepEqual(
+      (await there.append([...moved, ...last])).map(({ index }) => index),
+      [4, 5, 6],
+    );
+    assert.deepEqual(
+      (await here.append(moved)).map(({ index }) => index),
+      [4, 5],
+    );
+    const twin = testAuthor('node1');
+    twin.more(3);
+    const forged = twin.next(cleared('forged'));
+    for (const ledger of [here, there]) await assert.rejects(ledger.append([forged]), { code: 'ledger.equivocation' });
+  });
+
+  test('that never rests gets its turn and leaves the other one its own', async () => {
+    const store = new FakeLedgerStore({ pause: () => new Promise(setImmediate) });
+    const [busy, slow] = [await startLedger(store), await startLedger(store)];
+    const restless = testAuthor('node1');
+    let over = false;
+    const work = (async () => {
+      while (!over) await busy.append(restless.more(1));
+    })();
+    const author = testAuthor('node2');
+    for (let i = 0; i < 20; i++) assert.equal((await slow.append(author.more(1))).length, 1);
+    over = true;
+    await work;
+  });
+
+  test('never forks the log, whatever the interleaving, and proves at once what it has taken', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(), fc.integer({ min: 2, max: 3 }), async (seed, collectors) => {
+        const store = new FakeLedgerStore({ pause: unevenPause(seed) });
+        const ledgers = await Promise.all(Array.from({ length: collectors }, () => startLedger(store)));
+        const authors = ['node1', 'node2', 'node3', 'node4'].map(testAuthor);
+        const published: PublishedCheckpoint[] = [];
+        const runs = authors.map(async (author, at) => {
+          for (let round = 0; round < 4; round++) {
+            const ledger = ledgers[(at + round) % collectors];
+            assert.ok(ledger);
+            const entries = author.more(1 + (round % 2));
+            const places = await ledger.append(entries);
+            published.push(
+              await assertProved(
+                ledger,
+                entries,
+                places.map(({ index }) => index),
+              ),
+            );
+          }
+        });
+        await Promise.all(runs);
+        const [auditor] = ledgers;
+        assert.ok(auditor);
+        await assertOneHistory(auditor, published);
+        assert.deepEqual(
+          store.entries.map(({ index }) => index),
+          [...store.entries.keys()],
+        );
+        assert.equal(store.entries.length, 1 + authors.length * 6);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe('the line', () => {
+  test('turns away what does not fit, to be offered later', async () => {
+    const ledger = await startLedger(new FakeLedgerStore());
+    const author = testAuthor('node1');
+    const first = author.next(cleared('first'));
+    const many = Array.from({ length: limits.sequencerQueueMaxEntries - 2 }, () => first);
+    const results = Promise.allSettled([ledger.append([first]), ledger.append(many), ledger.append(author.more(2))]);
+    assert.equal(ledger.queuedEntries, limits.sequencerQueueMaxEntries - 1);
+    assert.deepEqual(outcomes(await results), ['taken', 'ledger.sequence', 'state.busy']);
+    assert.equal(ledger.queuedEntries, 0);
+  });
+
+  test('serves a wish however soon after an answer it comes', async () => {
+    const ledger = await startLedger(new FakeLedgerStore());
+    const author = testAuthor('node1');
+    for (let turns = 0; turns < 30; turns++) {
+      await ledger.append(author.more(1));
+      for (let i = 0; i < turns; i++) await Promise.resolve();
+      await ledger.append(author.more(1));
+    }
+    assert.equal((await ledger.checkpoint()).size, 61);
+  });
+
+  test('is served before closing, and nothing after', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const taken = ledger.append(testAuthor('node1').more(2));
+    await ledger.close();
+    assert.equal(store.entries.length, 3);
+    await taken;
+    await assert.rejects(ledger.append(testAuthor('node2').more(1)), { code: 'state.busy', retryable: true });
+  });
+});
+
+/** What an ack promises: a checkpoint that covers the places, and proofs in it. */
+async function assertProved(ledger: Ledger, entries: readonly SignedEntry[], indexes: readonly number[]) {
+  const checkpoint = await ledger.checkpoint();
+  const { size, root } = checkpoint;
+  const shared = await ledger.inclusion(indexes, size);
+  for (const [which, index] of indexes.entries()) {
+    const entry = entries[which];
+    assert.ok(entry);
+    const proof = expandProof(shared, which);
+    verifyInclusion({ leafHash: leafHash(entry.bytes, entry.signature), index, size, root, proof });
+  }
+  return checkpoint;
+}
