@@ -43,28 +43,31 @@ export interface RunningCollector {
 export async function startCollector(options: CollectorOptions): Promise<RunningCollector> {
   const database = embeddedDatabase(options.dir);
   const forget = takeCareOf({ remove: database.stop, removeNow: database.stopNow });
-  let serving = await serve(options, undefined);
-  const { url } = serving;
-  const operatorToken = options.operatorToken ?? (await shownToken(serving.program));
+  let program = startProgramOf(options, '0');
+  const url = await servedUrl(program);
+  const { port } = new URL(url);
+  const operatorToken = options.operatorToken ?? (await shownToken(program));
   const { api, list } = reader(url, operatorToken);
   return {
     get pid() {
-      return serving.program.pid;
+      return program.pid;
     },
     url,
     operatorToken,
     dir: options.dir,
     stop: async () => {
-      await serving.program.stop();
+      await program.stop();
       await database.stop();
       forget();
     },
-    kill9: () => serving.program.kill9(),
+    kill9: () => program.kill9(),
     restart: async () => {
-      await serving.program.stop();
-      serving = await serve(options, new URL(url).port);
+      await program.stop();
+      // At once, so that it can be killed while it starts.
+      program = startProgramOf(options, port);
+      await servedUrl(program);
     },
-    logs: () => serving.program.logs(),
+    logs: () => program.logs(),
     api,
     list,
     cli: (...args) =>
@@ -72,7 +75,7 @@ export async function startCollector(options: CollectorOptions): Promise<Running
         name: `sigilwatch-collector ${args.join(' ')}`,
         command: programs.collector,
         args,
-        env: environment(options, new URL(url).port),
+        env: environment(options, port),
       }),
   };
 }
@@ -103,23 +106,16 @@ function reader(url: string, operatorToken: string) {
   return { api, list };
 }
 
-interface Serving {
-  readonly program: Program;
-  readonly url: string;
+function startProgramOf(options: CollectorOptions, port: string): Program {
+  const env = environment(options, port);
+  return startProgram({ name: 'collector', command: programs.collector, args: ['run'], env });
 }
 
-async function serve(options: CollectorOptions, port: string | undefined): Promise<Serving> {
-  const program = startProgram({
-    name: 'collector',
-    command: programs.collector,
-    args: ['run'],
-    env: environment(options, port ?? '0'),
-  });
-  const url = await program.find('says its address', (line) => {
+function servedUrl(program: Program): Promise<string> {
+  return program.find('says its address', (line) => {
     const said = jsonLine(line);
     return said?.event === 'collector.started' && typeof said.url === 'string' ? said.url : undefined;
   });
-  return { program, url };
 }
 
 function shownToken(program: Program): Promise<string> {
