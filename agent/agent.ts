@@ -1,15 +1,28 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { backoffDelayMs } from '../common/backoff.ts';
 import type { Clock } from '../common/clock.ts';
 import { rfc3339 } from '../common/clock.ts';
 import { type AppError, toAppError } from '../common/errors.ts';
 import type { Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
-import { coverageGap, coverageOf } from './coverage.ts';
+import { appendPeriodic } from './account.ts';
+import {
+  type Coverage,
+  clockStepMs,
+  coverageGap,
+  coverageOf,
+  type Gap,
+  joinDropped,
+  type PastScan,
+  skipReason,
+} from './coverage.ts';
 import type { DesiredSource } from './desired/desired-source.ts';
 import type { Engine } from './docker/engine.ts';
 import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
 import { ContainerObserver } from './observer.ts';
-import type { Journal } from './ports.ts';
+import { Owed } from './owed.ts';
+import type { Journal, StateChange } from './ports.ts';
 import { everySlot, type Tick } from './schedule.ts';
 import type { StoreWatch } from './stores.ts';
 
@@ -20,6 +33,7 @@ export interface AgentOptions {
   /** What git wants; without it, containers are watched but not judged. */
   readonly desired: DesiredSource | undefined;
   readonly stores: readonly StoreWatch[];
+  /** An `Account`, so that everything said stands after a baseline. */
   readonly journal: Journal;
   readonly clock: Clock;
   readonly random: () => number;
@@ -34,11 +48,14 @@ export interface AgentOptions {
 /** One scan interval, done. */
 export interface Cycle {
   readonly slot: number;
-  readonly coverage: ReturnType<typeof coverageOf>;
+  readonly coverage: Coverage;
   readonly scanMs: number;
 }
 
-/** Key of the last reported interval, RFC 3339: where the next run finds out how long nobody watched. */
+/** Whether the engine answers; `unknown` until the first word from it. */
+export type EngineState = 'unknown' | 'up' | 'down';
+
+/** Key of the last accounted interval, RFC 3339: where the next run finds out how long nobody watched. */
 const lastSlotKey = 'slot';
 
 /**
@@ -48,33 +65,38 @@ const lastSlotKey = 'slot';
 export class Agent {
   readonly #options: AgentOptions;
   readonly #observer: ContainerObserver;
+  readonly #owed: Owed;
   readonly #stopping = new AbortController();
   /** Everything under way; stopping waits for it. */
   readonly #running = new Set<Promise<unknown>>();
-  #engineUp = false;
+  #engine: EngineState = 'unknown';
   #lastSlot: number | undefined;
+  #lastScan: PastScan | undefined;
+  #insisting = false;
 
   constructor(options: AgentOptions) {
     this.#options = options;
     const { desired, journal, logger, engine } = options;
     this.#observer = new ContainerObserver({ engine, journal, logger, desired: () => desired?.adopted });
+    this.#owed = new Owed(journal);
   }
 
-  get engineUp(): boolean {
-    return this.#engineUp;
+  get engine(): EngineState {
+    return this.#engine;
   }
 
   get summary() {
     return { ...this.#observer.summary, commit: this.#options.desired?.adopted?.commit ?? null };
   }
 
-  /** Takes up where the last run ended and begins to watch. Resolves once the agent has said that it is here. */
+  /**
+   * Takes up where the last run ended and begins to watch. Never rejects: what the journal does not take now is said
+   * once it does.
+   */
   async start(): Promise<void> {
-    const { journal, about, stores, logger } = this.#options;
-    await this.#restore();
-    const lastSlot = (await journal.state(lastSlotKey)).get(lastSlotKey);
-    if (typeof lastSlot === 'string') this.#lastSlot = Date.parse(lastSlot);
-    await this.#say([{ kind: 'agent.started', body: about }]);
+    const { about, stores, logger } = this.#options;
+    await this.#guarded('restore', () => this.#restore());
+    await this.#guarded('start', () => this.#say({ kind: 'agent.started', body: about }));
     await this.#guarded('desired', () => this.#refreshDesired());
     this.#run(this.#watch());
     this.#run(this.#tick());
@@ -82,15 +104,13 @@ export class Agent {
     logger.info('agent.started', { node: this.#options.node, version: about.version });
   }
 
-  /** The journal has lost what was told and begins anew: so does the telling. */
+  /** The journal was replaced and may not know what was told: what it does not know is told again. */
   retell(): void {
-    this.#run(
-      this.#guarded('retell', async () => {
-        await this.#restore();
-        for (const store of this.#options.stores) store.wake();
-        await this.#observer.scan();
-      }),
-    );
+    this.#observer.forget();
+    this.#options.desired?.forget();
+    for (const store of this.#options.stores) store.forget();
+    this.#run(this.#guarded('retell', () => this.#refreshDesired()));
+    this.#run(this.#guarded('retell', () => this.#observer.scan()));
   }
 
   /** Stops watching; resolves when nothing uses the journal any more. */
@@ -100,9 +120,10 @@ export class Agent {
   }
 
   async #restore(): Promise<void> {
+    const lastSlot = (await this.#options.journal.state(lastSlotKey)).get(lastSlotKey);
+    if (typeof lastSlot === 'string' && !Number.isNaN(Date.parse(lastSlot))) this.#lastSlot = Date.parse(lastSlot);
     await this.#observer.restore();
     await this.#options.desired?.restore();
-    for (const store of this.#options.stores) await store.restore();
   }
 
   #run(work: Promise<unknown>): void {
@@ -117,7 +138,7 @@ export class Agent {
       random,
       backoff: { minMs: limits.backoffMinMs, maxMs: limits.engineBackoffMaxMs },
       signal: this.#stopping.signal,
-      onUp: (up) => this.#run(this.#guarded('engine', () => this.#engineCame(up))),
+      onUp: (up) => this.#run(this.#engineCame(up)),
       onDown: (down) => this.#engineWent(down),
       onEvent: (event) => this.#run(this.#guarded('event', () => this.#observer.look(event.containerId))),
       onUnreadable: (reason) => {
@@ -128,14 +149,15 @@ export class Agent {
   }
 
   async #engineCame({ atMs, missedSinceMs }: EngineUp): Promise<void> {
+    this.#engine = 'up';
     this.#options.logger.info('engine.up');
-    await this.#observer.scan();
-    this.#engineUp = true;
-    if (missedSinceMs !== undefined) await this.#sayGap(missedSinceMs, atMs, 'engine-down');
+    await this.#guarded('engine', () => this.#observer.scan());
+    if (missedSinceMs === undefined) return;
+    await this.#guarded('gap', () => this.#sayGap({ fromMs: missedSinceMs, toMs: atMs, reason: 'engine-down' }));
   }
 
   #engineWent({ error }: EngineDown): void {
-    this.#engineUp = false;
+    this.#engine = 'down';
     this.#observer.engineAway();
     this.#options.logger.warn('engine.down', { reason: error.message });
   }
@@ -150,19 +172,27 @@ export class Agent {
 
   /** One minute: what git wants, everything that runs, and the report. */
   async #cycle({ slot, delayMs }: Tick): Promise<void> {
-    const { clock, clockOffsetMs, scanIntervalMs, stores } = this.#options;
-    const startedMs = clock.monotonicMs();
+    const { clock, clockOffsetMs, stores } = this.#options;
+    const began = { wallMs: slot + delayMs, monotonicMs: clock.monotonicMs() };
+    const stepMs = clockStepMs(this.#lastScan, began);
     for (const store of stores) store.wake();
-    await this.#guarded('desired', () => this.#refreshDesired());
+    // A repository that does not answer must not make the scan late.
+    const refreshed = this.#guarded('desired', () => this.#refreshDesired());
     const engineUp = await this.#scan();
-    if (this.#lastSlot !== undefined && slot - this.#lastSlot > scanIntervalMs) {
-      await this.#sayGap(this.#lastSlot + scanIntervalMs, slot, 'agent-down');
+    const scanMs = Math.round(clock.monotonicMs() - began.monotonicMs);
+    await refreshed;
+    const skipped = this.#skipped(slot, stepMs);
+    if (skipped !== undefined) {
+      const mark = this.#slotMark(slot - this.#options.scanIntervalMs);
+      await this.#guarded('gap', () => this.#sayGap(skipped, [mark]));
     }
-    const scanMs = Math.round(clock.monotonicMs() - startedMs);
     const wentBack = this.#lastSlot !== undefined && slot <= this.#lastSlot;
-    const coverage = coverageOf({ engineUp, delayMs, clockOffsetMs: clockOffsetMs(), wentBack });
-    await this.#report(slot, coverage, scanMs);
-    this.#options.onCycle?.({ slot, coverage, scanMs });
+    const circumstances = { engineUp, delayMs, clockOffsetMs: clockOffsetMs(), clockStepMs: stepMs, wentBack };
+    const cycle: Cycle = { slot, coverage: coverageOf(circumstances), scanMs };
+    this.#lastSlot = slot;
+    this.#lastScan = { ...began, coverage: cycle.coverage };
+    await this.#account(cycle);
+    this.#options.onCycle?.(cycle);
   }
 
   /** Whether the engine answered; what else may go wrong with a scan is not its fault. */
@@ -177,19 +207,43 @@ export class Agent {
     return engineUp;
   }
 
-  async #report(slot: number, coverage: Cycle['coverage'], scanMs: number): Promise<void> {
-    const minute = rfc3339(slot);
+  /** The intervals between the last one and this, if any. */
+  #skipped(slot: number, stepMs: number): Gap | undefined {
+    if (this.#lastSlot === undefined) return undefined;
+    const fromMs = this.#lastSlot + this.#options.scanIntervalMs;
+    return fromMs < slot ? { fromMs, toMs: slot, reason: skipReason(this.#lastScan, stepMs) } : undefined;
+  }
+
+  /** The report of one interval; when the journal does not take it, its absence is accounted for instead. */
+  async #account(cycle: Cycle): Promise<void> {
+    await this.#guarded('owed', () => this.#owed.settle());
+    const mark = this.#slotMark(cycle.slot);
+    // The mark may not pass what is still owed, or a crash would lose that: it waits for the last of it.
+    const owed = this.#owed.size > 0;
+    const said = await this.#guarded('report', () =>
+      this.#observer.settled(() => appendPeriodic(this.#options.journal, this.#report(cycle), owed ? [] : [mark])),
+    );
+    const { last } = this.#owed;
+    if (!said) this.#oweReport(cycle.slot);
+    else if (owed && last !== undefined) this.#owed.replaceLast({ ...last, changes: [mark] });
+  }
+
+  #report({ slot, coverage, scanMs }: Cycle): Statement {
     const { containers, drifts, commit } = this.summary;
     const stores = this.#options.stores.map((store) => store.summary);
-    const report: Statement = {
-      kind: 'report',
-      body: { minute, coverage, scanMs, containers, drifts, stores, commit },
-    };
-    const change = { key: lastSlotKey, value: minute };
-    const said = await this.#options.journal.append([report], [change]);
-    // A report that a full outbox has dropped is accounted for there; it must not look like a missed minute too.
-    if (said.length === 0) await this.#options.journal.append([], [change]);
-    this.#lastSlot = slot;
+    return { kind: 'report', body: { minute: rfc3339(slot), coverage, scanMs, containers, drifts, stores, commit } };
+  }
+
+  #oweReport(slot: number): void {
+    const gap = coverageGap({ fromMs: slot, toMs: slot + this.#options.scanIntervalMs, reason: 'dropped' }, []);
+    const changes = [this.#slotMark(slot)];
+    const joined = joinDropped(this.#owed.last?.statement, gap);
+    if (joined === undefined) this.#owe(gap, changes);
+    else this.#owed.replaceLast({ statement: joined, changes });
+  }
+
+  #slotMark(slot: number): StateChange {
+    return { key: lastSlotKey, value: rfc3339(slot) };
   }
 
   async #refreshDesired(): Promise<void> {
@@ -198,17 +252,50 @@ export class Agent {
     if (this.#options.desired?.adopted !== before) await this.#observer.compare();
   }
 
-  async #sayGap(fromMs: number, toMs: number, reason: 'agent-down' | 'engine-down'): Promise<void> {
-    await this.#say([coverageGap({ fromMs, toMs, reason }, this.#observer.observed.values())]);
-    this.#options.logger.warn('coverage.gap', { from: rfc3339(fromMs), to: rfc3339(toMs), reason });
+  async #sayGap(gap: Gap, changes: readonly StateChange[] = []): Promise<void> {
+    const statement = coverageGap(gap, this.#observer.observed.values());
+    const { from, to, reason } = statement.body;
+    this.#options.logger.warn('coverage.gap', { from, to, reason });
+    await this.#say(statement, changes);
   }
 
-  async #say(statements: readonly Statement[]): Promise<void> {
-    await this.#options.journal.append(statements);
+  async #say(statement: Statement, changes: readonly StateChange[] = []): Promise<void> {
+    this.#owe(statement, changes);
+    await this.#owed.settle();
+  }
+
+  #owe(statement: Statement, changes: readonly StateChange[]): void {
+    if (this.#owed.add(statement, changes)) return;
+    this.#options.logger.error('agent.unsaid', { statement });
+  }
+
+  /** What a refusing journal left unsaid is said as soon as it takes it, not only at the next tick. */
+  async #insist(): Promise<void> {
+    if (this.#insisting) return;
+    this.#insisting = true;
+    const { random, scanIntervalMs } = this.#options;
+    const { signal } = this.#stopping;
+    const bounds = { minMs: limits.backoffMinMs, maxMs: scanIntervalMs };
+    for (let attempt = 0, said = false; !said && !signal.aborted; attempt += 1) {
+      await delay(backoffDelayMs(attempt, bounds, random), undefined, { signal }).catch(() => {});
+      said = signal.aborted || (await this.#attempt('insist', () => this.#sayAll()));
+    }
+    this.#insisting = false;
+  }
+
+  async #sayAll(): Promise<void> {
+    await this.#owed.settle();
+    await this.#observer.compare();
   }
 
   /** The boundary of everything the agent does by itself: nothing that goes wrong here stops the watching. */
   async #guarded(doing: string, work: () => Promise<unknown>): Promise<boolean> {
+    const done = await this.#attempt(doing, work);
+    if (!done && !this.#stopping.signal.aborted) this.#run(this.#insist());
+    return done;
+  }
+
+  async #attempt(doing: string, work: () => Promise<unknown>): Promise<boolean> {
     try {
       await work();
       return true;

@@ -36,6 +36,13 @@ export async function serveHttp({ host, port, status, registry }: HttpOptions): 
   return server;
 }
 
+/** Takes no more requests and cuts those under way. */
+export async function closeHttp(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await closed;
+}
+
 /** The address a listening server can be reached at. */
 export function urlOf(server: Server): string {
   const address = server.address();

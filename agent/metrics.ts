@@ -77,6 +77,7 @@ function registerGauges(registry: Registry, status: () => AgentStatus): void {
     labelNames: ['store'],
     registers: [registry],
     collect: () => {
+      findings.reset();
       for (const { store, openFindings } of status().stores) findings.set({ store }, openFindings);
     },
   });

@@ -9,8 +9,6 @@ import type { Engine } from './docker/engine.ts';
 import { scanContainers } from './docker/scanner.ts';
 import type { Journal } from './ports.ts';
 import {
-  baseline,
-  baselineKey,
   driftsDigest,
   nothingTold,
   observedDigest,
@@ -43,7 +41,8 @@ export class ContainerObserver {
   readonly #options: ObserverOptions;
   readonly #oneAtATime = pLimit(1);
   readonly #inspections = pLimit(limits.inspectConcurrency);
-  #told = nothingTold;
+  /** Undefined until it was read, and after the journal was replaced. */
+  #told: Told | undefined;
   #observed = new Map<string, ObservedContainer>();
   #unobserved = new Set<string>();
   /** Containers that an event named and that have not been looked at since. */
@@ -51,19 +50,22 @@ export class ContainerObserver {
   #nextLook: Promise<void> | undefined;
   /** Whether the engine has been listed in full since it last was away; before that absence means nothing. */
   #complete = false;
+  /** How often the engine went away. A scan that it happened to is not complete. */
+  #absences = 0;
 
   constructor(options: ObserverOptions) {
     this.#options = options;
   }
 
   get summary(): ContainerSummary {
+    const told = this.#told ?? nothingTold;
     return {
       containers: {
         count: this.#observed.size,
         unobserved: this.#unobserved.size,
-        digest: observedDigest(this.#told),
+        digest: observedDigest(told),
       },
-      drifts: { open: this.#told.drifts.size, digest: driftsDigest(this.#told) },
+      drifts: { open: told.drifts.size, digest: driftsDigest(told) },
     };
   }
 
@@ -71,12 +73,14 @@ export class ContainerObserver {
     return this.#observed;
   }
 
-  /** Takes up what was told before; the very first time, says that the account begins here. */
+  /** Takes up what was told before. */
   async restore(): Promise<void> {
-    const { journal } = this.#options;
-    const state = await journal.state();
-    this.#told = readTold(state);
-    if (!state.has(baselineKey)) await journal.append(baseline.statements, baseline.changes);
+    await this.#toldSoFar();
+  }
+
+  /** The journal was replaced: what was told is read again before anything more is said. */
+  forget(): void {
+    this.#told = undefined;
   }
 
   /** An event named this container: look at it soon. Resolves when what was seen is on record. */
@@ -96,12 +100,13 @@ export class ContainerObserver {
    */
   scan(): Promise<void> {
     return this.#oneAtATime(async () => {
+      const absences = this.#absences;
       const { containers, unobserved } = await scanContainers(this.#options.engine, {
         concurrency: limits.inspectConcurrency,
       });
       this.#observed = new Map(containers);
       this.#unobserved = new Set(unobserved.map(({ id }) => id));
-      this.#complete = true;
+      this.#complete = absences === this.#absences;
       for (const { id, error } of unobserved) {
         this.#options.logger.warn('container.unobserved', { id, reason: error.message });
       }
@@ -112,6 +117,12 @@ export class ContainerObserver {
   /** The engine is away: nothing that follows from what is not there may be concluded until the next scan. */
   engineAway(): void {
     this.#complete = false;
+    this.#absences += 1;
+  }
+
+  /** Does something while nothing is being said, so that `summary` is the sum of the entries before. */
+  settled<T>(work: () => Promise<T>): Promise<T> {
+    return this.#oneAtATime(work);
   }
 
   /** Compares again, since what git wants has changed. */
@@ -142,22 +153,31 @@ export class ContainerObserver {
 
   /** Says what is new, in one durable write; when that fails nothing has been told and the next look tries again. */
   async #say(): Promise<void> {
+    const told = await this.#toldSoFar();
     // Before the first full list, containers that were told but not yet seen again are not gone.
-    const held = this.#complete ? this.#unobserved : new Set(this.#told.containers.keys());
-    const seen = sayObserved(this.#told, this.#observed, held);
+    const held = this.#complete ? this.#unobserved : new Set(told.containers.keys());
+    const seen = sayObserved(told, this.#observed, held);
     const drifted = this.#judge(seen.after);
     const statements = [...drifted.statements, ...seen.statements];
     if (statements.length === 0) return;
     await this.#options.journal.append(statements, [...drifted.changes, ...seen.changes]);
-    this.#told = drifted.after;
+    // Unless the journal was replaced meanwhile: then nobody knows what this has become.
+    if (this.#told === told) this.#told = drifted.after;
     for (const statement of drifted.statements) this.#options.logger.info(statement.kind, { said: statement.body });
+  }
+
+  async #toldSoFar(): Promise<Told> {
+    this.#told ??= readTold(await this.#options.journal.state());
+    return this.#told;
   }
 
   #judge(told: Told): Saying {
     const adopted = this.#options.desired();
     if (adopted === undefined || !this.#complete) return { statements: [], changes: [], after: told };
+    const { desired, commit } = adopted;
     const state = { containers: this.#observed, unobserved: this.#unobserved };
-    const held = new Set([...told.drifts.values()].filter((drift) => undecided(drift, state)).map(({ id }) => id));
-    return sayDrifts(told, diff(adopted.desired, state), held, adopted.commit);
+    const open = [...told.drifts.values()];
+    const held = new Set(open.filter((drift) => undecided(drift, desired, state)).map(({ id }) => id));
+    return sayDrifts(told, diff(desired, state), held, commit);
   }
 }

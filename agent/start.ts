@@ -1,17 +1,20 @@
+import type { Server } from 'node:http';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
+import { createTeardown, type Teardown } from '../common/teardown.ts';
 import { version } from '../common/version.ts';
+import { Account } from './account.ts';
 import { Agent, type Cycle } from './agent.ts';
 import type { AgentSettings } from './config.ts';
-import { serveHttp, urlOf } from './http.ts';
-import { loadIdentity } from './identity.ts';
-import { startLink } from './link.ts';
+import { closeHttp, serveHttp, urlOf } from './http.ts';
+import { type Identity, loadIdentity } from './identity.ts';
+import { type Link, startLink } from './link.ts';
 import { agentMetrics } from './metrics.ts';
 import type { Notifier } from './notify.ts';
-import { openOutbox } from './outbox/outbox.ts';
+import { type Outbox, openOutbox } from './outbox/outbox.ts';
 import { desiredSourceOf, engineOf, storeWatchesOf } from './sources.ts';
 import { type AgentStatus, agentStatus } from './status.ts';
 
@@ -32,36 +35,92 @@ export interface RunningAgent {
 }
 
 /**
- * Wires the agent and starts it: identity, outbox, link, watching, and the local HTTP server.
+ * Wires the agent and starts it: identity, outbox, link, watching, and the local HTTP server. What was started is closed
+ * again when a later step fails.
  * @throws AppError `auth.required` when the node is not enrolled, `auth.key_file`, `state.conflict` (another agent is
- *   running on the same data directory or port)
+ *   running on the same data directory or port), `outbox.write_failed` or `outbox.full` when the disk does not serve
  */
 export async function startAgent(settings: AgentSettings, options: StartOptions): Promise<RunningAgent> {
-  const { clock, random, logger, notifier } = options;
-  const { node, keys, collector } = await loadIdentity(settings.dataDir);
-  const outbox = await openOutbox({
-    dir: join(settings.dataDir, 'outbox'),
-    author: node,
-    privateKey: keys.privateKey,
+  const teardown = createTeardown(options.logger);
+  try {
+    return await start(settings, { ...options, teardown });
+  } catch (thrown) {
+    await teardown.run();
+    throw thrown;
+  }
+}
+
+interface Needs extends StartOptions {
+  readonly teardown: Teardown;
+}
+
+async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgent> {
+  const { notifier, teardown } = needs;
+  const identity = await loadIdentity(settings.dataDir);
+  const outbox = await openQueue(settings, identity, needs);
+  const account = new Account(outbox);
+  const link = connect(identity, { outbox, account }, needs);
+  const { agent, server, status } = await watch(settings, { node: identity.node, outbox, account, link }, needs);
+  teardown.add('agent', () => agent.stop());
+  outbox.onRecovered(() => {
+    account.forget();
+    agent.retell();
+  });
+  await agent.start();
+  await notifier.ready(`watching ${identity.node}`);
+  const stop = async () => {
+    await notifier.stopping();
+    await teardown.run();
+  };
+  return { url: urlOf(server), status, stop };
+}
+
+async function openQueue({ dataDir, outbox }: AgentSettings, identity: Identity, needs: Needs): Promise<Outbox> {
+  const { clock, logger, teardown } = needs;
+  const queue = await openOutbox({
+    dir: join(dataDir, 'outbox'),
+    author: identity.node,
+    privateKey: identity.keys.privateKey,
     clock,
-    maxBytes: settings.outbox.maxBytes,
+    maxBytes: outbox.maxBytes,
     reservedShare: limits.outboxReservedShare,
-    logger,
+    logger: {
+      info: (facts, message) => logger.info('outbox.info', { message, ...facts }),
+      warn: (facts, message) => logger.warn('outbox.trouble', { message, ...facts }),
+    },
   });
-  const link = startLink({
-    node,
-    version,
-    keys,
-    collector,
-    outbox,
-    record: (statement) => outbox.append([statement]),
-    clock,
-    random,
-    logger,
-  });
+  teardown.add('outbox', () => queue.close());
+  return queue;
+}
+
+interface Books {
+  readonly outbox: Outbox;
+  readonly account: Account;
+}
+
+function connect({ node, keys, collector }: Identity, { outbox, account }: Books, needs: Needs): Link {
+  const { clock, random, logger, teardown } = needs;
+  const record = (statement: Parameters<typeof account.append>[0][number]) => account.append([statement]);
+  const link = startLink({ node, version, keys, collector, outbox, record, clock, random, logger });
+  teardown.add('link', () => link.stop());
+  return link;
+}
+
+interface Watched {
+  readonly agent: Agent;
+  readonly server: Server;
+  readonly status: () => AgentStatus;
+}
+
+/** The agent, not yet begun, and the server that shows how it is. */
+async function watch(
+  settings: AgentSettings,
+  { node, outbox, account, link }: Books & { readonly node: string; readonly link: Link },
+  { clock, random, logger, notifier, teardown }: Needs,
+): Promise<Watched> {
   let lastCycle: Cycle | undefined;
   const metrics = agentMetrics(() => status());
-  const sources = { node, journal: outbox, clock, logger, onScan: metrics.storeScanned };
+  const sources = { node, journal: account, clock, logger, onScan: metrics.storeScanned };
   const stores = storeWatchesOf(settings, sources);
   const agent = new Agent({
     node,
@@ -69,7 +128,7 @@ export async function startAgent(settings: AgentSettings, options: StartOptions)
     engine: engineOf(settings),
     desired: desiredSourceOf(settings, sources),
     stores,
-    journal: outbox,
+    journal: account,
     clock,
     random,
     logger,
@@ -82,17 +141,7 @@ export async function startAgent(settings: AgentSettings, options: StartOptions)
     },
   });
   const status = () => agentStatus({ node, version, agent, link, outbox, stores, lastCycle: () => lastCycle });
-  outbox.onRecovered(() => agent.retell());
   const server = await serveHttp({ ...settings.http, status, registry: metrics.registry });
-  await agent.start();
-  await notifier.ready(`watching ${node}`);
-  const stop = async () => {
-    await notifier.stopping();
-    await agent.stop();
-    await link.stop();
-    await outbox.close();
-    server.close();
-    server.closeAllConnections();
-  };
-  return { url: urlOf(server), status, stop };
+  teardown.add('server', () => closeHttp(server));
+  return { agent, server, status };
 }

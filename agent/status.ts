@@ -1,5 +1,5 @@
 import { rfc3339 } from '../common/clock.ts';
-import type { Agent, Cycle } from './agent.ts';
+import type { Agent, Cycle, EngineState } from './agent.ts';
 import type { Link } from './link.ts';
 import type { StoreWatch } from './stores.ts';
 
@@ -21,13 +21,12 @@ export function agentStatus({ node, version, agent, link, outbox, stores, lastCy
   const storeStates = stores.map((store) => store.summary);
   const { containers, drifts, commit } = agent.summary;
   const connection = link.status();
-  const healthy =
-    agent.engineUp && connection.state !== 'forked' && storeStates.every(({ status }) => status !== 'unreadable');
+  const sound = connection.state !== 'forked' && storeStates.every(({ status }) => status !== 'unreadable');
   return {
-    status: healthy ? 'ok' : 'degraded',
+    status: healthOf(agent.engine, sound),
     node,
     version,
-    engine: agent.engineUp ? 'up' : 'down',
+    engine: agent.engine,
     lastScan:
       cycle === undefined ? null : { minute: rfc3339(cycle.slot), coverage: cycle.coverage, scanMs: cycle.scanMs },
     containers: containers.count,
@@ -38,4 +37,10 @@ export function agentStatus({ node, version, agent, link, outbox, stores, lastCy
     outbox: { depth: outbox.depth, bytes: outbox.bytes, headSeq: outbox.head.seq },
     link: connection,
   };
+}
+
+/** `starting` until the engine is known to be there or not. */
+function healthOf(engine: EngineState, sound: boolean): 'ok' | 'starting' | 'degraded' {
+  if (!sound || engine === 'down') return 'degraded';
+  return engine === 'unknown' ? 'starting' : 'ok';
 }

@@ -8,6 +8,7 @@ import type { Body, Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import { type SigilFinding, sigilFinding } from '../common/sigil.ts';
+import { appendPeriodic, toldPrefixes } from './account.ts';
 import type { Journal, StateChange } from './ports.ts';
 import { parseScanState, type ScanState } from './sigils/scan-state.ts';
 import { type ScanMode, type ScanResult, SigilScanner } from './sigils/scanner.ts';
@@ -41,6 +42,8 @@ export class StoreWatch {
   #error: AppError | undefined;
   #checkedRecords = 0;
   #wake: () => void = () => {};
+  /** Whether what was told has been read since the journal was opened or replaced. */
+  #restored = false;
 
   constructor(options: StoreWatchOptions) {
     this.#options = options;
@@ -59,20 +62,10 @@ export class StoreWatch {
     };
   }
 
-  /** Takes up the findings told and the scan state of the last run. */
-  async restore(): Promise<void> {
-    const { journal } = this.#options;
-    this.#open.clear();
-    this.#state = null;
-    this.#lastFullMs = undefined;
-    for (const value of (await journal.state(this.#findingPrefix)).values()) {
-      const finding = sigilFinding.safeParse(value);
-      if (finding.success) this.#open.set(finding.data.id, finding.data);
-    }
-    const scan = storedScan.safeParse((await journal.state(this.#scanKey)).get(this.#scanKey));
-    if (!scan.success) return;
-    this.#state = parseScanState(scan.data.state);
-    if (this.#state !== null) this.#lastFullMs = scan.data.lastFullMs;
+  /** The journal was replaced: the findings told are read again, and everything is checked anew, before more is said. */
+  forget(): void {
+    this.#restored = false;
+    this.wake();
   }
 
   /** Asks for a scan; at once, or directly after the one under way. */
@@ -94,39 +87,85 @@ export class StoreWatch {
   }
 
   async #scan(signal: AbortSignal): Promise<void> {
+    try {
+      if (!this.#restored) await this.#restore();
+      const result = await this.#read(signal);
+      if (result === undefined) return;
+      await this.#say(result);
+      this.#options.onScan?.(result);
+    } catch (thrown) {
+      if (signal.aborted) return;
+      // The store is as readable as it was. The next scan finds the same again.
+      const error = toAppError(thrown);
+      this.#options.logger.error('sigil.unsaid', { store: this.#options.name, code: error.code, error });
+    }
+  }
+
+  /** Scans; undefined when the store could not be read. */
+  async #read(signal: AbortSignal): Promise<ScanResult | undefined> {
     this.#mode = this.#fullIsDue() ? 'full' : 'incremental';
     const request = { mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal };
     try {
       const result = await this.#scanner.scan(request);
-      await this.#say(result);
       this.#error = undefined;
-      this.#options.onScan?.(result);
+      return result;
     } catch (thrown) {
-      if (signal.aborted) return;
+      if (signal.aborted) return undefined;
       const error = toAppError(thrown);
       if (this.#error?.message !== error.message) {
         this.#options.logger.error('sigil.scan_failed', { store: this.#options.name, code: error.code, error });
       }
       this.#error = error;
+      return undefined;
+    }
+  }
+
+  /** Takes up the findings told and the scan state of the last run. */
+  async #restore(): Promise<void> {
+    this.#restored = true;
+    try {
+      const { journal } = this.#options;
+      const findings = await journal.state(this.#findingPrefix);
+      const scan = storedScan.safeParse((await journal.state(this.#scanKey)).get(this.#scanKey));
+      this.#open.clear();
+      for (const value of findings.values()) {
+        const finding = sigilFinding.safeParse(value);
+        if (finding.success) this.#open.set(finding.data.id, finding.data);
+      }
+      this.#state = scan.success ? parseScanState(scan.data.state) : null;
+      this.#lastFullMs = scan.success && this.#state !== null ? scan.data.lastFullMs : undefined;
+    } catch (thrown) {
+      this.#restored = false;
+      throw thrown;
     }
   }
 
   /** Findings first, a bounded number in one write; the scan's own state last, so that a crash repeats the scan. */
   async #say(result: ScanResult): Promise<void> {
-    const { name, journal, logger } = this.#options;
+    const { name, logger } = this.#options;
     for (let i = 0; i < result.findings.length; i += limits.findingsPerWrite) {
-      await this.#sayFindings(result.findings.slice(i, i + limits.findingsPerWrite));
+      // Was compared with what an earlier journal was told: the next scan tells the rest.
+      if (!this.#restored) return;
+      const findings = result.findings.slice(i, i + limits.findingsPerWrite);
+      await this.#sayFindings(findings);
+      for (const finding of findings) logger.warn('sigil.finding', { store: name, finding });
     }
-    for (const finding of result.findings) logger.warn('sigil.finding', { store: name, finding });
+    if (this.#restored) await this.#sayScan(result);
+  }
+
+  async #sayScan(result: ScanResult): Promise<void> {
+    const { name, journal } = this.#options;
     const cleared = result.cleared.filter((id) => this.#open.has(id));
-    const statements = [...cleared.map((id): Statement => ({ kind: 'sigil.cleared', body: { store: name, id } }))];
-    if (result.mode === 'full') statements.push(scanStatement(result));
     const lastFullMs = result.mode === 'full' ? Date.parse(result.startedAt) : (this.#lastFullMs ?? 0);
-    await journal.append(statements, [
-      ...cleared.map((id): StateChange => ({ key: `${this.#findingPrefix}${id}`, value: undefined })),
-      { key: this.#scanKey, value: { lastFullMs, state: result.state } },
-    ]);
+    const scanned: StateChange = { key: this.#scanKey, value: { lastFullMs, state: result.state } };
+    await journal.append(
+      cleared.map((id): Statement => ({ kind: 'sigil.cleared', body: { store: name, id } })),
+      cleared.map((id): StateChange => ({ key: `${this.#findingPrefix}${id}`, value: undefined })),
+    );
     for (const id of cleared) this.#open.delete(id);
+    if (!this.#restored) return;
+    if (result.mode === 'full') await appendPeriodic(journal, scanStatement(result), [scanned]);
+    else await journal.append([], [scanned]);
     this.#state = result.state;
     this.#lastFullMs = lastFullMs;
     this.#checkedRecords = result.records;
@@ -161,11 +200,11 @@ export class StoreWatch {
   }
 
   get #scanKey(): string {
-    return `scan/${this.#options.name}`;
+    return `${toldPrefixes.scan}${this.#options.name}`;
   }
 
   get #findingPrefix(): string {
-    return `finding/${this.#options.name}/`;
+    return `${toldPrefixes.finding}${this.#options.name}/`;
   }
 }
 

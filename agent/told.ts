@@ -5,6 +5,7 @@ import { setDigest } from '../common/entry.ts';
 import type { Body, Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { ObservedContainer } from '../common/observed.ts';
+import { toldPrefixes } from './account.ts';
 import type { StateChange } from './ports.ts';
 
 /**
@@ -27,10 +28,7 @@ export interface Saying {
 
 export const nothingTold: Told = { containers: new Map(), drifts: new Map() };
 
-const containerPrefix = 'container/';
-const driftPrefix = 'drift/';
-/** Set once a first `observed` entry has said where this node's account begins. */
-export const baselineKey = 'baseline';
+const { container: containerPrefix, drift: driftPrefix } = toldPrefixes;
 
 /** Reads back what has been told. What cannot be read is told again: saying twice is harmless, not saying is not. */
 export function readTold(state: ReadonlyMap<string, unknown>): Told {
@@ -45,12 +43,6 @@ export function readTold(state: ReadonlyMap<string, unknown>): Told {
   }
   return { containers, drifts };
 }
-
-/** The first thing a node ever says: whatever the ledger believed of it before no longer holds. */
-export const baseline: Pick<Saying, 'statements' | 'changes'> = {
-  statements: [{ kind: 'observed', body: { baseline: true, upserted: [], removed: [] } }],
-  changes: [{ key: baselineKey, value: true }],
-};
 
 /** Hex digest of all that is told about a container. */
 export function containerDigest(container: ObservedContainer): string {

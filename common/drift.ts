@@ -111,12 +111,16 @@ export interface DriftChanges {
 }
 
 /**
- * Whether nothing can be concluded about a drift: its container was not seen, and some container could not be inspected.
- * What was not observed never counts as compliant.
+ * Whether nothing can be concluded about a drift: its own container could not be inspected, or one that could not be
+ * inspected may be the one that is desired. What was not observed never counts as compliant.
  */
-export function undecided(drift: Drift, observed: ObservedState): boolean {
+export function undecided(drift: Drift, desired: DesiredState, observed: ObservedState): boolean {
+  if (drift.kind === 'UNAUTHORIZED_CONTAINER') {
+    return drift.containerId !== null && observed.unobserved.has(drift.containerId);
+  }
   if (observed.unobserved.size === 0) return false;
-  return ![...observed.containers.values()].some((container) => clip(container.name) === drift.container);
+  const isIts = ({ name }: { readonly name: string }) => clip(name) === drift.container;
+  return desired.containers.some(isIts) && ![...observed.containers.values()].some(isIts);
 }
 
 /** Compares the drifts already told with those that stand now; `held` are told drifts that may still stand. */

@@ -13,9 +13,11 @@ export const scanCoverage = ['observed', 'late', 'engine-down', 'clock-suspect']
 
 /**
  * Why there is no report for a stretch of time. Start and finish times of containers that still exist are rebuilt
- * afterwards; those that came and went in between are not known, and the gap says so by being there.
+ * afterwards; those that came and went in between are not known, and the gap says so by being there. `clock-suspect`: the
+ * agent's clock moved on by more than it measured, since the machine slept or the clock was set; `dropped`: the agent
+ * watched, and its disk did not take the report.
  */
-export const gapReasons = ['agent-down', 'engine-down', 'dropped'] as const;
+export const gapReasons = ['agent-down', 'engine-down', 'clock-suspect', 'dropped'] as const;
 
 const storeSummary = z.strictObject({
   store: storeName,

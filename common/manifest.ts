@@ -1,14 +1,33 @@
 import { hash } from 'node:crypto';
-import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
+import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { canonicalText } from './canonical.ts';
 import type { DesiredContainer, DesiredState } from './desired.ts';
 import type { DriftKind } from './drift.ts';
-import { AppError } from './errors.ts';
-import { foreignText, nodeName } from './fields.ts';
+import type { AppError } from './errors.ts';
+import { nodeName } from './fields.ts';
+import {
+  manifestError,
+  placeAt,
+  plainValue,
+  positionOf,
+  repeatedKey,
+  type Source,
+  syntaxReason,
+  type YamlPath,
+} from './manifest-source.ts';
+import { nearest } from './nearest.ts';
+import { isPlainObject } from './settings/schema.ts';
 
 /** File name of the manifest at the root of the git repository. */
 export const manifestFile = 'bloodline_manifest.yaml';
+
+/** Bounded well below what an entry's texts are cut to, so that no two names become one. */
+const text = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine((value) => value.isWellFormed(), 'text without broken characters');
 
 const imageSha = z
   .string()
@@ -16,9 +35,9 @@ const imageSha = z
   .transform((text) => (text.startsWith('sha256:') ? text : `sha256:${text}`));
 
 const container = z.strictObject({
-  name: foreignText.min(1),
+  name: text,
   type: z.enum(['docker', 'kubernetes']).default('docker'),
-  image: foreignText.min(1),
+  image: text,
   image_sha: imageSha.optional(),
   /** The node it should run on; every node when left out. */
   node: nodeName.optional(),
@@ -28,7 +47,7 @@ const rule = (actions: readonly [string, ...string[]]) => z.strictObject({ actio
 
 const driftRules = z.strictObject({
   unauthorized_containers: rule(['terminate', 'alert', 'ignore'])
-    .extend({ exceptions: z.array(foreignText).default([]) })
+    .extend({ exceptions: z.array(text).default([]) })
     .prefault({}),
   image_drift: rule(['rollback', 'alert', 'ignore']).prefault({}),
   missing_containers: rule(['recreate', 'alert', 'ignore']).prefault({}),
@@ -84,6 +103,14 @@ const notHonoured: Readonly<Record<string, readonly string[]>> = {
   'drift_rules.missing_containers': ['grace_period'],
 };
 
+/** For "did you mean". */
+const knownKeys: readonly string[] = [
+  ...Object.keys(core.shape),
+  ...Object.keys(container.shape),
+  ...Object.keys(driftRules.shape),
+  ...['action', 'exceptions'],
+];
+
 export interface Manifest extends z.infer<typeof core> {
   /** Keys that are there but not honoured, as `file:line: key`, for the operator to know. */
   readonly warnings: readonly string[];
@@ -91,31 +118,28 @@ export interface Manifest extends z.infer<typeof core> {
 
 /**
  * Reads a manifest.
- * @throws AppError `validation.manifest` with `details` `{ file, line, column }` (counted from 1) of the first mistake.
+ * @throws AppError `validation.manifest` with `details` `{ file, line, column, reason }` (counted from 1) of the first
+ *   mistake.
  */
 export function parseManifest(text: string, file = manifestFile): Manifest {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  const broken = document.errors[0];
-  if (broken !== undefined) {
-    const { line, col } = lines.linePos(broken.pos[0]);
-    throw manifestError(file, { line, column: col }, broken.message.split('\n')[0] ?? 'not YAML', broken);
-  }
-  const warnings = takeNotHonoured(document, lines, file);
-  const parsed = core.safeParse(document.toJS() ?? {});
-  if (parsed.success) return { ...parsed.data, warnings };
-  const issue = parsed.error.issues[0];
-  const path = issue?.path.filter((key) => typeof key !== 'symbol') ?? [];
-  const unknownKey = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  const at = positionOf(document, lines, unknownKey === undefined ? path : [...path, unknownKey]);
-  const where = path.length === 0 ? '' : `${path.join('.')}: `;
-  throw manifestError(file, at, `${where}${issue?.message ?? 'not a manifest'}`, parsed.error);
+  // Finding equal keys is quadratic in the library. Pretty errors would give the position a second time.
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: false, prettyErrors: false });
+  const source: Source = { document, lines, file };
+  const broken = document.errors[0] ?? repeatedKey(document);
+  if (broken !== undefined) throw manifestError(file, placeAt(lines, broken.pos[0]), syntaxReason(broken), broken);
+  const value = plainValue(source);
+  const warnings = takeNotHonoured(source, value);
+  const parsed = core.safeParse(value);
+  if (!parsed.success) throw mistake(source, parsed.error);
+  refuseContradictions(source, parsed.data);
+  return { ...parsed.data, warnings };
 }
 
 /** What the manifest wants on one node. */
 export function compileDesired(manifest: Manifest, node: string): DesiredState {
   const rules = manifest.drift_rules;
-  const exceptions = rules.unauthorized_containers.exceptions.map(globPattern);
+  const { exceptions } = rules.unauthorized_containers;
   const ignored = new Set<DriftKind>();
   if (rules.unauthorized_containers.action === 'ignore') ignored.add('UNAUTHORIZED_CONTAINER');
   if (rules.image_drift.action === 'ignore') ignored.add('IMAGE_DRIFT');
@@ -125,7 +149,7 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
       .filter((wanted) => wanted.type === 'docker' && (wanted.node ?? node) === node)
       .map(({ name, image, image_sha }): DesiredContainer => ({ name, image, imageId: image_sha ?? null })),
     ignored,
-    exempt: ({ name }) => exceptions.some((pattern) => pattern.test(name)),
+    exempt: ({ name }) => exceptions.some((glob) => matchesGlob(glob, name)),
   };
 }
 
@@ -136,70 +160,92 @@ export function desiredDigest(desired: DesiredState): string {
 }
 
 /** Removes the keys that are known but without effect, so that the strict schema sees only the rest. */
-function takeNotHonoured(document: Document, lines: LineCounter, file: string): string[] {
+function takeNotHonoured(source: Source, manifest: unknown): string[] {
   const warnings: string[] = [];
   for (const [pattern, keys] of Object.entries(notHonoured)) {
-    for (const path of expand(document, pattern === '' ? [] : pattern.split('.'))) {
-      for (const key of keys) {
-        if (!document.hasIn([...path, key])) continue;
-        const { line } = positionOf(document, lines, [...path, key]);
-        warnings.push(`${file}:${line}: ${[...path, key].join('.')} has no effect on detection`);
-        document.deleteIn([...path, key]);
+    for (const { path, map } of mapsAt(manifest, pattern === '' ? [] : pattern.split('.'))) {
+      for (const key of keys.filter((name) => Object.hasOwn(map, name))) {
+        const { line } = positionOf(source, [...path, key]);
+        warnings.push(`${source.file}:${line}: ${[...path, key].join('.')} has no effect on detection`);
+        delete map[key];
       }
     }
   }
   return warnings;
 }
 
-type YamlPath = readonly (string | number)[];
+interface FoundMap {
+  readonly path: YamlPath;
+  readonly map: Record<string, unknown>;
+}
 
-/** The paths of maps that a pattern means; `*` stands for every item of a list. */
-function expand(document: Document, pattern: readonly string[]): YamlPath[] {
-  let paths: YamlPath[] = [[]];
+/** The maps that a pattern means; `*` stands for every item of a list. */
+function mapsAt(manifest: unknown, pattern: readonly string[]): FoundMap[] {
+  let found: { path: YamlPath; value: unknown }[] = [{ path: [], value: manifest }];
   for (const step of pattern) {
-    paths = paths.flatMap((path): YamlPath[] => {
-      if (step !== '*') return [[...path, step]];
-      const list: unknown = document.getIn(path);
-      const items = isNode(list) && 'items' in list && Array.isArray(list.items) ? list.items.length : 0;
-      return Array.from({ length: items }, (_, i) => [...path, i]);
+    found = found.flatMap(({ path, value }) => {
+      if (step !== '*') return isPlainObject(value) ? [{ path: [...path, step], value: value[step] }] : [];
+      return Array.isArray(value) ? value.map((item: unknown, i) => ({ path: [...path, i], value: item })) : [];
     });
   }
-  return paths.filter((path) => isMap(path.length === 0 ? document.contents : document.getIn(path, true)));
+  return found.flatMap(({ path, value }) => (isPlainObject(value) ? [{ path, map: value }] : []));
 }
 
-/** Where a path stands in the text: its key if it has one, else the nearest thing around it. */
-function positionOf(document: Document, lines: LineCounter, path: YamlPath): { line: number; column: number } {
-  for (let depth = path.length; depth >= 0; depth--) {
-    const parent: unknown = depth === 0 ? undefined : document.getIn(path.slice(0, depth - 1), true);
-    const last = path[depth - 1];
-    const pair =
-      isMap(parent ?? document.contents) && depth > 0 ? pairOf(parent ?? document.contents, last) : undefined;
-    const node: unknown = pair ?? (depth === 0 ? document.contents : document.getIn(path.slice(0, depth), true));
-    const offset = isNode(node) ? node.range?.[0] : undefined;
-    if (offset === undefined) continue;
-    const { line, col } = lines.linePos(offset);
-    return { line, column: col };
+/** An unknown key says more than what is missing because of it: `imag` rather than the absent `image`. */
+function mistake(source: Source, error: z.ZodError): AppError {
+  const { issues } = error;
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
+  const path = issue?.path.filter((key) => typeof key !== 'symbol') ?? [];
+  const unknownKey = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+  const at = positionOf(source, unknownKey === undefined ? path : [...path, unknownKey]);
+  const where = path.length === 0 ? '' : `${path.join('.')}: `;
+  const reason = unknownKey === undefined ? (issue?.message ?? 'not a manifest') : unknownKeyReason(unknownKey, issues);
+  return manifestError(source.file, at, `${where}${reason}`, error);
+}
+
+function unknownKeyReason(key: string, issues: readonly z.core.$ZodIssue[]): string {
+  const missing = issues.flatMap(({ path }) => path.slice(-1)).filter((name) => typeof name === 'string');
+  const meant = nearest(key, [...missing, ...knownKeys]);
+  return `unknown key "${key}"${meant === undefined ? '' : `; is it "${meant}"?`}`;
+}
+
+/** What each part allows and the whole does not. */
+function refuseContradictions(source: Source, { nodes, containers }: z.infer<typeof core>): void {
+  const known = new Set(nodes.map(({ name }) => name));
+  const seen = new Map<string, number>();
+  for (const [i, { name, node, type }] of containers.entries()) {
+    const refuse = (key: string, reason: string) => {
+      const path = ['containers', i, key];
+      return manifestError(source.file, positionOf(source, path), `${path.join('.')}: ${reason}`, undefined);
+    };
+    if (node !== undefined && known.size > 0 && !known.has(node)) throw refuse('node', `"${node}" is not in nodes`);
+    if (type !== 'docker') continue;
+    const everywhere = seen.get(`${name}/`);
+    const clash = everywhere ?? seen.get(`${name}/${node ?? '*'}`);
+    if (clash !== undefined) throw refuse('name', `"${name}" is wanted twice, also by containers.${clash}`);
+    seen.set(`${name}/${node ?? ''}`, i);
+    // One without a node is wanted on every node, and clashes with any.
+    seen.set(`${name}/*`, i);
   }
-  return { line: 1, column: 1 };
 }
 
-function pairOf(map: unknown, key: string | number | undefined): unknown {
-  if (!isMap(map)) return undefined;
-  return map.items.find((item) => isScalar(item.key) && item.key.value === key)?.key;
-}
-
-function manifestError(file: string, at: { line: number; column: number }, reason: string, cause: unknown): AppError {
-  return new AppError('validation.manifest', `${file}:${at.line}:${at.column}: ${reason}`, {
-    details: { file, ...at, reason },
-    cause,
-  });
-}
-
-/** `*` for any run of characters, `?` for one; everything else is itself. */
-function globPattern(glob: string): RegExp {
-  const escaped = glob
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-  return new RegExp(`^${escaped}$`, 's');
+/** Whether `*` for any run of characters and `?` for one make `glob` fit; never slower than their lengths multiplied. */
+function matchesGlob(glob: string, text: string): boolean {
+  let at = 0;
+  let star = -1;
+  let retryAt = 0;
+  for (let i = 0; i < text.length; ) {
+    if (glob[at] === '*') {
+      star = at++;
+      retryAt = i;
+    } else if (at < glob.length && (glob[at] === '?' || glob[at] === text[i])) {
+      at++;
+      i++;
+    } else if (star === -1) return false;
+    else {
+      at = star + 1;
+      i = ++retryAt;
+    }
+  }
+  return /^\**$/.test(glob.slice(at));
 }

@@ -8,7 +8,8 @@ import type { AgentStatus } from '../status.ts';
  * @throws AppError `state.conflict` when none answers
  */
 export async function askStatus({ http }: AgentSettings): Promise<AgentStatus> {
-  const url = `http://${http.host}:${http.port}/healthz`;
+  const host = http.host.includes(':') ? `[${http.host}]` : http.host;
+  const url = `http://${host}:${http.port}/healthz`;
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(limits.engineTimeoutMs) });
     // Our own program's answer, on a port that our own settings name.

@@ -6,7 +6,7 @@ import type { Statement } from '../../common/kinds.ts';
 import type { Logger } from '../../common/log.ts';
 import { compileDesired, desiredDigest, manifestFile, parseManifest } from '../../common/manifest.ts';
 import type { Journal, StateChange } from '../ports.ts';
-import type { Repository } from './git.ts';
+import type { CommittedFile, Repository } from './git.ts';
 
 /** The desired state in force, and the commit it comes from. */
 export interface Adopted {
@@ -25,6 +25,8 @@ const stored = z.strictObject({
 });
 type Stored = z.infer<typeof stored>;
 
+const nothingStored: Stored = { adopted: null, rejected: null };
+
 export interface DesiredSourceOptions {
   readonly node: string;
   readonly repository: Repository;
@@ -38,7 +40,10 @@ export interface DesiredSourceOptions {
  */
 export class DesiredSource {
   readonly #options: DesiredSourceOptions;
-  #stored: Stored = { adopted: null, rejected: null };
+  /** As the journal holds it; undefined until it was read, and after the journal was replaced. */
+  #stored: Stored | undefined;
+  /** What is in force, as it was written. */
+  #manifest: CommittedFile | null = null;
   #adopted: Adopted | undefined;
 
   constructor(options: DesiredSourceOptions) {
@@ -52,19 +57,21 @@ export class DesiredSource {
 
   /** Takes up the manifest that was in force when the agent last ran. */
   async restore(): Promise<void> {
-    const value = (await this.#options.journal.state(stateKey)).get(stateKey);
-    const parsed = stored.safeParse(value);
-    if (!parsed.success) return;
-    this.#stored = parsed.data;
-    if (this.#stored.adopted !== null) this.#adopted = this.#compile(this.#stored.adopted);
+    await this.#storedNow();
+  }
+
+  /** The journal was replaced: what it does not know any more is adopted again. What is in force stays in force. */
+  forget(): void {
+    this.#stored = undefined;
   }
 
   /** Looks whether HEAD has moved. Resolves once what changed is on record. Never rejects for a bad manifest. */
   async refresh(): Promise<void> {
+    const { adopted, rejected } = await this.#storedNow();
     let commit: string | null = null;
     try {
       commit = await this.#options.repository.head();
-      if (commit === this.#stored.adopted?.commit && this.#stored.rejected === null) return;
+      if (commit === adopted?.commit && rejected === null) return;
       const text = await this.#options.repository.read(commit, manifestFile);
       await this.#adopt({ commit, text });
     } catch (thrown) {
@@ -74,16 +81,38 @@ export class DesiredSource {
     }
   }
 
-  async #adopt(manifest: { commit: string; text: string }): Promise<void> {
+  async #storedNow(): Promise<Stored> {
+    if (this.#stored !== undefined) return this.#stored;
+    const parsed = stored.safeParse((await this.#options.journal.state(stateKey)).get(stateKey));
+    const found = parsed.success ? this.#usable(parsed.data) : nothingStored;
+    this.#stored = found;
+    return found;
+  }
+
+  /** A manifest that an earlier version adopted may be refused by this one; HEAD is then judged anew. */
+  #usable(found: Stored): Stored {
+    if (found.adopted === null) return found;
+    try {
+      this.#adopted = this.#compile(found.adopted);
+      this.#manifest = found.adopted;
+      return found;
+    } catch (thrown) {
+      this.#options.logger.error('desired.unusable', { commit: found.adopted.commit, error: toAppError(thrown) });
+      return nothingStored;
+    }
+  }
+
+  async #adopt(manifest: CommittedFile): Promise<void> {
     const adopted = this.#compile(manifest);
     const { desired, commit } = adopted;
     const body = { commit, digest: desiredDigest(desired), containers: desired.containers.length };
     await this.#remember({ adopted: manifest, rejected: null }, [{ kind: 'desired.adopted', body }]);
     this.#adopted = adopted;
+    this.#manifest = manifest;
     this.#options.logger.info('desired.adopted', { commit, containers: desired.containers.length });
   }
 
-  #compile({ commit, text }: { commit: string; text: string }): Adopted {
+  #compile({ commit, text }: CommittedFile): Adopted {
     const manifest = parseManifest(text);
     for (const warning of manifest.warnings) this.#options.logger.debug('desired.key_without_effect', { warning });
     return { commit, desired: compileDesired(manifest, this.#options.node) };
@@ -91,13 +120,13 @@ export class DesiredSource {
 
   async #reject(commit: string | null, error: AppError): Promise<void> {
     const told = `${commit ?? ''} ${error.message}`;
-    if (this.#stored.rejected === told) return;
+    if (this.#stored?.rejected === told) return;
     const at = z
       .object({ file: z.string(), line: z.int(), column: z.int(), reason: z.string() })
       .catch({ file: manifestFile, line: 1, column: 1, reason: error.message })
       .parse(error.details);
     const body = { commit, ...at, file: clip(at.file), reason: clip(at.reason) };
-    await this.#remember({ ...this.#stored, rejected: told }, [{ kind: 'desired.rejected', body }]);
+    await this.#remember({ adopted: this.#manifest, rejected: told }, [{ kind: 'desired.rejected', body }]);
     this.#options.logger.error('desired.rejected', { commit, reason: error.message });
   }
 

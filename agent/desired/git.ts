@@ -59,10 +59,15 @@ async function asked(answer: Promise<string>, what: string, otherwise: string): 
   }
 }
 
-/** What git itself said, when it is about more than a missing object. */
+/** What went wrong, when it is about more than a missing object. */
 function reasonOf(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined;
-  if ('code' in cause && cause.code === 'ENOENT') return 'the git command is not installed';
+  if ('killed' in cause && cause.killed === true) return `git did not answer within ${limits.gitTimeoutMs} ms`;
+  const code = 'code' in cause ? cause.code : undefined;
+  if (code === 'ENOENT') return 'the git command is not installed';
+  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return `larger than ${limits.maxManifestBytes} bytes`;
+  // A string is the errno of a git that could not even be started; a number is its exit code.
+  if (typeof code === 'string') return `the git command cannot be run (${code})`;
   const stderr = 'stderr' in cause && typeof cause.stderr === 'string' ? cause.stderr : '';
   if (/not a git repository|cannot change to/.test(stderr)) return 'not a git repository';
   if (/dubious ownership|Permission denied/.test(stderr)) return stderr.trim().split('\n')[0];
