@@ -74,7 +74,7 @@ describe('the account', () => {
     journal.mood = 'full';
     const { agent } = await start();
     await until('the engine is up', () => agent.engine === 'up');
-    assert.deepEqual(journal.said, []);
+    assert.equal(journal.said.length, 0);
     journal.mood = 'well';
     await sees('api');
     assert.equal(journal.saidOf('agent.started').length, 1);
