@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { connectClient } from '../../../collector/postgres/pool.ts';
+import { runningPostmaster } from '../../../collector/postgres/postmaster.ts';
+import { leafHash } from '../../../common/merkle.ts';
+import { parseVerifierKey } from '../../../common/note.ts';
+import { parseTlogProof, verifyTlogProof } from '../../../common/tlog-proof.ts';
+import { until } from '../../until.ts';
+
+const program = fileURLToPath(new URL('../../../collector/main.ts', import.meta.url));
+let root: string;
+let dataDir: string;
+/** Programs under way: a failing test must not leave them behind. */
+const running = new Set<Started>();
+
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'sigilwatch-cli-'));
+  await chmod(root, 0o755);
+  dataDir = join(root, 'data');
+});
+after(async () => {
+  for (const { child, ended } of running) {
+    child.kill('SIGTERM');
+    await ended;
+  }
+  await rm(root, { recursive: true, force: true });
+});
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly output: { stdout: string; stderr: string };
+  readonly ended: Promise<number>;
+}
+
+function start(args: readonly string[], env: Record<string, string> = {}): Started {
+  const child = spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk) => {
+    output.stdout += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    output.stderr += chunk;
+  });
+  const ended = once(child, 'close').then(([code]) => {
+    running.delete(started);
+    return Number(code);
+  });
+  const started = { child, output, ended };
+  running.add(started);
+  return started;
+}
+
+async function cli(args: readonly string[], env: Record<string, string> = {}) {
+  const { output, ended } = start(args, env);
+  return { code: await ended, ...output };
+}
+
+async function runCollector() {
+  const collector = start(['run', '--data-dir', dataDir], { SIGILWATCH_HTTP_PORT: '0' });
+  const { child, output } = collector;
+  const isUp = () => output.stdout.includes('collector.started');
+  await until('the collector has started', () => isUp() || child.exitCode !== null, 60_000);
+  assert.ok(isUp(), output.stderr);
+  return collector;
+}
+
+test('commands on a data directory without a collector say so and make nothing', async () => {
+  const { code, stderr } = await cli(['nodes', 'list', '--data-dir', join(root, 'nothing')]);
+  assert.equal(code, 2);
+  assert.match(stderr, /resource\.not_found: there is no collector in the data directory/);
+  assert.equal((await readdir(root)).includes('nothing'), false);
+});
+
+test('a collector starts, shows its token once, serves commands beside it, and stops without leaving a server', async () => {
+  const first = await runCollector();
+  await until('the token is shown', () => /swo_[A-Za-z0-9_-]{43}/.test(first.output.stdout));
+  const made = await cli(['nodes', 'token', 'lyra', '--data-dir', dataDir, '--json']);
+  assert.equal(made.code, 0, made.stderr);
+  assert.match(JSON.parse(made.stdout).token, /^swj_/);
+  first.child.kill('SIGTERM');
+  assert.equal(await first.ended, 0);
+  assert.equal(first.output.stdout.match(/swo_/g)?.length, 1);
+  assert.equal(await runningPostmaster(join(dataDir, 'postgres', 'data')), undefined);
+  const second = await runCollector();
+  assert.doesNotMatch(second.output.stdout, /swo_/);
+  second.child.kill('SIGTERM');
+  assert.equal(await second.ended, 0);
+});
+
+test('a killed collector leaves nothing that stops the next one, and the ledger is in order', async () => {
+  const killed = await runCollector();
+  killed.child.kill('SIGKILL');
+  await killed.ended;
+  const next = await runCollector();
+  next.child.kill('SIGTERM');
+  assert.equal(await next.ended, 0);
+  const { code, stdout } = await cli(['ledger', 'verify', '--data-dir', dataDir, '--json']);
+  assert.equal(code, 0);
+  assert.equal(JSON.parse(stdout).verified, true);
+  assert.equal(await runningPostmaster(join(dataDir, 'postgres', 'data')), undefined);
+});
+
+test('an export is complete and its proof files can be checked with nothing but the verifier key', async () => {
+  const exported = await cli(['ledger', 'export', '--data-dir', dataDir]);
+  assert.equal(exported.code, 0);
+  const lines = exported.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const { checkpoint } = lines.pop();
+  assert.equal(Number(checkpoint.split('\n')[1]), lines.length);
+  for (const { entry, signature, leaf_hash } of lines) {
+    assert.equal(leafHash(Buffer.from(entry), Buffer.from(signature, 'base64')).toString('base64'), leaf_hash);
+  }
+  const file = join(root, 'one.tlog-proof');
+  const proof = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir, '--json']);
+  assert.equal(proof.code, 0, proof.stderr);
+  const vkey = parseVerifierKey(JSON.parse(proof.stdout).vkey);
+  const leaf = leafHash(await readFile(`${file}.entry`));
+  verifyTlogProof(parseTlogProof(await readFile(file, 'utf8')), leaf, vkey);
+  const again = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir]);
+  assert.equal(again.code, 4);
+  assert.match(again.stderr, /exists already/);
+  const beyond = await cli(['ledger', 'proof', '99999', '--data-dir', dataDir]);
+  assert.equal(beyond.code, 2);
+});
+
+test('exit codes tell usage, refusal, missing keys, findings and an absent database apart', async () => {
+  const on = (...args: string[]) => cli([...args, '--data-dir', dataDir]);
+  assert.equal((await on('nodes', 'list')).code, 0);
+  assert.equal((await on('no-such-command')).code, 2);
+  assert.equal((await on('nodes', 'token', 'Not A Name')).code, 2);
+  assert.equal((await on('nodes', 'revoke', 'unknown', '--reason', 'x')).code, 2);
+  assert.equal((await cli(['nodes', 'list'], { SIGILWATCH_HTTP_PORT: 'many' })).code, 2);
+  const url = 'postgres://u:hunter2@127.0.0.1:1/x';
+  const absent = await cli(['nodes', 'list', '--json'], { DATABASE_URL: url });
+  assert.equal(absent.code, 5);
+  assert.equal(JSON.parse(absent.stderr).error_code, 'database.unreachable');
+  assert.doesNotMatch(absent.stderr, /hunter2/);
+  const note = JSON.parse((await on('ledger', 'export', '--from', '0', '--to', '0')).stdout).checkpoint;
+  const forged = join(root, 'forged');
+  await writeFile(forged, note.replace('ledger\n', 'other\n'));
+  assert.equal((await on('ledger', 'verify', '--checkpoint', forged)).code, 3);
+  const saved = join(root, 'checkpoint');
+  await writeFile(saved, note);
+  assert.equal((await on('ledger', 'verify', '--checkpoint', saved)).code, 0);
+  const key = join(dataDir, 'collector.key');
+  await chmod(key, 0o644);
+  const open = await on('ledger', 'verify');
+  assert.equal(open.code, 3);
+  assert.match(open.stderr, /chmod 600/);
+  await chmod(key, 0o600);
+});
+
+test('ledger verify exits with 1 and names the entry that was changed', async () => {
+  const collector = await runCollector();
+  const port = await readFile(join(dataDir, 'postgres', 'port'), 'utf8');
+  const password = await readFile(join(dataDir, 'postgres', 'password'), 'utf8');
+  const url = `postgres://sigilwatch:${password.trim()}@127.0.0.1:${port.trim()}/sigilwatch`;
+  const client = await connectClient({ url, applicationName: 'test' });
+  await client.query(`set session_replication_role = replica; update entries set kind = 'report' where index = 1`);
+  await client.end();
+  const { code, stdout } = await cli(['ledger', 'verify', '--data-dir', dataDir]);
+  assert.equal(code, 1);
+  assert.match(stdout, /NOT IN ORDER \(columns\): entry 1: column kind says report/);
+  collector.child.kill('SIGTERM');
+  assert.equal(await collector.ended, 0);
+});
+
+test('--print-config shows where each setting comes from and hides the password', async () => {
+  const { code, stdout } = await cli(['--print-config', '--data-dir', '/somewhere'], {
+    DATABASE_URL: 'postgres://u:hunter2@h/x',
+  });
+  assert.equal(code, 0);
+  assert.match(stdout, /dataDir: "\/somewhere"/);
+  assert.match(stdout, /env DATABASE_URL/);
+  assert.doesNotMatch(stdout, /hunter2/);
+});

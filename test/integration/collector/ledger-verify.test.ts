@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { collectorKeyPath, readCollectorKey } from '../../../collector/keys.ts';
+import { type VerifyReport, verifyLedger } from '../../../collector/ledger/verify.ts';
+import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
+import type { Checkpoint } from '../../../common/checkpoint.ts';
+import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { driftOpened, enrolDirectly, say, startTestCollector, type TestCollector } from './collectors.ts';
+
+let postgres: TestPostgres;
+let under: TestCollector;
+
+/** Enough for full tiles, a partial one, and several batches. */
+const entryCount = 2_300;
+
+before(async () => {
+  postgres = await startPostgres();
+  under = await startTestCollector(await postgres.emptyDatabase());
+  const lyra = await enrolDirectly(under.ledger, 'lyra');
+  const statements = Array.from({ length: entryCount }, (_, i) => driftOpened(`c${i}`, 'MISSING_CONTAINER'));
+  await say(under.ledger, 'lyra', lyra, statements);
+});
+after(async () => {
+  await under.stop();
+  await postgres.stop();
+});
+
+async function verify(checkpoint?: Checkpoint): Promise<VerifyReport> {
+  const { publicKey } = await readCollectorKey(collectorKeyPath(under.settings.dataDir));
+  const expected = { origin: under.ledger.origin, collectorKey: publicKey, checkpoint };
+  return verifyLedger(postgresStoredLedger(under.db), expected);
+}
+
+/** What a database administrator can do: switch the triggers off, change something, and switch them on again. */
+async function tamper(sql: string, undo: string): Promise<VerifyReport> {
+  const asAdmin = async (statement: string) => {
+    const client = await under.db.connect();
+    await client.query(`set session_replication_role = replica; ${statement}; set session_replication_role = origin`);
+    client.release();
+  };
+  await asAdmin(sql);
+  const report = await verify();
+  await asAdmin(undo);
+  return report;
+}
+
+async function checkpointNow(): Promise<Checkpoint> {
+  const { size, root } = await under.ledger.checkpoint();
+  return { origin: under.ledger.origin, size, root, extensions: [] };
+}
+
+test('an untouched ledger is in order, up to the root that was signed', async () => {
+  const report = await verify();
+  const { size, root } = await under.ledger.checkpoint();
+  assert.equal(report.fault, undefined);
+  assert.equal(report.size, size);
+  assert.ok(size > entryCount);
+  assert.deepEqual(report.root, root);
+});
+
+const attacks = {
+  'a changed body': {
+    sql: `update entry_bodies set bytes = convert_to(replace(convert_from(bytes, 'UTF8'), 'MISSING', 'missing'), 'UTF8') where index = 1500`,
+    undo: `update entry_bodies set bytes = convert_to(replace(convert_from(bytes, 'UTF8'), 'missing', 'MISSING'), 'UTF8') where index = 1500`,
+    fault: 'leaf_hash',
+    index: 1500,
+  },
+  'a changed column': {
+    sql: `update entries set kind = 'drift.resolved' where index = 7`,
+    undo: `update entries set kind = 'drift.opened' where index = 7`,
+    fault: 'columns',
+    index: 7,
+  },
+  'a changed time': {
+    sql: `update entries set at = at + interval '1 hour' where index = 2100`,
+    undo: `update entries set at = at - interval '1 hour' where index = 2100`,
+    fault: 'columns',
+    index: 2100,
+  },
+  'a body that was removed': {
+    sql: `create table kept as select * from entry_bodies where index = 900; delete from entry_bodies where index = 900`,
+    undo: `insert into entry_bodies select * from kept; drop table kept`,
+    fault: 'body',
+    index: 900,
+  },
+  'an entry that was removed': {
+    sql: `create table kept as select * from entries where index = 42; delete from entries where index = 42`,
+    undo: `insert into entries select * from kept; drop table kept`,
+    fault: 'missing',
+    index: 42,
+  },
+  'a changed tile': {
+    sql: `update tiles set hashes = set_byte(hashes, 0, 255 - get_byte(hashes, 0)) where level = 0 and n = 2`,
+    undo: `update tiles set hashes = set_byte(hashes, 0, 255 - get_byte(hashes, 0)) where level = 0 and n = 2`,
+    fault: 'tile',
+    index: 512,
+  },
+  'a tile too many': {
+    sql: `insert into tiles select 5, 0, hashes from tiles where level = 0 and n = 0`,
+    undo: `delete from tiles where level = 5`,
+    fault: 'tile',
+    index: null,
+  },
+  'a changed root': {
+    sql: `update ledger_head set root = set_byte(root, 0, 255 - get_byte(root, 0))`,
+    undo: `update ledger_head set root = set_byte(root, 0, 255 - get_byte(root, 0))`,
+    fault: 'root',
+    index: null,
+  },
+  'a changed right edge': {
+    sql: `update ledger_head set edge = set_byte(edge, 0, 255 - get_byte(edge, 0))`,
+    undo: `update ledger_head set edge = set_byte(edge, 0, 255 - get_byte(edge, 0))`,
+    fault: 'root',
+    index: null,
+  },
+  'a tree head that was turned back': {
+    sql: `update ledger_head set size = size - 1`,
+    undo: `update ledger_head set size = size + 1`,
+    fault: 'head',
+    index: entryCount + 2,
+  },
+};
+
+for (const [name, { sql, undo, fault, index }] of Object.entries(attacks)) {
+  test(`${name} is found and named`, async () => {
+    const report = await tamper(sql, undo);
+    assert.equal(report.fault?.fault, fault);
+    if (index !== entryCount + 2) assert.equal(report.fault?.index, index);
+    assert.equal((await verify()).fault, undefined, 'undone');
+  });
+}
+
+test('a signature made with another key is found even when every stored hash agrees with it', async () => {
+  const zeros = `decode(repeat('00', 64), 'hex')`;
+  const leaf = (index: number) =>
+    `(select sha256('\\x00'::bytea || bytes || signature) from entry_bodies where index = ${index})`;
+  const report = await tamper(
+    `create table kept as select * from entry_bodies where index = 1999;
+     update entry_bodies set signature = ${zeros} where index = 1999;
+     update entries set leaf_hash = ${leaf(1999)} where index = 1999`,
+    `update entry_bodies b set signature = kept.signature from kept where b.index = 1999; drop table kept;
+     update entries set leaf_hash = ${leaf(1999)} where index = 1999`,
+  );
+  assert.deepEqual([report.fault?.fault, report.fault?.index], ['signature', 1999]);
+  assert.equal((await verify()).fault, undefined);
+});
+
+test('a checkpoint from earlier is contained in the ledger that grew from it', async () => {
+  const earlier = await checkpointNow();
+  await enrolDirectly(under.ledger, 'node1');
+  assert.ok((await checkpointNow()).size > earlier.size);
+  assert.equal((await verify(earlier)).fault, undefined);
+});
+
+test('a checkpoint of another history, or of entries that are gone, is not', async () => {
+  const now = await checkpointNow();
+  const otherHistory = await verify({ ...now, size: now.size - 1 });
+  assert.equal(otherHistory.fault?.fault, 'checkpoint');
+  const gone = await verify({ ...now, size: now.size + 10 });
+  assert.equal(gone.fault?.fault, 'checkpoint');
+  assert.match(gone.fault?.message ?? '', /removed/);
+});
+
+test('entries of a node after its revocation are found', async () => {
+  const keys = await enrolDirectly(under.ledger, 'late');
+  const { rows } = await under.db.query(`select fingerprint from nodes where node = 'late'`);
+  const body = { node: 'late', fingerprint: String(rows[0]?.fingerprint), reason: 'test' };
+  await under.ledger.record({ kind: 'node.revoked', body });
+  const { size } = await under.ledger.checkpoint();
+  await say(under.ledger, 'late', keys, [driftOpened('x', 'MISSING_CONTAINER')]);
+  const { fault } = await verify();
+  assert.deepEqual([fault?.fault, fault?.index], ['author', size]);
+});
