@@ -1,0 +1,100 @@
+/**
+ * `node --import tsx scripts/benches/main.ts NAME [--json]`: measures the built programs. Progress goes to stderr, a table to
+ * stdout, and with `--json` one JSON object as its last line. A limit that is missed is a result, told as such; exit
+ * code 1 means that nothing could be measured, 2 a command line that makes no sense.
+ */
+import { parseArgs } from 'node:util';
+import { removeLeftovers } from '../../test/system.ts';
+import type { Bench, BenchOptions, BenchReport } from './bench.ts';
+import { formatReport, machine } from './report.ts';
+
+interface KnownBench {
+  readonly summary: string;
+  readonly load: () => Promise<Bench>;
+}
+
+const benches: Readonly<Record<string, KnownBench>> = {
+  'agent-footprint': {
+    summary: 'memory and processor time of an agent with 50 containers and a store of a million records (--seconds N)',
+    load: async () => (await import('./agent-footprint.ts')).agentFootprint,
+  },
+  detect: {
+    summary: 'from an engine event to the drift in the ledger (--runs N)',
+    load: async () => (await import('./detect.ts')).detect,
+  },
+};
+
+const usage = [
+  'usage: ./scripts/bench NAME [--json] [--runs N] [--seconds N] [--records N]',
+  '',
+  ...Object.entries(benches).map(([name, { summary }]) => `  ${name.padEnd(16)}  ${summary}`),
+  '',
+].join('\n');
+
+interface CommandLine extends BenchOptions {
+  readonly bench: KnownBench;
+  readonly name: string;
+  readonly json: boolean;
+}
+
+function readCommandLine(argv: readonly string[]): CommandLine | undefined {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        runs: { type: 'string' },
+        seconds: { type: 'string' },
+        records: { type: 'string' },
+      },
+    });
+    const [name = ''] = positionals;
+    const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+    if (bench === undefined || positionals.length !== 1) return undefined;
+    const runs = count(values.runs);
+    const seconds = count(values.seconds);
+    const records = count(values.records);
+    return { bench, name, json: values.json, runs, seconds, records, progress };
+  } catch (thrown) {
+    process.stderr.write(`${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
+    return undefined;
+  }
+}
+
+function count(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new Error(`${text} is not a number of 1 or more`);
+  return Number(text);
+}
+
+function progress(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+async function measure({ bench, ...options }: CommandLine): Promise<BenchReport> {
+  const { run } = await bench.load();
+  try {
+    return await run(options);
+  } finally {
+    await removeLeftovers();
+  }
+}
+
+async function main(): Promise<number> {
+  const commandLine = readCommandLine(process.argv.slice(2));
+  if (commandLine === undefined) {
+    process.stderr.write(usage);
+    return 2;
+  }
+  const report = await measure(commandLine);
+  process.stdout.write(formatReport(report));
+  const facts = { bench: commandLine.name, ...report.facts, ...machine() };
+  if (commandLine.json) process.stdout.write(`${JSON.stringify(facts)}\n`);
+  return 0;
+}
+
+process.exitCode = await main().catch((thrown: unknown) => {
+  process.stderr.write(`${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}\n`);
+  return 1;
+});
