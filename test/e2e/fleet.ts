@@ -9,7 +9,6 @@ import {
   makeManifestRepository,
   makeStore,
   manifestText,
-  type NodeOptions,
   type RunningCollector,
   type RunningNode,
   removeLeftovers,
@@ -47,6 +46,8 @@ export interface FleetNode {
   /** Undefined when the engine was given. */
   readonly engine: FakeEngine | undefined;
   readonly wire: ChaosProxy;
+  /** Lets new connections end at another port than the collector's. */
+  redirect(port: number | undefined): void;
   readonly storeDir: string;
   readonly agent: RunningNode;
 }
@@ -55,8 +56,19 @@ export interface Fleet {
   readonly collector: RunningCollector;
   readonly manifest: ManifestRepository;
   readonly nodes: readonly FleetNode[];
+  /** Enrols and starts one more. */
+  add(name: string, extra?: NodeExtra): Promise<FleetNode>;
   /** @throws for a name it does not have. */
   node(name: string): FleetNode;
+}
+
+/** What is different on one node. */
+export interface NodeExtra {
+  /** Sigil stores beside `main`, folders by name. */
+  readonly stores?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Data directory; one below the fleet's folder unless given. */
+  readonly dir?: string;
 }
 
 /** Starts a collector and agents on all nodes, as the built programs, and waits until every agent watches. */
@@ -65,11 +77,13 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const collector = await startCollector({ dir: join(dir, 'collector'), env: collectorEnv });
   const containers = names.flatMap((node) => wanted.map((name) => wantedOn(node, name)));
   const manifest = makeManifestRepository(join(dir, 'manifest'), manifestText(containers));
-  const nodes = await Promise.all(names.map((name) => startFleetNode(name, { ...options, collector, manifest })));
+  const needs = { ...options, collector, manifest };
+  const nodes = await Promise.all(names.map((name) => startFleetNode(name, needs, {})));
   return {
     collector,
     manifest,
     nodes,
+    add: (name, extra = {}) => startFleetNode(name, needs, extra),
     node: (name) => {
       const found = nodes.find((node) => node.name === name);
       if (found === undefined) throw new Error(`no node ${name}`);
@@ -87,9 +101,9 @@ interface NodeNeeds extends FleetOptions {
   readonly manifest: ManifestRepository;
 }
 
-async function startFleetNode(name: string, needs: NodeNeeds): Promise<FleetNode> {
+async function startFleetNode(name: string, needs: NodeNeeds, extra: NodeExtra): Promise<FleetNode> {
   const { collector, manifest, wanted, fateOf = () => ({}) } = needs;
-  const dir = join(needs.dir, name);
+  const dir = extra.dir ?? join(needs.dir, name);
   const storeDir = join(needs.dir, `${name}-sigils`);
   const given = needs.engines?.[name];
   const socketPath = given ?? join(needs.dir, `${name}.sock`);
@@ -98,27 +112,19 @@ async function startFleetNode(name: string, needs: NodeNeeds): Promise<FleetNode
   for (const image of [wantedImage, otherImage]) await importImage(engine, api, image);
   for (const container of wanted) await api.run(running(wantedOn(name, container).name));
   await makeStore(storeDir, { records: storeRecords, tenant: name, secret });
-  const wire = await keepProxy(
-    await chaosProxy(
-      () => Number(new URL(collector.url).port),
-      (n) => fateOf(name, n),
-    ),
-  );
+  let elsewhere: number | undefined;
+  const target = () => elsewhere ?? Number(new URL(collector.url).port);
+  const wire = await keepProxy(await chaosProxy(target, (connection) => fateOf(name, connection)));
+  const redirect = (port: number | undefined) => {
+    elsewhere = port;
+  };
   await enrolNode(collector, name, dir, `http://127.0.0.1:${wire.port}`);
-  const agent = await startNode(nodeOptions({ name, dir, socketPath, storeDir, manifest: manifest.path }));
-  return { name, dir, socketPath, api, engine, wire, storeDir, agent };
-}
-
-interface NodePlace {
-  readonly name: string;
-  readonly dir: string;
-  readonly socketPath: string;
-  readonly storeDir: string;
-  readonly manifest: string;
-}
-
-function nodeOptions({ name, dir, socketPath, storeDir, manifest }: NodePlace): NodeOptions {
-  return { node: name, dir, socketPath, manifest, stores: { main: storeDir }, secrets: [secret], scanIntervalMs };
+  const agent = await startNode({
+    ...{ node: name, dir, socketPath, manifest: manifest.path, secrets: [secret], scanIntervalMs },
+    stores: { main: storeDir, ...extra.stores },
+    env: extra.env ?? {},
+  });
+  return { name, dir, socketPath, api, engine, wire, redirect, storeDir, agent };
 }
 
 /** A container that stays up, of the wanted image. */

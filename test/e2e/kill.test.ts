@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { entriesAfter, unpackRecord } from '../../agent/outbox/layout.ts';
 import { openDb, pages } from '../../agent/outbox/level-store.ts';
 import { readMeta } from '../../agent/outbox/standing.ts';
+import type { AgentStatus } from '../../agent/status.ts';
 import { type ChainHead, entryHash, type LoggedEntry } from '../../common/entry.ts';
 import type { ConnectionFate } from '../fakes/chaos-proxy.ts';
 import type { EngineState, FakeContainer } from '../fakes/engine-state.ts';
@@ -16,6 +17,7 @@ import { churn } from './churn.ts';
 import { type Fleet, type FleetNode, secret, shown, startFleet, tearDown, wantedImage, wantedOn } from './fleet.ts';
 import { assertSaidOnce, assertVerified, chainsOf, readLedger } from './ledger-audit.ts';
 import { type Random, randomOf, seedOf } from './random.ts';
+import { statusWhere } from './waiting.ts';
 
 const long = process.env.SIGILWATCH_TEST_LONG === '1';
 /** SIGKILLs in all, and of how many agents. */
@@ -89,7 +91,7 @@ test(`${campaign.agentKills} kills of agents and ${campaign.collectorKills} of t
     wire.refuse(false);
     wire.cutAll();
   }
-  await Promise.all(fleet.nodes.map((node) => caughtUp(node, Math.max(...(expected.get(node.name)?.keys() ?? [])))));
+  await Promise.all(fleet.nodes.map((node) => sentAll(node, Math.max(...(expected.get(node.name)?.keys() ?? [])))));
   await projectionsAgree(fleet, await badKeys);
   await writer.stop();
   for (const { agent } of fleet.nodes) await agent.stop();
@@ -248,14 +250,10 @@ async function readOutbox({ dir }: FleetNode): Promise<Left> {
   }
 }
 
-async function caughtUp({ name, agent }: FleetNode, throughSeq: number): Promise<void> {
-  const done = async () => {
-    const { link, outbox } = await agent.status();
-    return link.state === 'connected' && outbox.depth === 0 && link.ackedSeq >= throughSeq;
-  };
-  await until(`${name} has sent everything`, done, catchUpWithinMs).catch(async (cause: unknown) => {
-    throw new Error(`${String(cause)}: ${JSON.stringify(await agent.status())}`);
-  });
+async function sentAll(node: FleetNode, throughSeq: number): Promise<void> {
+  const done = ({ link, outbox }: AgentStatus) =>
+    link.state === 'connected' && outbox.depth === 0 && link.ackedSeq >= throughSeq;
+  await statusWhere(node, `has sent everything up to ${throughSeq}`, done, catchUpWithinMs);
 }
 
 async function projectionsAgree({ collector, nodes }: Fleet, badKeys: readonly string[]): Promise<void> {
