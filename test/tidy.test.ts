@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { version } from '../common/version.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -162,6 +163,11 @@ describe('order', () => {
       long.map(({ path }) => path),
       [],
     );
+  });
+
+  test('the programs and the package say the same version', () => {
+    const { version: packaged } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    assert.equal(version, packaged);
   });
 
   test('the top level holds what the house has, and nothing else', () => {
