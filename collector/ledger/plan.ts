@@ -31,8 +31,6 @@ export class Plan {
   /** Chain heads as of the tail plus this plan. Valid exactly if the tail still is the end of the log at commit. */
   readonly #heads: Map<string, ChainHead>;
   readonly #staged: StorableEntry[] = [];
-  /** Highest index that the store has shown; beyond the tail it betrays that the tail is old. */
-  #highestStored = -1;
 
   constructor(store: LedgerStore, tail: Tail, heads: ReadonlyMap<string, ChainHead>) {
     this.#store = store;
@@ -51,11 +49,6 @@ export class Plan {
   /** Whether what is laid out next would be the ledger's first entry. */
   get first(): boolean {
     return this.#tail.head.range.size === 0 && this.empty;
-  }
-
-  /** Whether the store has shown entries after the tail: somebody else has appended since it was read. */
-  get stale(): boolean {
-    return this.#highestStored >= this.#tail.head.range.size;
   }
 
   /**
@@ -121,7 +114,6 @@ export class Plan {
     if (first === undefined || last === undefined) return [];
     const stored = await this.#store.refs(author, first.entry.seq, last.entry.seq);
     const taken = new Map<number, StoredEntryRef>(stored.map((ref) => [ref.seq, ref]));
-    for (const ref of stored) this.#highestStored = Math.max(this.#highestStored, ref.index);
     for (const { entry, index, hash } of this.#staged) {
       if (entry.author === author) taken.set(entry.seq, { author, seq: entry.seq, index, hash });
     }

@@ -158,7 +158,7 @@ export class Sequencer {
     const plan = new Plan(store, tail, heads);
     const { granted, refused } = await layOutAll(group, plan);
     // A gap may only seem to be one because somebody else appended meanwhile.
-    if (plan.stale || (refused.length > 0 && (await isStale(store, tail)))) return undefined;
+    if (refused.length > 0 && (await isStale(store, tail))) return undefined;
     const laid = plan.empty ? undefined : plan.commit(this.#clock.now());
     if (laid !== undefined && !(await store.commit(laid.commit))) return undefined;
     return () => {

@@ -9,6 +9,7 @@ import { expandProof, verifyInclusion } from '../../../common/proof.ts';
 import { cleared, testAuthor } from '../../authors.ts';
 import { FakeLedgerStore } from '../../fakes/ledger-store.ts';
 import { assertOneHistory, startLedger } from '../../ledgers.ts';
+import { unevenPause } from '../../uneven-pause.ts';
 
 const unreachable = { code: 'database.unreachable', retryable: true };
 
@@ -20,15 +21,6 @@ class CountingStore extends FakeLedgerStore {
     this.commits += 1;
     return super.commit(...args);
   }
-}
-
-/** Gives other work a turn now and then, the same way for the same seed. */
-function unevenPause(seed: number): () => Promise<void> {
-  let state = seed;
-  return async () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    for (let turns = state >>> 30; turns > 0; turns--) await new Promise(setImmediate);
-  };
 }
 
 function outcomes(results: readonly PromiseSettledResult<unknown>[]): string[] {

@@ -45,9 +45,12 @@ class TestTrees implements TreeStore {
   }
 }
 
-function rangeAt(size: number): CompactRange {
-  return appendLeaves(emptyRange, leaves.slice(0, size));
-}
+/** The tree at every boundary, from the leaves alone. */
+const ranges = new Map<number, CompactRange>([[0, emptyRange]]);
+boundaries.reduce((from, to) => {
+  ranges.set(to, appendLeaves(ranges.get(from) ?? emptyRange, leaves.slice(from, to)));
+  return to;
+});
 
 /** The tails of one growing log at every boundary, checked by `check` while the store is exactly that far. */
 async function atEveryBoundary(check: (trees: TestTrees, tail: Tail) => Promise<void>): Promise<void> {
@@ -63,8 +66,8 @@ describe('the tail of the log', () => {
   test('has the root of the leaves, whatever the steps it grew in', async () => {
     await atEveryBoundary(async (_trees, tail) => {
       const { size } = tail.head.range;
-      assert.deepEqual(tail.head.range, rangeAt(size));
-      assert.deepEqual(growTail(emptyTail, leaves.slice(0, size)).tail.head, tail.head);
+      assert.deepEqual(tail.head.range, ranges.get(size));
+      if (size < 1_000) assert.deepEqual(growTail(emptyTail, leaves.slice(0, size)).tail, tail);
     });
   });
 
@@ -112,7 +115,6 @@ describe('the tail of the log', () => {
 
 describe('hashes read from tiles', () => {
   test('prove inclusion and consistency at every boundary', async () => {
-    const roots = new Map(boundaries.map((size) => [size, rootOf(rangeAt(size))]));
     await atEveryBoundary(async (trees, tail) => {
       const { size } = tail.head.range;
       const root = rootOf(tail.head.range);
@@ -124,8 +126,9 @@ describe('hashes read from tiles', () => {
         assert.ok(leafHash);
         verifyInclusion({ leafHash, index, size, root, proof: expandProof(shared, which) });
       }
-      for (const [oldSize, oldRoot] of roots) {
+      for (const [oldSize, oldRange] of ranges) {
         if (oldSize > size) continue;
+        const oldRoot = rootOf(oldRange);
         const proof = await consistencyProof(oldSize, size, reader);
         verifyConsistency({ oldSize, oldRoot, newSize: size, newRoot: root, proof });
       }

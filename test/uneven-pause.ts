@@ -1,0 +1,8 @@
+/** A pause that lets other work go first now and then, in the same way for the same seed. */
+export function unevenPause(seed: number): () => Promise<void> {
+  let state = seed;
+  return async () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    for (let turns = state >>> 30; turns > 0; turns--) await new Promise(setImmediate);
+  };
+}
