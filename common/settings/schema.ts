@@ -103,6 +103,8 @@ function asShape(schema: z.core.JSONSchema._JSONSchema | undefined): Shape {
  */
 export function masked(value: unknown, shape: Shape): unknown {
   if (value === undefined || value === null || !holdsSecret(shape)) return value;
+  // A list stays one, so that what is printed can be loaded.
+  if (shape.secret === true) return Array.isArray(value) ? value.map(() => secretMask) : secretMask;
   if (Array.isArray(value) && shape.type === 'array') {
     return value.map((item, index) => masked(item, memberShape(shape, index)));
   }
