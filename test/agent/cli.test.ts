@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { identityPaths, makeKeys } from '../../agent/identity.ts';
+import { memoryLedger } from '../fakes/ledger.ts';
+import { agentProgram } from './program.ts';
+import { tempFolder } from './watching.ts';
+
+const temp = tempFolder();
+const write = (name: string, text: string): string => {
+  const path = join(temp, name);
+  writeFileSync(path, text);
+  return path;
+};
+
+test('--print-config masks secrets, and what it prints loads again and prints the same', async () => {
+  const config = write('a.yaml', 'sigils:\n  secrets: [hush-hush]\n  stores: {main: /srv/store}\n');
+  const first = await agentProgram(['--config', config, '--print-config']);
+  assert.equal(first.code, 0, first.stderr);
+  assert.doesNotMatch(first.stdout, /hush/);
+  assert.match(first.stdout, /secrets: \["\*+"\]/);
+  assert.match(first.stdout, /\/srv\/store/);
+  const printed = write('b.yaml', first.stdout);
+  const second = await agentProgram(['--config', printed, '--print-config']);
+  assert.equal(second.code, 0, second.stderr);
+  const values = (text: string) => text.replaceAll(/ # .*$/gm, '');
+  assert.equal(values(second.stdout), values(first.stdout));
+});
+
+test('an unknown setting is refused with its place and the nearest one', async () => {
+  const { code, stdout, stderr } = await agentProgram(['--config', write('c.yaml', 'dataDri: /x\n'), 'status']);
+  assert.deepEqual([code, stdout], [2, '']);
+  assert.match(stderr, /dataDri/);
+  assert.match(stderr, /c\.yaml:1:1/);
+  assert.match(stderr, /dataDir/);
+});
+
+test('a settings file that is not there is named', async () => {
+  const { code, stderr } = await agentProgram(['--config', join(temp, 'none.yaml'), 'status']);
+  assert.equal(code, 2);
+  assert.match(stderr, /none\.yaml does not exist/);
+});
+
+test('an unknown command is wrong usage; help and version are not', async () => {
+  assert.equal((await agentProgram(['observe'])).code, 2);
+  const help = await agentProgram(['--help']);
+  assert.equal(help.code, 0);
+  for (const name of ['enroll', 'run', 'scan', 'status', 'doctor'])
+    assert.match(help.stdout, new RegExp(`^  ${name}`, 'm'));
+  assert.equal((await agentProgram(['--version'])).code, 0);
+});
+
+test('run on a node that is not enrolled says how to, and exits with 3', async () => {
+  const dataDir = mkdtempSync(join(temp, 'data-'));
+  const plain = await agentProgram(['--data-dir', dataDir, 'run']);
+  assert.equal(plain.code, 3);
+  assert.match(plain.stderr, /sigilwatch-agent enroll/);
+  const json = await agentProgram(['--json', '--data-dir', dataDir]);
+  assert.equal(json.code, 3);
+  assert.equal(JSON.parse(json.stderr).error_code, 'auth.required');
+});
+
+test('run with a taken port ends by itself, with 4', async () => {
+  const dataDir = mkdtempSync(join(temp, 'data-'));
+  const paths = identityPaths(dataDir);
+  await makeKeys(paths.key);
+  const { origin, vkey } = memoryLedger();
+  writeFileSync(paths.enrolment, JSON.stringify({ node: 'n', url: 'http://127.0.0.1:9', origin, vkey }), {
+    mode: 0o600,
+  });
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const config = write('port.yaml', `http: {port: ${address.port}}\n`);
+  const { code, stderr } = await agentProgram(['--config', config, '--data-dir', dataDir, 'run']);
+  server.close();
+  assert.equal(code, 4, stderr);
+  assert.match(stderr, /is taken/);
+});
+
+test('status without an agent says so, and exits with 4', async () => {
+  const config = write('status.yaml', 'http: {port: 1}\n');
+  const { code, stdout, stderr } = await agentProgram(['--config', config, 'status']);
+  assert.deepEqual([code, stdout], [4, '']);
+  assert.match(stderr, /no agent answers at http:\/\/127\.0\.0\.1:1/);
+});

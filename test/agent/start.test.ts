@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { systemClock } from '../../agent/clock.ts';
+import { type AgentSettings, agentSettings } from '../../agent/config.ts';
+import { identityPaths, makeKeys } from '../../agent/identity.ts';
+import { systemdNotifier } from '../../agent/notify.ts';
+import { type RunningAgent, startAgent } from '../../agent/start.ts';
+import { loadSettings } from '../../common/settings.ts';
+import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
+import { memoryLedger } from '../fakes/ledger.ts';
+import { quietLogger } from '../quiet-logger.ts';
+import { until } from '../until.ts';
+import { tempFolder } from './watching.ts';
+
+const temp = tempFolder();
+let engine: FakeEngine;
+let settings: AgentSettings;
+let running: RunningAgent[] = [];
+
+beforeEach(async () => {
+  engine = await startFakeEngine(join(temp, 'engine.sock'));
+  const dataDir = mkdtempSync(join(temp, 'data-'));
+  const yamlText = `dataDir: ${dataDir}\ndocker: {socketPath: ${engine.socketPath}}\nhttp: {port: 0}\n`;
+  settings = loadSettings({ schema: agentSettings, env: {}, yamlPath: 'test', yamlText, readFile: () => '' }).values;
+});
+afterEach(async () => {
+  for (const agent of running) await agent.stop();
+  running = [];
+  await engine.stop();
+});
+
+async function enrolled(): Promise<void> {
+  const paths = identityPaths(settings.dataDir);
+  await makeKeys(paths.key);
+  const { origin, vkey } = memoryLedger();
+  const pinned = { node: 'node1', url: 'http://127.0.0.1:9', origin, vkey };
+  writeFileSync(paths.enrolment, JSON.stringify(pinned), { mode: 0o600 });
+}
+
+async function start(): Promise<RunningAgent> {
+  const agent = await startAgent(settings, {
+    clock: systemClock,
+    random: Math.random,
+    logger: quietLogger,
+    notifier: systemdNotifier(undefined, quietLogger),
+  });
+  running.push(agent);
+  return agent;
+}
+
+async function takenPort(): Promise<{ port: number; free: () => void }> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  return { port: address.port, free: () => server.close() };
+}
+
+describe('starting', () => {
+  test('a node that is not enrolled is told how to', async () => {
+    await assert.rejects(start(), { code: 'auth.required' });
+  });
+
+  test('a taken port is a conflict that leaves nothing open: the next start succeeds', async () => {
+    await enrolled();
+    const { port, free } = await takenPort();
+    const { http } = settings;
+    settings = { ...settings, http: { ...http, port } };
+    await assert.rejects(start(), { code: 'state.conflict' });
+    free();
+    settings = { ...settings, http };
+    await start();
+  });
+
+  test('a second agent on the same data is refused, and the first goes on', async () => {
+    await enrolled();
+    const first = await start();
+    await assert.rejects(start(), { code: 'state.conflict' });
+    await until('the engine is seen', () => first.status().engine === 'up');
+  });
+});
+
+describe('the local server', () => {
+  test('says how the agent is, and 503 when it is not well', async () => {
+    await enrolled();
+    const agent = await start();
+    await until('it is ok', () => agent.status().status === 'ok');
+    const ok = await fetch(`${agent.url}/healthz`);
+    assert.equal(ok.status, 200);
+    assert.deepEqual(Object.keys(Object(await ok.json())).sort(), Object.keys(agent.status()).sort());
+    await engine.down();
+    await until('it is degraded', () => agent.status().status === 'degraded');
+    assert.equal((await fetch(`${agent.url}/healthz`)).status, 503);
+  });
+
+  test('serves metrics, and nothing else', async () => {
+    await enrolled();
+    const agent = await start();
+    await until('it is ok', () => agent.status().status === 'ok');
+    const text = await (await fetch(`${agent.url}/metrics`)).text();
+    for (const line of ['engine_up 1', 'link_up 0', 'witness_fork 0', 'containers 0', 'drifts_open 0']) {
+      assert.match(text, new RegExp(`^sigilwatch_agent_${line}$`, 'm'));
+    }
+    assert.match(text, /^sigilwatch_agent_outbox_entries [1-9]/m);
+    assert.match(text, /^process_cpu_seconds_total /m);
+    assert.equal((await fetch(`${agent.url}/`)).status, 404);
+    assert.equal((await fetch(`${agent.url}/healthz`, { method: 'POST' })).status, 405);
+  });
+});
