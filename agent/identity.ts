@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { access, constants, type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { AppError, errnoOf } from '../common/errors.ts';
@@ -99,9 +99,21 @@ export async function adoptIdentity(paths: IdentityPaths, pinned: Enrolment, key
   if (key === 'pendingKey') await renameDurably(paths.pendingKey, paths.key);
 }
 
-/** Makes the data directory, closed to others, if it is not there. */
+/**
+ * Makes the data directory, closed to others, if it is not there.
+ * @throws AppError `validation.config` when it cannot be made or written, naming it and the reason.
+ */
 export async function ensureDataDir(dataDir: string): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new AppError(
+      'validation.config',
+      `the data directory ${dataDir} cannot be used (${errnoOf(cause)}); let it belong to the agent's user, or name another with --data-dir`,
+      { cause, details: { dataDir } },
+    );
+  }
 }
 
 function parseKey(path: string, pem: string): KeyObject {

@@ -10,7 +10,7 @@ import { Account } from './account.ts';
 import { Agent, type Cycle } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import { closeHttp, serveHttp, urlOf } from './http.ts';
-import { type Identity, loadIdentity } from './identity.ts';
+import { ensureDataDir, type Identity, loadIdentity } from './identity.ts';
 import { type Link, startLink } from './link.ts';
 import { agentMetrics } from './metrics.ts';
 import type { Notifier } from './notify.ts';
@@ -37,8 +37,9 @@ export interface RunningAgent {
 /**
  * Wires the agent and starts it: identity, outbox, link, watching, and the local HTTP server. What was started is closed
  * again when a later step fails.
- * @throws AppError `auth.required` when the node is not enrolled, `auth.key_file`, `state.conflict` (another agent is
- *   running on the same data directory or port), `outbox.write_failed` or `outbox.full` when the disk does not serve
+ * @throws AppError `auth.required` when the node is not enrolled, `auth.key_file`, `validation.config` (a data directory
+ *   that cannot be written), `state.conflict` (another agent is running on the same data directory or port),
+ *   `outbox.write_failed` or `outbox.full` when the disk does not serve
  */
 export async function startAgent(settings: AgentSettings, options: StartOptions): Promise<RunningAgent> {
   const teardown = createTeardown(options.logger);
@@ -57,6 +58,7 @@ interface Needs extends StartOptions {
 async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgent> {
   const { notifier, teardown } = needs;
   const identity = await loadIdentity(settings.dataDir);
+  await ensureDataDir(settings.dataDir);
   const outbox = await openQueue(settings, identity, needs);
   const account = new Account(outbox);
   const link = connect(identity, { outbox, account }, needs);

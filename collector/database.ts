@@ -4,6 +4,7 @@ import { AppError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
+import { ensureDataDir } from './data-dir.ts';
 import { openEmbedded } from './postgres/embedded.ts';
 import { appliedMigrations, migrate, migrationsDir, missingMigrations, readMigrations } from './postgres/migrate.ts';
 import { createPool, type Db, describeDatabase, requireServer } from './postgres/pool.ts';
@@ -42,6 +43,7 @@ export async function openDatabase({ settings, logger, teardown }: DatabaseNeeds
 }
 
 async function startEmbedded({ settings, logger, teardown }: DatabaseNeeds): Promise<string> {
+  await ensureDataDir(settings.dataDir);
   const newPassword = () => randomBytes(passwordBytes).toString('base64url');
   const embedded = await openEmbedded({ dataDir: settings.dataDir, newPassword, logger });
   teardown.add('embedded database', embedded.release);

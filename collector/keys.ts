@@ -1,8 +1,9 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
-import { link, mkdir, open, rm } from 'node:fs/promises';
+import { link, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError, errnoOf } from '../common/errors.ts';
 import { generateKeyPair, type KeyPair } from '../common/keys.ts';
+import { ensureDataDir } from './data-dir.ts';
 
 /** Permission bits of everybody but the owner. */
 const othersMask = 0o077;
@@ -86,7 +87,7 @@ function parseKey(path: string, pem: string): KeyPair {
 async function makeKey(path: string): Promise<KeyPair> {
   const pair = generateKeyPair();
   const staging = `${path}.${process.pid}`;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await ensureDataDir(dirname(path));
   await writeDurably(staging, pair.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString());
   try {
     await link(staging, path);

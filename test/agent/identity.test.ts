@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { adoptIdentity, identityPaths, loadIdentity, makeKeys } from '../../agent/identity.ts';
+import { adoptIdentity, ensureDataDir, identityPaths, loadIdentity, makeKeys } from '../../agent/identity.ts';
 import { AppError } from '../../common/errors.ts';
 import { fingerprint } from '../../common/keys.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
@@ -81,4 +81,15 @@ test('damaged files are named, and their contents are not shown', async () => {
     await writeFile(paths.enrolment, damage);
     await assert.rejects(loadIdentity(dir), failsWith('auth.key_file', /collector\.json is damaged/));
   }
+});
+
+test('a data directory that cannot be made is named, with the reason', async () => {
+  const file = join(dir, 'a-file');
+  await writeFile(file, '');
+  const below = join(file, 'data');
+  await assert.rejects(
+    ensureDataDir(below),
+    (error: unknown) =>
+      error instanceof AppError && error.code === 'validation.config' && error.message.includes(`${below} cannot`),
+  );
 });

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { ensureDataDir } from '../../collector/data-dir.ts';
+import { AppError } from '../../common/errors.ts';
+
+let dir = '';
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'sigilwatch-data-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+test('a data directory is made closed to others, and left as it is when it is there', async () => {
+  const path = join(dir, 'a/b');
+  await ensureDataDir(path);
+  await ensureDataDir(path);
+  assert.equal((await stat(path)).mode & 0o777, 0o700);
+});
+
+test('a data directory that cannot be made is named, with the reason', async () => {
+  const file = join(dir, 'a-file');
+  await writeFile(file, '');
+  const below = join(file, 'data');
+  await assert.rejects(
+    ensureDataDir(below),
+    (error: unknown) =>
+      error instanceof AppError && error.code === 'validation.config' && error.message.includes(`${below} cannot`),
+  );
+});
