@@ -8,7 +8,10 @@ import type { Engine, EngineEvent } from './engine.ts';
 /** The engine answers again. Times are Unix milliseconds by the node's clock. */
 export interface EngineUp {
   readonly atMs: number;
-  /** Last sign of life before the engine was away: with `atMs`, the missed period. Absent when it was never up before. */
+  /**
+   * Last sign of life before the engine was away, or when the watch began if it was away then: with `atMs`, the missed
+   * period. Absent when it was up from the beginning.
+   */
   readonly missedSinceMs?: number;
 }
 
@@ -112,6 +115,7 @@ async function pingUntilSilent(engine: Engine, options: StreamOptions, signal: A
 
 /** Turns signs of life and errors into the transitions between them. */
 function livenessOf({ clock, onUp, onDown }: WatchOptions) {
+  const beganMs = clock.now();
   let state: 'unknown' | 'up' | 'down' = 'unknown';
   let lastSeenMs: number | undefined;
   const seen = (): void => {
@@ -121,7 +125,8 @@ function livenessOf({ clock, onUp, onDown }: WatchOptions) {
     seen,
     up: (): void => {
       const atMs = clock.now();
-      if (state !== 'up') onUp(lastSeenMs === undefined ? { atMs } : { atMs, missedSinceMs: lastSeenMs });
+      if (state === 'unknown') onUp({ atMs });
+      if (state === 'down') onUp({ atMs, missedSinceMs: lastSeenMs ?? beganMs });
       state = 'up';
       lastSeenMs = atMs;
     },

@@ -139,11 +139,16 @@ describe('watching a simulated engine', () => {
 
 test('an engine that was never there is down once, without a last sign of life, and found when it comes', async () => {
   const socketPath = path.join(dir, 'late.sock');
+  const beganMs = Date.now();
   const watch = watching(socketPath);
   await transitionsReach(watch, 'down');
-  assert.ok(watch.log[0]?.kind === 'down' && watch.log[0].lastSeenMs === undefined);
+  const [down] = watch.log;
+  assert.ok(down?.kind === 'down' && down.lastSeenMs === undefined);
   const fake = await startFakeEngine(socketPath);
   await transitionsReach(watch, 'down', 'up');
+  const up = watch.log[1];
+  assert.ok(up?.kind === 'up' && up.missedSinceMs !== undefined, 'the time since the watch began was missed');
+  assert.ok(up.missedSinceMs >= beganMs && up.missedSinceMs <= down.atMs);
   await watch.stop();
   await fake.stop();
 });
