@@ -26,7 +26,7 @@ function formatNodes(nodes: readonly NodeRow[]): string {
   const rows = nodes.map((row) => [
     row.node,
     row.state,
-    row.last_entry_at.toISOString(),
+    row.last_entry_at?.toISOString() ?? 'never',
     row.coverage ?? '-',
     String(row.containers ?? '-'),
     String(row.open_drifts ?? '-'),

@@ -22,11 +22,11 @@ export interface NodeRow {
   readonly enrolled_at: Date;
   readonly enrolled_index: number;
   readonly revoked_at: Date | null;
-  readonly agent_version: string;
+  readonly agent_version: string | null;
   readonly hostname: string | null;
   readonly started_at: Date | null;
-  readonly last_index: number;
-  readonly last_entry_at: Date;
+  readonly last_index: number | null;
+  readonly last_entry_at: Date | null;
   readonly report_index: number | null;
   readonly report_minute: Date | null;
   readonly coverage: string | null;
