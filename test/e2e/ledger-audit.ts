@@ -118,9 +118,7 @@ function hear(standing: Standing, said: LoggedEntry['entry'], { where, intervalM
       standing.commit = said.body.commit;
       return;
     case 'coverage.gap':
-      if (said.body.reason !== 'agent-down') return;
-      assert.equal(Date.parse(said.body.from), standing.nextSlot, `${where}: a gap begins where reports ended`);
-      standing.nextSlot = Date.parse(said.body.to);
+      hearGap(standing, said.body, where);
       return;
     case 'report':
       assert.equal(
@@ -132,6 +130,12 @@ function hear(standing: Standing, said: LoggedEntry['entry'], { where, intervalM
       return;
     default:
   }
+}
+
+function hearGap(standing: Standing, { from, to, reason }: Body<'coverage.gap'>, where: string): void {
+  if (Date.parse(from) === standing.nextSlot) standing.nextSlot = Date.parse(to);
+  // Told beside the reports of these intervals, which say the same.
+  else assert.equal(reason, 'engine-down', `${where}: a gap from ${from} begins where reports ended`);
 }
 
 function hearObserved(standing: Standing, { baseline, removed, upserted }: Body<'observed'>, where: string): void {
