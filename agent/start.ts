@@ -86,10 +86,7 @@ async function openQueue({ dataDir, outbox }: AgentSettings, identity: Identity,
     clock,
     maxBytes: outbox.maxBytes,
     reservedShare: limits.outboxReservedShare,
-    logger: {
-      info: (facts, message) => logger.info('outbox.info', { message, ...facts }),
-      warn: (facts, message) => logger.warn('outbox.trouble', { message, ...facts }),
-    },
+    logger,
   });
   teardown.add('outbox', () => queue.close());
   return queue;

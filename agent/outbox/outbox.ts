@@ -5,6 +5,7 @@ import { AppError } from '../../common/errors.ts';
 import { fingerprint } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
 import type { Room, Seal } from './admission.ts';
 import type { Drops } from './drops.ts';
 import { outboxPaths } from './folder.ts';
@@ -16,7 +17,7 @@ import type { Recovery } from './load.ts';
 import { hashAt, type ReadBounds, readEntries } from './read.ts';
 import { lastInLedger, rebase } from './rebase.ts';
 import type { Standing } from './standing.ts';
-import { type OutboxLogger, Vault } from './vault.ts';
+import { Vault } from './vault.ts';
 
 export interface OutboxOptions {
   /** The LevelDB folder; `<dir>.reserve`, `<dir>.mark` and quarantined folders stand beside it. */
@@ -30,7 +31,7 @@ export interface OutboxOptions {
   readonly reservedShare: number;
   /** Defaults to `limits.outboxReserveFileBytes`. */
   readonly reserveFileBytes?: number;
-  readonly logger?: OutboxLogger;
+  readonly logger?: Logger;
 }
 
 /** One change of the told state: a JSON value, or undefined to remove the key. */
@@ -288,7 +289,7 @@ class LevelOutbox implements Outbox {
     const end = entryKey(next.generation, 0);
     await this.#vault.scratch((db) => db.clear({ gte: entryRange.gte, lt: end }));
     this.#vault.freed(from.bytes, end);
-    this.#options.logger?.info({ ledgerHead, renumbered: next.head.seq - ledgerHead.seq }, 'the outbox was re-based');
+    this.#options.logger?.info('outbox.rebased', { ledgerHead, renumbered: next.head.seq - ledgerHead.seq });
   }
 
   /**
@@ -358,13 +359,13 @@ function tooManyWaiting(): AppError {
   });
 }
 
-function notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T, logger: OutboxLogger | undefined): void {
+function notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T, logger: Logger | undefined): void {
   for (const listener of listeners) {
     try {
       listener(value);
     } catch (error) {
       // A listener's fault must not stop the lane; the next append would hang.
-      logger?.warn({ err: error }, 'a listener of the outbox failed');
+      logger?.warn('outbox.listener_failed', { error });
     }
   }
 }

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
 import type { Signer } from './chain-check.ts';
 import type { OutboxPaths } from './folder.ts';
 import { type BatchOp, type OutboxDb, troubleOf, writeDurably, writeFailure } from './level-store.ts';
@@ -13,19 +14,13 @@ import { openReserve, type Reserve } from './reserve.ts';
 import { emptyStanding, type Standing, standingOps } from './standing.ts';
 import { openWriteMark, type WriteMark } from './write-mark.ts';
 
-/** What pino's loggers offer. */
-export interface OutboxLogger {
-  info(facts: object, message: string): void;
-  warn(facts: object, message: string): void;
-}
-
 export interface VaultOptions {
   readonly paths: OutboxPaths;
   readonly signer: Signer;
   readonly privateKey: KeyObject;
   readonly clock: Clock;
   readonly reserveFileBytes: number;
-  readonly logger: OutboxLogger | undefined;
+  readonly logger: Logger | undefined;
   /** Called after a damaged outbox was replaced while the agent was running. */
   readonly recovered: (recovery: Recovery) => void;
 }
@@ -173,13 +168,13 @@ export class Vault {
     this.#mark.set(standing.write);
     if (recovery === undefined) return;
     this.#recovery = recovery;
-    this.#options.logger?.warn({ ...recovery, dir: this.#options.paths.dir }, 'the outbox was damaged and is replaced');
+    this.#options.logger?.warn('outbox.replaced', { ...recovery, dir: this.#options.paths.dir });
   }
 
   /** What the caller gets for a failed write, after everything was opened and checked again. */
   async #fail(cause: unknown, inDoubt: InDoubt | undefined): Promise<AppError> {
     const error = writeFailure(cause, this.#options.paths.dir);
-    this.#options.logger?.warn({ err: error }, 'the outbox is opened again after a failure');
+    this.#options.logger?.warn('outbox.reopened', { error });
     this.#inDoubt = inDoubt;
     if (troubleOf(cause) === 'disk-full') await this.#reserve.release();
     await this.#takeDown();
