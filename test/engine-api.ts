@@ -27,6 +27,7 @@ export interface ContainerSpec {
 export interface EngineApi {
   /** An image holding nothing but busybox. `tag` is `name:tag`; different tags get different image ids. */
   importImage(tag: string): Promise<void>;
+  removeImage(tag: string): Promise<void>;
   create(spec: ContainerSpec): Promise<string>;
   start(id: string): Promise<void>;
   /** Creates and starts; the container's id. */
@@ -42,6 +43,8 @@ export interface EngineApi {
   wait(id: string): Promise<number>;
   /** Ids of all containers. */
   ids(): Promise<string[]>;
+  /** All containers that carry a label, with its value. */
+  labelled(label: string): Promise<{ id: string; value: string }[]>;
 }
 
 interface Call {
@@ -63,6 +66,9 @@ export function engineApi(socketPath: string): EngineApi {
   const start = (id: string) => post(id, 'start');
   return {
     importImage: (tag) => importBusybox(socketPath, tag),
+    removeImage: async (tag) => {
+      await call('DELETE', `/images/${tag}?force=true`);
+    },
     create,
     start,
     run: async (spec) => {
@@ -82,6 +88,12 @@ export function engineApi(socketPath: string): EngineApi {
     ids: async () => {
       const list = await call('GET', '/containers/json?all=true');
       return Array.isArray(list) ? list.map((item) => stringField(item, 'Id')) : [];
+    },
+    labelled: async (label) => {
+      const filters = encodeURIComponent(JSON.stringify({ label: [label] }));
+      const list = await call('GET', `/containers/json?all=true&filters=${filters}`);
+      if (!Array.isArray(list)) return [];
+      return list.map((item) => ({ id: stringField(item, 'Id'), value: stringField(field(item, 'Labels'), label) }));
     },
   };
 }
@@ -118,7 +130,7 @@ async function importBusybox(socketPath: string, tag: string): Promise<void> {
     await cp(busybox, path.join(rootfs, 'bin/busybox'));
     // The tag inside makes the layer, and so the image id, differ from those of other tags.
     await mkdir(path.join(rootfs, 'image', encodeURIComponent(tag)), { recursive: true });
-    const tar = spawn('tar', ['-C', rootfs, '-c', '.'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const tar = spawn('tar', ['-C', rootfs, '-c', '.'], { stdio: ['ignore', 'pipe', 'ignore'] });
     const ended = once(tar, 'close');
     const [repo, version] = splitTag(tag);
     await send(socketPath, {

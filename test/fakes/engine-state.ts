@@ -62,6 +62,11 @@ export class EngineState {
     this.#images.set(tag, `sha256:${createHash('sha256').update(tag).digest('hex')}`);
   }
 
+  removeImage(tag: string): readonly { readonly Untagged: string }[] {
+    if (!this.#images.delete(tag)) throw new EngineRefusal(404, `No such image: ${tag}`);
+    return [{ Untagged: tag }];
+  }
+
   create(name: string, body: CreateBody): FakeContainer {
     const imageId = this.#images.get(body.Image);
     if (imageId === undefined) throw new EngineRefusal(404, `No such image: ${body.Image}`);

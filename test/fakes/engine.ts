@@ -147,6 +147,8 @@ async function answer(context: Context, request: IncomingMessage, response: Serv
     const route = `${request.method} ${url.pathname.replace(/^\/v1\.\d+/, '')}`;
     const container = /^(\w+ \/containers\/)([^/]+)(\/\w+)?$/.exec(route);
     if (await answerGeneral(context, route, url.searchParams, request, response)) return;
+    const image = /^DELETE \/images\/(.+)$/.exec(route)?.[1];
+    if (image !== undefined) return void sendJson(response, 200, context.state.removeImage(image));
     if (container === null) throw new EngineRefusal(404, `page not found: ${route}`);
     const [, prefix = '', ref = '', verb = ''] = container;
     answerContainer(context, `${prefix}*${verb}`, context.state.find(ref), url.searchParams, response);

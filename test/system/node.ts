@@ -57,6 +57,8 @@ export interface NodeOptions {
 /** An agent process. `pid` and `logs` are those of the last start. */
 export interface RunningNode {
   readonly node: string;
+  /** Its data directory, which also holds its settings file `agent.yaml`. */
+  readonly dir: string;
   readonly pid: number;
   /** Of `/healthz` and `/metrics`; stays the same over restarts. */
   readonly url: string;
@@ -81,6 +83,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   writeSettings(options, Number(new URL(url).port));
   return {
     node,
+    dir,
     get pid() {
       return program.pid;
     },

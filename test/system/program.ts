@@ -77,17 +77,24 @@ export function startProgram(options: ProgramOptions): Program {
       resolve(exit);
     });
   });
+  const end = async (): Promise<Exit> => {
+    if (exit === undefined) child.kill('SIGTERM');
+    return within(ended, stopDeadlineMs, () => child.kill('SIGKILL'));
+  };
   const stop = async () => {
     if (exit !== undefined) return;
-    child.kill('SIGTERM');
-    const { code, signal } = await within(ended, stopDeadlineMs, () => child.kill('SIGKILL'));
+    const { code, signal } = await end();
     if (code !== 0) throw failure(`${name} ended with ${signal ?? code} when it was stopped`, output.lines());
   };
   const kill9 = async () => {
     if (exit === undefined) child.kill('SIGKILL');
     await ended;
   };
-  const forget = takeCareOf({ remove: stop, removeNow: () => child.kill('SIGKILL') });
+  // Somebody who interrupts us while it starts does not care how it ends, only that it does.
+  const remove = async () => {
+    if ((await end()).signal === 'SIGKILL') throw failure(`${name} had to be killed`, output.lines());
+  };
+  const forget = takeCareOf({ remove, removeNow: () => child.kill('SIGKILL') });
   return {
     pid,
     get exit() {
