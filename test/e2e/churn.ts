@@ -5,7 +5,7 @@ import { otherImage, running, wantedImage } from './fleet.ts';
 import type { Random } from './random.ts';
 
 const maxExtras = 8;
-const pauseMs = { min: 20, max: 200 };
+const pauseMs = { min: 10, max: 120 };
 const restartChance = 0.005;
 
 /** Containers that come and go, until `signal`: what a node never tires of telling. */

@@ -34,7 +34,8 @@ export interface FleetOptions {
   readonly fateOf?: (node: string, connection: number) => ConnectionFate;
   /** Sockets of engines that are there already, by node; the others get a simulated one. */
   readonly engines?: Readonly<Record<string, string>>;
-  readonly collectorEnv?: Readonly<Record<string, string>>;
+  /** More settings of every agent, as environment variables. */
+  readonly nodeEnv?: Readonly<Record<string, string>>;
 }
 
 /** One node: a simulated engine unless it was given one, a sigil store, and an agent behind a wire that can be cut. */
@@ -73,8 +74,8 @@ export interface NodeExtra {
 
 /** Starts a collector and agents on all nodes, as the built programs, and waits until every agent watches. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
-  const { dir, nodes: names, wanted, collectorEnv = {} } = options;
-  const collector = await startCollector({ dir: join(dir, 'collector'), env: collectorEnv });
+  const { dir, nodes: names, wanted } = options;
+  const collector = await startCollector({ dir: join(dir, 'collector') });
   const containers = names.flatMap((node) => wanted.map((name) => wantedOn(node, name)));
   const manifest = makeManifestRepository(join(dir, 'manifest'), manifestText(containers));
   const needs = { ...options, collector, manifest };
@@ -122,7 +123,7 @@ async function startFleetNode(name: string, needs: NodeNeeds, extra: NodeExtra):
   const agent = await startNode({
     ...{ node: name, dir, socketPath, manifest: manifest.path, secrets: [secret], scanIntervalMs },
     stores: { main: storeDir, ...extra.stores },
-    env: extra.env ?? {},
+    env: { ...needs.nodeEnv, ...extra.env },
   });
   return { name, dir, socketPath, api, engine, wire, redirect, storeDir, agent };
 }
