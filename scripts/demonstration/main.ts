@@ -41,7 +41,8 @@ interface Outcome {
   readonly fleet: Fleet | undefined;
 }
 
-function readOptions(argv: readonly string[]): Options {
+/** Undefined for `--help`. @throws for anything else that is not an option. */
+function readOptions(argv: readonly string[]): Options | undefined {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -51,12 +52,9 @@ function readOptions(argv: readonly string[]): Options {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  if (values.help) {
-    process.stdout.write(usage);
-    process.exit(0);
-  }
+  if (values.help) return undefined;
   const engine = engineWishes.find((wish) => wish === values.engine);
-  if (engine === undefined) throw new Error(`--engine ${values.engine}: one of ${engineWishes.join(', ')}`);
+  if (engine === undefined) throw new Error(`--engine ${values.engine}: there is no such choice`);
   return { once: values.once, json: values.json, engine };
 }
 
@@ -65,8 +63,8 @@ function outputOf({ json }: Options): Output {
   return { screen: noScreen, record: (object) => void process.stdout.write(`${JSON.stringify(object)}\n`) };
 }
 
-/** Runs all steps, up to the first that is not observed. */
-async function show(options: Options, output: Output): Promise<Outcome> {
+/** Runs all steps, up to the first that is not observed. What fails because the demo is `ending` is not told. */
+async function show(options: Options, output: Output, ending: AbortSignal): Promise<Outcome> {
   const { screen, record } = output;
   const startedMs = performance.now();
   const { path: dir } = makeTemporaryFolder('sgw-demo-');
@@ -92,6 +90,7 @@ async function show(options: Options, output: Output): Promise<Outcome> {
       await step(name, title, async () => ({ facts: await run(up, screen), value: undefined }));
     }
   } catch (error) {
+    if (ending.aborted) return { observed: false, fleet };
     tellFailure(current.name, error, output);
   }
   const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
@@ -144,28 +143,31 @@ function tellSummary({ observed, seconds, fleet, engines }: Summary, { once }: O
 type Signal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 /** The first signal ends the demo in order; a second one at once. So does nobody reading what it says. */
-function interruption(): Promise<Signal> {
-  return new Promise((resolve) => {
-    let interrupted = false;
+function interruption(): { readonly interrupted: Promise<Signal>; readonly ending: AbortSignal } {
+  const controller = new AbortController();
+  const interrupted = new Promise<Signal>((resolve) => {
     const interrupt = (signal: Signal) => {
-      if (interrupted) process.exit(exitCodeOf(signal));
-      interrupted = true;
+      if (controller.signal.aborted) process.exit(exitCodeOf(signal));
+      controller.abort();
       resolve(signal);
     };
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt(signal));
-    process.stdout.on('error', () => resolve('SIGHUP'));
+    process.stdout.on('error', () => {
+      controller.abort();
+      resolve('SIGHUP');
+    });
   });
+  return { interrupted, ending: controller.signal };
 }
 
 function exitCodeOf(signal: Signal): number {
   return 128 + constants.signals[signal];
 }
 
-async function main(): Promise<number> {
-  const options = readOptions(process.argv.slice(2));
+async function run(options: Options): Promise<number> {
   const output = outputOf(options);
-  const interrupted = interruption();
-  const ended = await Promise.race([show(options, output), interrupted]);
+  const { interrupted, ending } = interruption();
+  const ended = await Promise.race([show(options, output, ending), interrupted]);
   // Ctrl-C is how a demo that stays up is meant to end.
   if (typeof ended !== 'string' && ended.observed && !options.once) await interrupted;
   output.screen.line();
@@ -173,6 +175,19 @@ async function main(): Promise<number> {
   output.screen.line('Stopped; nothing is left behind.');
   if (typeof ended === 'string') return exitCodeOf(ended);
   return ended.observed ? 0 : 1;
+}
+
+async function main(): Promise<number> {
+  let options: Options | undefined;
+  try {
+    options = readOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n${usage}`);
+    return 2;
+  }
+  if (options !== undefined) return run(options);
+  process.stdout.write(usage);
+  return 0;
 }
 
 try {
