@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -8,6 +7,7 @@ import { entriesAfter, unpackRecord } from '../../agent/outbox/layout.ts';
 import { openDb, pages } from '../../agent/outbox/level-store.ts';
 import { readMeta } from '../../agent/outbox/standing.ts';
 import type { AgentStatus } from '../../agent/status.ts';
+import { runningPostmaster } from '../../collector/postgres/postmaster.ts';
 import { type ChainHead, entryHash, type LoggedEntry } from '../../common/entry.ts';
 import type { ConnectionFate } from '../fakes/chaos-proxy.ts';
 import type { EngineState, FakeContainer } from '../fakes/engine-state.ts';
@@ -24,6 +24,7 @@ const long = process.env.SIGILWATCH_TEST_LONG === '1';
 const campaign = long
   ? { agentKills: 200, collectorKills: 50, nodes: ['lyra', 'node1', 'node2', 'node3'] }
   : { agentKills: 12, collectorKills: 4, nodes: ['lyra', 'node1'] };
+const longLifeMs = long ? 12_000 : 4_000;
 const restartWithinMs = 10_000;
 /** The link's backoff may have grown to a minute. */
 const catchUpWithinMs = 120_000;
@@ -195,7 +196,7 @@ async function liveAWhile(program: Restartable, random: Random, tally: Tally): P
   }
   await program.kill9();
   await restartInTime(program, tally);
-  await delay(random.int(0, random.chance(0.2) ? 12_000 : 2_500));
+  await delay(random.int(0, random.chance(0.2) ? longLifeMs : 2_500));
 }
 
 async function restartInTime(program: Restartable, tally: Tally): Promise<void> {
@@ -209,22 +210,24 @@ async function restartInTime(program: Restartable, tally: Tally): Promise<void> 
 async function killCollector(collector: RunningCollector, random: Random, tally: Tally): Promise<void> {
   for (let kill = 0; kill < campaign.collectorKills; kill++) {
     await liveAWhile(collector, random, tally);
+    if (random.chance(0.2)) {
+      await crashDatabase(collector.dir, random);
+      await delay(random.int(0, 3_000));
+    }
     await collector.kill9();
     // A power cut takes the database with it.
-    if (random.chance(0.3)) crashDatabase(collector.dir);
+    if (random.chance(0.3)) await crashDatabase(collector.dir, random);
     tally.kills += 1;
     await delay(random.chance(0.3) ? random.int(0, 4_000) : 0);
   }
   await restartInTime(collector, tally);
 }
 
-function crashDatabase(dir: string): void {
-  try {
-    const pid = Number.parseInt(readFileSync(join(dir, 'postgres/data/postmaster.pid'), 'utf8'), 10);
-    process.kill(pid, 'SIGQUIT');
-  } catch {
-    // It was not up yet when the collector was killed.
-  }
+/** Unless it is not up at this moment. */
+async function crashDatabase(dir: string, random: Random): Promise<void> {
+  const signal = random.pick(['SIGQUIT', 'SIGKILL'] as const);
+  const postmaster = await runningPostmaster(join(dir, 'postgres/data'));
+  if (postmaster !== undefined) process.kill(postmaster.pid, signal);
 }
 
 /** Reads a copy: opening the outbox itself would tidy it up. */
