@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { signCheckpoint } from '../../common/checkpoint.ts';
 import type { Clock } from '../../common/clock.ts';
 import { hashBytes } from '../../common/encoding.ts';
@@ -85,12 +86,14 @@ export class Ledger {
 
   /**
    * Appends consecutive entries of one author, in order. Entries that are there already keep their place.
+   * @param signedWith the key their signatures were checked with; none when that key needs no enrolment.
    * @throws AppError `ledger.sequence` for a gap; `ledger.equivocation` for another entry under a taken number, which is
-   *   itself put on record; `state.busy` or a database error, both retryable.
+   *   itself put on record; `auth.revoked` when `signedWith` is not the author's key any more; `state.busy` or a database
+   *   error, both retryable.
    */
-  async append(entries: readonly SignedEntry[]): Promise<readonly Place[]> {
+  async append(entries: readonly SignedEntry[], signedWith?: KeyObject): Promise<readonly Place[]> {
     try {
-      return await this.#sequencer.submit(entries.length, (plan) => plan.append(entries));
+      return await this.#sequencer.submit(entries.length, (plan) => plan.append(entries, signedWith));
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code === 'ledger.equivocation') await this.#recordEquivocation(error, entries);

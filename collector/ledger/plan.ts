@@ -9,6 +9,7 @@ import {
   sealEntry,
 } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
+import { rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { leafHash } from '../../common/merkle.ts';
 import { project } from './projections.ts';
@@ -21,6 +22,15 @@ export interface Place {
   readonly index: number;
 }
 
+/** What is known of the authors as of a tail. Valid exactly as long as that tail is the end of the log. */
+export interface KnownAuthors {
+  readonly heads: ReadonlyMap<string, ChainHead>;
+  /** Raw keys in force; undefined for an author without one. */
+  readonly keys: ReadonlyMap<string, Buffer | undefined>;
+}
+
+export const nothingKnown: KnownAuthors = { heads: new Map(), keys: new Map() };
+
 /**
  * Lays a group of wishes out after the tail, before anything is written. Every wish is granted or refused by itself;
  * entries that the ledger already has are not laid out again but answered with the place they have.
@@ -28,18 +38,20 @@ export interface Place {
 export class Plan {
   readonly #store: LedgerStore;
   readonly #tail: Tail;
-  /** Chain heads as of the tail plus this plan. Valid exactly if the tail still is the end of the log at commit. */
+  /** Chain heads and keys as of the tail plus this plan. Valid exactly if the tail still is the end of the log at commit. */
   readonly #heads: Map<string, ChainHead>;
+  readonly #keys: Map<string, Buffer | undefined>;
   readonly #staged: StorableEntry[] = [];
 
-  constructor(store: LedgerStore, tail: Tail, heads: ReadonlyMap<string, ChainHead>) {
+  constructor(store: LedgerStore, tail: Tail, { heads, keys }: KnownAuthors = nothingKnown) {
     this.#store = store;
     this.#tail = tail;
     this.#heads = new Map(heads);
+    this.#keys = new Map(keys);
   }
 
-  get heads(): ReadonlyMap<string, ChainHead> {
-    return this.#heads;
+  get authors(): KnownAuthors {
+    return { heads: this.#heads, keys: this.#keys };
   }
 
   get empty(): boolean {
@@ -53,10 +65,12 @@ export class Plan {
 
   /**
    * Lays out consecutive entries of one author.
+   * @param signedWith the key their signatures were checked with; none when that key needs no enrolment.
    * @throws AppError `ledger.sequence` for a gap, `ledger.equivocation` (details: `seq`, `accepted`, `offered`) when
-   *   another entry already stands under the same number. Nothing of the wish is laid out then.
+   *   another entry already stands under the same number, `auth.revoked` when new entries would come to stand where
+   *   `signedWith` is not the author's key any more. Nothing of the wish is laid out then.
    */
-  async append(entries: readonly SignedEntry[]): Promise<readonly Place[]> {
+  async append(entries: readonly SignedEntry[], signedWith?: KeyObject): Promise<readonly Place[]> {
     const author = entries[0]?.entry.author;
     if (author === undefined) return [];
     assertConsecutive(entries);
@@ -69,6 +83,7 @@ export class Plan {
       assertFollows(next, signed.entry);
       next = headAfter(signed);
     }
+    if (fresh.length > 0 && signedWith !== undefined) await this.#requireInForce(author, signedWith);
     return [...places, ...fresh.map((signed) => this.#stage(signed))];
   }
 
@@ -76,6 +91,7 @@ export class Plan {
   async record(statement: Statement, by: { privateKey: KeyObject; now: number }): Promise<LoggedEntry> {
     const head = await this.#headOf(collectorAuthor);
     const signed = sealEntry(statement, { author: collectorAuthor, head, ...by });
+    this.#learnKey(statement);
     return { ...signed, index: this.#stage(signed).index };
   }
 
@@ -98,6 +114,21 @@ export class Plan {
     const head = await this.#store.authorHead(author);
     this.#heads.set(author, head);
     return head;
+  }
+
+  /**
+   * A session is cut when its key is revoked or replaced, but what it sent before may still be under way. Only here, where
+   * the order of the log is made, is it certain that nothing stands behind the entry that ended its key.
+   */
+  async #requireInForce(author: string, signedWith: KeyObject): Promise<void> {
+    if (!this.#keys.has(author)) this.#keys.set(author, await this.#store.nodeKey(author));
+    if (this.#keys.get(author)?.equals(rawPublicKey(signedWith))) return;
+    throw new AppError('auth.revoked', `the key of ${author} was revoked or replaced`, { details: { node: author } });
+  }
+
+  #learnKey({ kind, body }: Statement): void {
+    if (kind === 'node.enrolled') this.#keys.set(body.node, Buffer.from(body.publicKey, 'base64'));
+    if (kind === 'node.revoked') this.#keys.set(body.node, undefined);
   }
 
   #stage(signed: SignedEntry): Place {

@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../../common/clock.ts';
-import type { ChainHead } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import { Plan } from './plan.ts';
+import { type KnownAuthors, nothingKnown, Plan } from './plan.ts';
 import type { LedgerStore } from './store.ts';
 import { loadTail, type Tail } from './tail.ts';
 
@@ -20,8 +19,7 @@ interface Waiting {
 interface Known {
   readonly store: LedgerStore;
   readonly tail: Tail;
-  /** Chain heads as of the tail. */
-  readonly heads: ReadonlyMap<string, ChainHead>;
+  readonly authors: KnownAuthors;
 }
 
 /**
@@ -29,7 +27,7 @@ interface Known {
  * commit) and moves the tree head by compare-and-swap, so several processes may run one each on the same database:
  * whoever loses the swap waits for its turn, reads the new end of the log and lays its group out again.
  *
- * What it remembers of the log (tail, chain heads) is only used together with that swap: if anybody else has
+ * What it remembers of the log (tail, chain heads, keys) is only used together with that swap: if anybody else has
  * appended, the swap fails and all of it is read anew.
  */
 export class Sequencer {
@@ -41,7 +39,7 @@ export class Sequencer {
   #closed = false;
   /** Being read, or known. */
   #tail: Promise<Tail> | undefined;
-  #heads: ReadonlyMap<string, ChainHead> = new Map();
+  #authors = nothingKnown;
 
   constructor(store: LedgerStore, clock: Clock) {
     this.#store = store;
@@ -137,7 +135,7 @@ export class Sequencer {
   async #commit(group: readonly Waiting[]): Promise<void> {
     const tail = await this.tail();
     const answer =
-      (await this.#tryCommit(group, { store: this.#store, tail, heads: this.#heads })) ??
+      (await this.#tryCommit(group, { store: this.#store, tail, authors: this.#authors })) ??
       (await this.#commitInTurn(group));
     answer();
   }
@@ -146,37 +144,37 @@ export class Sequencer {
   #commitInTurn(group: readonly Waiting[]): Promise<() => void> {
     return this.#store.exclusively(async (store) => {
       const tail = await readTail(store);
-      this.#remember(tail, new Map());
-      const answer = await this.#tryCommit(group, { store, tail, heads: this.#heads });
+      this.#remember(tail, nothingKnown);
+      const answer = await this.#tryCommit(group, { store, tail, authors: nothingKnown });
       if (answer === undefined) throw new AppError('ledger.tampered', 'the stored tree head contradicts itself');
       return answer;
     });
   }
 
   /** @returns what answers the callers, to be called once all is durable; undefined when the log has grown meanwhile. */
-  async #tryCommit(group: readonly Waiting[], { store, tail, heads }: Known): Promise<(() => void) | undefined> {
-    const plan = new Plan(store, tail, heads);
+  async #tryCommit(group: readonly Waiting[], { store, tail, authors }: Known): Promise<(() => void) | undefined> {
+    const plan = new Plan(store, tail, authors);
     const { granted, refused } = await layOutAll(group, plan);
     // A gap may only seem to be one because somebody else appended meanwhile.
     if (refused.length > 0 && (await isStale(store, tail))) return undefined;
     const laid = plan.empty ? undefined : plan.commit(this.#clock.now());
     if (laid !== undefined && !(await store.commit(laid.commit))) return undefined;
     return () => {
-      if (laid !== undefined) this.#remember(laid.tail, plan.heads);
+      if (laid !== undefined) this.#remember(laid.tail, plan.authors);
       // A crash here loses only the answers: the entries are durable, and offering them again finds them in their place.
       for (const { waiting, error } of refused) waiting.fail(error);
       for (const tell of granted) tell();
     };
   }
 
-  #remember(tail: Tail, heads: ReadonlyMap<string, ChainHead>): void {
+  #remember(tail: Tail, authors: KnownAuthors): void {
     this.#tail = Promise.resolve(tail);
-    this.#heads = heads;
+    this.#authors = authors;
   }
 
   #forget(): void {
     this.#tail = undefined;
-    this.#heads = new Map();
+    this.#authors = nothingKnown;
   }
 }
 

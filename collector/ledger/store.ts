@@ -60,6 +60,8 @@ export interface LedgerStore {
    */
   exclusively<T>(work: (store: LedgerStore) => Promise<T>): Promise<T>;
   authorHead(author: string): Promise<ChainHead>;
+  /** The raw Ed25519 key a node is enrolled with, by the entries committed; undefined for one that is not or was revoked. */
+  nodeKey(node: string): Promise<Buffer | undefined>;
   /** The stored entries of an author with numbers from `fromSeq` to `toSeq`, in order. */
   refs(author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]>;
   /** Leaf hashes of the indexes from `from` up to but not including `to`, 32 bytes each. */

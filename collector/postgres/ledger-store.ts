@@ -22,6 +22,7 @@ function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively'
     head: () => readHead(db),
     create: (head) => insertHead(db, head),
     authorHead: (author) => readAuthorHead(db, author),
+    nodeKey: (node) => readNodeKey(db, node),
     refs: (author, fromSeq, toSeq) => readRefs(db, author, fromSeq, toSeq),
     leafHashes: (from, to) => readLeafHashes(db, from, to),
     leaves: (from, to) => readLeaves(db, from, to),
@@ -156,6 +157,15 @@ async function readAuthorHead(db: Queryable, author: string) {
     [author],
   );
   return rows[0] ?? genesis;
+}
+
+async function readNodeKey(db: Queryable, node: string): Promise<Buffer | undefined> {
+  const rows = await ask<{ public_key: Buffer }>(
+    db,
+    'select public_key from nodes where node = $1 and revoked_at is null',
+    [node],
+  );
+  return rows[0]?.public_key;
 }
 
 async function readRefs(

@@ -90,13 +90,13 @@ export function createAppendPipeline(options: PipelineOptions): AppendPipeline {
 /** Offers a batch until the ledger takes it or has been busy for too long. Safe to repeat: the same bytes keep their place. */
 async function appendPatiently(
   entries: readonly SignedEntry[],
-  { ledger, clock, random, sleep, over }: PipelineOptions,
+  { ledger, author, clock, random, sleep, over }: PipelineOptions,
 ): Promise<readonly Placed[]> {
   const giveUpAtMs = clock.monotonicMs() + limits.ledgerBusyMs;
   const bounds = { minMs: limits.ledgerBusyRetryMinMs, maxMs: limits.ledgerBusyRetryMaxMs };
   for (let attempt = 0; ; attempt++) {
     try {
-      return await ledger.append(entries);
+      return await ledger.append(entries, author.publicKey);
     } catch (thrown) {
       const error = toAppError(thrown);
       if (!error.retryable || over() || clock.monotonicMs() >= giveUpAtMs) throw error;

@@ -18,10 +18,12 @@ export interface SessionLedger {
   /** Name of the log in its checkpoints. */
   readonly origin: string;
   /**
-   * @throws AppError `ledger.sequence` for a gap, `ledger.equivocation` for other bytes under a taken number, and
-   *   retryable ones (`state.busy`, `database.unreachable`) for "not now".
+   * @param signedWith the key their signatures were checked with.
+   * @throws AppError `ledger.sequence` for a gap, `ledger.equivocation` for other bytes under a taken number,
+   *   `auth.revoked` when `signedWith` is not the author's key any more, and retryable ones (`state.busy`,
+   *   `database.unreachable`) for "not now".
    */
-  append(entries: readonly SignedEntry[]): Promise<readonly Placed[]>;
+  append(entries: readonly SignedEntry[], signedWith: KeyObject): Promise<readonly Placed[]>;
   authorHead(author: string): Promise<ChainHead>;
   checkpoint(): Promise<{ readonly size: number; readonly note: string }>;
   inclusion(indexes: readonly number[], size: number): Promise<SharedProofs>;

@@ -5,6 +5,7 @@ import type { Commit, LedgerStore } from '../../collector/ledger/store.ts';
 import { growTail, loadTail, type Tail } from '../../collector/ledger/tail.ts';
 import { hashBytes } from '../../common/encoding.ts';
 import { entryHash, genesis, leafData, type SignedEntry } from '../../common/entry.ts';
+import { rawPublicKey } from '../../common/keys.ts';
 import { emptyRange, leafHash, rootOf, splitHashes } from '../../common/merkle.ts';
 import { fullTileWidth } from '../../common/tiles.ts';
 import { firstEntryMs, testAuthor } from '../authors.ts';
@@ -69,6 +70,31 @@ export function ledgerStoreContract(name: string, open: () => Promise<TestStore>
       assert.deepEqual(await store.leaves(7, 9), []);
       assert.deepEqual(await store.tiles([]), []);
       assert.deepEqual(await store.tiles([{ level: 0, index: 0 }]), [undefined]);
+    });
+
+    test('a node has the key of its last enrolment, and none once that is revoked', async () => {
+      const { store, other } = await created();
+      const [collector, keys] = [testAuthor('collector'), ['first', 'second'].map((name) => testAuthor(name).keys)];
+      const raw = keys.map(({ publicKey }) => rawPublicKey(publicKey));
+      const enrol = (publicKey: Buffer | undefined) =>
+        collector.next({
+          kind: 'node.enrolled',
+          body: { node: 'node1', publicKey: publicKey?.toString('base64') ?? '', fingerprint: 'x', agentVersion: '1' },
+        });
+      const revoke = () =>
+        collector.next({ kind: 'node.revoked', body: { node: 'node1', fingerprint: 'x', reason: 'x' } });
+      const expected: [SignedEntry[], Buffer | undefined][] = [
+        [[enrol(raw[0])], raw[0]],
+        [[enrol(raw[1])], raw[1]],
+        [[revoke()], undefined],
+        [[enrol(raw[0]), revoke(), enrol(raw[1])], raw[1]],
+      ];
+      assert.equal(await other.nodeKey('node1'), undefined);
+      for (const [entries, key] of expected) {
+        await store.commit(await layOut(store, entries));
+        assert.deepEqual(await other.nodeKey('node1'), key);
+      }
+      assert.equal(await other.nodeKey('node2'), undefined);
     });
 
     test('full tiles are answered in the order asked for', async () => {
@@ -154,7 +180,7 @@ export function ledgerStoreContract(name: string, open: () => Promise<TestStore>
 async function layOut(store: LedgerStore, entries: readonly SignedEntry[]): Promise<Commit> {
   const head = await store.head();
   assert.ok(head);
-  const plan = new Plan(store, await loadTail(store, head), new Map());
+  const plan = new Plan(store, await loadTail(store, head));
   await plan.append(entries);
   return plan.commit(firstEntryMs).commit;
 }

@@ -85,6 +85,7 @@ export class FakeLedgerStore implements LedgerStore {
       commit,
       exclusively: (work) => this.exclusively(work),
       authorHead: (author) => this.authorHead(author),
+      nodeKey: (node) => this.nodeKey(node),
       refs: (author, fromSeq, toSeq) => this.refs(author, fromSeq, toSeq),
       leafHashes: (from, to) => this.leafHashes(from, to),
       leaves: (from, to) => this.leaves(from, to),
@@ -103,6 +104,18 @@ export class FakeLedgerStore implements LedgerStore {
 
   authorHead(author: string): Promise<ChainHead> {
     return this.#read(() => this.#authorHeads.get(author) ?? genesis);
+  }
+
+  nodeKey(node: string): Promise<Buffer | undefined> {
+    return this.#read(() => {
+      let key: Buffer | undefined;
+      for (const { entry } of this.entries) {
+        if (entry.kind === 'node.enrolled' && entry.body.node === node)
+          key = Buffer.from(entry.body.publicKey, 'base64');
+        if (entry.kind === 'node.revoked' && entry.body.node === node) key = undefined;
+      }
+      return key;
+    });
   }
 
   refs(author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]> {

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type { Placed, SessionLedger } from '../../collector/ws/ports.ts';
 import { type Checkpoint, signCheckpoint } from '../../common/checkpoint.ts';
 import {
@@ -17,6 +18,8 @@ import { consistencyProof, type HashReader, inclusionProofs } from '../../common
 
 export interface MemoryLedger extends SessionLedger {
   readonly vkey: string;
+  /** Takes entries under any key. */
+  append(entries: readonly SignedEntry[], signedWith?: KeyObject): Promise<readonly Placed[]>;
   /** What is in the log, by index. */
   readonly entries: readonly SignedEntry[];
   /** Calls of `append`, the repeated ones included. */

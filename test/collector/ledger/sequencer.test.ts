@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import type { KeyObject } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Ledger, PublishedCheckpoint } from '../../../collector/ledger/ledger.ts';
 import type { SignedEntry } from '../../../common/entry.ts';
+import { fingerprint, generateKeyPair, rawPublicKey } from '../../../common/keys.ts';
+import type { Statement } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
 import { leafHash } from '../../../common/merkle.ts';
 import { expandProof, verifyInclusion } from '../../../common/proof.ts';
@@ -21,6 +24,11 @@ class CountingStore extends FakeLedgerStore {
     this.commits += 1;
     return super.commit(...args);
   }
+}
+
+function enrolled(node: string, key: KeyObject): Statement {
+  const publicKey = rawPublicKey(key).toString('base64');
+  return { kind: 'node.enrolled', body: { node, publicKey, fingerprint: fingerprint(key), agentVersion: '1' } };
 }
 
 function outcomes(results: readonly PromiseSettledResult<unknown>[]): string[] {
@@ -76,6 +84,27 @@ describe('a group of wishes', () => {
     ]);
     store.refuses = () => false;
     assert.equal((await ledger.append(testAuthor('node2').more(2))).length, 2);
+  });
+
+  test('never places entries of a node behind the one that ended its key', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const [author, heir] = [testAuthor('node1'), generateKeyPair()];
+    const key = author.keys.publicKey;
+    await ledger.record(enrolled('node1', key));
+    const [before, between, after] = [author.more(2), author.more(2), author.more(2)];
+    const outcome = await Promise.allSettled([
+      ledger.append(before, key),
+      ledger.record(enrolled('node1', heir.publicKey)),
+      ledger.append(between, key),
+      ledger.append(before, key),
+      ledger.record({ kind: 'node.revoked', body: { node: 'node1', fingerprint: 'x', reason: 'x' } }),
+      ledger.append(between, heir.publicKey),
+    ]);
+    assert.deepEqual(outcomes(outcome), ['taken', 'taken', 'auth.revoked', 'taken', 'taken', 'auth.revoked']);
+    await ledger.record(enrolled('node1', key));
+    await assert.rejects(ledger.append(between, heir.publicKey), { code: 'auth.revoked', retryable: false });
+    assert.equal((await ledger.append([...between, ...after], key)).length, 4);
   });
 
   test('that is larger than a group is taken all the same', async () => {
@@ -180,6 +209,19 @@ describe('a collector beside another one', () => {
     twin.more(3);
     const forged = twin.next(cleared('forged'));
     for (const ledger of [here, there]) await assert.rejects(ledger.append([forged]), { code: 'ledger.equivocation' });
+  });
+
+  test('takes nothing under a key that the other one has ended', async () => {
+    const store = new FakeLedgerStore();
+    const [here, there] = [await startLedger(store), await startLedger(store)];
+    const author = testAuthor('node1');
+    const key = author.keys.publicKey;
+    await here.record(enrolled('node1', key));
+    await here.append(author.more(2), key);
+    await there.record({ kind: 'node.revoked', body: { node: 'node1', fingerprint: 'x', reason: 'x' } });
+    // Here the key is still thought to be in force.
+    await assert.rejects(here.append(author.more(2), key), { code: 'auth.revoked' });
+    assert.equal(store.entries.at(-1)?.entry.kind, 'node.revoked');
   });
 
   test('that never rests gets its turn and leaves the other one its own', async () => {
