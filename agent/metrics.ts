@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Cycle } from './agent.ts';
-import type { ScanResult } from './sigils/scanner.ts';
+import type { ScanResult } from './sigils/scan.ts';
 import type { AgentStatus } from './status.ts';
 
 export interface AgentMetrics {

@@ -6,7 +6,7 @@ import { gitRepository } from './desired/git.ts';
 import { dockerEngine } from './docker/dockerode.ts';
 import type { Engine } from './docker/engine.ts';
 import type { Journal } from './ports.ts';
-import type { ScanResult } from './sigils/scanner.ts';
+import type { ScanResult } from './sigils/scan.ts';
 import { StoreWatch } from './stores.ts';
 
 /** The engine that the settings name. */

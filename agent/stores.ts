@@ -10,8 +10,9 @@ import type { Logger } from '../common/log.ts';
 import { type SigilFinding, sigilFinding } from '../common/sigil.ts';
 import { appendPeriodic, toldPrefixes } from './account.ts';
 import type { Journal, StateChange } from './ports.ts';
+import type { ScanMode, ScanResult } from './sigils/scan.ts';
 import { parseScanState, type ScanState } from './sigils/scan-state.ts';
-import { type ScanMode, type ScanResult, SigilScanner } from './sigils/scanner.ts';
+import { SigilScanner } from './sigils/scanner.ts';
 
 export interface StoreWatchOptions {
   readonly name: string;

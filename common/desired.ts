@@ -1,4 +1,4 @@
-import type { DriftKind } from './drift.ts';
+import type { DriftKind } from './drift-kind.ts';
 import type { ObservedContainer } from './observed.ts';
 
 /** One container that git says should run on a node. */

@@ -1,11 +1,9 @@
 import { z } from 'zod';
 import type { DesiredContainer, DesiredState } from './desired.ts';
+import { driftKinds } from './drift-kind.ts';
 import { clip, foreignText } from './fields.ts';
 import { sameImage } from './image.ts';
 import type { ObservedContainer } from './observed.ts';
-
-export const driftKinds = ['UNAUTHORIZED_CONTAINER', 'MISSING_CONTAINER', 'IMAGE_DRIFT', 'CONFIG_DRIFT'] as const;
-export type DriftKind = (typeof driftKinds)[number];
 
 /** One difference between desired and observed state. Both sides of every differing field are carried. */
 export const driftSchema = z.strictObject({

@@ -3,7 +3,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { canonicalText } from './canonical.ts';
 import type { DesiredContainer, DesiredState } from './desired.ts';
-import type { DriftKind } from './drift.ts';
+import type { DriftKind } from './drift-kind.ts';
 import type { AppError } from './errors.ts';
 import { nodeName } from './fields.ts';
 import {

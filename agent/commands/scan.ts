@@ -8,7 +8,8 @@ import type { ObservedContainer } from '../../common/observed.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
 import { scanContainers } from '../docker/scanner.ts';
-import { type ScanResult, SigilScanner } from '../sigils/scanner.ts';
+import type { ScanResult } from '../sigils/scan.ts';
+import { SigilScanner } from '../sigils/scanner.ts';
 import { engineOf } from '../sources.ts';
 
 /** One look at everything, without collector, outbox or identity. Each part that failed says why. */

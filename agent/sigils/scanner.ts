@@ -1,10 +1,10 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
-import { SigilChecker, type SigilFinding, type SigilRecord } from '../../common/sigil.ts';
+import { SigilChecker, type SigilRecord } from '../../common/sigil.ts';
 import { fsStoreFiles } from './fs-store-files.ts';
+import type { ScanRequest, ScanResult } from './scan.ts';
 import { ScanRun } from './scan-run.ts';
-import type { ScanState } from './scan-state.ts';
 import type { StoreFiles } from './store-files.ts';
 
 export interface SigilStoreOptions {
@@ -21,45 +21,6 @@ export interface SigilStoreOptions {
   readonly files?: StoreFiles;
   /** Called after every few milliseconds of work; lets the event loop turn when absent. A slower one spreads the load. */
   readonly pause?: () => Promise<void>;
-}
-
-/** `incremental` checks what the state has not seen, `full` everything. */
-export type ScanMode = 'incremental' | 'full';
-
-export interface ScanRequest {
-  readonly mode: ScanMode;
-  /** The state of the scan before, or null. */
-  readonly state: ScanState | null;
-  /** Findings reported before and not cleared since. */
-  readonly openFindings: readonly SigilFinding[];
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: ScanCounts) => void;
-}
-
-/** What was looked at; table blocks and bytes exclude meta blocks, `records` counts stored versions, not keys. */
-export interface ScanCounts {
-  readonly tables: number;
-  readonly blocks: number;
-  readonly bytes: number;
-  readonly records: number;
-  readonly sigils: number;
-}
-
-export interface ScanResult extends ScanCounts {
-  readonly store: string;
-  readonly mode: ScanMode;
-  /** RFC 3339 UTC. */
-  readonly startedAt: string;
-  readonly durationMs: number;
-  /** New ones only. */
-  readonly findings: readonly SigilFinding[];
-  /** How many new findings did not fit `limits.maxOpenFindingsPerStore`. */
-  readonly moreFindings: number;
-  /** Ids of open findings that are no longer true. */
-  readonly cleared: readonly string[];
-  /** False when the store rewrote files faster than they were read; the next scan, of either mode, takes up the rest. */
-  readonly settled: boolean;
-  readonly state: ScanState;
 }
 
 /**

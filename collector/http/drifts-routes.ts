@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { driftKinds } from '../../common/drift.ts';
+import { driftKinds } from '../../common/drift-kind.ts';
 import { count, nodeName } from '../../common/fields.ts';
 import type { Queryable } from '../postgres/pool.ts';
 import { type DriftRow, listDrifts } from '../postgres/query-store.ts';

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { driftKinds } from '../../common/drift.ts';
+import { driftKinds } from '../../common/drift-kind.ts';
 import {
   type Body,
   gapReasons,

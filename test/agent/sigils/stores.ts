@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Level } from 'level';
+import type { ScanMode, ScanResult } from '../../../agent/sigils/scan.ts';
 import { parseScanState, type ScanState } from '../../../agent/sigils/scan-state.ts';
-import { type ScanMode, type ScanResult, SigilScanner } from '../../../agent/sigils/scanner.ts';
+import { SigilScanner } from '../../../agent/sigils/scanner.ts';
 import type { SigilFinding } from '../../../common/sigil.ts';
 import { type MadeRecord, makeSigilRecord } from '../../fakes/sigil-writer.ts';
 
