@@ -2,15 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { DesiredContainer, DesiredState } from '../../common/desired.ts';
-import {
-  type Drift,
-  type DriftKind,
-  diff,
-  driftChanges,
-  driftSchema,
-  type ObservedState,
-  undecided,
-} from '../../common/drift.ts';
+import { type Drift, diff, driftChanges, driftSchema, type ObservedState, undecided } from '../../common/drift.ts';
+import type { DriftKind } from '../../common/drift-kind.ts';
 import { containerStates, type ObservedContainer } from '../../common/observed.ts';
 
 const imageId = (letter: string) => `sha256:${letter.repeat(64)}`;
