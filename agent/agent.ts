@@ -116,6 +116,7 @@ export class Agent {
   /** Stops watching; resolves when nothing uses the journal any more. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#options.engine.close();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
@@ -179,6 +180,8 @@ export class Agent {
     // A repository that does not answer must not make the scan late.
     const refreshed = this.#guarded('desired', () => this.#refreshDesired());
     const engineUp = await this.#scan();
+    // A scan that was broken off says nothing about the engine.
+    if (this.#stopping.signal.aborted) return;
     const scanMs = Math.round(clock.monotonicMs() - began.monotonicMs);
     await refreshed;
     const skipped = this.#skipped(slot, stepMs);

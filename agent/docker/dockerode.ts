@@ -30,10 +30,11 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
   const calls = new Docker({ ...target, timeout: timeoutMs + socketGraceMs });
   const streams = new Docker(target);
   const scope = label === undefined ? {} : { label: [label] };
+  const closing = new AbortController();
 
   const ask = async <T>(answer: Promise<T>): Promise<T> => {
     try {
-      return await within(timeoutMs, answer);
+      return await within(timeoutMs, closing.signal, answer);
     } catch (thrown) {
       throw engineError(thrown, socketPath);
     }
@@ -59,6 +60,7 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
         if (!events.signal.aborted) throw engineError(thrown, socketPath);
       }
     },
+    close: () => closing.abort(),
   };
 }
 
@@ -126,16 +128,20 @@ async function unlessGone<T>(answer: Promise<T>): Promise<T | undefined> {
 }
 
 /** dockerode never settles a call whose answer breaks off in the middle, so the deadline cannot be left to it. */
-async function within<T>(timeoutMs: number, answer: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const error = Object.assign(new Error(`no answer within ${timeoutMs} ms`), { code: 'ETIMEDOUT' });
-    timer = setTimeout(() => reject(error), timeoutMs);
+async function within<T>(timeoutMs: number, closing: AbortSignal, answer: Promise<T>): Promise<T> {
+  let giveUp: (code: string, message: string) => void = () => {};
+  const givenUp = new Promise<never>((_, reject) => {
+    giveUp = (code, message) => reject(Object.assign(new Error(message), { code }));
   });
+  const close = (): void => giveUp('ECANCELED', 'the agent is stopping');
+  const timer = setTimeout(() => giveUp('ETIMEDOUT', `no answer within ${timeoutMs} ms`), timeoutMs);
+  closing.addEventListener('abort', close);
+  if (closing.aborted) close();
   try {
-    return await Promise.race([answer, late]);
+    return await Promise.race([answer, givenUp]);
   } finally {
     clearTimeout(timer);
+    closing.removeEventListener('abort', close);
   }
 }
 
@@ -171,6 +177,8 @@ function unreachableMessage(errno: string, socketPath: string): string {
     case 'EACCES':
     case 'EPERM':
       return `not allowed to open ${socketPath}: run as root or as a member of the group that owns the socket`;
+    case 'ECANCELED':
+      return `the Docker engine at ${socketPath} had not answered when the agent was stopped`;
     case 'ETIMEDOUT':
       return `the Docker engine at ${socketPath} does not answer in time: it is frozen or overloaded, check its log`;
     default:

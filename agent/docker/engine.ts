@@ -71,4 +71,6 @@ export interface Engine {
   inspect(containerId: string): Promise<ObservedContainer | undefined>;
   /** Streams events until the signal or the engine ends it (resolves), or the connection breaks (rejects). */
   events(options: EventsOptions): Promise<void>;
+  /** Ends the calls under way, which reject, so that nobody waits for a frozen engine. Nothing is asked afterwards. */
+  close(): void;
 }

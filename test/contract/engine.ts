@@ -173,6 +173,15 @@ function observesContainers(here: Here): void {
     assert.ok(!(await engine.list()).includes(id));
   });
 
+  test('closing ends a call under way at once', async () => {
+    const { subject } = here();
+    const closed = dockerEngine({ socketPath: subject.socketPath });
+    const asked = assert.rejects(closed.list(), { code: 'engine.unreachable' });
+    closed.close();
+    await asked;
+    await assert.rejects(closed.ping(), { code: 'engine.unreachable' });
+  });
+
   test('a label narrows what is listed and what is told', async () => {
     const { subject } = here();
     const scoped = dockerEngine({ socketPath: subject.socketPath, label: 'sigilwatch.node=lyra' });

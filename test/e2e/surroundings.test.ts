@@ -5,6 +5,7 @@ import { cp } from 'node:fs/promises';
 import net from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
+import type { AgentStatus } from '../../agent/status.ts';
 import { startPostgres, type TestPostgres } from '../postgres.ts';
 import { type Finished, programs, runCommand, runTool } from '../system/program.ts';
 import {
@@ -225,6 +226,8 @@ test('SIGTERM ends agent and collector in order within seconds, whatever they wa
   await node.agent.restart();
   await caughtUp(node);
   node.engine?.freeze();
+  const stuck = ({ lastScan }: AgentStatus) => Date.now() - Date.parse(lastScan?.minute ?? '') > 3_000;
+  await statusWhere(node, 'waits for its engine', stuck);
   await endsInTime('an agent whose engine is frozen', node.agent);
   node.engine?.thaw();
   await node.agent.restart();
