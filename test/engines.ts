@@ -8,6 +8,7 @@ import { until } from './until.ts';
 /** The longest path the kernel takes for a unix socket, less what the engine appends to its folder. */
 const maxDirChars = 100 - '/exec/containerd/containerd-debug.sock'.length;
 const startDeadlineMs = 20_000;
+const stoppedDeadlineMs = 1_000;
 /** Longer than the ten seconds that an engine grants its containers. */
 const stopDeadlineMs = 15_000;
 
@@ -137,8 +138,17 @@ function daemonAt(place: EnginePlace): Daemon {
     crash: () => end('SIGKILL'),
     signal: (signal) => {
       running?.kill(signal);
+      if (signal === 'SIGSTOP' && running?.pid !== undefined) awaitStopped(running.pid);
     },
   };
+}
+
+/** The signal takes effect some time after `kill` has returned, and until then a thread may still answer. */
+function awaitStopped(pid: number): void {
+  const tasks = `/proc/${pid}/task`;
+  const isStopped = (task: string) => /\) [Tt] /.test(readFileSync(path.join(tasks, task, 'stat'), 'utf8'));
+  const giveUpAt = performance.now() + stoppedDeadlineMs;
+  while (performance.now() < giveUpAt && !readdirSync(tasks).every(isStopped));
 }
 
 /**
