@@ -78,7 +78,7 @@ describe('the account', () => {
     assert.equal(journal.said.length, 0);
     journal.mood = 'well';
     await sees('api');
-    assert.equal(journal.saidOf('agent.started').length, 1);
+    await until('it has said that it started', () => journal.saidOf('agent.started').length === 1);
     assert.equal(fold(journal.said.slice(0, 1)).containers.size, 0);
     assert.equal(journal.said[0]?.kind, 'observed');
   });
