@@ -34,7 +34,7 @@ export const limits = {
   entryBurstSeconds: 10,
   /** Pieces one frame may come in; a frame of one-byte pieces costs far more memory than its size. */
   maxFrameFragments: 1_024,
-  /** Sockets that have not proved a key yet; more are turned away until some have. */
+  /** Sockets that have not proved a key yet; beyond it, the address that holds the most of them loses its oldest. */
   maxUnauthenticatedSockets: 128,
   /** How long a closing handshake may take before the socket is cut. */
   closeTimeoutMs: 1_000,

@@ -74,8 +74,7 @@ export function attachSockets(httpServer: Server, options: SocketsOptions): Sock
   let closing = false;
 
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const full = closing || fleet.strangers() >= bounds.maxUnauthenticatedSockets;
-    const problem = misdirected(request) ?? (full ? turnAways.full : undefined);
+    const problem = misdirected(request) ?? (closing ? turnAways.closing : undefined);
     const remote = request.socket.remoteAddress ?? 'unknown';
     if (problem === undefined) {
       webSockets.handleUpgrade(request, socket, head, (webSocket) => fleet.serve(webSocket, remote));
@@ -126,6 +125,12 @@ function createFleet(options: FleetOptions) {
     metrics.opened();
     logger.info('session.opened', { remote: peer.remote, node, version });
   };
+  /** At once: a stranger need not answer a closing handshake, and others wait for the place. */
+  const sendAway = (stranger: Peer | undefined): void => {
+    const why = 'too many connections have proved no key yet; this one waited longest';
+    stranger?.end(new AppError('rate_limit.exceeded', why, { retryable: true }));
+    if (stranger !== undefined) peers.get(stranger)?.terminate();
+  };
   const session: PeerOptions['session'] = (io, peer) =>
     createAgentSession({
       ...shared,
@@ -141,13 +146,13 @@ function createFleet(options: FleetOptions) {
   return {
     serve: (socket: WebSocket, remote: string): void => {
       peers.set(servePeer({ socket, remote, bounds, clock, logger, metrics, session, onClosed }), socket);
+      const strangers = [...peers.keys()].filter((peer) => peer.identified === undefined && !peer.over);
+      if (strangers.length > bounds.maxUnauthenticatedSockets) sendAway(longestWaiting(strangers));
     },
     turnedAway: (remote: string, { status, code }: TurnAway): void => {
       metrics.refused(code);
       logger.warn('session.turned_away', { remote, code, status });
     },
-    /** Sockets that have not proved a key. */
-    strangers: () => [...peers.keys()].filter(({ identified }) => identified === undefined).length,
     checkLiveness: (): void => {
       for (const peer of peers.keys()) peer.checkLiveness();
     },
@@ -157,6 +162,17 @@ function createFleet(options: FleetOptions) {
       await Promise.all([...peers.values()].map(goodbye));
     },
   };
+}
+
+/**
+ * The oldest of the address that holds the most. Refusing newcomers instead would let anybody lock all agents out with a
+ * few silent sockets; a handshake takes milliseconds, so an agent is through before its turn to go comes.
+ */
+function longestWaiting(strangers: readonly Peer[]): Peer | undefined {
+  const held = new Map<string, Peer[]>();
+  for (const peer of strangers) held.set(peer.remote, [...(held.get(peer.remote) ?? []), peer]);
+  const [crowd] = [...held.values()].sort((a, b) => b.length - a.length);
+  return crowd?.[0];
 }
 
 const nonceBytes = 32;
@@ -184,7 +200,7 @@ interface TurnAway {
 const turnAways = {
   path: { status: '404 Not Found', code: 'resource.not_found' },
   protocol: { status: '400 Bad Request', code: 'validation.protocol' },
-  full: { status: '503 Service Unavailable', code: 'rate_limit.exceeded' },
+  closing: { status: '503 Service Unavailable', code: 'state.busy' },
 } as const satisfies Record<string, TurnAway>;
 
 function misdirected({ url, headers }: IncomingMessage): TurnAway | undefined {

@@ -271,8 +271,8 @@ test('nothing of a batch with one bad entry reaches the ledger', async () => {
   assert.equal(to.ledger.entries.length, 0);
 });
 
-test('an upgrade elsewhere, without the subprotocol, or beyond the bound on strangers is turned away', async () => {
-  const to = await collector({ bounds: { maxUnauthenticatedSockets: 2 } });
+test('an upgrade elsewhere or without the subprotocol is turned away', async () => {
+  const to = await collector();
   const refusedBy = async (path: string, protocols: string[]): Promise<string> => {
     const socket = new WebSocket(`ws://127.0.0.1:${to.port()}${path}`, protocols);
     const [error] = await once(socket, 'error');
@@ -281,10 +281,28 @@ test('an upgrade elsewhere, without the subprotocol, or beyond the bound on stra
   assert.match(await refusedBy('/elsewhere', [subprotocol]), /404/);
   assert.match(await refusedBy(socketPath, ['chat']), /400/);
   assert.match(await refusedBy(socketPath, []), /400/);
+});
+
+test('strangers who hold all places lose the oldest to a newcomer, and no agent loses its session', async () => {
+  const to = await collector({ bounds: { maxUnauthenticatedSockets: 2 } });
+  const lyra = await welcomedAgent(to, 'lyra');
   const strangers = [await rawAgent(to), await rawAgent(to)];
-  assert.match(await refusedBy(socketPath, [subprotocol]), /503/);
-  for (const { socket } of strangers) socket.terminate();
-  await until('room again', async () => (await rawAgent(to).catch(() => undefined)) !== undefined);
+  for (const { socket } of strangers) socket.pause();
+  await welcomedAgent(to, 'node1');
+  await until('the oldest is gone', () => to.refusals.includes('rate_limit.exceeded'));
+  strangers.push(await rawAgent(to));
+  for (const { socket } of strangers) socket.resume();
+  await until('closed', () => strangers[0]?.closed() !== undefined);
+  assert.deepEqual(
+    strangers.map(({ closed }) => closed() === undefined),
+    [false, true, true],
+  );
+  assert.deepEqual(to.refusals, ['rate_limit.exceeded']);
+  assert.deepEqual(
+    to.sockets.sessions().map(({ node }) => node),
+    ['lyra', 'node1'],
+  );
+  assert.equal(lyra.closed(), undefined);
 });
 
 test('whoever proves nothing in time is closed', async () => {
