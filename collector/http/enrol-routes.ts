@@ -1,4 +1,5 @@
 import { bodyLimit } from 'hono/body-limit';
+import pLimit from 'p-limit';
 import { z } from 'zod';
 import type { Clock } from '../../common/clock.ts';
 import { type EnrolRequest, enrolPath, enrolRequest } from '../../common/enrol.ts';
@@ -18,8 +19,12 @@ const limitBody = bodyLimit({
 
 /** Open to everybody: the join token in the body is the credential. */
 export function addEnrolRoutes(routes: Routes, fleet: FleetPorts, clock: Clock): void {
+  // Looking who holds the node and the key, and putting it on record, are two steps: of requests that come at once each
+  // has to see what the one before it did.
+  const oneAtATime = pLimit(1);
   routes.post(enrolPath, atMostPerSecond(limits.maxEnrolmentsPerSecond, clock), limitBody, async (c) => {
-    return c.json(await enrolNode(fleet, parseEnrolment(await c.req.text())));
+    const request = parseEnrolment(await c.req.text());
+    return c.json(await oneAtATime(() => enrolNode(fleet, request)));
   });
 }
 

@@ -100,6 +100,18 @@ test('of two keys that use one token at once exactly one is enrolled', async () 
   assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 401, 401, 401, 401, 401]);
 });
 
+test('one key that uses its token many times at once is enrolled once, and not as two nodes', async () => {
+  const [keys, token] = [generateKeyPair(), await joinToken('eager')];
+  const enrolled = await entriesOf('node.enrolled');
+  const requests = [
+    ...Array.from({ length: 3 }, () => enrolmentOf('eager', token, keys)),
+    enrolmentOf('greedy', await joinToken('greedy'), keys),
+  ];
+  const answers = await Promise.all(requests.map((request) => postEnrolment(under.collector.url, request)));
+  assert.equal(await entriesOf('node.enrolled'), enrolled + 1);
+  assert.equal(answers.filter(({ json }) => json.error_code === 'state.conflict').length >= 1, true);
+});
+
 test('a request that is malformed, too large or too frequent is told so', async () => {
   const malformed = await postEnrolment(under.collector.url, { token: 'x', node: 'Node 1', extra: true });
   assert.equal(malformed.status, 400);
