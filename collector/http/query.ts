@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import { z } from 'zod';
+import { rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { nearest } from '../../common/nearest.ts';
@@ -12,9 +13,14 @@ export const filterText = z
   .max(limits.maxForeignTextChars)
   .refine((text) => !text.includes('\0'), 'text without NUL');
 
+const lastMs = Date.parse('9999-12-31T23:59:59.999Z');
+
+/** Handed on in our own spelling: PostgreSQL is stricter with fractions and offsets than RFC 3339. */
 export const filterTime = z.iso
   .datetime({ offset: true, error: 'an RFC 3339 time such as 2026-01-31T12:00:00Z' })
-  .refine((text) => text >= '1970', 'a time from 1970 on');
+  .transform((text) => Date.parse(text))
+  .refine((unixMs) => unixMs >= 0 && unixMs <= lastMs, 'a time from 1970 to 9999')
+  .transform(rfc3339);
 
 const pageSize = z
   .string()
@@ -33,7 +39,7 @@ export const pageParameters = { limit: pageSize, cursor: z.string().max(2_048).o
 export function readQuery<S extends z.ZodObject>(c: Context<HttpEnv>, schema: S): z.output<S> {
   const given = Object.entries(c.req.queries());
   for (const [name, values] of given) {
-    if (!(name in schema.shape)) throw unknownParameter(name, Object.keys(schema.shape));
+    if (!Object.hasOwn(schema.shape, name)) throw unknownParameter(name, Object.keys(schema.shape));
     if (values.length > 1) throw badParameter(name, 'is given more than once');
   }
   const parsed = schema.safeParse(Object.fromEntries(given.map(([name, [value]]) => [name, value])));

@@ -115,6 +115,7 @@ test('filters narrow a list', async () => {
   assert.equal((await items('/api/v1/entries?author=collector&kind=node.enrolled')).length, 2);
   assert.equal((await items('/api/v1/entries?from=2999-01-01T00:00:00Z')).length, 0);
   assert.equal((await items('/api/v1/drifts?to=2000-01-01T00:00:00Z')).length, 0);
+  assert.equal((await items(`/api/v1/drifts?to=2999-01-01T00:00:00.${'1'.repeat(200)}%2B12:00`)).length, drifts + 1);
   assert.deepEqual(await items('/api/v1/containers?node=lyra'), []);
   assert.deepEqual(await items('/api/v1/findings?state=open'), []);
 });
@@ -137,6 +138,9 @@ test('a query that is not understood is refused and the parameter named', async 
     '/api/v1/drifts?from=yesterday': /"from".*RFC 3339/,
     '/api/v1/drifts?cursor=zzz': /"cursor"/,
     '/api/v1/drifts?container=%00': /"container"/,
+    '/api/v1/drifts?from=9999-12-31T23:59:59-23:59': /"from".*1970 to 9999/,
+    '/api/v1/drifts?to=1970-01-01T00:00:00%2B23:59': /"to".*1970 to 9999/,
+    '/api/v1/drifts?constructor=1': /unknown parameter "constructor"/,
     '/api/v1/stats?verbose=1': /unknown parameter "verbose"/,
   };
   for (const [path, message] of Object.entries(bad)) {
