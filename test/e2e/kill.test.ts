@@ -72,19 +72,20 @@ test(`${campaign.agentKills} kills of agents and ${campaign.collectorKills} of t
   const collectorTally = newTally();
   const agentTally = newTally();
   const expected = new Map(fleet.nodes.map(({ name }) => [name, new Map<number, string>()]));
-  await Promise.all([
-    killCollector(fleet.collector, randomOf(seed, 'collector'), collectorTally),
+  const lanes = [
+    killCollector(fleet.collector, randomOf(seed, 'collector'), collectorTally, quiet.signal),
     ...fleet.nodes.map((node, at) => {
       const kills = Math.ceil((campaign.agentKills - at) / fleet.nodes.length);
       return killAgent(node, {
         random: randomOf(seed, node.name),
         kills,
         tally: agentTally,
+        signal: quiet.signal,
         expected: expected.get(node.name),
       });
     }),
-  ]);
-
+  ];
+  await allOrNone(lanes, quiet);
   quiet.abort();
   await Promise.all(churning);
   calm = true;
@@ -111,6 +112,17 @@ test(`${campaign.agentKills} kills of agents and ${campaign.collectorKills} of t
   assert.equal(agentTally.kills, campaign.agentKills);
   assert.equal(collectorTally.kills, campaign.collectorKills);
 });
+
+/** Ends the others when one fails: nothing may be started any more once the test is over. */
+async function allOrNone(lanes: readonly Promise<void>[], stop: AbortController): Promise<void> {
+  try {
+    await Promise.all(lanes);
+  } catch (failure) {
+    stop.abort();
+    await Promise.allSettled(lanes);
+    throw failure;
+  }
+}
 
 function someFate(random: Random): ConnectionFate {
   if (random.chance(0.6)) return {};
@@ -142,14 +154,18 @@ interface AgentKills {
   readonly random: Random;
   readonly kills: number;
   readonly tally: Tally;
+  readonly signal: AbortSignal;
   /** Hash by number, of every entry that was seen durable or acknowledged: all must be in the ledger in the end. */
   readonly expected: Map<number, string> | undefined;
 }
 
-async function killAgent(node: FleetNode, { random, kills, tally, expected = new Map() }: AgentKills): Promise<void> {
+async function killAgent(
+  node: FleetNode,
+  { random, kills, tally, signal, expected = new Map() }: AgentKills,
+): Promise<void> {
   const { agent, wire } = node;
   let offline = false;
-  for (let kill = 0; kill < kills; kill++) {
+  for (let kill = 0; kill < kills && !signal.aborted; kill++) {
     if (random.chance(0.4)) offline = !offline;
     wire.refuse(offline);
     if (offline) wire.cutAll();
@@ -207,8 +223,13 @@ async function restartInTime(program: Restartable, tally: Tally): Promise<void> 
   assert.ok(tookMs <= restartWithinMs, `a restart took ${tookMs} ms`);
 }
 
-async function killCollector(collector: RunningCollector, random: Random, tally: Tally): Promise<void> {
-  for (let kill = 0; kill < campaign.collectorKills; kill++) {
+async function killCollector(
+  collector: RunningCollector,
+  random: Random,
+  tally: Tally,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let kill = 0; kill < campaign.collectorKills && !signal.aborted; kill++) {
     await liveAWhile(collector, random, tally);
     if (random.chance(0.2)) {
       await crashDatabase(collector.dir, random);
