@@ -21,7 +21,9 @@ export function agentStatus({ node, version, agent, link, outbox, stores, lastCy
   const storeStates = stores.map((store) => store.summary);
   const { containers, drifts, commit } = agent.summary;
   const connection = link.status();
-  const sound = connection.state !== 'forked' && storeStates.every(({ status }) => status !== 'unreadable');
+  // Being cut off is what the outbox is for; being turned away needs somebody to act.
+  const welcome = connection.state !== 'forked' && connection.state !== 'refused';
+  const sound = welcome && storeStates.every(({ status }) => status !== 'unreadable');
   return {
     status: healthOf(agent.engine, sound),
     node,

@@ -32,6 +32,7 @@ export type ErrorCode =
   | 'ledger.forked'
   | 'ledger.tampered'
   | 'ledger.proof'
+  | 'agent.unreachable'
   | 'collector.unreachable'
   | 'collector.refused'
   | 'database.unreachable'

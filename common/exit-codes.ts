@@ -11,7 +11,7 @@ export const exitCodes = {
   auth: 3,
   /** The other side, or the state of things, forbids it. */
   refused: 4,
-  /** Collector, database or engine do not answer. */
+  /** Agent, collector, database or engine do not answer. */
   unreachable: 5,
   /** A mistake of ours. */
   internal: 70,
@@ -27,6 +27,7 @@ export function exitCodeOf({ code }: AppError): number {
 }
 
 const unreachable: ReadonlySet<ErrorCode> = new Set([
+  'agent.unreachable',
   'collector.unreachable',
   'database.unreachable',
   'engine.unreachable',

@@ -5,7 +5,7 @@ import type { AgentStatus } from '../status.ts';
 
 /**
  * Asks the agent running on this machine.
- * @throws AppError `state.conflict` when none answers
+ * @throws AppError `agent.unreachable` when none answers
  */
 export async function askStatus({ http }: AgentSettings): Promise<AgentStatus> {
   const host = http.host.includes(':') ? `[${http.host}]` : http.host;
@@ -16,7 +16,7 @@ export async function askStatus({ http }: AgentSettings): Promise<AgentStatus> {
     const status: AgentStatus = await response.json().then((body: unknown) => body as AgentStatus);
     return status;
   } catch (cause) {
-    throw new AppError('state.conflict', `no agent answers at ${url}; is it running?`, { cause });
+    throw new AppError('agent.unreachable', `no agent answers at ${url}; is it running?`, { cause });
   }
 }
 

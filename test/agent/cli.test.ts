@@ -81,9 +81,9 @@ test('run with a taken port ends by itself, with 4', async () => {
   assert.match(stderr, /is taken/);
 });
 
-test('status without an agent says so, and exits with 4', async () => {
+test('status without an agent says so, and exits with 5', async () => {
   const config = write('status.yaml', 'http: {port: 1}\n');
   const { code, stdout, stderr } = await agentProgram(['--config', config, 'status']);
-  assert.deepEqual([code, stdout], [4, '']);
+  assert.deepEqual([code, stdout], [5, '']);
   assert.match(stderr, /no agent answers at http:\/\/127\.0\.0\.1:1/);
 });
