@@ -100,7 +100,7 @@ function addEnroll(program: Command, context: CliContext, perform: (action: Acti
     .requiredOption('--collector <url>', 'address of the collector')
     .requiredOption('--token <token>', 'join token from `sigilwatch-collector nodes token`')
     .option('--node <name>', 'name of this node (default: the host name)')
-    .option('--force', 'replace an enrolment with another collector')
+    .option('--force', 'make a new key, and give up the present enrolment')
     .action((options: { collector: string; token: string; node?: string; force?: boolean }) =>
       perform(async ({ dataDir }, show) => {
         const { enrol, formatEnrolment } = await import('./enrol.ts');
