@@ -139,11 +139,13 @@ function schemaIssue(
 
 function problemOf(issue: z.core.$ZodIssue, value: string | undefined): string {
   if (value === undefined) return 'lacks it';
+  if (issue.code === 'invalid_key') return 'has a name that is refused';
   return issue.code === 'unrecognized_keys' ? `has unknown members (${issue.keys.join(', ')})` : 'is refused';
 }
 
-/** A refinement says in its message what it accepts; for all else the schema knows. */
+/** A refinement says in its message what it accepts, as does a rule for names; for all else the schema knows. */
 function wantedOf(issue: z.core.$ZodIssue, shape: Shape): string {
+  if (issue.code === 'invalid_key') return issue.issues.map(({ message }) => message).join(', ');
   return issue.code === 'custom' ? issue.message : accepted(shape);
 }
 
