@@ -51,11 +51,22 @@ export interface LoggedEntry extends SignedEntry {
   readonly index: number;
 }
 
-/** Numbers, chains and signs a statement as the next entry after `head`. */
+/**
+ * Numbers, chains and signs a statement as the next entry after `head`.
+ * @throws AppError `validation.entry` for what {@link parseEntry} would refuse: once signed and numbered it could neither
+ *   be taken nor taken back, and nothing could follow it.
+ */
 export function sealEntry(
   statement: Statement,
   by: { author: string; head: ChainHead; now: number; privateKey: KeyObject },
 ): SignedEntry {
+  const valid = statementSchema.safeParse(statement);
+  if (!valid.success) {
+    throw new AppError('validation.entry', `not a ${statement.kind} statement: ${z.prettifyError(valid.error)}`, {
+      cause: valid.error,
+      details: { kind: statement.kind },
+    });
+  }
   const entry: Entry = {
     v: 1,
     author: by.author,

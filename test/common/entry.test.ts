@@ -151,6 +151,17 @@ describe('an entry', () => {
     assert.throws(() => parseEntry(Buffer.from(good.toString().replace('ü', '\\ud800'))), refused);
   });
 
+  test('of a statement that could not be read back is not sealed', () => {
+    const long = 'x'.repeat(limits.maxOwnTextChars + 1);
+    const seal = testAuthor('collector');
+    assert.throws(
+      () => seal.next({ kind: 'node.revoked', body: { node: 'lyra', fingerprint: '', reason: long } }),
+      refused,
+    );
+    assert.throws(() => seal.next({ kind: 'drift.resolved', body: { id: long, commit: null } }), refused);
+    assert.equal(seal.head, genesis);
+  });
+
   test('over the size limit is neither sealed nor read', () => {
     const commit = (chars: number) =>
       ({ kind: 'drift.resolved', body: { id: 'x', commit: 'y'.repeat(chars) } }) as const;
