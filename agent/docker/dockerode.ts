@@ -32,9 +32,9 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
   const scope = label === undefined ? {} : { label: [label] };
   const closing = new AbortController();
 
-  const ask = async <T>(answer: Promise<T>): Promise<T> => {
+  const ask = async <T>(call: (abortSignal: AbortSignal) => Promise<T>): Promise<T> => {
     try {
-      return await within(timeoutMs, closing.signal, answer);
+      return await within(timeoutMs, closing.signal, call);
     } catch (thrown) {
       throw engineError(thrown, socketPath);
     }
@@ -42,15 +42,15 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
 
   return {
     ping: async () => {
-      await ask(calls.ping());
+      await ask(() => calls.ping());
     },
-    version: async () => read(engineVersion, await ask(calls.version()), 'GET /version'),
+    version: async () => read(engineVersion, await ask(() => calls.version()), 'GET /version'),
     list: async () => {
-      const json = await ask(calls.listContainers({ all: true, filters: scope }));
+      const json = await ask((abortSignal) => calls.listContainers({ all: true, filters: scope, abortSignal }));
       return read(containerList, json, 'GET /containers/json');
     },
     inspect: async (containerId) => {
-      const json = await ask(unlessGone(calls.getContainer(containerId).inspect()));
+      const json = await ask((abortSignal) => unlessGone(calls.getContainer(containerId).inspect({ abortSignal })));
       return json === undefined ? undefined : readContainer(json, containerId);
     },
     events: async (events) => {
@@ -128,17 +128,26 @@ async function unlessGone<T>(answer: Promise<T>): Promise<T | undefined> {
 }
 
 /** dockerode never settles a call whose answer breaks off in the middle, so the deadline cannot be left to it. */
-async function within<T>(timeoutMs: number, closing: AbortSignal, answer: Promise<T>): Promise<T> {
+async function within<T>(
+  timeoutMs: number,
+  closing: AbortSignal,
+  call: (abortSignal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const unanswered = new AbortController();
   let giveUp: (code: string, message: string) => void = () => {};
   const givenUp = new Promise<never>((_, reject) => {
-    giveUp = (code, message) => reject(Object.assign(new Error(message), { code }));
+    giveUp = (code, message) => {
+      reject(Object.assign(new Error(message), { code }));
+      // An answer that never ends would be gathered for as long as it comes.
+      unanswered.abort();
+    };
   });
   const close = (): void => giveUp('ECANCELED', 'the agent is stopping');
   const timer = setTimeout(() => giveUp('ETIMEDOUT', `no answer within ${timeoutMs} ms`), timeoutMs);
   closing.addEventListener('abort', close);
   if (closing.aborted) close();
   try {
-    return await Promise.race([answer, givenUp]);
+    return await Promise.race([call(unanswered.signal), givenUp]);
   } finally {
     clearTimeout(timer);
     closing.removeEventListener('abort', close);

@@ -11,6 +11,9 @@ import { type EngineEvent, type EngineVersion, engineActions } from './engine.ts
 /** What Go writes for a time that has not happened. */
 const zeroTime = '0001-01-01T00:00:00Z';
 
+/** With the nanoseconds and the offset that Go writes it has 35. */
+const maxTimeChars = 64;
+
 const containerId = z.string().regex(/^[0-9a-f]{64}$/);
 
 // Whoever starts a container picks these; cutting may split a surrogate pair, and entries must be well-formed.
@@ -18,7 +21,7 @@ const foreignText = z.string().transform((text) => text.slice(0, limits.maxForei
 
 const containerName = foreignText.transform((name) => name.replace(/^\//, ''));
 
-const engineTime = z.iso.datetime({ offset: true });
+const engineTime = z.iso.datetime({ offset: true }).max(maxTimeChars);
 
 const happenedAt = engineTime.transform((time) => (time === zeroTime ? null : time));
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer, get } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, afterEach, beforeEach, test } from 'node:test';
 import { dockerEngine } from '../../../agent/docker/dockerode.ts';
 import { limits } from '../../../common/limits.ts';
@@ -52,6 +54,35 @@ test('an answer that breaks off in the middle is unreachable once the timeout pa
   }).listen(halfPath);
   await assert.rejects(dockerEngine({ socketPath: halfPath, timeoutMs: 200 }).list(), isUnreachable(halfPath));
   half.close();
+});
+
+test('an answer that never ends is unreachable once the timeout passes, and is read no further', async () => {
+  const endlessPath = path.join(dir, 'endless.sock');
+  let cut = false;
+  const endless = createServer((socket) => {
+    const pour = setInterval(() => socket.write(`${'x'.repeat(1_000)}`), 1);
+    socket.write('HTTP/1.1 200 OK\r\n\r\n[');
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      clearInterval(pour);
+      cut = true;
+    });
+  }).listen(endlessPath);
+  await assert.rejects(dockerEngine({ socketPath: endlessPath, timeoutMs: 200 }).list(), isUnreachable(endlessPath));
+  await until('the connection is cut', () => cut);
+  endless.close();
+});
+
+test('a time longer than any is an answer that cannot be read', async () => {
+  const wordyPath = path.join(dir, 'wordy.sock');
+  const { id } = fake.state.create('wordy', { Image: image });
+  const response = await new Promise<string>((resolve, reject) => {
+    get({ socketPath, path: `/containers/${id}/json` }, (answer) => text(answer).then(resolve, reject));
+  });
+  const json = { ...JSON.parse(response), Created: `2026-01-01T00:00:00.${'1'.repeat(600)}Z` };
+  const wordy = createHttpServer((_, answer) => answer.end(JSON.stringify(json))).listen(wordyPath);
+  await assert.rejects(dockerEngine({ socketPath: wordyPath }).inspect(id), { code: 'engine.answer' });
+  wordy.close();
 });
 
 test('a missing socket, a file that is no socket and a listener that is no engine each name the socket', async () => {
