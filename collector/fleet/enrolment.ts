@@ -97,7 +97,8 @@ function provenFingerprint(request: EnrolRequest): string {
 
 async function requireFreeKey(store: EnrolmentStore, node: string, print: string): Promise<void> {
   const holder = await store.nodeWithKey(print);
-  if (holder?.revoked) throw new AppError('auth.revoked', `the key ${print} was revoked; make a new one on the node: sigilwatch-agent enroll --force`);
+  if (holder?.revoked)
+    throw new AppError('auth.revoked', `the key ${print} was revoked; for a new one: enroll --force`);
   if (holder === undefined || holder.node === node) return;
   throw new AppError('state.conflict', `the key ${print} is already that of ${holder.node}; every node makes its own`);
 }
