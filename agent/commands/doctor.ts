@@ -1,5 +1,5 @@
-import { access, constants, statfs } from 'node:fs/promises';
-import { AppError, toAppError } from '../../common/errors.ts';
+import { access, constants, stat, statfs } from 'node:fs/promises';
+import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
 import { manifestFile, parseManifest } from '../../common/manifest.ts';
@@ -22,19 +22,23 @@ export interface Check {
 /** Looks at everything the agent depends on. Changes nothing. */
 export async function examine(settings: AgentSettings): Promise<Check[]> {
   const identity = loadIdentity(settings.dataDir);
+  const collectorUrl = () =>
+    identity.then(
+      ({ collector }) => collector.url,
+      () => Promise.reject(new NotChecked('only an enrolled node knows its collector', 'see enrolment')),
+    );
   const stores = Object.entries(settings.sigils.stores);
   return Promise.all([
-    check('data directory', 'create it, or let the agent run as its owner', () => dataDir(settings)),
+    check('data directory', 'enrolling makes it; let the agent run as its owner', () => dataDir(settings)),
     check('disk space', 'free space, or set a smaller outbox.maxBytes', () => diskSpace(settings)),
     check('enrolment', 'sigilwatch-agent enroll --collector URL --token TOKEN', async () => {
       const { node, collector } = await identity;
       return `${node}, with ${collector.url}`;
     }),
-    check('collector', 'is the collector running, and its address reachable from here?', async () => {
-      const { collector } = await identity;
-      return reachCollector(collector.url);
-    }),
-    check('clock', 'set the clock, for example with chrony', async () => compareClock((await identity).collector.url)),
+    check('collector', 'is the collector running, and its address reachable from here?', async () =>
+      reachCollector(await collectorUrl()),
+    ),
+    check('clock', 'set the clock, for example with chrony', async () => compareClock(await collectorUrl())),
     check('engine', 'is Docker running, and docker.socketPath its socket?', async () => {
       const { version } = await engineOf(settings).version();
       return `Docker ${version} at ${settings.docker.socketPath}`;
@@ -62,20 +66,42 @@ export function formatChecks(checks: readonly Check[]): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** A check that had to wait for another one to be in order. */
+class NotChecked extends Error {
+  readonly fix: string;
+
+  constructor(reason: string, fix: string) {
+    super(`not checked: ${reason}`);
+    this.fix = fix;
+  }
+}
+
 async function check(name: string, fix: string, look: () => Promise<string>): Promise<Check> {
   try {
     return { name, ok: true, detail: await look(), fix: null };
   } catch (thrown) {
+    if (thrown instanceof NotChecked) return { name, ok: false, detail: thrown.message, fix: thrown.fix };
     return { name, ok: false, detail: toAppError(thrown).message, fix };
   }
 }
 
 async function dataDir({ dataDir }: AgentSettings): Promise<string> {
-  await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  await requireDataDir(dataDir);
+  await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK).catch((cause: unknown) => {
+    throw new AppError('validation.config', `${dataDir} cannot be used (${errnoOf(cause) ?? 'unknown'})`, { cause });
+  });
   return `${dataDir} is there and writable`;
 }
 
+async function requireDataDir(dataDir: string): Promise<void> {
+  const found = await stat(dataDir).catch(() => undefined);
+  if (found === undefined) throw new AppError('validation.config', `${dataDir} does not exist`);
+}
+
 async function diskSpace({ dataDir, outbox }: AgentSettings): Promise<string> {
+  await requireDataDir(dataDir).catch(() => {
+    throw new NotChecked('there is no data directory yet', 'see data directory');
+  });
   const { bavail, bsize } = await statfs(dataDir);
   const freeBytes = bavail * bsize;
   if (freeBytes < outbox.maxBytes) {
@@ -98,7 +124,10 @@ async function reachCollector(url: string): Promise<string> {
 }
 
 async function compareClock(url: string): Promise<string> {
-  const date = Date.parse((await askCollector(url)).headers.get('date') ?? '');
+  const answer = await askCollector(url).catch(() => {
+    throw new NotChecked('it is compared with the collector, which does not answer', 'see collector');
+  });
+  const date = Date.parse(answer.headers.get('date') ?? '');
   if (Number.isNaN(date)) throw new AppError('collector.unreachable', 'the collector did not say what time it is');
   const offsetMs = date - Date.now();
   if (Math.abs(offsetMs) > limits.clockSuspectMs) {

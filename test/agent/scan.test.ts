@@ -98,6 +98,8 @@ describe('doctor --json', () => {
       ['data directory', 'disk space', 'enrolment', 'collector', 'clock', 'engine', 'manifest', 'sigil store main'],
     );
     assert.ok(found.every(({ ok, fix }) => ok === (fix === null)));
+    const fixes = found.filter(({ name }) => name === 'collector' || name === 'clock').map(({ fix }) => fix);
+    assert.deepEqual(fixes, ['see enrolment', 'see enrolment']);
   });
 
   test('names what is wrong with engine and manifest', async () => {
