@@ -62,11 +62,16 @@ function addCommands(program: Command, context: CliContext, perform: (action: Ac
     .option('--config <file>', 'settings file (YAML); also SIGILWATCH_CONFIG')
     .option('--data-dir <dir>', 'overrides the setting dataDir')
     .option('--print-config', 'print the settings in force, secrets masked, and exit')
-    .option('--json', 'machine-readable output');
+    .option('--json', 'machine-readable output')
+    .configureHelp({ showGlobalOptions: true });
   program
     .command('run', { isDefault: true })
-    .description('watch until stopped')
-    .action(() => perform((settings) => context.run(settings)));
+    .description('watch until stopped (the default)')
+    .allowExcessArguments()
+    .action((_, { args }: Command) => {
+      requireNoMore(program, args);
+      return perform((settings) => context.run(settings));
+    });
   addEnroll(program, context, perform);
   addScan(program, context, perform);
   program
@@ -91,6 +96,11 @@ function addCommands(program: Command, context: CliContext, perform: (action: Ac
         return doctorExitCode(checks);
       }),
     );
+}
+
+/** Words that are no command end up here, because `run` is what is meant when there is none. */
+function requireNoMore(program: Command, [unknown]: readonly string[]): void {
+  if (unknown !== undefined) program.error(`error: unknown command '${unknown}'; see --help`);
 }
 
 function addEnroll(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
@@ -138,14 +148,15 @@ async function withSettings(context: CliContext, options: GlobalOptions, action:
   const show: Show = (result, format) => {
     context.stdout(options.json ? `${JSON.stringify(result)}\n` : format(result));
   };
-  const settings = options.dataDir === undefined ? loaded.values : { ...loaded.values, dataDir: options.dataDir };
-  return action(settings, show);
+  return action(loaded.values, show);
 }
 
 function readSettings({ env, readFile }: CliContext, options: GlobalOptions): LoadedSettings<AgentSettings> {
   const yamlPath = options.config ?? env.SIGILWATCH_CONFIG;
   const yamlText = yamlPath === undefined ? undefined : readSettingsFile(yamlPath, readFile);
-  return loadSettings({ schema: agentSettings, env, yamlPath, yamlText, readFile });
+  // As a variable, so that `--print-config` shows it and an error names it.
+  const given = options.dataDir === undefined ? env : { ...env, SIGILWATCH_DATA_DIR: options.dataDir };
+  return loadSettings({ schema: agentSettings, env: given, yamlPath, yamlText, readFile });
 }
 
 function readSettingsFile(path: string, readFile: CliContext['readFile']): string {

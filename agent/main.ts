@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { errnoOf } from '../common/errors.ts';
 import { exitCodes } from '../common/exit-codes.ts';
 import { runCli } from './cli.ts';
 import { systemClock } from './clock.ts';
@@ -24,6 +25,12 @@ async function run(settings: AgentSettings): Promise<number> {
   // Everything is closed but the sockets of calls that a frozen engine never answered; they would hold us for seconds.
   process.exit(exitCodes.done);
 }
+
+// Whoever reads the output may have seen enough, as `head` has: that is no mistake of anybody's.
+process.stdout.on('error', (error) => {
+  if (errnoOf(error) === 'EPIPE') process.exit(exitCodes.done);
+  throw error;
+});
 
 process.exitCode = await runCli({
   argv: process.argv.slice(2),

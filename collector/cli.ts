@@ -62,11 +62,16 @@ function addCommands(program: Command, perform: Perform): void {
     .option('--config <file>', 'settings file (YAML); also SIGILWATCH_CONFIG')
     .option('--data-dir <dir>', 'overrides the setting dataDir')
     .option('--print-config', 'print the settings in force, secrets masked, and exit')
-    .option('--json', 'machine-readable output');
+    .option('--json', 'machine-readable output')
+    .configureHelp({ showGlobalOptions: true });
   program
     .command('run', { isDefault: true })
-    .description('serve until stopped')
-    .action(() => perform(async (context) => (await import('./commands/run.ts')).run(context)));
+    .description('serve until stopped (the default)')
+    .allowExcessArguments()
+    .action((_, { args }: Command) => {
+      requireNoMore(program, args);
+      return perform(async (context) => (await import('./commands/run.ts')).run(context));
+    });
   program
     .command('migrate')
     .description('bring the database to the newest version')
@@ -77,6 +82,11 @@ function addCommands(program: Command, perform: Perform): void {
     .command('operator-token')
     .description('make a new operator token; older ones end')
     .action(() => perform(async (context) => (await import('./commands/operator-token.ts')).operatorToken(context)));
+}
+
+/** Words that are no command end up here, because `run` is what is meant when there is none. */
+function requireNoMore(program: Command, [unknown]: readonly string[]): void {
+  if (unknown !== undefined) program.error(`error: unknown command '${unknown}'; see --help`);
 }
 
 function addNodes(nodes: Command, perform: Perform): void {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { errnoOf } from '../common/errors.ts';
 import { exitCodes } from '../common/exit-codes.ts';
 import { runCli } from './cli.ts';
 
@@ -18,6 +19,12 @@ const stopRequested = new Promise<string>((resolve) => {
 process.on('uncaughtException', (error) => {
   process.stderr.write(`${error.stack ?? String(error)}\n`);
   process.exit(exitCodes.internal);
+});
+
+// Whoever reads the output may have seen enough, as `head` has: that is no mistake of anybody's.
+process.stdout.on('error', (error) => {
+  if (errnoOf(error) === 'EPIPE') process.exit(exitCodes.done);
+  throw error;
 });
 
 process.exitCode = await runCli({

@@ -37,6 +37,11 @@ test('an unknown setting is refused with its place and the nearest one', async (
   assert.match(stderr, /dataDir/);
 });
 
+test('--print-config shows the data directory that --data-dir gave', async () => {
+  const { stdout } = await agentProgram(['--data-dir', '/srv/agent', '--print-config']);
+  assert.match(stdout, /^dataDir: "\/srv\/agent" # env SIGILWATCH_DATA_DIR$/m);
+});
+
 test('a settings file that is not there is named', async () => {
   const { code, stderr } = await agentProgram(['--config', join(temp, 'none.yaml'), 'status']);
   assert.equal(code, 2);
@@ -44,7 +49,11 @@ test('a settings file that is not there is named', async () => {
 });
 
 test('an unknown command is wrong usage; help and version are not', async () => {
-  assert.equal((await agentProgram(['observe'])).code, 2);
+  for (const argv of [['observe'], ['run', 'observe']]) {
+    const { code, stderr } = await agentProgram(argv);
+    assert.equal(code, 2);
+    assert.match(stderr, /unknown command 'observe'/);
+  }
   const help = await agentProgram(['--help']);
   assert.equal(help.code, 0);
   for (const name of ['enroll', 'run', 'scan', 'status', 'doctor'])
