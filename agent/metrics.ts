@@ -1,5 +1,6 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Cycle } from './agent.ts';
+import { registerProcessMetrics } from './process-metrics.ts';
 import type { ScanResult } from './sigils/scan.ts';
 import type { AgentStatus } from './status.ts';
 
@@ -12,7 +13,7 @@ export interface AgentMetrics {
 /** The agent's metrics. Gauges are read from `status` when somebody asks, so they are never stale. */
 export function agentMetrics(status: () => AgentStatus): AgentMetrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  registerProcessMetrics(registry);
   registerGauges(registry, status);
   const registers = [registry];
   const scans = new Counter({
