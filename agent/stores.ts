@@ -42,6 +42,8 @@ export class StoreWatch {
   #mode: ScanMode = 'full';
   #error: AppError | undefined;
   #checkedRecords = 0;
+  /** When the scan under way last got on, monotonic milliseconds; undefined while there is none. */
+  #progressMs: number | undefined;
   #wake: () => void = () => {};
   /** Whether what was told has been read since the journal was opened or replaced. */
   #restored = false;
@@ -53,13 +55,14 @@ export class StoreWatch {
   }
 
   get summary(): StoreSummary {
+    const trouble = this.#trouble();
     return {
       store: this.#options.name,
-      status: this.#status(),
+      status: trouble === undefined ? this.#status() : 'unreadable',
       findingsDigest: setDigest(this.#open.keys()),
       openFindings: this.#open.size,
       checkedRecords: this.#checkedRecords,
-      error: this.#error === undefined ? null : clip(this.#error.message),
+      error: trouble === undefined ? null : clip(trouble),
     };
   }
 
@@ -106,6 +109,7 @@ export class StoreWatch {
   async #read(signal: AbortSignal): Promise<ScanResult | undefined> {
     this.#mode = this.#fullIsDue() ? 'full' : 'incremental';
     const request = { mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal };
+    this.#progressMs = this.#options.clock.monotonicMs();
     try {
       const result = await this.#scanner.scan(request);
       this.#error = undefined;
@@ -118,6 +122,8 @@ export class StoreWatch {
       }
       this.#error = error;
       return undefined;
+    } finally {
+      this.#progressMs = undefined;
     }
   }
 
@@ -181,8 +187,15 @@ export class StoreWatch {
     for (const finding of findings) this.#open.set(finding.id, finding);
   }
 
+  /** Why nothing is known of the store as it is now: the last scan failed, or the one under way hangs. */
+  #trouble(): string | undefined {
+    if (this.#error !== undefined) return this.#error.message;
+    const stuckMs = this.#options.clock.monotonicMs() - (this.#progressMs ?? Number.POSITIVE_INFINITY);
+    if (stuckMs < limits.sigilStallMs) return undefined;
+    return `its scan has not got on for ${Math.round(stuckMs / 1_000)} s; does the disk of ${this.#options.path} answer?`;
+  }
+
   #status(): StoreSummary['status'] {
-    if (this.#error !== undefined) return 'unreadable';
     if (this.#lastFullMs === undefined) return 'pending';
     return this.#open.size > 0 ? 'findings' : 'ok';
   }
@@ -196,6 +209,7 @@ export class StoreWatch {
 
   /** After every few milliseconds of work. A full scan of a large store is in no hurry. */
   #pause(): Promise<void> {
+    this.#progressMs = this.#options.clock.monotonicMs();
     const share = this.#mode === 'full' ? this.#options.fullScanCpuShare : 1;
     return share < 1 ? delay(limits.sigilScanSliceMs * (1 / share - 1)) : immediate();
   }

@@ -117,6 +117,10 @@ export const limits = {
   sigilMaxBlockBytes: 32 * 1024 * 1024,
   /** One write batch in a log, or one edit in a MANIFEST. */
   sigilMaxLogRecordBytes: 32 * 1024 * 1024,
+  /** Tables a MANIFEST may name, at 2 MiB each some 200 GiB; a larger one is taken for corrupt, not into memory. */
+  sigilMaxTables: 100_000,
+  /** A scan that has not got on for this long hangs in its disk: the store counts as unreadable meanwhile. */
+  sigilStallMs: 60_000,
   /** Store files a scan holds open at once; each may keep the disk space of a table that the store has dropped. */
   sigilOpenFiles: 128,
   /** How often a scan goes on with a newer MANIFEST because files were compacted away under it; the next scan does the rest. */

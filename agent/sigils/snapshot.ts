@@ -67,7 +67,11 @@ async function readManifest(files: StoreFiles, window: FileWindow, file: StoreFi
   try {
     const reading = await readLog(window, file, 0, async (edit, endsAt) => {
       edits++;
-      if (!version.apply(edit)) problems.push({ offset: endsAt, detail: 'the edit ending here is malformed' });
+      const sound = version.apply(edit);
+      if (version.tables.size >= limits.sigilMaxTables) {
+        throw corrupt(files, `${file.name} names ${limits.sigilMaxTables} tables or more`);
+      }
+      if (!sound) problems.push({ offset: endsAt, detail: 'the edit ending here is malformed' });
     });
     problems.push(...reading.problems);
   } finally {

@@ -1,3 +1,4 @@
+import { limits } from '../../common/limits.ts';
 import { ByteReader } from './bytes.ts';
 import { internalKeyBytes } from './table-format.ts';
 
@@ -40,7 +41,10 @@ export class VersionBuilder implements StoreVersion {
   prevLogNumber = 0;
   readonly tables = new Map<number, LiveTable>();
 
-  /** Applies one edit. False when it is malformed; what it says before the bad place has been applied then. */
+  /**
+   * Applies one edit. False when it is malformed, or names a table more than `limits.sigilMaxTables`; what it says before
+   * the bad place has been applied then.
+   */
   apply(edit: Buffer): boolean {
     const reader = new ByteReader(edit);
     while (!reader.done) {
@@ -93,6 +97,7 @@ export class VersionBuilder implements StoreVersion {
     const smallest = userKeyOf(reader.prefixed());
     const largest = userKeyOf(reader.prefixed());
     if (reader.failed || smallest === null || largest === null) return false;
+    if (this.tables.size >= limits.sigilMaxTables) return false;
     this.tables.set(number, { number, level, bytes, bounds: { smallest, largest } });
     return true;
   }

@@ -6,6 +6,7 @@ import { Level } from 'level';
 import { Account } from '../../agent/account.ts';
 import { StoreWatch } from '../../agent/stores.ts';
 import type { Statement } from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
 import { type FakeJournal, fakeJournal } from '../fakes/journal.ts';
 import { makeSigilRecord } from '../fakes/sigil-writer.ts';
 import { quietLogger } from '../quiet-logger.ts';
@@ -41,7 +42,10 @@ async function write(good: number, bad: readonly string[] = []): Promise<void> {
   await db.close();
 }
 
-function watch(name = 'main', over: Partial<{ path: string; fullScanIntervalMs: number }> = {}) {
+function watch(
+  name = 'main',
+  over: Partial<{ path: string; fullScanIntervalMs: number; fullScanCpuShare: number }> = {},
+) {
   const account = new Account(journal);
   const clock = settableClock();
   let scans = 0;
@@ -118,6 +122,23 @@ test('a store that vanishes is unreadable, keeps its findings, and is ok again w
   renameSync(`${path}-away`, path);
   await scanned();
   assert.deepEqual([open(), store.summary.status], [before, 'findings']);
+});
+
+test('a store whose scan hangs is not said to be as it was', async () => {
+  await write(5);
+  const first = watch();
+  await first.scanned();
+  await first.stop();
+  // The scan waits in its first pause.
+  const { store, clock } = watch('main', { fullScanIntervalMs: 0, fullScanCpuShare: 0.002 });
+  await until('what was told is taken up', () => store.summary.status === 'ok');
+  clock.waitedMs = limits.sigilStallMs - 5_000;
+  assert.equal(store.summary.status, 'ok');
+  clock.waitedMs = limits.sigilStallMs;
+  const { status, error } = store.summary;
+  assert.equal(status, 'unreadable');
+  assert.match(error ?? '', /not got on for 60 s/);
+  await until('it goes on', () => store.summary.status === 'ok');
 });
 
 test('a folder that is no store is unreadable, and disturbs no other', async () => {

@@ -22,13 +22,16 @@ export function tempFolder(): string {
 }
 
 /** The machine's clocks, with a wall clock that can be set. */
-export function settableClock(): Clock & { stepMs: number } {
+export function settableClock(): Clock & { stepMs: number; waitedMs: number } {
   return {
     stepMs: 0,
+    waitedMs: 0,
     now() {
       return Date.now() + this.stepMs;
     },
-    monotonicMs: () => performance.now(),
+    monotonicMs() {
+      return performance.now() + this.waitedMs;
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import { SnappyDecoder } from '../../../agent/sigils/snappy.ts';
 import { BlockCursor, parseFooter, parseHandle } from '../../../agent/sigils/table-format.ts';
 import { VersionBuilder } from '../../../agent/sigils/version-edit.ts';
 import { BatchCursor } from '../../../agent/sigils/write-batch.ts';
+import { limits } from '../../../common/limits.ts';
 
 const anyBytes = fc.uint8Array({ maxLength: 400 }).map((bytes) => Buffer.from(bytes));
 
@@ -115,6 +116,21 @@ describe('hostile bytes', () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+
+  it('name no more tables than are taken into memory', () => {
+    const version = new VersionBuilder();
+    const key = Buffer.from('0861616161616161' + '61', 'hex');
+    const newTable = (number: number): Buffer =>
+      Buffer.concat([
+        Buffer.of(7, 0, 0x80 | (number & 0x7f), 0x80 | ((number >> 7) & 0x7f), number >> 14, 1),
+        key,
+        key,
+      ]);
+    const tables = Array.from({ length: limits.sigilMaxTables }, (_, number) => newTable(number));
+    assert.equal(version.apply(Buffer.concat(tables)), true);
+    assert.equal(version.apply(newTable(limits.sigilMaxTables)), false);
+    assert.equal(version.tables.size, limits.sigilMaxTables);
   });
 
   it('fail to be numbers past 2^53', () => {
