@@ -9,8 +9,8 @@ import { fullTileWidth, type TileId } from '../../common/tiles.ts';
 import { growTail, type Tail } from './tail.ts';
 
 /*
- * Verification of a stored ledger from its entries alone: everything else that is stored (hashes, columns, tiles, tree
- * head) is derived again and compared. Believes nobody but the holder of the collector's key.
+ * Verification of a stored ledger from its entries alone: everything else that is stored and that later entries are
+ * judged by (hashes, columns, tiles, tree head, chain heads, node keys) is derived again and compared. Believes nobody but the holder of the collector's key.
  */
 
 /** An entry as it lies in the database: columns, and what was signed unless retention has dropped it. */
@@ -35,6 +35,10 @@ export interface StoredExtent {
   readonly edge: Buffer;
   readonly entries: number;
   readonly tiles: number;
+  /** Where the next entry of each author is going to be attached. */
+  readonly heads: readonly { readonly author: string; readonly seq: number; readonly hash: string }[];
+  /** Hex of the raw keys that nodes are let in with. */
+  readonly keys: readonly { readonly node: string; readonly publicKey: string }[];
 }
 
 /** Where the stored rows come from. Read-only; entries may be appended while it is read. */
@@ -65,6 +69,8 @@ export const faults = [
   'signature',
   'tile',
   'root',
+  'author_heads',
+  'nodes',
   'checkpoint',
 ] as const;
 
@@ -132,6 +138,7 @@ async function firstFault(
     checkExtent(extent, expected);
     await verifyEntries(stored, expected, state, extent.size);
     checkHead(extent, state);
+    checkAuthors(extent, state);
     return undefined;
   } catch (thrown) {
     if (thrown instanceof Found) return thrown.found;
@@ -331,6 +338,44 @@ function checkHead({ root, edge }: StoredExtent, { tail }: State): void {
   if (!rootOf(range).equals(root)) throw new Found('root', null, 'the stored root does not follow from the entries');
   if (encodeRange(range).equals(edge)) return;
   throw new Found('root', null, 'the stored right edge of the tree does not follow from the entries');
+}
+
+/** What the next entries are going to be checked against: changed there, the ledger would go wrong from its own next entry on. */
+function checkAuthors({ heads, keys }: StoredExtent, state: State): void {
+  const said = ({ seq, hash }: ChainHead) => `${seq} (${hash.slice(0, 16)})`;
+  compareSets(
+    new Map(heads.map(({ author, ...head }) => [author, said(head)])),
+    new Map([...state.heads].map(([author, head]) => [author, said(head)])),
+    (author, stored, derived) => {
+      const message = `the stored chain head of ${author} is ${stored ?? 'missing'}, the entries lead to ${derived ?? 'none'}`;
+      return new Found('author_heads', null, message);
+    },
+  );
+  const enrolled = [...state.keys].filter(([author]) => author !== collectorAuthor);
+  compareSets(
+    new Map(keys.map(({ node, publicKey }) => [node, publicKey])),
+    new Map(enrolled.map(([node, key]) => [node, rawPublicKey(key).toString('hex')])),
+    (node, stored, derived) => {
+      const shown = (key: string | undefined) => (key === undefined ? 'none' : key.slice(0, 16));
+      return new Found(
+        'nodes',
+        null,
+        `the stored key of ${node} is ${shown(stored)}, by the entries ${shown(derived)}`,
+      );
+    },
+  );
+}
+
+/** @throws what `differs` makes of the first name whose values are not the same. */
+function compareSets(
+  stored: ReadonlyMap<string, string>,
+  derived: ReadonlyMap<string, string>,
+  differs: (name: string, stored: string | undefined, derived: string | undefined) => Found,
+): void {
+  for (const name of new Set([...stored.keys(), ...derived.keys()])) {
+    const [found, expected] = [stored.get(name), derived.get(name)];
+    if (found !== expected) throw differs(name, found, expected);
+  }
 }
 
 /** The fault as an error, for callers that want to fail on it. */

@@ -17,7 +17,12 @@ export function postgresStoredLedger(db: Db): StoredLedger {
 async function readExtent(db: Db): Promise<StoredExtent | undefined> {
   const { rows } = await db.query<StoredExtent>(
     `select origin, size, root, edge,
-            (select count(*) from entries) as entries, (select count(*) from tiles) as tiles
+            (select count(*) from entries) as entries, (select count(*) from tiles) as tiles,
+            (select coalesce(jsonb_agg(jsonb_build_object('author', author, 'seq', seq,
+                                                          'hash', encode(entry_hash, 'hex'))), '[]')
+               from author_heads) as heads,
+            (select coalesce(jsonb_agg(jsonb_build_object('node', node, 'publicKey', encode(public_key, 'hex'))), '[]')
+               from nodes where revoked_at is null) as keys
        from ledger_head`,
   );
   return rows[0];

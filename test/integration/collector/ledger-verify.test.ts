@@ -113,6 +113,36 @@ const attacks = {
     fault: 'root',
     index: null,
   },
+  'a chain head that was turned back': {
+    sql: `update author_heads set seq = seq - 1 where author = 'lyra'`,
+    undo: `update author_heads set seq = seq + 1 where author = 'lyra'`,
+    fault: 'author_heads',
+    index: null,
+  },
+  'a chain head with another hash': {
+    sql: `update author_heads set entry_hash = set_byte(entry_hash, 0, 255 - get_byte(entry_hash, 0)) where author = 'collector'`,
+    undo: `update author_heads set entry_hash = set_byte(entry_hash, 0, 255 - get_byte(entry_hash, 0)) where author = 'collector'`,
+    fault: 'author_heads',
+    index: null,
+  },
+  'a chain head too many': {
+    sql: `insert into author_heads select 'node9', seq, entry_hash, index from author_heads where author = 'lyra'`,
+    undo: `delete from author_heads where author = 'node9'`,
+    fault: 'author_heads',
+    index: null,
+  },
+  'a key that nobody enrolled': {
+    sql: `update nodes set public_key = set_byte(public_key, 0, 255 - get_byte(public_key, 0)) where node = 'lyra'`,
+    undo: `update nodes set public_key = set_byte(public_key, 0, 255 - get_byte(public_key, 0)) where node = 'lyra'`,
+    fault: 'nodes',
+    index: null,
+  },
+  'a node that was revoked by hand': {
+    sql: `update nodes set revoked_at = now() where node = 'lyra'`,
+    undo: `update nodes set revoked_at = null where node = 'lyra'`,
+    fault: 'nodes',
+    index: null,
+  },
   'a tree head that was turned back': {
     sql: `update ledger_head set size = size - 1`,
     undo: `update ledger_head set size = size + 1`,
