@@ -58,7 +58,8 @@ export const limits = {
   tileCacheTiles: 512,
   /** A refused entry up to this length is kept word for word as evidence. */
   maxEvidenceChars: 16_000,
-  maxEquivocationsTold: 1_000,
+  /** Evidence put on record against one node by one collector process. */
+  maxEquivocationsToldPerNode: 100,
 
   scanIntervalMs: 60_000,
   /** A report whose scan started later than this after its minute is `late`. */

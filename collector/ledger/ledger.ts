@@ -44,7 +44,8 @@ export class Ledger {
   readonly #signer: NoteSigner;
   readonly #sequencer: Sequencer;
   readonly #tiles: TileReader;
-  readonly #toldEquivocations = new Set<string>();
+  /** `number/hash` of what was put on record against each node. */
+  readonly #toldEquivocations = new Map<string, Set<string>>();
   #published: PublishedCheckpoint | undefined;
 
   constructor({ store, origin, keys, clock }: LedgerOptions) {
@@ -187,10 +188,11 @@ export class Ledger {
     if (offered === undefined) return;
     const { author: node, seq } = offered.entry;
     const evidence = { accepted: String(error.details.accepted), offered: String(error.details.offered) };
-    const name = `${node}/${seq}/${evidence.offered}`;
-    // Once is evidence; a node that repeats itself must not be able to fill the ledger with it.
-    if (this.#toldEquivocations.has(name) || this.#toldEquivocations.size >= limits.maxEquivocationsTold) return;
-    this.#toldEquivocations.add(name);
+    const name = `${seq}/${evidence.offered}`;
+    const told = this.#toldEquivocations.get(node) ?? new Set();
+    // Once is evidence; a node that repeats itself must neither fill the ledger with it nor use up what others need.
+    if (told.has(name) || told.size >= limits.maxEquivocationsToldPerNode) return;
+    this.#toldEquivocations.set(node, told.add(name));
     const text = offered.bytes.toString('utf8');
     const body = {
       node,
@@ -203,7 +205,7 @@ export class Ledger {
       await this.record({ kind: 'ledger.equivocation', body });
     } catch (thrown) {
       // Not known to be on record, so it is told again when the entry is offered again.
-      this.#toldEquivocations.delete(name);
+      told.delete(name);
       throw thrown;
     }
   }

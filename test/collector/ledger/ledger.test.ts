@@ -112,6 +112,24 @@ describe('appending', () => {
     }
   });
 
+  test('a node that offers ever other entries fills no ledger, and hides nobody else', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const names = ['node1', 'node2'];
+    for (const name of names) await ledger.append(testAuthor(name).more(1));
+    const offer = (name: string, id: number) =>
+      assert.rejects(ledger.append([testAuthor(name).next(cleared(`other ${id}`))]), { code: 'ledger.equivocation' });
+    for (let id = 0; id <= limits.maxEquivocationsToldPerNode; id++) await offer('node1', id);
+    await offer('node2', 0);
+    const against = store.entries.flatMap(({ entry }) =>
+      entry.kind === 'ledger.equivocation' ? [entry.body.node] : [],
+    );
+    assert.deepEqual(
+      names.map((name) => against.filter((node) => node === name).length),
+      [limits.maxEquivocationsToldPerNode, 1],
+    );
+  });
+
   test('evidence that could not be written is written when the entry is offered again', async () => {
     const store = new FakeLedgerStore();
     const ledger = await startLedger(store);
