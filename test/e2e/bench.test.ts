@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { z } from 'zod';
+import { jsonLine, removeLeftovers, runCommand } from '../system.ts';
+
+const measured = z.object({
+  bench: z.literal('detect'),
+  p50_ms: z.number().positive(),
+  p99_ms: z.number().positive(),
+  bare_p50_ms: z.number().positive(),
+  limit_p99_ms: z.literal(100),
+  runs: z.literal(2),
+  containers: z.literal(50),
+  engine: z.enum(['docker', 'simulated']),
+});
+
+function bench(...args: readonly string[]) {
+  const command = ['--import', 'tsx', 'scripts/benches/main.ts', ...args];
+  return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
+}
+
+describe('the benches', () => {
+  after(removeLeftovers);
+
+  for (const args of [['nonsense'], [], ['detect', 'detect'], ['detect', '--runs', 'many'], ['detect', '--nonsense']]) {
+    test(`"${args.join(' ')}" is answered with the list of benches`, async () => {
+      const { exitCode, stdout, stderr } = await bench(...args);
+      assert.equal(exitCode, 2);
+      assert.equal(stdout, '');
+      for (const name of ['detect', 'agent-footprint']) assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
+    });
+  }
+
+  test('detect measures from real events to the ledger, with its peer, and ends with one line of JSON', async () => {
+    const { exitCode, stdout, stderr } = await bench('detect', '--runs', '2', '--json');
+    assert.equal(exitCode, 0, stderr);
+    const lines = stdout.trimEnd().split('\n');
+    const figures = measured.parse(jsonLine(lines.at(-1) ?? ''));
+    assert.ok(figures.p50_ms <= figures.p99_ms);
+    assert.ok(figures.bare_p50_ms < figures.p50_ms, 'whoever only reads the event cannot be slower');
+    assert.match(lines[0] ?? '', /^From the engine's start event/);
+  });
+});
