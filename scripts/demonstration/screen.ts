@@ -64,7 +64,8 @@ async function countSeconds<T>(out: Output, paint: Paint, what: string, work: Pr
   const startedMs = performance.now();
   const show = () => {
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-    const room = (out.columns ?? 80) - seconds.length - 9;
+    // A terminal without a size calls itself 0 columns wide.
+    const room = (out.columns || 80) - seconds.length - 9;
     out.write(`${clearLine}    ${paint(`${what.slice(0, room)} … ${seconds} s`)}`);
   };
   const timer = setInterval(show, refreshMs);
