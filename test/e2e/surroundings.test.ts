@@ -242,6 +242,7 @@ test('a full disk stops no agent, and what could not be said is counted', needsR
   mkdirSync(dir);
   mountSmall(dir, 24);
   const node = await fleet.add('full', { dir });
+  await statusWhere(node, 'reports', ({ lastScan }) => lastScan !== null);
   await caughtUp(node);
   node.wire.refuse(true);
   node.wire.cutAll();
