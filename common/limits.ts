@@ -58,7 +58,7 @@ export const limits = {
   tileCacheTiles: 512,
   /** A refused entry up to this length is kept word for word as evidence. */
   maxEvidenceChars: 16_000,
-  /** Evidence put on record against one node by one collector process. */
+  /** Evidence put on record against one node, by each collector for itself. */
   maxEquivocationsToldPerNode: 100,
 
   scanIntervalMs: 60_000,
