@@ -22,8 +22,7 @@ async function run(settings: AgentSettings): Promise<number> {
   await stopped;
   await agent.stop();
   logger.info('agent.stopped');
-  // Everything is closed but the sockets of calls that a frozen engine never answered; they would hold us for seconds.
-  process.exit(exitCodes.done);
+  return exitCodes.done;
 }
 
 // Whoever reads the output may have seen enough, as `head` has: that is no mistake of anybody's.
@@ -32,7 +31,8 @@ process.stdout.on('error', (error) => {
   throw error;
 });
 
-process.exitCode = await runCli({
+// What is left are the sockets of calls that a frozen engine never answered; they would hold us for seconds.
+const exitCode = await runCli({
   argv: process.argv.slice(2),
   env: process.env,
   hostname: hostname().split('.')[0] ?? hostname(),
@@ -41,3 +41,4 @@ process.exitCode = await runCli({
   stderr: (text) => void process.stderr.write(text),
   run,
 });
+process.exit(exitCode);

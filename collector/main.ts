@@ -27,7 +27,8 @@ process.stdout.on('error', (error) => {
   throw error;
 });
 
-process.exitCode = await runCli({
+// Everything is closed by now; Node taking itself apart could wait for ever for a request that never ends.
+const exitCode = await runCli({
   argv: process.argv.slice(2),
   env: process.env,
   stdout: process.stdout,
@@ -35,3 +36,4 @@ process.exitCode = await runCli({
   readFile: (path) => readFileSync(path, 'utf8'),
   stopRequested,
 });
+process.exit(exitCode);

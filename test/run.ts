@@ -18,6 +18,8 @@ const events = run({
   files: positionals,
   concurrency: Number(values.concurrency),
   timeout: Number(values['timeout-ms']),
+  // Node can spin for ever while it takes a finished process apart in which a request was still under way.
+  forceExit: true,
 });
 events.on('test:fail', () => {
   process.exitCode = 1;
