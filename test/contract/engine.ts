@@ -222,9 +222,14 @@ function tellsEvents(here: Here): void {
     await subject.remove(id);
     await until('its end is told', () => told.actions(id).includes('destroy'));
     const life = told.events.filter((event) => event.containerId === id);
-    assert.deepEqual(told.actions(id), ['create', 'start', 'pause', 'unpause', 'rename', 'die', 'stop', 'destroy']);
+    // A busy engine may tell a pause and its end twice: once for the request, once when its runtime reports back.
+    const firsts = life.filter(({ action }, at) => life.findIndex((event) => event.action === action) === at);
     assert.deepEqual(
-      life.map(({ name }) => name),
+      firsts.map(({ action }) => action),
+      ['create', 'start', 'pause', 'unpause', 'rename', 'die', 'stop', 'destroy'],
+    );
+    assert.deepEqual(
+      firsts.map(({ name }) => name),
       ['first-name', 'first-name', 'first-name', 'first-name', ...Array(4).fill('second-name')],
     );
     assert.ok(life.every((event) => event.image === image));
