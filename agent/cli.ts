@@ -1,8 +1,9 @@
 import { Command, CommanderError } from 'commander';
-import { AppError, errnoOf, toAppError } from '../common/errors.ts';
+import { AppError, toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
 import { nodeName } from '../common/fields.ts';
-import { formatSettings, type LoadedSettings, loadSettings } from '../common/settings.ts';
+import { settingsOf } from '../common/settings/command-line.ts';
+import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import { systemClock } from './clock.ts';
 import { type AgentSettings, agentSettings } from './config.ts';
@@ -140,7 +141,7 @@ function addScan(program: Command, context: CliContext, perform: (action: Action
 }
 
 async function withSettings(context: CliContext, options: GlobalOptions, action: Action): Promise<number> {
-  const loaded = readSettings(context, options);
+  const loaded = settingsOf(agentSettings, { ...context, config: options.config, dataDir: options.dataDir });
   if (options.printConfig) {
     context.stdout(formatSettings(loaded.effective));
     return exitCodes.done;
@@ -149,23 +150,6 @@ async function withSettings(context: CliContext, options: GlobalOptions, action:
     context.stdout(options.json ? `${JSON.stringify(result)}\n` : format(result));
   };
   return action(loaded.values, show);
-}
-
-function readSettings({ env, readFile }: CliContext, options: GlobalOptions): LoadedSettings<AgentSettings> {
-  const yamlPath = options.config ?? env.SIGILWATCH_CONFIG;
-  const yamlText = yamlPath === undefined ? undefined : readSettingsFile(yamlPath, readFile);
-  // As a variable, so that `--print-config` shows it and an error names it.
-  const given = options.dataDir === undefined ? env : { ...env, SIGILWATCH_DATA_DIR: options.dataDir };
-  return loadSettings({ schema: agentSettings, env: given, yamlPath, yamlText, readFile });
-}
-
-function readSettingsFile(path: string, readFile: CliContext['readFile']): string {
-  try {
-    return readFile(path);
-  } catch (cause) {
-    const reason = errnoOf(cause) === 'ENOENT' ? 'does not exist' : `cannot be read (${errnoOf(cause) ?? 'unknown'})`;
-    throw new AppError('validation.config', `the settings file ${path} ${reason}`, { cause });
-  }
 }
 
 function requireNodeName(name: string): string {

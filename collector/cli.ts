@@ -1,10 +1,11 @@
 import { Command, CommanderError } from 'commander';
-import { AppError, errnoOf, toAppError } from '../common/errors.ts';
+import { type AppError, toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
-import { formatSettings, type LoadedSettings, loadSettings } from '../common/settings.ts';
+import { settingsOf } from '../common/settings/command-line.ts';
+import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
-import { type CollectorSettings, collectorSettings } from './config.ts';
+import { collectorSettings } from './config.ts';
 
 /** The world outside the command line. */
 export interface CliWorld {
@@ -140,28 +141,11 @@ function addLedger(ledger: Command, perform: Perform): void {
 }
 
 async function withSettings(world: CliWorld, options: GlobalOptions, action: Action): Promise<number> {
-  const loaded = readSettings(world, options);
+  const loaded = settingsOf(collectorSettings, { ...world, config: options.config, dataDir: options.dataDir });
   if (options.printConfig === true) {
     world.stdout.write(formatSettings(loaded.effective));
     return exitCodes.done;
   }
   const { stdout, stderr, stopRequested } = world;
   return action({ settings: loaded.values, json: options.json === true, stdout, stderr, stopRequested });
-}
-
-function readSettings({ env, readFile }: CliWorld, options: GlobalOptions): LoadedSettings<CollectorSettings> {
-  const yamlPath = options.config ?? env.SIGILWATCH_CONFIG;
-  const yamlText = yamlPath === undefined ? undefined : readSettingsFile(yamlPath, readFile);
-  // As a variable, so that `--print-config` shows it and an error names it.
-  const given = options.dataDir === undefined ? env : { ...env, SIGILWATCH_DATA_DIR: options.dataDir };
-  return loadSettings({ schema: collectorSettings, env: given, yamlPath, yamlText, readFile });
-}
-
-function readSettingsFile(path: string, readFile: CliWorld['readFile']): string {
-  try {
-    return readFile(path);
-  } catch (cause) {
-    const reason = errnoOf(cause) === 'ENOENT' ? 'does not exist' : `cannot be read (${errnoOf(cause) ?? 'unknown'})`;
-    throw new AppError('validation.config', `the settings file ${path} ${reason}`, { cause });
-  }
 }

@@ -1,0 +1,38 @@
+import type { z } from 'zod';
+import { AppError, errnoOf } from '../errors.ts';
+import { type LoadedSettings, loadSettings } from '../settings.ts';
+import type { Environment, ReadTextFile } from './env.ts';
+
+/** What a command line says about settings, and what it is said in. */
+export interface CommandLine {
+  readonly env: Environment;
+  readonly readFile: ReadTextFile;
+  /** `--config`; the variable SIGILWATCH_CONFIG when absent. */
+  readonly config?: string | undefined;
+  /** `--data-dir`, which wins over every other source of `dataDir`. */
+  readonly dataDir?: string | undefined;
+}
+
+/**
+ * The settings of a program started with `commandLine`.
+ * @throws AppError `validation.config` for a settings file that cannot be read, and for every wrong setting.
+ */
+export function settingsOf<Schema extends z.ZodObject>(
+  schema: Schema,
+  { env, readFile, config, dataDir }: CommandLine,
+): LoadedSettings<z.output<Schema>> {
+  const yamlPath = config ?? env.SIGILWATCH_CONFIG;
+  const yamlText = yamlPath === undefined ? undefined : readSettingsFile(yamlPath, readFile);
+  // As a variable, so that `--print-config` shows it and an error names it.
+  const given = dataDir === undefined ? env : { ...env, SIGILWATCH_DATA_DIR: dataDir };
+  return loadSettings({ schema, env: given, yamlPath, yamlText, readFile });
+}
+
+function readSettingsFile(path: string, readFile: ReadTextFile): string {
+  try {
+    return readFile(path);
+  } catch (cause) {
+    const reason = errnoOf(cause) === 'ENOENT' ? 'does not exist' : `cannot be read (${errnoOf(cause) ?? 'unknown'})`;
+    throw new AppError('validation.config', `the settings file ${path} ${reason}`, { cause });
+  }
+}
