@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { access, constants, type FileHandle, mkdir, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError, errnoOf } from '../common/errors.ts';
 import { nodeName, ownText } from '../common/fields.ts';
@@ -105,6 +105,7 @@ export async function adoptIdentity(paths: IdentityPaths, pinned: Enrolment, key
  */
 export async function ensureDataDir(dataDir: string): Promise<void> {
   try {
+    await mkdir(dirname(resolve(dataDir)), { recursive: true });
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
     await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {

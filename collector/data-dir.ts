@@ -1,4 +1,5 @@
 import { access, constants, mkdir } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { AppError, errnoOf } from '../common/errors.ts';
 
 /**
@@ -7,6 +8,8 @@ import { AppError, errnoOf } from '../common/errors.ts';
  */
 export async function ensureDataDir(dataDir: string): Promise<void> {
   try {
+    // Its parents are nobody's secret: closed, they would keep the database's own user out.
+    await mkdir(dirname(resolve(dataDir)), { recursive: true });
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
     await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
