@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { Ledger, type PublishedCheckpoint } from '../collector/ledger/ledger.ts';
+import { Ledger } from '../collector/ledger/ledger.ts';
+import type { PublishedCheckpoint } from '../collector/ledger/publisher.ts';
 import type { LedgerStore } from '../collector/ledger/store.ts';
 import { openCheckpoint } from '../common/checkpoint.ts';
 import type { Clock } from '../common/clock.ts';

@@ -1,5 +1,4 @@
 import type { KeyObject } from 'node:crypto';
-import { signCheckpoint } from '../../common/checkpoint.ts';
 import type { Clock } from '../../common/clock.ts';
 import { hashBytes } from '../../common/encoding.ts';
 import { type ChainHead, type LoggedEntry, parseEntry, type SignedEntry, splitLeaf } from '../../common/entry.ts';
@@ -7,22 +6,16 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import { type KeyPair, rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
-import { emptyRange, rootOf } from '../../common/merkle.ts';
-import { formatVerifierKey, type NoteSigner, noteSigner, signatureTypes, verifierKey } from '../../common/note.ts';
+import { emptyRange } from '../../common/merkle.ts';
+import { formatVerifierKey, signatureTypes, verifierKey } from '../../common/note.ts';
 import { consistencyProof, inclusionProofs, type SharedProofs } from '../../common/proof.ts';
 import { encodeBundle, fullTileWidth, type TileId, tileWidth } from '../../common/tiles.ts';
-import type { Place } from './plan.ts';
+import { type Place, signedBatch } from './plan.ts';
+import { type PublishedCheckpoint, Publisher } from './publisher.ts';
 import { Sequencer } from './sequencer.ts';
 import type { LedgerStore } from './store.ts';
 import type { Tail } from './tail.ts';
 import { TileReader } from './tile-reader.ts';
-
-export interface PublishedCheckpoint {
-  readonly size: number;
-  readonly root: Buffer;
-  /** C2SP signed note. */
-  readonly note: string;
-}
 
 export interface LedgerOptions {
   readonly store: LedgerStore;
@@ -41,12 +34,11 @@ export class Ledger {
   readonly #store: LedgerStore;
   readonly #keys: KeyPair;
   readonly #clock: Clock;
-  readonly #signer: NoteSigner;
+  readonly #publisher: Publisher;
   readonly #sequencer: Sequencer;
   readonly #tiles: TileReader;
   /** `number/hash` of what was put on record against each node. */
   readonly #toldEquivocations = new Map<string, Set<string>>();
-  #published: PublishedCheckpoint | undefined;
 
   constructor({ store, origin, keys, clock }: LedgerOptions) {
     this.origin = origin;
@@ -54,9 +46,9 @@ export class Ledger {
     this.#store = store;
     this.#keys = keys;
     this.#clock = clock;
-    this.#signer = noteSigner(origin, signatureTypes.ed25519, keys);
-    this.#sequencer = new Sequencer(store, clock);
+    this.#sequencer = new Sequencer(store, clock, keys.privateKey);
     this.#tiles = new TileReader(store);
+    this.#publisher = new Publisher({ origin, keys, tails: this.#sequencer });
   }
 
   /** Entries waiting to be written. */
@@ -75,8 +67,13 @@ export class Ledger {
       if (!plan.first) return;
       await this.#lay(plan, { kind: 'ledger.created', body: { origin: this.origin, collectorKey } });
     });
-    const { origin } = (await this.#sequencer.tail()).head;
+    const { head } = await this.#sequencer.tail();
+    const { origin } = head;
     if (origin !== this.origin) throw otherLedger(origin);
+    if ((await this.#store.lastBatch()) === undefined) {
+      // From before there were batches: when its entries were received is not known any better.
+      await this.#store.addBatch(signedBatch(head, { privateKey: this.#keys.privateKey, now: this.#clock.now() }));
+    }
     const [leaf] = await this.#store.leaves(0, 1);
     // Retention may have dropped the oldest bodies; the tree head still names the origin.
     if (leaf === undefined) return;
@@ -109,20 +106,19 @@ export class Ledger {
 
   /**
    * The signed tree head of the ledger as it is now, with what other collectors appended. Signed after the commit.
-   * @throws AppError `ledger.tampered` when the database no longer holds what was published from here before.
+   * @throws AppError `ledger.tampered` when the ledger contradicts what was published before.
    */
-  async checkpoint(): Promise<PublishedCheckpoint> {
-    const before = this.#published;
-    const { range } = (await this.#sequencer.latestTail()).head;
-    const root = rootOf(range);
-    if (before !== undefined) {
-      if (before.size === range.size && before.root.equals(root)) return before;
-      // A database put back to an old backup: signing on from there would be the fork that witnesses look for.
-      if (before.size >= range.size) throw rolledBack(before.size, range.size);
-    }
-    const note = signCheckpoint({ origin: this.origin, size: range.size, root, extensions: [] }, this.#signer);
-    this.#published = { size: range.size, root, note };
-    return this.#published;
+  checkpoint(): Promise<PublishedCheckpoint> {
+    return this.#publisher.checkpoint();
+  }
+
+  /**
+   * Compares a checkpoint that somebody holds with the ledger.
+   * @throws AppError `auth.signature` or `ledger.proof` when it is not one of ours, which says nothing; `ledger.tampered`
+   *   when it is and the ledger does not contain its tree: from then on nothing more is signed.
+   */
+  confront(note: string): Promise<void> {
+    return this.#publisher.confront(note);
   }
 
   /** Inclusion proofs of `indexes` in the tree of `size`, sharing their nodes. */
@@ -216,13 +212,5 @@ function otherLedger(origin: string): AppError {
     'state.conflict',
     'this database holds the ledger of another collector key or origin; give back the key file it was started with',
     { details: { origin } },
-  );
-}
-
-function rolledBack(published: number, found: number): AppError {
-  return new AppError(
-    'ledger.tampered',
-    `the database holds another history of ${found} entries than the one published up to ${published}; was it put back to an old backup?`,
-    { details: { published, found } },
   );
 }

@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import { signBatch } from '../../common/batch.ts';
 import {
   assertFollows,
   type ChainHead,
@@ -11,9 +12,9 @@ import {
 import { AppError } from '../../common/errors.ts';
 import { rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
-import { leafHash } from '../../common/merkle.ts';
+import { leafHash, rootOf } from '../../common/merkle.ts';
 import { project } from './projections.ts';
-import type { Commit, LedgerStore, StorableEntry, StoredEntryRef } from './store.ts';
+import type { Commit, LedgerStore, SignedBatch, StorableEntry, StoredEntryRef, TreeHead } from './store.ts';
 import { growTail, type Tail } from './tail.ts';
 
 /** Where an entry stands. */
@@ -95,16 +96,20 @@ export class Plan {
     return { ...signed, index: this.#stage(signed).index };
   }
 
-  /** The one transaction that makes the plan true, and the tail after it. */
-  commit(receivedAt: number): { commit: Commit; tail: Tail } {
+  /**
+   * The one transaction that makes the plan true, and the tail after it.
+   * @param by the collector's key, and when the entries were received, Unix milliseconds.
+   */
+  commit(by: { privateKey: KeyObject; now: number }): { commit: Commit; tail: Tail } {
     const { tail, tiles } = growTail(
       this.#tail,
       this.#staged.map((entry) => entry.leafHash),
     );
     const projections = project(this.#staged);
+    const received = signedBatch(tail.head, by);
     return {
       tail,
-      commit: { from: this.#tail.head, to: tail.head, entries: this.#staged, tiles, projections, receivedAt },
+      commit: { from: this.#tail.head, to: tail.head, entries: this.#staged, tiles, projections, received },
     };
   }
 
@@ -150,6 +155,12 @@ export class Plan {
     }
     return known.map((signed) => samePlace(signed, taken.get(signed.entry.seq)));
   }
+}
+
+/** The tree with the time it was reached, signed. */
+export function signedBatch({ origin, range }: TreeHead, by: { privateKey: KeyObject; now: number }): SignedBatch {
+  const batch = { origin, size: range.size, root: rootOf(range), receivedAtMs: by.now };
+  return { batch, signature: signBatch(batch, by.privateKey) };
 }
 
 /** What is known and what is new of a wish are told apart by number, and read from the store as one span. */

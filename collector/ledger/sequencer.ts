@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../../common/clock.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
@@ -33,6 +34,7 @@ interface Known {
 export class Sequencer {
   readonly #store: LedgerStore;
   readonly #clock: Clock;
+  readonly #privateKey: KeyObject;
   readonly #queue: Waiting[] = [];
   #queuedEntries = 0;
   #running: Promise<void> | undefined;
@@ -41,9 +43,11 @@ export class Sequencer {
   #tail: Promise<Tail> | undefined;
   #authors = nothingKnown;
 
-  constructor(store: LedgerStore, clock: Clock) {
+  /** @param privateKey the collector's: signs when each group was received. */
+  constructor(store: LedgerStore, clock: Clock, privateKey: KeyObject) {
     this.#store = store;
     this.#clock = clock;
+    this.#privateKey = privateKey;
   }
 
   /**
@@ -157,7 +161,7 @@ export class Sequencer {
     const { granted, refused } = await layOutAll(group, plan);
     // A gap may only seem to be one because somebody else appended meanwhile.
     if (refused.length > 0 && (await isStale(store, tail))) return undefined;
-    const laid = plan.empty ? undefined : plan.commit(this.#clock.now());
+    const laid = plan.empty ? undefined : plan.commit({ privateKey: this.#privateKey, now: this.#clock.now() });
     if (laid !== undefined && !(await store.commit(laid.commit))) return undefined;
     return () => {
       if (laid !== undefined) this.#remember(laid.tail, plan.authors);

@@ -1,3 +1,4 @@
+import type { Batch } from '../../common/batch.ts';
 import type { ChainHead, LoggedEntry } from '../../common/entry.ts';
 import type { CompactRange } from '../../common/merkle.ts';
 import type { TileId } from '../../common/tiles.ts';
@@ -21,6 +22,13 @@ export interface StorableEntry extends LoggedEntry {
   readonly hash: string;
 }
 
+/** A batch with the collector's signature. */
+export interface SignedBatch {
+  readonly batch: Batch;
+  /** 64 bytes. */
+  readonly signature: Buffer;
+}
+
 /** All that one group commit writes. */
 export interface Commit {
   readonly from: TreeHead;
@@ -29,8 +37,8 @@ export interface Commit {
   readonly entries: readonly StorableEntry[];
   readonly tiles: readonly FullTile[];
   readonly projections: ProjectionChanges;
-  /** Unix milliseconds. */
-  readonly receivedAt: number;
+  /** When it was received; of the tree `to`. */
+  readonly received: SignedBatch;
 }
 
 /** What an author's number stands for in the ledger. */
@@ -44,8 +52,8 @@ export interface StoredEntryRef {
 /**
  * The ledger's durable side, declared by the ledger.
  *
- * `commit` is one transaction, durable when it resolves: tree head (compare-and-swap from `from.size`), entries, tiles
- * and projections, or nothing at all. It resolves to false, having written nothing, when the tree head has moved: some
+ * `commit` is one transaction, durable when it resolves: tree head (compare-and-swap from `from.size`), entries, tiles,
+ * batch and projections, or nothing at all. It resolves to false, having written nothing, when the tree head has moved: some
  * other collector appended. It may reject although the transaction was committed (the reply was lost), so the ledger
  * reads everything anew after any rejection. Reads see at least every commit that has resolved.
  */
@@ -70,4 +78,8 @@ export interface LedgerStore {
   leaves(from: number, to: number): Promise<readonly Buffer[]>;
   /** Full tiles in the order asked for; undefined where one does not exist. */
   tiles(refs: readonly TileId[]): Promise<readonly (Buffer | undefined)[]>;
+  /** The last batch; undefined for a ledger whose first entries are older than batches. */
+  lastBatch(): Promise<Omit<Batch, 'origin'> | undefined>;
+  /** Adds the batch of entries that have none; no effect when there is one of its size. */
+  addBatch(received: SignedBatch): Promise<void>;
 }

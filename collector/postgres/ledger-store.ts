@@ -1,7 +1,7 @@
 import type { QueryResultRow } from 'pg';
 import { genesis } from '../../common/entry.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
-import type { Commit, LedgerStore, StoredEntryRef, TreeHead } from '../ledger/store.ts';
+import type { Commit, LedgerStore, SignedBatch, StoredEntryRef, TreeHead } from '../ledger/store.ts';
 import { type Db, databaseFailure, type Queryable, type Tx, withTransaction } from './pool.ts';
 import { applyProjections } from './projection-store.ts';
 
@@ -27,6 +27,8 @@ function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively'
     leafHashes: (from, to) => readLeafHashes(db, from, to),
     leaves: (from, to) => readLeaves(db, from, to),
     tiles: (refs) => readTiles(db, refs),
+    lastBatch: () => readLastBatch(db),
+    addBatch: (received) => insertBatch(db, received),
   };
 }
 
@@ -48,6 +50,7 @@ async function writeCommit(tx: Tx, commit: Commit): Promise<boolean> {
   await insertEntries(tx, commit);
   await insertBodies(tx, commit);
   await insertTiles(tx, commit);
+  await insertBatch(tx, commit.received);
   await moveAuthorHeads(tx, commit);
   await applyProjections(tx, commit.projections);
   return true;
@@ -98,14 +101,13 @@ async function ensurePartition(tx: Tx, { from, to }: Commit): Promise<void> {
   await tx.query('select ensure_body_partition($1)', [last]);
 }
 
-async function insertEntries(tx: Tx, { entries, receivedAt }: Commit): Promise<void> {
+async function insertEntries(tx: Tx, { entries }: Commit): Promise<void> {
   await tx.query(
-    `insert into entries (index, author, seq, kind, at, received_at, entry_hash, leaf_hash)
-     select index, author, seq, kind, at, to_timestamp($1::double precision / 1000), decode(hash, 'hex'), leaf_hash
-       from unnest($2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::text[], $8::bytea[])
+    `insert into entries (index, author, seq, kind, at, entry_hash, leaf_hash)
+     select index, author, seq, kind, at, decode(hash, 'hex'), leaf_hash
+       from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::bytea[])
          as x(index, author, seq, kind, at, hash, leaf_hash)`,
     [
-      receivedAt,
       entries.map(({ index }) => index),
       entries.map(({ entry }) => entry.author),
       entries.map(({ entry }) => entry.seq),
@@ -132,6 +134,22 @@ async function insertTiles(tx: Tx, { tiles }: Commit): Promise<void> {
      select * from unnest($1::smallint[], $2::bigint[], $3::bytea[])`,
     [tiles.map(({ level }) => level), tiles.map(({ index }) => index), tiles.map(({ hashes }) => hashes)],
   );
+}
+
+async function insertBatch(db: Queryable, { batch, signature }: SignedBatch): Promise<void> {
+  await ask(
+    db,
+    'insert into batches (size, root, received_ms, signature) values ($1, $2, $3, $4) on conflict (size) do nothing',
+    [batch.size, batch.root, batch.receivedAtMs, signature],
+  );
+}
+
+async function readLastBatch(db: Queryable) {
+  const rows = await ask<{ size: number; root: Buffer; received_ms: number }>(
+    db,
+    'select size, root, received_ms from batches order by size desc limit 1',
+  );
+  return rows.map(({ received_ms, ...batch }) => ({ ...batch, receivedAtMs: received_ms }))[0];
 }
 
 async function moveAuthorHeads(tx: Tx, { entries }: Commit): Promise<void> {

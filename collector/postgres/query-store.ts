@@ -197,7 +197,8 @@ export interface EntryRow {
   readonly seq: number;
   readonly kind: string;
   readonly at: Date;
-  readonly received_at: Date;
+  /** When its batch was received. */
+  readonly received_at: Date | null;
   readonly entry_hash: Buffer;
   readonly leaf_hash: Buffer;
   /** Canonical bytes and signature; null once retention has dropped the body. */
@@ -212,6 +213,11 @@ export interface EntryFilter {
   readonly to: Given<string>;
 }
 
+/** An entry was received with the first batch that reaches beyond it. */
+const receipt = `left join lateral (
+         select to_timestamp(received_ms::double precision / 1000) as received_at
+           from batches where size > entries.index order by size limit 1) receipt on true`;
+
 /** Entries, newest first. */
 export async function listEntries(
   db: Queryable,
@@ -219,8 +225,8 @@ export async function listEntries(
   page: Page<number>,
 ): Promise<readonly EntryRow[]> {
   const { rows } = await db.query<EntryRow>(
-    `select index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, signature
-       from entries left join entry_bodies using (index)
+    `select index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, entry_bodies.signature
+       from entries left join entry_bodies using (index) ${receipt}
       where ($1::text is null or author = $1) and ($2::text is null or kind = $2)
         and ($3::timestamptz is null or at >= $3) and ($4::timestamptz is null or at < $4)
         and ($5::bigint is null or index < $5)
@@ -234,8 +240,8 @@ export async function listEntries(
 /** Entries with indexes from `from` up to but not including `to`, in order. */
 export async function readEntries(db: Queryable, from: number, to: number): Promise<readonly EntryRow[]> {
   const { rows } = await db.query<EntryRow>(
-    `select index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, signature
-       from entries left join entry_bodies using (index)
+    `select index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, entry_bodies.signature
+       from entries left join entry_bodies using (index) ${receipt}
       where index >= $1 and index < $2
       order by index`,
     [from, to],

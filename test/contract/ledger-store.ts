@@ -182,7 +182,7 @@ async function layOut(store: LedgerStore, entries: readonly SignedEntry[]): Prom
   assert.ok(head);
   const plan = new Plan(store, await loadTail(store, head));
   await plan.append(entries);
-  return plan.commit(firstEntryMs).commit;
+  return plan.commit({ privateKey: testAuthor('collector').keys.privateKey, now: firstEntryMs }).commit;
 }
 
 function leafHashOf({ bytes, signature }: SignedEntry): Buffer {

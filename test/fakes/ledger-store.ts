@@ -1,4 +1,11 @@
-import type { Commit, LedgerStore, StorableEntry, StoredEntryRef, TreeHead } from '../../collector/ledger/store.ts';
+import type {
+  Commit,
+  LedgerStore,
+  SignedBatch,
+  StorableEntry,
+  StoredEntryRef,
+  TreeHead,
+} from '../../collector/ledger/store.ts';
 import { type ChainHead, genesis, leafData } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import type { TileId } from '../../common/tiles.ts';
@@ -25,6 +32,7 @@ export class FakeLedgerStore implements LedgerStore {
   /** Entries that no database takes, for a reason of their own. */
   refuses: (entry: StorableEntry) => boolean = () => false;
   readonly entries: StorableEntry[] = [];
+  readonly batches: SignedBatch[] = [];
   #head: TreeHead | undefined;
   /** Settles when the last in line is done: one commit or one exclusive work at a time. */
   #turn: Promise<void> = Promise.resolve();
@@ -90,6 +98,8 @@ export class FakeLedgerStore implements LedgerStore {
       leafHashes: (from, to) => this.leafHashes(from, to),
       leaves: (from, to) => this.leaves(from, to),
       tiles: (refs) => this.tiles(refs),
+      lastBatch: () => this.lastBatch(),
+      addBatch: (received) => this.addBatch(received),
     };
   }
 
@@ -141,6 +151,16 @@ export class FakeLedgerStore implements LedgerStore {
     return this.#read(() => refs.map(({ level, index }) => this.#tiles.get(`${level}/${index}`)));
   }
 
+  lastBatch() {
+    return this.#read(() => this.batches.at(-1)?.batch);
+  }
+
+  async addBatch(received: SignedBatch): Promise<void> {
+    await this.#pause();
+    if (this.batches.every(({ batch }) => batch.size !== received.batch.size)) this.batches.push(received);
+    await this.#pause();
+  }
+
   async #read<T>(answer: () => T): Promise<T> {
     await this.#pause();
     if (this.failingReads > 0) {
@@ -160,11 +180,12 @@ export class FakeLedgerStore implements LedgerStore {
   }
 
   /** All or nothing, and without a pause in between. */
-  #write({ from, to, entries, tiles }: Commit): boolean {
+  #write({ from, to, entries, tiles, received }: Commit): boolean {
     if (this.#head === undefined || this.#head.range.size !== from.range.size) return false;
     this.#requireStorable(from, to, entries);
     this.#head = to;
     this.entries.push(...entries);
+    this.batches.push(received);
     for (const { level, index, hashes } of tiles) this.#tiles.set(`${level}/${index}`, hashes);
     for (const { entry, index, hash } of entries) {
       const { author, seq } = entry;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { Ledger, type PublishedCheckpoint } from '../../collector/ledger/ledger.ts';
+import { Ledger } from '../../collector/ledger/ledger.ts';
+import type { PublishedCheckpoint } from '../../collector/ledger/publisher.ts';
 import { genesis, headAfter, leafData, parseEntry, type SignedEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { verifyBytes } from '../../common/keys.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Ledger, type PublishedCheckpoint } from '../../../collector/ledger/ledger.ts';
+import { Ledger } from '../../../collector/ledger/ledger.ts';
+import type { PublishedCheckpoint } from '../../../collector/ledger/publisher.ts';
 import { leafData, parseEntry, type SignedEntry, splitLeaf } from '../../../common/entry.ts';
 import { limits } from '../../../common/limits.ts';
 import { leafHash, splitHashes } from '../../../common/merkle.ts';

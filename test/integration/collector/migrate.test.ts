@@ -123,18 +123,22 @@ test('a server that is not there is named with host and fix, and the password is
   });
 });
 
-test('entries, bodies, tiles and the tree head refuse to be changed, removed or emptied', async () => {
+test('entries, bodies, tiles, batches and the tree head refuse to be changed, removed or emptied', async () => {
   const url = await postgres.migratedDatabase();
   const client = await connectClient({ url, applicationName });
   const zeros = (bytes: number) => Buffer.alloc(bytes);
   await client.query(`insert into ledger_head (origin, size, root, edge) values ('o', 1, $1, $1)`, [zeros(32)]);
   await client.query(
-    `insert into entries (index, author, seq, kind, at, received_at, entry_hash, leaf_hash)
-     values (0, 'a', 1, 'report', now(), now(), $1, $1)`,
+    `insert into entries (index, author, seq, kind, at, entry_hash, leaf_hash)
+     values (0, 'a', 1, 'report', now(), $1, $1)`,
     [zeros(32)],
   );
   await client.query('insert into entry_bodies (index, bytes, signature) values (0, $1, $2)', [zeros(1), zeros(64)]);
   await client.query('insert into tiles (level, n, hashes) values (0, 0, $1)', [zeros(8192)]);
+  await client.query('insert into batches (size, root, received_ms, signature) values (1, $1, 0, $2)', [
+    zeros(32),
+    zeros(64),
+  ]);
   const attempts = [
     `update entries set author = 'b'`,
     'delete from entries',
@@ -146,6 +150,9 @@ test('entries, bodies, tiles and the tree head refuse to be changed, removed or 
     'update tiles set n = 1',
     'delete from tiles',
     'truncate tiles',
+    'update batches set received_ms = 1',
+    'delete from batches',
+    'truncate batches',
     'update ledger_head set size = 0',
     'delete from ledger_head',
   ];
