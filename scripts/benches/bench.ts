@@ -14,6 +14,8 @@ export interface Row {
   readonly unit: string;
   /** The most it may be. */
   readonly limit?: number;
+  /** The least it may be. */
+  readonly atLeast?: number;
 }
 
 export interface BenchReport {

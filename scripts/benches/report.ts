@@ -12,9 +12,9 @@ export function formatReport({ title, rows, notes }: BenchReport): string {
   return `${[title, '', ...table, '', ...notes].map((line) => line.trimEnd()).join('\n')}\n`;
 }
 
-/** Whether every row that has a limit keeps it. */
+/** Whether every row that has a bound, above or below, keeps it. */
 export function keepsLimits(rows: readonly Row[]): boolean {
-  return rows.every(({ measured, limit }) => limit === undefined || measured <= limit);
+  return rows.every(isKept);
 }
 
 /** Where the figures come from. */
@@ -38,13 +38,18 @@ export function quantile(values: readonly number[], q: number): number {
   return value;
 }
 
-function limitOf({ limit, unit }: Row): string {
-  return limit === undefined ? '' : `≤ ${limit} ${unit}`;
+function isKept({ measured, limit = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY }: Row): boolean {
+  return atLeast <= measured && measured <= limit;
 }
 
-function verdictOf({ measured, limit }: Row): string {
-  if (limit === undefined) return '';
-  return measured <= limit ? 'kept' : 'MISSED';
+function limitOf({ limit, atLeast, unit }: Row): string {
+  const bounds = [...(atLeast === undefined ? [] : [`≥ ${atLeast}`]), ...(limit === undefined ? [] : [`≤ ${limit}`])];
+  return bounds.length === 0 ? '' : `${bounds.join(', ')} ${unit}`;
+}
+
+function verdictOf(row: Row): string {
+  if (row.limit === undefined && row.atLeast === undefined) return '';
+  return isKept(row) ? 'kept' : 'MISSED';
 }
 
 function shown(value: number, unit: string): string {
