@@ -8,6 +8,11 @@ import { signBytes, verifyBytes } from './keys.ts';
 export interface Batch {
   /** Name of the ledger. */
   readonly origin: string;
+  /**
+   * Tree size before: that of the batch before, 0 for the first. Signed, so that none in between can be taken away: its
+   * entries would seem to have been received with those of the next.
+   */
+  readonly from: number;
   /** Tree size and root hash once the batch is in. */
   readonly size: number;
   readonly root: Buffer;
@@ -19,8 +24,9 @@ export interface Batch {
  * What the collector signs. Not a checkpoint on purpose: it is signed before the transaction commits, and one that was
  * rolled back must prove nothing to anybody who finds its remains in the database's files.
  */
-function batchBytes({ origin, size, root, receivedAtMs }: Batch): Buffer {
-  return Buffer.from(`sigilwatch/batch/v1\n${origin}\n${size}\n${root.toString('base64')}\n${receivedAtMs}\n`);
+function batchBytes({ origin, from, size, root, receivedAtMs }: Batch): Buffer {
+  const lines = ['sigilwatch/batch/v1', origin, from, size, root.toString('base64'), receivedAtMs, ''];
+  return Buffer.from(lines.join('\n'));
 }
 
 /** 64-byte Ed25519 signature by the collector's key. */

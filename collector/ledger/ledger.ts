@@ -72,7 +72,8 @@ export class Ledger {
     if (origin !== this.origin) throw otherLedger(origin);
     if ((await this.#store.lastBatch()) === undefined) {
       // From before there were batches: when its entries were received is not known any better.
-      await this.#store.addBatch(signedBatch(head, { privateKey: this.#keys.privateKey, now: this.#clock.now() }));
+      const by = { privateKey: this.#keys.privateKey, now: this.#clock.now(), from: 0 };
+      await this.#store.addBatch(signedBatch(head, by));
     }
     const [leaf] = await this.#store.leaves(0, 1);
     // Retention may have dropped the oldest bodies; the tree head still names the origin.

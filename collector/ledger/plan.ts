@@ -106,7 +106,7 @@ export class Plan {
       this.#staged.map((entry) => entry.leafHash),
     );
     const projections = project(this.#staged);
-    const received = signedBatch(tail.head, by);
+    const received = signedBatch(tail.head, { ...by, from: this.#tail.head.range.size });
     return {
       tail,
       commit: { from: this.#tail.head, to: tail.head, entries: this.#staged, tiles, projections, received },
@@ -157,9 +157,12 @@ export class Plan {
   }
 }
 
-/** The tree with the time it was reached, signed. */
-export function signedBatch({ origin, range }: TreeHead, by: { privateKey: KeyObject; now: number }): SignedBatch {
-  const batch = { origin, size: range.size, root: rootOf(range), receivedAtMs: by.now };
+/** The tree with the time it was reached from the one of size `from`, signed. */
+export function signedBatch(
+  { origin, range }: TreeHead,
+  by: { privateKey: KeyObject; now: number; from: number },
+): SignedBatch {
+  const batch = { origin, from: by.from, size: range.size, root: rootOf(range), receivedAtMs: by.now };
   return { batch, signature: signBatch(batch, by.privateKey) };
 }
 
