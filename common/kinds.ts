@@ -62,6 +62,22 @@ const collectorStatements = [
     offeredText: z.string().max(limits.maxEvidenceChars).nullable(),
     offeredSignature: z.base64().length(88),
   }),
+  /**
+   * Written before the bodies of the entries `from` up to but not including `to` are dropped; all their hashes stay. `root` is
+   * that of the first `to` entries; `base` the SHA-256 of what stood then, which projections are rebuilt from.
+   */
+  kind('ledger.erased', {
+    from: count,
+    to: count,
+    entries: count,
+    /** Of kinds that later entries are judged by; they stay. */
+    keptBodies: count,
+    root: hex64,
+    base: hex64,
+    exported: z.strictObject({ file: ownText, sha256: hex64, entries: count }).nullable(),
+    actor: ownText,
+    reason: ownText,
+  }),
 ] as const;
 
 /** Statements a node makes about itself. */

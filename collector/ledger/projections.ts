@@ -117,6 +117,7 @@ function gather(logged: LoggedEntry, into: Gathered): void {
       break;
     case 'ledger.created':
     case 'ledger.equivocation':
+    case 'ledger.erased':
     case 'auth.event':
     case 'sigil.scan':
     case 'desired.adopted':

@@ -122,6 +122,17 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
     offeredText: fc.option(text),
     offeredSignature: base64(64),
   }),
+  'ledger.erased': fc.record({
+    from: count,
+    to: count,
+    entries: count,
+    keptBodies: count,
+    root: hex(64),
+    base: hex(64),
+    exported: fc.option(fc.record({ file: ownText, sha256: hex(64), entries: count })),
+    actor: ownText,
+    reason: ownText,
+  }),
   'agent.started': fc.record({ version: ownText, runtime: ownText, hostname: text }),
   report: fc.record({
     minute,
