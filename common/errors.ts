@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'auth.revoked'
   | 'auth.key_file'
   | 'resource.not_found'
+  | 'resource.gone'
   | 'state.conflict'
   | 'state.busy'
   | 'rate_limit.exceeded'

@@ -22,6 +22,7 @@ const statusByCode: Partial<Readonly<Record<ErrorCode, ContentfulStatusCode>>> =
   'validation.too_large': 413,
   'validation.config': 500,
   'auth.key_file': 500,
+  'resource.gone': 410,
   'state.busy': 503,
   'ledger.tampered': 500,
   'database.migration': 500,
