@@ -150,7 +150,7 @@ function gatherObserved(when: When, body: Body<'observed'>, into: Gathered): voi
  * The statement as the database can take it: PostgreSQL text has no U+0000, which the entry itself, kept as bytes, still
  * has. Done before anything is folded, since two names may become one.
  */
-function storable({ entry, bytes }: LoggedEntry): Statement {
+export function storable({ entry, bytes }: Pick<LoggedEntry, 'entry' | 'bytes'>): Statement {
   // Canonical JSON has only this way to write it (RFC 8785 §3.2.2.2).
   if (!bytes.includes('\\u0000')) return entry;
   const body: unknown = JSON.parse(JSON.stringify(entry.body), (_key, value) =>

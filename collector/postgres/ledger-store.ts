@@ -152,7 +152,7 @@ async function readLastBatch(db: Queryable) {
   return rows.map(({ received_ms, ...batch }) => ({ ...batch, receivedAtMs: received_ms }))[0];
 }
 
-async function moveAuthorHeads(tx: Tx, { entries }: Commit): Promise<void> {
+export async function moveAuthorHeads(tx: Tx, { entries }: Pick<Commit, 'entries'>): Promise<void> {
   const last = [...new Map(entries.map((entry) => [entry.entry.author, entry])).values()];
   await tx.query(
     `insert into author_heads (author, seq, entry_hash, index)
