@@ -2,10 +2,10 @@ import type { Clock } from '../common/clock.ts';
 import { AppError, toAppError } from '../common/errors.ts';
 import type { KeyPair } from '../common/keys.ts';
 import { collectorMessage, parseMessage } from '../common/protocol.ts';
-import { createLinkSession, type LinkSession } from './link-session.ts';
+import { type Cosigned, createLinkSession, type LinkSession } from './link-session.ts';
 import type { LinkOutbox } from './ports.ts';
 import { openSocket, type SocketBounds } from './socket.ts';
-import type { Witness } from './witness.ts';
+import type { ForkStatement, Witness } from './witness.ts';
 
 export interface ConnectionBounds extends SocketBounds {
   readonly ackTimeoutMs: number;
@@ -24,6 +24,9 @@ export interface ConnectionContext {
   /** Ends the connection politely. */
   readonly signal: AbortSignal;
   readonly onWelcome: (clockOffsetMs: number | undefined) => void;
+  readonly onCosigned: (cosigned: Cosigned) => void;
+  /** Makes the evidence of a fork durable. */
+  readonly keepFork: (fork: ForkStatement) => Promise<void>;
 }
 
 const checkIntervalMs = 1_000;

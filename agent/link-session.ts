@@ -1,9 +1,12 @@
+import type { Checkpoint } from '../common/checkpoint.ts';
 import type { Clock } from '../common/clock.ts';
+import { cosign } from '../common/cosignature.ts';
 import { decodeBase64Hash } from '../common/encoding.ts';
 import { type ChainHead, entryHash, type SignedEntry } from '../common/entry.ts';
 import { AppError } from '../common/errors.ts';
 import { fingerprint, type KeyPair, signBytes } from '../common/keys.ts';
 import { limits } from '../common/limits.ts';
+import { parseNote } from '../common/note.ts';
 import {
   type AgentMessage,
   type CollectorMessage,
@@ -11,9 +14,17 @@ import {
   type MessageOf,
   toWire,
 } from '../common/protocol.ts';
+import { nodeWitnessSigner } from '../common/witnesses.ts';
 import { type Ack, createInFlight } from './in-flight.ts';
 import type { LinkOutbox } from './ports.ts';
-import type { CheckpointUpdate, Witness } from './witness.ts';
+import type { CheckpointUpdate, ForkStatement, Witness } from './witness.ts';
+
+/** A checkpoint this node has vouched for. */
+export interface Cosigned {
+  readonly size: number;
+  /** Unix milliseconds. */
+  readonly atMs: number;
+}
 
 export interface LinkSessionOptions {
   readonly node: string;
@@ -24,6 +35,10 @@ export interface LinkSessionOptions {
   readonly origin: string;
   readonly witness: Witness;
   readonly outbox: LinkOutbox;
+  /** Makes the evidence of a fork durable. */
+  readonly keepFork: (fork: ForkStatement) => Promise<void>;
+  /** Hears of every cosignature that has left. */
+  readonly onCosigned: (cosigned: Cosigned) => void;
   readonly clock: Clock;
   /** Resolves once the message has left for the network; until then nothing more is read from the outbox. */
   readonly send: (message: AgentMessage) => Promise<void>;
@@ -63,6 +78,31 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
   let acks = 0;
   let lastAckMs = 0;
 
+  /** What contradicts the checkpoint held is kept first and then said to the collector, as the last word. */
+  async function accept({ note, consistency }: Ack['checkpoint']): Promise<Checkpoint> {
+    try {
+      return witness.accept(readUpdate({ note, consistency }));
+    } catch (thrown) {
+      const fork = witness.fork;
+      if (fork === undefined) throw thrown;
+      // Evidence that cannot be written is no reason to keep silent; whoever holds the connection tries again.
+      await options.keepFork(fork).catch(() => {});
+      await send({ type: 'fork', ...fork.body }).catch(() => {});
+      throw thrown;
+    }
+  }
+
+  /** A crash before the trim resolves means that nothing was cosigned, after it that the next round asks again. */
+  async function vouch({ checkpoint }: MessageOf<CollectorMessage, 'checkpoint'>): Promise<void> {
+    const { size } = await accept(checkpoint);
+    // Durable first: a witness that forgets what it vouched for could vouch for something else.
+    await outbox.trim(outbox.acked.seq, checkpoint.note);
+    const { text } = parseNote(checkpoint.note);
+    const { signature } = cosign(text, nodeWitnessSigner(origin, node, keys), clock.now());
+    await send({ type: 'cosign', size, cosignature: signature.toString('base64') });
+    options.onCosigned({ size, atMs: clock.now() });
+  }
+
   async function prove(challenge: MessageOf<CollectorMessage, 'challenge'>): Promise<void> {
     // The signature names the origin, so what another collector got out of us is worth nothing to this one.
     if (challenge.origin !== origin) throw otherLog(challenge.origin, origin);
@@ -73,7 +113,7 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
 
   async function begin(welcome: MessageOf<CollectorMessage, 'welcome'>, sentAtMs: number): Promise<void> {
     const clockOffsetMs = Date.parse(welcome.now) - Math.round((sentAtMs + clock.now()) / 2);
-    witness.accept(readUpdate(welcome.checkpoint));
+    await accept(welcome.checkpoint);
     if (!(await holdsUnproved(outbox, welcome.head))) await outbox.anchor(welcome.head);
     await outbox.trim(outbox.acked.seq, welcome.checkpoint.note);
     // From what was proved to us, not from what the ledger has: an ack that was lost is asked for again.
@@ -82,7 +122,7 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
   }
 
   async function settle(ack: Ack): Promise<void> {
-    const checkpoint = witness.accept(readUpdate(ack.checkpoint));
+    const checkpoint = await accept(ack.checkpoint);
     const throughSeq = inFlight.acknowledge(ack, checkpoint);
     // A crash before this resolves means the entries are sent, and acknowledged, once more.
     await outbox.trim(throughSeq, ack.checkpoint.note);
@@ -121,13 +161,14 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
         node,
         fingerprint: fingerprint(keys.publicKey),
         version: options.version,
-        checkpointSize: witness.held?.size ?? 0,
+        checkpoint: witness.heldNote ?? null,
       }),
     receive: async (message) => {
       if (message.type === 'refused') throw refused(message);
       if (message.type === 'challenge' && phase.name === 'greeting') return prove(message);
       if (message.type === 'welcome' && phase.name === 'proving') return begin(message, phase.sentAtMs);
       if (message.type === 'ack' && phase.name === 'streaming') return settle(message);
+      if (message.type === 'checkpoint' && phase.name === 'streaming') return vouch(message);
       throw new AppError('validation.protocol', `the collector sent ${message.type} while ${phase.name}`);
     },
     pump: onePump(async () => {

@@ -1,6 +1,11 @@
+import { parseCheckpoint } from '../common/checkpoint.ts';
 import type { Clock } from '../common/clock.ts';
 import type { AppError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
+import { parseNote } from '../common/note.ts';
+import type { StandingFork } from './fork-desk.ts';
+import type { Cosigned } from './link-session.ts';
+import type { LinkOutbox } from './ports.ts';
 
 export type LinkState =
   | 'disconnected'
@@ -8,7 +13,7 @@ export type LinkState =
   | 'connected'
   /** The collector will not have us, or we will not have it; tried again slowly, since somebody may fix it. */
   | 'refused'
-  /** The ledger contradicted itself. Nothing is sent to it until a person has looked and restarted the agent. */
+  /** The ledger contradicted itself. Nothing is sent to it until a person has looked and released the agent. */
   | 'forked';
 
 export interface LinkStatus {
@@ -20,6 +25,17 @@ export interface LinkStatus {
   /** The collector's clock minus ours at the last welcome. */
   readonly clockOffsetMs: number | undefined;
   readonly ackedSeq: number;
+  readonly witness: WitnessStatus;
+}
+
+/** What this node vouches for. */
+export interface WitnessStatus {
+  /** The last checkpoint accepted, and the signed note it came in. */
+  readonly held: { readonly size: number; readonly root: string; readonly note: string } | null;
+  /** The last checkpoint cosigned since the agent started, and how many there were. */
+  readonly cosigned: Cosigned | null;
+  readonly cosignatures: number;
+  readonly fork: StandingFork | null;
 }
 
 export interface AccountOptions {
@@ -44,13 +60,22 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
   let lastError: LinkStatus['lastError'];
   let clockOffsetMs: number | undefined;
   let told = '';
+  let cosigned: Cosigned | null = null;
+  let cosignatures = 0;
   const enter = (next: LinkState, nowMs: number): void => {
     if (next !== state) sinceMs = nowMs;
     state = next;
   };
   return {
     enter,
-    status: (ackedSeq: number): LinkStatus => ({ state, sinceMs, lastError, clockOffsetMs, ackedSeq }),
+    status: (outbox: Pick<LinkOutbox, 'acked' | 'checkpoint'>, fork: StandingFork | undefined): LinkStatus => {
+      const witness = { held: readHeld(outbox.checkpoint()), cosigned, cosignatures, fork: fork ?? null };
+      return { state, sinceMs, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
+    },
+    cosigned: (latest: Cosigned): void => {
+      cosigned = latest;
+      cosignatures += 1;
+    },
     connecting: (): void => {
       // Who was refused stays refused until welcomed.
       if (state !== 'refused') enter('connecting', clock.now());
@@ -70,4 +95,10 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
       told = what;
     },
   };
+}
+
+function readHeld(note: string | undefined): WitnessStatus['held'] {
+  if (note === undefined) return null;
+  const { size, root } = parseCheckpoint(parseNote(note).text);
+  return { size, root: root.toString('base64'), note };
 }

@@ -8,14 +8,17 @@ import type { Logger } from '../common/log.ts';
 import { parseVerifierKey, type VerifierKey } from '../common/note.ts';
 import { socketPath } from '../common/protocol.ts';
 import { type ConnectionBounds, type ConnectionContext, holdConnection } from './connection.ts';
+import type { ForkDesk, StandingFork } from './fork-desk.ts';
 import { createLinkAccount, type LinkAccount, type LinkStatus } from './link-status.ts';
 import type { LinkOutbox } from './ports.ts';
-import { createWitness, type ForkStatement, type Witness } from './witness.ts';
+import { createWitness, type Witness } from './witness.ts';
 
 export type { LinkState, LinkStatus } from './link-status.ts';
 
 export interface LinkBounds extends ConnectionBounds {
   readonly backoff: BackoffBounds;
+  /** How often to look whether a fork was released. */
+  readonly releasePollMs: number;
 }
 
 export interface LinkOptions {
@@ -25,8 +28,8 @@ export interface LinkOptions {
   /** What enrolment pinned: where the collector is, and the name and C2SP verifier key of its log. */
   readonly collector: { readonly url: string; readonly origin: string; readonly vkey: string };
   readonly outbox: LinkOutbox;
-  /** Puts the evidence of a fork on record, in the outbox. */
-  readonly record: (statement: ForkStatement) => Promise<unknown>;
+  /** Where forks are kept until somebody releases them. */
+  readonly forks: ForkDesk;
   readonly clock: Clock;
   /** Uniform in [0, 1), as `Math.random`. */
   readonly random: () => number;
@@ -36,6 +39,8 @@ export interface LinkOptions {
 
 export interface Link {
   status(): LinkStatus;
+  /** The one thing to ask before an order is obeyed: false while the ledger stands contradicted. */
+  readonly trusted: boolean;
   /** Closes the connection; resolves when nothing uses the outbox any more. */
   stop(): Promise<void>;
 }
@@ -46,6 +51,7 @@ const defaultBounds: LinkBounds = {
   pingIntervalMs: limits.pingIntervalMs,
   pongTimeoutMs: limits.pongTimeoutMs,
   backoff: { minMs: limits.backoffMinMs, maxMs: limits.backoffMaxMs },
+  releasePollMs: limits.witnessReleasePollMs,
 };
 
 /** An attempt so late that its backoff is at the upper bound. */
@@ -62,11 +68,15 @@ export function startLink(options: LinkOptions): Link {
   const bounds = { ...defaultBounds, ...options.bounds };
   const address = { url: socketUrl(options.collector.url), logKey: pinnedKey(options.collector) };
   const account = createLinkAccount({ ...options, collectorUrl: options.collector.url });
+  const { forks } = options;
   const done = keepConnected({ ...options, bounds, ...address, account, signal: stopping.signal }).catch(
     (thrown: unknown) => options.logger.error('link.failed', { error: toAppError(thrown) }),
   );
   return {
-    status: () => account.status(outbox.acked.seq),
+    status: () => account.status(outbox, forks.standing),
+    get trusted() {
+      return forks.standing === undefined;
+    },
     stop: async () => {
       stopping.abort();
       await done;
@@ -84,19 +94,27 @@ interface LinkContext extends LinkOptions {
 }
 
 async function keepConnected(context: LinkContext): Promise<void> {
-  const { account, bounds, clock, signal } = context;
-  const witness = openWitness(context);
+  const { account, bounds, clock, forks, signal } = context;
+  let witness = openWitness(context);
   const connection: ConnectionContext = {
     ...context,
     origin: context.logKey.name,
     onWelcome: (clockOffsetMs) => account.welcomed(clockOffsetMs, clock.now()),
+    onCosigned: account.cosigned,
+    keepFork: (fork) => forks.keep(fork),
   };
   let failures = 0;
   while (!signal.aborted) {
+    if (forks.standing !== undefined) {
+      await standBy(forks.standing, context, witness.held?.size ?? 0);
+      // From the checkpoint held, as before the fork.
+      witness = openWitness(context);
+      continue;
+    }
     account.connecting();
     const { error, progressed } = await holdConnection(connection, witness);
     if (signal.aborted) return;
-    if (witness.fork !== undefined) return stand(context, error, witness.fork);
+    if (forks.standing !== undefined) continue;
     const lasting = isLasting(error);
     if (progressed) failures = 0;
     const waitMs = backoffDelayMs(lasting ? lateAttempt : failures, bounds.backoff, context.random);
@@ -111,11 +129,27 @@ function isLasting({ code, retryable }: AppError): boolean {
   return (code === 'collector.refused' && !retryable) || code === 'auth.signature' || code === 'ledger.sequence';
 }
 
-async function stand({ account, record, logger, clock }: LinkContext, error: AppError, fork: ForkStatement) {
+/** Until somebody has looked at the evidence and released the agent, or it is stopped. */
+async function standBy(fork: StandingFork, context: LinkContext, heldSize: number): Promise<void> {
+  const { account, forks, clock, logger, signal } = context;
+  const error = new AppError('ledger.forked', `${fork.reason}; ${howToRelease(fork)}`);
   account.ended(error, { state: 'forked', waitMs: undefined, nowMs: clock.now() });
-  await record(fork).catch((thrown: unknown) =>
-    logger.error('link.fork_unrecorded', { error: toAppError(thrown), ...fork.body }),
-  );
+  const everyMs = context.bounds.releasePollMs;
+  let told = '';
+  while (!signal.aborted) {
+    const settled = await forks.settle(heldSize).catch((thrown: unknown) => {
+      const { code, message } = toAppError(thrown);
+      if (told !== message) logger.error('link.fork_unrecorded', { code, message, evidence: fork.id });
+      told = message;
+      return false;
+    });
+    if (settled) return account.enter('disconnected', clock.now());
+    await delay(everyMs, undefined, { signal }).catch(() => {});
+  }
+}
+
+function howToRelease({ id }: StandingFork): string {
+  return `the evidence is evidence/${id}.json; once it is clear who changed the ledger: sigilwatch-agent witness release --reason TEXT`;
 }
 
 function openWitness({ outbox, logKey, logger }: LinkContext): Witness {

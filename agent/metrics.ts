@@ -67,6 +67,10 @@ function registerGauges(registry: Registry, status: () => AgentStatus): void {
   gauge('witness_fork', 'Whether the collector has shown a forked or rolled back ledger.', ({ link }) =>
     Number(link.state === 'forked'),
   );
+  gauge('witness_size', 'Size of the last checkpoint accepted.', ({ link }) => link.witness.held?.size ?? 0);
+  gauge('witness_cosigned_size', 'Size of the last checkpoint cosigned since the start.', ({ link }) => {
+    return link.witness.cosigned?.size ?? 0;
+  });
   gauge('containers', 'Containers seen by the last scan.', ({ containers }) => containers);
   gauge('containers_unobserved', 'Containers that could not be inspected.', ({ unobserved }) => unobserved);
   gauge('drifts_open', 'Drifts that stand.', ({ openDrifts }) => openDrifts);

@@ -9,6 +9,7 @@ import { version } from '../common/version.ts';
 import { Account } from './account.ts';
 import { Agent, type Cycle } from './agent.ts';
 import type { AgentSettings } from './config.ts';
+import { type ForkDesk, openForkDesk } from './fork-desk.ts';
 import { closeHttp, serveHttp, urlOf } from './http.ts';
 import { ensureDataDir, type Identity, loadIdentity } from './identity.ts';
 import { type Link, startLink } from './link.ts';
@@ -61,7 +62,8 @@ async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgen
   await ensureDataDir(settings.dataDir);
   const outbox = await openQueue(settings, identity, needs);
   const account = new Account(outbox);
-  const link = connect(identity, { outbox, account }, needs);
+  const forks = await openForkDesk({ dataDir: settings.dataDir, journal: account, ...needs });
+  const link = connect(identity, { outbox, forks }, needs);
   const { agent, server, status } = await watch(settings, { node: identity.node, outbox, account, link }, needs);
   teardown.add('agent', () => agent.stop());
   outbox.onRecovered(() => {
@@ -97,10 +99,14 @@ interface Books {
   readonly account: Account;
 }
 
-function connect({ node, keys, collector }: Identity, { outbox, account }: Books, needs: Needs): Link {
+interface LinkNeeds {
+  readonly outbox: Outbox;
+  readonly forks: ForkDesk;
+}
+
+function connect({ node, keys, collector }: Identity, { outbox, forks }: LinkNeeds, needs: Needs): Link {
   const { clock, random, logger, teardown } = needs;
-  const record = (statement: Parameters<typeof account.append>[0][number]) => account.append([statement]);
-  const link = startLink({ node, version, keys, collector, outbox, record, clock, random, logger });
+  const link = startLink({ node, version, keys, collector, outbox, forks, clock, random, logger });
   teardown.add('link', () => link.stop());
   return link;
 }

@@ -20,6 +20,8 @@ export type ForkStatement = StatementOf<'witness.fork'>;
 export interface Witness {
   /** Last checkpoint accepted. */
   readonly held: Checkpoint | undefined;
+  /** The same as a signed note, with the log's own signature only. */
+  readonly heldNote: string | undefined;
   /** Set once the log has contradicted itself; from then on nothing is accepted. */
   readonly fork: ForkStatement | undefined;
   /**
@@ -43,6 +45,9 @@ export function createWitness(logKey: VerifierKey, heldNote: string | undefined)
   return {
     get held() {
       return held?.checkpoint;
+    },
+    get heldNote() {
+      return held && evidence(held, logKey);
     },
     get fork() {
       return fork;
@@ -94,14 +99,14 @@ function forkStatement(logKey: VerifierKey, { held, offered, reason }: Contradic
 /** The note with the log's own signature only: cosignatures prove nothing more and may not fit into an entry. */
 function evidence({ note }: OpenedCheckpoint, logKey: VerifierKey): string {
   const text = formatNote({ text: note.text, signatures: signaturesBy(note, logKey).slice(0, 1) });
-  return text.slice(0, limits.maxOwnTextChars);
+  return text.slice(0, limits.maxHeldNoteChars);
 }
 
 function forked(logKey: VerifierKey, reason: string): AppError {
   return new AppError(
     'ledger.forked',
     `the log ${logKey.name} contradicts itself: ${reason}. Nothing more is sent to it; both checkpoints are kept as evidence. ` +
-      'Find out who changed the ledger, then restart the agent',
+      'Find out who changed the ledger, then run "sigilwatch-agent witness release --reason TEXT"',
     { details: { origin: logKey.name } },
   );
 }

@@ -1,11 +1,19 @@
 import { AppError } from './errors.ts';
-import { signatureBytes, signBytes, verifyBytes } from './keys.ts';
+import { signatureBytes, signBytes, verifyBytes, verifyBytesAsync } from './keys.ts';
 import { type NoteSignature, type NoteSigner, type SignedNote, signaturesBy, type VerifierKey } from './note.ts';
 
 /*
  * Witness signatures on checkpoints, C2SP tlog-cosignature, the Ed25519 form cosignature/v1: "at this time, this is the
  * largest tree I have seen of this log, and it extends every earlier one I have seen".
+ *
+ * A node cosigns with the one key it has. That is safe because no two things it signs can be taken for each other: entries
+ * are canonical JSON and begin with a brace, handshakes and enrolments with `sigilwatch/`, cosignatures with
+ * `cosignature/v1` (the specification's domain separation). The message does not name the witness, so a key must stand for
+ * one witness only; a node's is `<origin>/<node>`, and a key that is already another node's is not enrolled.
  */
+
+/** Bytes of a `timestamped_signature`: a 64-bit time and an Ed25519 signature. */
+export const cosignatureBytes = 8 + signatureBytes;
 
 /** A verified cosignature. */
 export interface Cosignature {
@@ -57,6 +65,21 @@ export function verifyCosignature(text: string, line: NoteSignature, key: Verifi
   const message = cosignedMessage(text, timestampSeconds);
   if (line.name !== key.name || line.keyId !== key.keyId) throw wrong(key, 'it was made by another key');
   if (!verifyBytes(key.publicKey, message, signature.subarray(timestampBytes))) throw wrong(key, 'it does not verify');
+  return timestampSeconds;
+}
+
+/**
+ * As {@link verifyCosignature}, on the thread pool, for whoever gets many at once.
+ * @throws AppError `auth.signature` unless `key` made it.
+ */
+export async function verifyCosignatureAsync(text: string, line: NoteSignature, key: VerifierKey): Promise<number> {
+  const { signature } = line;
+  const timestampSeconds = cosignatureTime(signature);
+  const message = cosignedMessage(text, timestampSeconds);
+  if (line.name !== key.name || line.keyId !== key.keyId) throw wrong(key, 'it was made by another key');
+  if (!(await verifyBytesAsync(key.publicKey, message, signature.subarray(timestampBytes)))) {
+    throw wrong(key, 'it does not verify');
+  }
   return timestampSeconds;
 }
 

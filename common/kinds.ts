@@ -7,6 +7,8 @@ import { sigilFinding } from './sigil.ts';
 
 const publicKey = z.base64().length(44);
 const storeName = foreignText;
+/** A signed checkpoint, whole: cut, it would prove nothing. */
+const heldNote = z.string().max(limits.maxHeldNoteChars);
 
 /** What a scan minute can count as (the glossary's coverage; `dropped` and `agent-down` only appear in gaps). */
 export const scanCoverage = ['observed', 'late', 'engine-down', 'clock-suspect'] as const;
@@ -78,6 +80,11 @@ const collectorStatements = [
     actor: ownText,
     reason: ownText,
   }),
+  /**
+   * No quorum of witnesses had cosigned anything newer than `fromSize` for too long. It has now, at `toSize`, and by
+   * consistency vouches for the whole span.
+   */
+  kind('witness.gap', { fromSize: count, toSize: count, since: timestamp, until: timestamp }),
 ] as const;
 
 /** Statements a node makes about itself. */
@@ -129,7 +136,9 @@ const nodeStatements = [
   /** The outbox was found damaged and moved aside; what could be read of it is what stands before this entry. */
   kind('outbox.recovered', { reason: ownText, salvaged: count, quarantine: ownText }),
   /** A checkpoint that cannot be a continuation of the one the agent holds, with both as evidence. */
-  kind('witness.fork', { held: ownText, offered: ownText, reason: ownText }),
+  kind('witness.fork', { held: heldNote, offered: heldNote, reason: ownText }),
+  /** Somebody has looked at the evidence of a fork, and lets the agent go on from the checkpoint it holds. */
+  kind('witness.released', { evidence: ownText, heldSize: count, reason: ownText }),
 ] as const;
 
 /**

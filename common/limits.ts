@@ -9,6 +9,8 @@ export const limits = {
   maxEntryBytes: 60_000,
   /** A checkpoint with its cosignatures, some 130 characters per witness. */
   maxNoteChars: 1024 * 1024,
+  /** A policy file, some 200 bytes per witness. */
+  maxPolicyBytes: 4 * 1024 * 1024,
   /** Containers in one `observed` entry, as JSON; more are split over several entries. */
   maxObservedBytes: 48_000,
   /** A string from outside (container name, label, store key) is cut to this before it enters an entry. */
@@ -49,6 +51,30 @@ export const limits = {
   /** Longest text in a `refused` message. */
   maxRefusalChars: 1_000,
 
+  /** A checkpoint as agents hold, offer and keep it: the log's signature, without a crowd of cosignatures. */
+  maxHeldNoteChars: 8_000,
+  /** How often the collector has its newest checkpoint cosigned, at most. */
+  witnessRoundMs: 1_000,
+  /** How long an ack waits for a round to settle which checkpoint it is about. */
+  witnessGateMs: 100,
+  /** How long cosignatures of one round are gathered before they are stored together. */
+  witnessGatherMs: 20,
+  /** Checkpoints offered to one agent that it has not answered; it gets no more until it does. */
+  maxOffersUnanswered: 4,
+  /** A quorum missing for longer than this while the log grew is put on record. */
+  maxUnwitnessedMs: 60_000,
+  /** Rounds older than this are thinned out to one witnessed checkpoint per hour. */
+  witnessRoundsKeptMs: 7 * 24 * 3_600_000,
+  /** Witnesses that a manifest may name beside the nodes. */
+  maxOutsideWitnesses: 32,
+  outsideWitnessTimeoutMs: 10_000,
+  /** The answer of an outside witness: its signature lines. */
+  maxWitnessAnswerBytes: 64 * 1024,
+  /** How often the collector looks at the manifest. */
+  manifestPollMs: 60_000,
+  /** How often an agent that stands by a fork looks whether it was released. */
+  witnessReleasePollMs: 1_000,
+
   /** Group commit: wait this long for company, take at most this many. */
   groupCommitWaitMs: 2,
   groupCommitMaxEntries: 1_000,
@@ -56,6 +82,14 @@ export const limits = {
   sequencerQueueMaxEntries: 20_000,
   /** Full tiles of 8 KiB kept in memory for proofs. */
   tileCacheTiles: 512,
+  /** A checkpoint file is synced to the disk at least this often while checkpoints are published. */
+  checkpointFileSyncMs: 1_000,
+  /** Checkpoints of agents that are remembered as found in the ledger. */
+  confrontedCheckpoints: 256,
+  /** Entries that `ledger recover` puts back in one step. */
+  recoverBatchEntries: 500,
+  /** One line of an export: an entry with every character escaped, and its proof. */
+  maxExportLineChars: 1024 * 1024,
   /** A refused entry up to this length is kept word for word as evidence. */
   maxEvidenceChars: 16_000,
   /** Evidence put on record against one node, by each collector for itself. */

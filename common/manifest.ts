@@ -18,6 +18,7 @@ import {
 } from './manifest-source.ts';
 import { nearest } from './nearest.ts';
 import { isPlainObject } from './settings/schema.ts';
+import { repeatedWitness, witnessesWanted } from './witnesses.ts';
 
 /** File name of the manifest at the root of the git repository. */
 export const manifestFile = 'bloodline_manifest.yaml';
@@ -53,11 +54,12 @@ const driftRules = z.strictObject({
   missing_containers: rule(['recreate', 'alert', 'ignore']).prefault({}),
 });
 
-/** The part of the manifest that drift detection rests on. */
+/** The part of the manifest that has an effect: what should run, and who witnesses the ledger. */
 const core = z.strictObject({
   nodes: z.array(z.strictObject({ name: nodeName })).default([]),
   containers: z.array(container).default([]),
   drift_rules: driftRules.prefault({}),
+  witnesses: witnessesWanted.prefault({}),
 });
 
 /** Keys that operators' manifests have and that do not change what is detected; each is named in a warning. */
@@ -108,7 +110,8 @@ const knownKeys: readonly string[] = [
   ...Object.keys(core.shape),
   ...Object.keys(container.shape),
   ...Object.keys(driftRules.shape),
-  ...['action', 'exceptions'],
+  ...Object.keys(witnessesWanted.shape),
+  ...['action', 'exceptions', 'key', 'url'],
 ];
 
 export interface Manifest extends z.infer<typeof core> {
@@ -210,7 +213,13 @@ function unknownKeyReason(key: string, issues: readonly z.core.$ZodIssue[]): str
 }
 
 /** What each part allows and the whole does not. */
-function refuseContradictions(source: Source, { nodes, containers }: z.infer<typeof core>): void {
+function refuseContradictions(source: Source, { nodes, containers, witnesses }: z.infer<typeof core>): void {
+  const twice = repeatedWitness(witnesses.outside);
+  if (twice !== undefined) {
+    const path = ['witnesses', 'outside', twice[1], 'key'];
+    const reason = `${path.join('.')}: the same key as witnesses.outside.${twice[0]}; a witness counts once`;
+    throw manifestError(source.file, positionOf(source, path), reason, undefined);
+  }
   const known = new Set(nodes.map(({ name }) => name));
   const seen = new Map<string, number>();
   for (const [i, { name, node, type }] of containers.entries()) {

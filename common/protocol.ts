@@ -10,7 +10,9 @@ export const subprotocol = 'sigilwatch.v1';
 export const socketPath = '/agent/v1';
 
 const hash64 = z.base64().length(44);
-const note = z.string().max(8_000);
+const note = z.string().max(limits.maxHeldNoteChars);
+/** `timestamped_signature` of C2SP tlog-cosignature, 72 bytes; name and key follow from the session. */
+const cosignature = z.base64().length(96);
 
 /** Entries travel as the exact canonical text that was signed. */
 const wireEntry = z.strictObject({
@@ -18,18 +20,27 @@ const wireEntry = z.strictObject({
   signature: z.base64().length(88),
 });
 
-/** From the agent. `hello` and `proof` are the handshake; then only `append`. */
+/** From the agent. `hello` and `proof` are the handshake; then `append` and `cosign`, and `fork` as the last word. */
 export const agentMessage = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('hello'),
     node: nodeName,
     fingerprint: z.string().max(64),
     version: z.string().max(64),
-    /** Size of the last checkpoint the agent accepted, 0 for none. */
-    checkpointSize: count,
+    /** The last checkpoint the agent accepted, for the collector to measure itself by. */
+    checkpoint: note.nullable(),
   }),
   z.strictObject({ type: z.literal('proof'), signature: z.base64().length(88) }),
   z.strictObject({ type: z.literal('append'), entries: z.array(wireEntry).min(1).max(limits.maxAppendEntries) }),
+  /** Answers the oldest `checkpoint` message not answered yet. */
+  z.strictObject({ type: z.literal('cosign'), size: count, cosignature }),
+  /** Two checkpoints of this log that cannot stand beside each other; nothing follows. */
+  z.strictObject({
+    type: z.literal('fork'),
+    held: note,
+    offered: note,
+    reason: z.string().max(limits.maxOwnTextChars),
+  }),
 ]);
 
 /** A signed tree head and the proof that it continues the last one the agent accepted. */
@@ -54,6 +65,8 @@ export const collectorMessage = z.discriminatedUnion('type', [
     hashes: z.array(hash64),
     checkpoint: checkpointUpdate,
   }),
+  /** A checkpoint that many witnesses are asked to cosign at once. */
+  z.strictObject({ type: z.literal('checkpoint'), checkpoint: checkpointUpdate }),
   z.strictObject({
     type: z.literal('refused'),
     code: z.string().max(64),

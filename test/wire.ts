@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import http from 'node:http';
+import type { ForkDesk, StandingFork } from '../agent/fork-desk.ts';
 import { type Link, type LinkBounds, type LinkOptions, startLink } from '../agent/link.ts';
 import type { ForkStatement } from '../agent/witness.ts';
-import type { NodeKey, NodeKeys, SocketMetrics } from '../collector/ws/ports.ts';
+import type { NodeKey, NodeKeys, SocketMetrics, Witnessing } from '../collector/ws/ports.ts';
 import { attachSockets, type Sockets, type SocketsBounds } from '../collector/ws/server.ts';
 import type { Clock } from '../common/clock.ts';
 import { fingerprint, generateKeyPair, type KeyPair } from '../common/keys.ts';
@@ -55,7 +56,13 @@ export interface TestCollector {
 }
 
 export async function startCollector(
-  options: { ledger?: MemoryLedger; nodes?: NodeTable; bounds?: Partial<SocketsBounds>; port?: number } = {},
+  options: {
+    ledger?: MemoryLedger;
+    nodes?: NodeTable;
+    bounds?: Partial<SocketsBounds>;
+    port?: number;
+    rounds?: Witnessing;
+  } = {},
 ): Promise<TestCollector> {
   const { ledger = memoryLedger(), nodes = nodeTable(), bounds = {} } = options;
   const events: LoggedEvent[] = [];
@@ -75,7 +82,8 @@ export async function startCollector(
   };
   const server = http.createServer((_request, response) => response.writeHead(404).end());
   const logger = recordingLogger(events);
-  const sockets = attachSockets(server, { ledger, nodes, logger, clock: systemClock, metrics, bounds });
+  const withRounds = options.rounds === undefined ? {} : { rounds: options.rounds };
+  const sockets = attachSockets(server, { ledger, nodes, logger, clock: systemClock, metrics, bounds, ...withRounds });
   server.listen(options.port ?? 0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -103,13 +111,28 @@ export interface TestAgent {
   readonly forks: ForkStatement[];
 }
 
-export const quickBounds: Partial<LinkBounds> = { backoff: { minMs: 5, maxMs: 40 } };
+export const quickBounds: Partial<LinkBounds> = { backoff: { minMs: 5, maxMs: 40 }, releasePollMs: 20 };
+
+/** Keeps forks in `kept`; nobody ever releases one. */
+export function memoryForkDesk(kept: ForkStatement[]): ForkDesk {
+  let standing: StandingFork | undefined;
+  return {
+    get standing() {
+      return standing;
+    },
+    keep: async (fork) => {
+      if (standing === undefined) kept.push(fork);
+      standing ??= { id: 'fork-1', at: new Date(0).toISOString(), ...fork.body };
+    },
+    settle: async () => standing === undefined,
+  };
+}
 
 export function startAgent(
   collector: Pick<TestCollector, 'ledger' | 'nodes'> & { port(): number },
   options: { node?: string; keys?: KeyPair; outbox?: MemoryOutbox; port?: number } & Partial<
     Pick<LinkOptions, 'clock' | 'bounds'>
-  > = {},
+  > & { desk?: ForkDesk } = {},
 ): TestAgent {
   const { node = 'node1', keys = generateKeyPair() } = options;
   const outbox = options.outbox ?? memoryOutbox(node, keys.privateKey);
@@ -119,7 +142,7 @@ export function startAgent(
   const link = startLink({
     collector: { url: `http://127.0.0.1:${options.port ?? collector.port()}`, origin, vkey },
     version: '0.1.0',
-    record: async (statement) => void forks.push(statement),
+    forks: options.desk ?? memoryForkDesk(forks),
     clock: options.clock ?? systemClock,
     random: Math.random,
     logger: recordingLogger(events),

@@ -125,6 +125,8 @@ function gather(logged: LoggedEntry, into: Gathered): void {
     case 'outbox.dropped':
     case 'outbox.recovered':
     case 'witness.fork':
+    case 'witness.gap':
+    case 'witness.released':
       // Told by the entry itself (GET /api/v1/entries); no projection of their own.
       break;
     default:

@@ -3,27 +3,19 @@ import type { Clock } from '../../common/clock.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import type { CollectorMessage, MessageOf } from '../../common/protocol.ts';
+import { type CheckpointStream, type CheckpointStreamOptions, createCheckpointStream } from './checkpoint-stream.ts';
 import type { Placed, SessionLedger } from './ports.ts';
 import type { Author, VerifyEntries, WireEntries } from './verify.ts';
 
-export type Ack = MessageOf<CollectorMessage, 'ack'>;
-
-export interface PipelineOptions {
+export interface PipelineOptions extends Omit<CheckpointStreamOptions, 'acknowledged'> {
   readonly ledger: Pick<SessionLedger, 'append' | 'checkpoint' | 'inclusion' | 'consistency'>;
   readonly verify: VerifyEntries;
   readonly author: Author;
-  /** Size of the checkpoint in the welcome: where the first consistency proof starts. */
-  readonly checkpointSize: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly sleep: (ms: number) => Promise<void>;
   /** True once the connection is over: nothing more is worth trying. */
   readonly over: () => boolean;
-  /** Resolves when the ack has left for the network. */
-  readonly send: (ack: Ack) => Promise<void>;
-  /** Hears of the first failure; nothing after the failed batch is appended. */
-  readonly fail: (thrown: unknown) => void;
 }
 
 /**
@@ -31,55 +23,26 @@ export interface PipelineOptions {
  * while one is being appended and another acknowledged. Holds at most `limits.maxAppendsInFlight` batches.
  */
 export interface AppendPipeline {
+  /** Where acks, and offers to cosign, go out. */
+  readonly stream: CheckpointStream;
   /** Takes a batch in; resolves when there is room for the next one to be read from the socket. */
   offer(entries: WireEntries): Promise<void>;
 }
 
 export function createAppendPipeline(options: PipelineOptions): AppendPipeline {
-  const { ledger, verify, author, send, fail } = options;
+  const { verify, author, fail } = options;
   const room = createRoom(limits.maxAppendsInFlight);
-  /** Places of the batches that are in the ledger and not acknowledged. */
-  const placed: (readonly Placed[])[] = [];
+  const stream = createCheckpointStream({ ...options, acknowledged: room.leave });
   let appended: Promise<void> = Promise.resolve();
-  let acknowledging = false;
-  let sentSize = options.checkpointSize;
-
-  async function acknowledge(): Promise<void> {
-    if (acknowledging) return;
-    acknowledging = true;
-    // Batches that finished while an ack was being proved and sent share the next one.
-    for (let batches = placed.splice(0); batches.length > 0; batches = placed.splice(0)) {
-      await send(await prove(batches.flat()));
-      room.leave(batches.length);
-    }
-    acknowledging = false;
-  }
-
-  async function prove(places: readonly Placed[]): Promise<Ack> {
-    const { size, note } = await ledger.checkpoint();
-    const indexes = places.map(({ index }) => index);
-    const [{ hashes, proofs }, consistency] = await Promise.all([
-      ledger.inclusion(indexes, size),
-      ledger.consistency(sentSize, size),
-    ]);
-    sentSize = size;
-    return {
-      type: 'ack',
-      entries: places.map(({ seq, index }, at) => ({ seq, index, proof: [...(proofs[at] ?? [])] })),
-      hashes: hashes.map((hash) => hash.toString('base64')),
-      checkpoint: { note, consistency: consistency.map((hash) => hash.toString('base64')) },
-    };
-  }
-
   return {
+    stream,
     offer: async (entries) => {
       await room.enter();
       const verified = verify(entries, author);
       // Waited for in its turn; until then a failure is not yet anybody's.
       verified.catch(() => {});
       appended = appended.then(async () => {
-        placed.push(await appendPatiently(await verified, options));
-        acknowledge().catch(fail);
+        stream.acknowledge(await appendPatiently(await verified, options));
       });
       appended.catch(fail);
       await room.free();

@@ -7,7 +7,7 @@ import { limits } from '../../common/limits.ts';
 import { createLiveness, type LivenessBounds } from '../../common/liveness.ts';
 import type { Logger } from '../../common/log.ts';
 import type { CollectorMessage } from '../../common/protocol.ts';
-import type { SocketMetrics } from './ports.ts';
+import type { RoundCheckpoint, SocketMetrics } from './ports.ts';
 import { closeCodeOf, refusalOf } from './refusal.ts';
 import type { Speaker } from './registry.ts';
 import type { AgentSession, AgentSessionOptions } from './session.ts';
@@ -44,6 +44,8 @@ export interface Peer extends Speaker {
   readonly sinceMs: number;
   readonly identified: Identified | undefined;
   identify(who: Identified): void;
+  /** Asks the agent to cosign, if it is past the handshake. */
+  offer(checkpoint: RoundCheckpoint): void;
   /** Pings a silent agent, or gives it up. To be called every now and then. */
   checkLiveness(): void;
   /** Ends the session: says why, closes, and cuts what does not close. Only the first call counts. */
@@ -88,6 +90,9 @@ export function servePeer(options: PeerOptions): Peer {
     },
     identify: (who) => {
       identified = who;
+    },
+    offer: (checkpoint) => {
+      if (!peer.over) session.offer(checkpoint);
     },
     end,
     isAlive: async () => {

@@ -28,6 +28,53 @@ export interface SessionLedger {
   checkpoint(): Promise<{ readonly size: number; readonly note: string }>;
   inclusion(indexes: readonly number[], size: number): Promise<SharedProofs>;
   consistency(oldSize: number, newSize: number): Promise<readonly Buffer[]>;
+  /**
+   * Measures the ledger by a checkpoint that somebody holds.
+   * @throws AppError `auth.signature` or `ledger.proof` when it is not one of this ledger's, `ledger.tampered` when it is and
+   *   the ledger does not contain its tree.
+   */
+  confront(note: string): Promise<void>;
+}
+
+/** A checkpoint that all witnesses are asked to cosign. */
+export interface RoundCheckpoint {
+  readonly size: number;
+  /** The whole note, signed by the log, and its text, which is what is cosigned. */
+  readonly note: string;
+  readonly text: string;
+}
+
+/** An agent's answer to an offer, not yet verified. */
+export interface Vote {
+  readonly node: string;
+  /** The key the session was proved with. */
+  readonly publicKey: KeyObject;
+  readonly checkpoint: RoundCheckpoint;
+  /** `timestamped_signature` of C2SP tlog-cosignature, 72 bytes. */
+  readonly cosignature: Buffer;
+}
+
+/** What an agent says it was shown, not yet believed. */
+export interface ForkReport {
+  readonly node: string;
+  readonly held: string;
+  readonly offered: string;
+  readonly reason: string;
+}
+
+/**
+ * What sessions need of the rounds in which checkpoints are cosigned. All calls may run at the same time; nothing is asked
+ * again when a call fails, since the next round asks anew.
+ */
+export interface Witnessing {
+  /** Pending, for a bounded time, while a round settles on its checkpoint; acks wait for it. Never rejects. */
+  readonly forming: Promise<void> | undefined;
+  /** An agent had been told of a larger tree already and could not be asked. */
+  missed(): void;
+  /** @throws AppError `auth.signature` for what is not this node's cosignature of that checkpoint. */
+  cosigned(vote: Vote): Promise<void>;
+  /** Looks into it; whatever comes out is logged and counted. */
+  forked(report: ForkReport): Promise<void>;
 }
 
 export interface NodeKey {

@@ -8,7 +8,7 @@ import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { socketPath, subprotocol } from '../../common/protocol.ts';
 import { closeSocket, type Identified, type Peer, type PeerBounds, type PeerOptions, servePeer } from './peer.ts';
-import type { NodeKeys, SessionLedger, SocketMetrics } from './ports.ts';
+import type { NodeKeys, RoundCheckpoint, SessionLedger, SocketMetrics, Witnessing } from './ports.ts';
 import { createRegistry } from './registry.ts';
 import { createAgentSession } from './session.ts';
 import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
@@ -20,6 +20,8 @@ export interface SocketsOptions {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly metrics?: SocketMetrics;
+  /** Who gathers cosignatures; without it none are asked for. */
+  readonly rounds?: Witnessing;
   readonly bounds?: Partial<SocketsBounds>;
 }
 
@@ -42,6 +44,8 @@ export interface Sockets {
   /** Cuts a node off at once, when its key was revoked. */
   disconnect(node: string, reason: string): void;
   sessions(): readonly SessionInfo[];
+  /** Asks every agent that is connected to cosign. */
+  offer(checkpoint: RoundCheckpoint): void;
   /** Takes no more sockets and ends those there are. Resolves when the last one is closed. */
   close(): Promise<void>;
 }
@@ -58,11 +62,18 @@ const defaultBounds: SocketsBounds = {
 };
 
 const noMetrics: SocketMetrics = { opened: () => {}, closed: () => {}, refused: () => {}, acknowledged: () => {} };
+const noRounds: Witnessing = {
+  forming: undefined,
+  missed: () => {},
+  cosigned: async () => {},
+  forked: async () => {},
+};
 
 /** Serves the agents' sockets on `httpServer`. Every other upgrade is turned away. */
 export function attachSockets(httpServer: Server, options: SocketsOptions): Sockets {
   const bounds = { ...defaultBounds, ...options.bounds };
-  const fleet = createFleet({ ...options, metrics: options.metrics ?? noMetrics, bounds });
+  const { metrics = noMetrics, rounds = noRounds } = options;
+  const fleet = createFleet({ ...options, metrics, rounds, bounds });
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -90,6 +101,7 @@ export function attachSockets(httpServer: Server, options: SocketsOptions): Sock
   return {
     disconnect: fleet.disconnect,
     sessions: fleet.sessions,
+    offer: fleet.offer,
     close: async () => {
       closing = true;
       clearInterval(checks);
@@ -157,6 +169,9 @@ function createFleet(options: FleetOptions) {
       for (const peer of peers.keys()) peer.checkLiveness();
     },
     disconnect: (node: string, reason: string): void => registry.of(node)?.end(new AppError('auth.revoked', reason)),
+    offer: (checkpoint: RoundCheckpoint): void => {
+      for (const peer of registry.all().values()) peer.offer(checkpoint);
+    },
     sessions: (): SessionInfo[] => [...registry.all().values()].flatMap(sessionInfo),
     close: async (): Promise<void> => {
       await Promise.all([...peers.values()].map(goodbye));

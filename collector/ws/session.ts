@@ -1,6 +1,8 @@
+import { parseCheckpoint } from '../../common/checkpoint.ts';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { verifyBytes } from '../../common/keys.ts';
+import { parseNote } from '../../common/note.ts';
 import {
   type AgentMessage,
   agentMessage,
@@ -10,9 +12,9 @@ import {
   parseMessage,
 } from '../../common/protocol.ts';
 import { type AppendPipeline, createAppendPipeline } from './append-pipeline.ts';
-import type { NodeKey, NodeKeys, SessionLedger } from './ports.ts';
+import type { NodeKey, NodeKeys, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
 import type { TokenBucket } from './token-bucket.ts';
-import type { VerifyEntries } from './verify.ts';
+import type { Author, VerifyEntries } from './verify.ts';
 
 type Hello = MessageOf<AgentMessage, 'hello'>;
 
@@ -20,6 +22,7 @@ export interface AgentSessionOptions {
   readonly ledger: SessionLedger;
   readonly nodes: NodeKeys;
   readonly verify: VerifyEntries;
+  readonly rounds: Witnessing;
   readonly clock: Clock;
   readonly random: () => number;
   readonly sleep: (ms: number) => Promise<void>;
@@ -46,15 +49,24 @@ export interface AgentSession {
    * @throws AppError when the session is over; what to tell the agent is `refusalOf` of it.
    */
   receive(frame: string): Promise<void>;
+  /** Asks the agent to cosign; no effect while the session is not open. */
+  offer(checkpoint: RoundCheckpoint): void;
 }
 
 type Phase =
   | { readonly name: 'awaiting hello' }
   | { readonly name: 'awaiting proof'; readonly hello: Hello }
-  | { readonly name: 'open'; readonly pipeline: AppendPipeline; readonly rate: TokenBucket };
+  | OpenPhase;
+
+interface OpenPhase {
+  readonly name: 'open';
+  readonly author: Author;
+  readonly pipeline: AppendPipeline;
+  readonly rate: TokenBucket;
+}
 
 export function createAgentSession(options: AgentSessionOptions): AgentSession {
-  const { ledger, clock, sleep, send } = options;
+  const { ledger, rounds, clock, sleep, send } = options;
   const challenge = { nonce: options.nonce.toString('base64'), origin: ledger.origin };
   let phase: Phase = { name: 'awaiting hello' };
 
@@ -65,15 +77,26 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     await provenKey(options, hello, { proof, message: handshakeBytes(challenge, hello.node) });
     const welcome = await welcomeFor(options, hello);
     const author = { node: hello.node, publicKey };
-    const pipeline = createAppendPipeline({ ...options, author, checkpointSize: welcome.size });
-    phase = { name: 'open', pipeline, rate: options.rateOf(hello.node) };
+    const pipeline = createAppendPipeline({ ...options, author, startSize: welcome.size });
+    // Nothing goes out before the welcome: what is offered from here on waits behind it in the socket.
+    phase = { name: 'open', author, pipeline, rate: options.rateOf(hello.node) };
     await send(welcome.message);
   }
 
-  async function take({ entries }: MessageOf<AgentMessage, 'append'>, { pipeline, rate }: Phase & { name: 'open' }) {
+  async function take({ entries }: MessageOf<AgentMessage, 'append'>, { pipeline, rate }: OpenPhase): Promise<void> {
     const waitMs = rate.take(entries.length, clock.monotonicMs());
     if (waitMs > 0) await sleep(waitMs);
     await pipeline.offer(entries);
+  }
+
+  async function cosigned({ size, cosignature }: MessageOf<AgentMessage, 'cosign'>, { author, pipeline }: OpenPhase) {
+    const checkpoint = pipeline.stream.answered(size);
+    await rounds.cosigned({ ...author, checkpoint, cosignature: Buffer.from(cosignature, 'base64') });
+  }
+
+  async function forked({ held, offered, reason }: MessageOf<AgentMessage, 'fork'>, { author }: OpenPhase) {
+    await rounds.forked({ node: author.node, held, offered, reason });
+    throw new AppError('ledger.forked', 'the agent was shown a fork, and has nothing more to say', { retryable: true });
   }
 
   return {
@@ -89,7 +112,12 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
       }
       if (message.type === 'proof' && phase.name === 'awaiting proof') return admit(phase.hello, message);
       if (message.type === 'append' && phase.name === 'open') return take(message, phase);
+      if (message.type === 'cosign' && phase.name === 'open') return cosigned(message, phase);
+      if (message.type === 'fork' && phase.name === 'open') return forked(message, phase);
       throw new AppError('validation.protocol', `${message.type} came in a session that is ${phase.name}`);
+    },
+    offer: (checkpoint) => {
+      if (phase.name === 'open') phase.pipeline.stream.offer(checkpoint);
     },
   };
 }
@@ -110,11 +138,13 @@ async function provenKey({ nodes }: AgentSessionOptions, hello: Hello, { proof, 
   throw new AppError('auth.revoked', `the key ${hello.fingerprint} of ${hello.node} was revoked; enrol the node anew`);
 }
 
-async function welcomeFor({ ledger, clock }: AgentSessionOptions, { node, checkpointSize }: Hello) {
+async function welcomeFor({ ledger, clock }: AgentSessionOptions, { node, checkpoint: held }: Hello) {
+  // Before anything is shown: if the database was put back, the agent knows more than we do, and must not be lied to.
+  if (held !== null) await ledger.confront(held);
+  const heldSize = held === null ? 0 : parseCheckpoint(parseNote(held).text).size;
   const head = await ledger.authorHead(node);
   const { size, note } = await ledger.checkpoint();
-  // To an agent that has seen more than we have there is nothing to prove; it has to know.
-  const proof = checkpointSize > size ? [] : await ledger.consistency(checkpointSize, size);
+  const proof = await ledger.consistency(heldSize, size);
   const consistency = proof.map((hash) => hash.toString('base64'));
   const message: MessageOf<CollectorMessage, 'welcome'> = {
     type: 'welcome',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLinkSession } from '../../agent/link-session.ts';
-import { createWitness } from '../../agent/witness.ts';
+import { createWitness, type ForkStatement } from '../../agent/witness.ts';
 import { parseEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { generateKeyPair, verifyBytes } from '../../common/keys.ts';
@@ -20,6 +20,8 @@ function bench() {
   const ledger = memoryLedger();
   const outbox = memoryOutbox('node1', keys.privateKey);
   const sent: AgentMessage[] = [];
+  const kept: ForkStatement[] = [];
+  const cosigned: number[] = [];
   const clock = { at: 1_700_000_000_000, now: () => clock.at, monotonicMs: () => clock.at };
   const session = createLinkSession({
     node: 'node1',
@@ -29,6 +31,10 @@ function bench() {
     witness: createWitness(parseVerifierKey(ledger.vkey), undefined),
     outbox,
     clock,
+    keepFork: async (fork) => {
+      kept.push(fork);
+    },
+    onCosigned: ({ size }) => void cosigned.push(size),
     send: async (message) => void sent.push(message),
   });
   const checkpointFrom = async (size: number) => {
@@ -37,7 +43,7 @@ function bench() {
     return { note: checkpoint.note, consistency: consistency.map((hash) => hash.toString('base64')) };
   };
   return {
-    ...{ keys, ledger, outbox, sent, clock, session },
+    ...{ keys, ledger, outbox, sent, kept, cosigned, clock, session, checkpointFrom },
     welcome: async (): Promise<void> => {
       await session.greet();
       await session.receive({ type: 'challenge', nonce, origin: ledger.origin });

@@ -181,6 +181,8 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
   }),
   'outbox.recovered': fc.record({ reason: ownText, salvaged: count, quarantine: ownText }),
   'witness.fork': fc.record({ held: ownText, offered: ownText, reason: ownText }),
+  'witness.gap': fc.record({ fromSize: count, toSize: count, since: timestamp, until: timestamp }),
+  'witness.released': fc.record({ evidence: ownText, heldSize: count, reason: ownText }),
 };
 
 /** Statements of the given kinds, all of them by default. */

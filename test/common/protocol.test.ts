@@ -19,16 +19,19 @@ const refused = { name: 'AppError', code: 'validation.protocol' };
 const hash = Buffer.alloc(32, 7).toString('base64');
 const checkpoint = { note: 'a note\n', consistency: [hash] };
 const [entry] = testAuthor('node1').more(1).map(toWire);
-const hello = { type: 'hello', node: 'node1', fingerprint: 'SHA256:x', version: '1', checkpointSize: 0 } as const;
+const hello = { type: 'hello', node: 'node1', fingerprint: 'SHA256:x', version: '1', checkpoint: 'a note\n' } as const;
 
 const fromAgent: readonly AgentMessage[] = [
   hello,
   { type: 'proof', signature: Buffer.alloc(64).toString('base64') },
   { type: 'append', entries: entry === undefined ? [] : [entry] },
+  { type: 'cosign', size: 5, cosignature: Buffer.alloc(72).toString('base64') },
+  { type: 'fork', held: 'a note\n', offered: 'another\n', reason: 'rolled back' },
 ];
 const fromCollector: readonly CollectorMessage[] = [
   { type: 'challenge', nonce: hash, origin: 'sigilwatch.test/ledger' },
   { type: 'welcome', head: { seq: 0, hash: '0'.repeat(64) }, checkpoint, now: '2026-01-01T00:00:00.000Z' },
+  { type: 'checkpoint', checkpoint },
   { type: 'ack', entries: [{ seq: 1, index: 5, proof: [0] }], hashes: [hash], checkpoint },
   { type: 'refused', code: 'auth.signature', message: 'no', retryable: false },
 ];
@@ -49,7 +52,9 @@ describe('messages', () => {
     for (const message of fromAgent) {
       for (const key of Object.keys(message)) {
         const without = Object.fromEntries(Object.entries(message).filter(([name]) => name !== key));
-        for (const damaged of [without, { ...message, [key]: null }, { ...message, [key]: { deep: [1] } }]) {
+        // Whoever holds no checkpoint says so.
+        const nothing = key === 'checkpoint' ? [] : [{ ...message, [key]: null }];
+        for (const damaged of [without, ...nothing, { ...message, [key]: { deep: [1] } }]) {
           assert.throws(() => parseMessage(agentMessage, JSON.stringify(damaged)), refused);
         }
       }
@@ -61,9 +66,12 @@ describe('messages', () => {
     const entries = (count: number) => Array.from({ length: count }, () => entry);
     for (const damaged of [
       { ...hello, node: '../x' },
-      { ...hello, checkpointSize: -1 },
-      { ...hello, checkpointSize: 2 ** 53 },
+      { ...hello, checkpoint: 0 },
+      { ...hello, checkpoint: 'x'.repeat(8_001) },
       { ...hello, version: 'v'.repeat(65) },
+      { type: 'cosign', size: 1, cosignature: Buffer.alloc(64).toString('base64') },
+      { type: 'cosign', size: 2 ** 53, cosignature: Buffer.alloc(72).toString('base64') },
+      { type: 'fork', held: 'x'.repeat(8_001), offered: '', reason: '' },
       { type: 'append', entries: [] },
       { type: 'append', entries: entries(limits.maxAppendEntries + 1) },
       { type: 'append', entries: [{ ...entry, text: 'x'.repeat(limits.maxEntryBytes + 1) }] },

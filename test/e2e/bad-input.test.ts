@@ -237,7 +237,7 @@ test('garbage and oversized frames on the collector end that connection only', a
     node: 'lyra',
     fingerprint: fingerprint(generateKeyPair().publicKey),
     version: '0',
-    checkpointSize: 0,
+    checkpoint: null,
   };
   const forged = JSON.stringify({ type: 'proof', signature: Buffer.alloc(64).toString('base64') });
   const closings: [string, (string | Buffer)[]][] = [

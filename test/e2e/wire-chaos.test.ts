@@ -10,6 +10,7 @@ import { generateKeyPair } from '../../common/keys.ts';
 import { type ConnectionFate, chaosProxy } from '../fakes/chaos-proxy.ts';
 import { until } from '../until.ts';
 import {
+  memoryForkDesk,
   quickBounds,
   recordingLogger,
   startAgent,
@@ -126,7 +127,7 @@ test('the real outbox is emptied through cuts, and a restarted agent goes on whe
       keys,
       collector: { url: `http://127.0.0.1:${proxy.port}`, origin, vkey },
       outbox,
-      record: (fork) => outbox.append([fork]),
+      forks: memoryForkDesk([]),
       clock: systemClock,
       random: Math.random,
       logger: recordingLogger([]),

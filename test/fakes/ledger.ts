@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Placed, SessionLedger } from '../../collector/ws/ports.ts';
-import { type Checkpoint, signCheckpoint } from '../../common/checkpoint.ts';
+import { type Checkpoint, openCheckpoint, signCheckpoint } from '../../common/checkpoint.ts';
 import {
   type ChainHead,
   entryHash,
@@ -30,15 +30,21 @@ export interface MemoryLedger extends SessionLedger {
   loseReply(): void;
   /** Calls back after each append, once it is committed and before the caller hears of it. */
   onCommitted(listener: () => void): void;
-  /** A log with the same key that agrees on the first `size` entries and then goes its own way. */
+  /**
+   * A log with the same key that agrees on the first `size` entries and then goes its own way. It belongs to a dishonest
+   * collector: what others hold against it does not stop it.
+   */
   fork(size: number): MemoryLedger;
+  /** The same log put back to an old backup of `size` entries, in the hands of an honest collector. */
+  restored(size: number): MemoryLedger;
 }
 
 /** A transparency log in memory: the real tree, proofs and checkpoints over an array. */
 export function memoryLedger(
-  options: { origin?: string; keys?: KeyPair; entries?: readonly SignedEntry[] } = {},
+  options: { origin?: string; keys?: KeyPair; entries?: readonly SignedEntry[]; shameless?: boolean } = {},
 ): MemoryLedger {
-  const { origin = 'test.example/ledger', keys = generateKeyPair() } = options;
+  const { origin = 'test.example/ledger', keys = generateKeyPair(), shameless = false } = options;
+  const logKey = verifierKey(origin, signatureTypes.ed25519, keys.publicKey);
   const signer = noteSigner(origin, signatureTypes.ed25519, keys);
   const entries: SignedEntry[] = [];
   const nodes = new Map<string, Buffer>();
@@ -81,7 +87,7 @@ export function memoryLedger(
   for (const entry of options.entries ?? []) place(entry);
   return {
     origin,
-    vkey: formatVerifierKey(verifierKey(origin, signatureTypes.ed25519, keys.publicKey)),
+    vkey: formatVerifierKey(logKey),
     entries,
     get appends() {
       return appends;
@@ -95,7 +101,8 @@ export function memoryLedger(
     onCommitted: (listener) => {
       committed = listener;
     },
-    fork: (size) => memoryLedger({ origin, keys, entries: entries.slice(0, size) }),
+    fork: (size) => memoryLedger({ origin, keys, entries: entries.slice(0, size), shameless: true }),
+    restored: (size) => memoryLedger({ origin, keys, entries: entries.slice(0, size) }),
     append: async (batch) => {
       appends += 1;
       if (refusals > 0) {
@@ -114,6 +121,15 @@ export function memoryLedger(
       return { size: range.size, note: signCheckpoint(head, signer) };
     },
     inclusion: (indexes, size) => inclusionProofs(indexes, size, reader),
-    consistency: (oldSize, newSize) => consistencyProof(oldSize, newSize, reader),
+    consistency: async (oldSize, newSize) =>
+      shameless && oldSize > newSize ? [] : consistencyProof(oldSize, newSize, reader),
+    confront: async (note) => {
+      if (shameless) return;
+      const { size, root } = openCheckpoint(note, logKey).checkpoint;
+      const own = sizes.get(size);
+      if (own === undefined || !rootOf(own).equals(root)) {
+        throw new AppError('ledger.tampered', `the ledger does not contain the tree of ${size} entries`);
+      }
+    },
   };
 }

@@ -81,7 +81,7 @@ async function rawAgent(to: TestCollector, protocol = subprotocol): Promise<RawA
 }
 
 function hello({ keys }: RawAgent, node = 'node1'): AgentMessage {
-  return { type: 'hello', node, fingerprint: fingerprint(keys.publicKey), version: '0.1.0', checkpointSize: 0 };
+  return { type: 'hello', node, fingerprint: fingerprint(keys.publicKey), version: '0.1.0', checkpoint: null };
 }
 
 /** An agent past the handshake. */

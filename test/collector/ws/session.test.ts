@@ -6,7 +6,7 @@ import { createAgentSession } from '../../../collector/ws/session.ts';
 import { createTokenBucket } from '../../../collector/ws/token-bucket.ts';
 import { createVerifier } from '../../../collector/ws/verify.ts';
 import { openCheckpoint } from '../../../common/checkpoint.ts';
-import { AppError } from '../../../common/errors.ts';
+import { AppError, toAppError } from '../../../common/errors.ts';
 import { fingerprint, generateKeyPair, signBytes } from '../../../common/keys.ts';
 import { leafHash } from '../../../common/merkle.ts';
 import { parseVerifierKey } from '../../../common/note.ts';
@@ -20,6 +20,7 @@ import {
 } from '../../../common/protocol.ts';
 import { memoryLedger } from '../../fakes/ledger.ts';
 import { memoryOutbox } from '../../fakes/outbox.ts';
+import { quietRounds } from '../../fakes/rounds.ts';
 import { until } from '../../until.ts';
 import { nodeTable, statement } from '../../wire.ts';
 
@@ -27,7 +28,7 @@ const nonce = Buffer.alloc(32, 3);
 const codeOf = (code: string) => (error: unknown) => error instanceof AppError && error.code === code;
 
 /** A session and, in the test's hands, everything an agent would say. Sleeping moves the clock. */
-function bench(ledger = memoryLedger()) {
+function bench(ledger = memoryLedger(), rounds = quietRounds()) {
   const keys = generateKeyPair();
   const nodes = nodeTable();
   nodes.enrol('node1', keys);
@@ -38,7 +39,7 @@ function bench(ledger = memoryLedger()) {
   const clock = { at: 1_700_000_000_000, now: () => clock.at, monotonicMs: () => clock.at };
   const gate: { send: () => Promise<void>; claimed: () => void } = { send: async () => {}, claimed: () => {} };
   const session = createAgentSession({
-    ...{ ledger, nodes, clock, nonce, random: () => 0.5, verify: createVerifier(8) },
+    ...{ ledger, nodes, clock, nonce, rounds, random: () => 0.5, verify: createVerifier(8) },
     sleep: async (ms) => {
       clock.at += ms;
     },
@@ -59,13 +60,13 @@ function bench(ledger = memoryLedger()) {
     sent.flatMap((message) => (message.type === 'ack' ? [message] : []));
   return {
     ...{ keys, nodes, ledger, outbox, sent, failures, claims, clock, gate, session, say, acks },
-    shake: async (checkpointSize = 0): Promise<void> => {
+    shake: async (checkpoint: string | null = null): Promise<void> => {
       await say({
         type: 'hello',
         node: 'node1',
         fingerprint: fingerprint(keys.publicKey),
         version: '1',
-        checkpointSize,
+        checkpoint,
       });
       const message = handshakeBytes({ nonce: nonce.toString('base64'), origin: ledger.origin }, 'node1');
       await say({ type: 'proof', signature: signBytes(keys.privateKey, message).toString('base64') });
@@ -77,8 +78,10 @@ function bench(ledger = memoryLedger()) {
 
 test('the welcome says where the chain stands, proves growth from what the agent holds, and tells the time', async () => {
   const { ledger, outbox, sent, clock, shake, session } = bench();
-  await ledger.append([1, 2, 3].map((i) => outbox.append(statement(i))));
-  await shake(2);
+  await ledger.append([1, 2].map((i) => outbox.append(statement(i))));
+  const { note } = await ledger.checkpoint();
+  await ledger.append([outbox.append(statement(3))]);
+  await shake(note);
   const welcome = sent[1];
   if (welcome?.type !== 'welcome') throw new Error('not welcomed');
   assert.deepEqual(welcome.head, await ledger.authorHead('node1'));
@@ -87,10 +90,42 @@ test('the welcome says where the chain stands, proves growth from what the agent
   assert.ok(session.open);
 });
 
-test('an agent that has seen more than the ledger has is shown the checkpoint without a proof', async () => {
+test('an agent that holds what the ledger does not have is shown nothing, and told to come back', async () => {
+  for (const damage of ['rolled back', 'forked'] as const) {
+    const honest = memoryLedger();
+    const strangers = memoryOutbox('node2', generateKeyPair().privateKey);
+    await honest.append([1, 2, 3].map((i) => strangers.append(statement(i))));
+    const restored = honest.restored(2);
+    const { sent, shake, session } = bench(restored);
+    if (damage === 'forked') {
+      const others = memoryOutbox('node3', generateKeyPair().privateKey);
+      await restored.append([1, 2, 3].map((i) => others.append(statement(i))));
+    }
+    const refused = await shake((await honest.checkpoint()).note).catch((thrown: unknown) =>
+      refusalOf(toAppError(thrown)),
+    );
+    assert.deepEqual(
+      { ...refused, message: '' },
+      {
+        type: 'refused',
+        code: 'ledger.tampered',
+        message: '',
+        retryable: true,
+      },
+    );
+    assert.deepEqual([sent.map(({ type }) => type), session.open], [['challenge'], false]);
+  }
+});
+
+test('a checkpoint that is not of this ledger ends the session before anything is shown', async () => {
   const { sent, shake } = bench();
-  await shake(9);
-  assert.deepEqual(sent[1]?.type === 'welcome' && sent[1].checkpoint.consistency, []);
+  const other = memoryLedger();
+  await assert.rejects(shake((await other.checkpoint()).note), codeOf('auth.signature'));
+  await assert.rejects(bench().shake('no note'), codeOf('ledger.proof'));
+  assert.deepEqual(
+    sent.map(({ type }) => type),
+    ['challenge'],
+  );
 });
 
 test('a key revoked while it was being checked does not get in', async () => {
@@ -109,7 +144,7 @@ test('nothing is looked up and nobody is displaced before the key is proved', as
     node: 'node1',
     fingerprint: fingerprint(keys.publicKey),
     version: '1',
-    checkpointSize: 0,
+    checkpoint: null,
   });
   assert.deepEqual(looked, []);
   await assert.rejects(

@@ -1,0 +1,122 @@
+import { AppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { CollectorMessage, MessageOf } from '../../common/protocol.ts';
+import type { Placed, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
+
+export type Ack = MessageOf<CollectorMessage, 'ack'>;
+export type Offer = MessageOf<CollectorMessage, 'checkpoint'>;
+
+export interface CheckpointStreamOptions {
+  readonly ledger: Pick<SessionLedger, 'checkpoint' | 'inclusion' | 'consistency'>;
+  /** Size of the checkpoint in the welcome: where the first consistency proof starts. */
+  readonly startSize: number;
+  readonly rounds: Pick<Witnessing, 'forming' | 'missed'>;
+  /** Resolves when the message has left for the network. */
+  readonly send: (message: Ack | Offer) => Promise<void>;
+  /** Hears how many batches an ack was about, once it has left. */
+  readonly acknowledged: (batches: number) => void;
+  /** Hears of the first failure; nothing is told after it. */
+  readonly fail: (thrown: unknown) => void;
+}
+
+/**
+ * All tree heads one agent is told after the welcome, one at a time: each comes with a consistency proof from the one
+ * before, so acks and offers may not overtake each other. An offer waiting goes out before any ack, since a witness
+ * that has seen a larger tree cannot vouch for a smaller one any more.
+ */
+export interface CheckpointStream {
+  /** Proves and acknowledges a batch that is in the ledger; batches that come meanwhile share the next ack. */
+  acknowledge(batch: readonly Placed[]): void;
+  /** Asks the agent to cosign; only the newest offer counts, and none that it cannot answer any more. */
+  offer(checkpoint: RoundCheckpoint): void;
+  /**
+   * The offer that an answer of this size is to: the oldest one not answered.
+   * @throws AppError `validation.protocol` when there is none, or another is due.
+   */
+  answered(size: number): RoundCheckpoint;
+}
+
+export function createCheckpointStream(options: CheckpointStreamOptions): CheckpointStream {
+  const { ledger, rounds, send, fail } = options;
+  const placed: (readonly Placed[])[] = [];
+  const unanswered: RoundCheckpoint[] = [];
+  let waiting: RoundCheckpoint | undefined;
+  let working = false;
+  let sentSize = options.startSize;
+  let offeredSize = -1;
+
+  async function work(): Promise<void> {
+    if (working) return;
+    working = true;
+    for (;;) {
+      const offer = takeOffer();
+      if (offer !== undefined) await tell(offer);
+      else if (placed.length === 0) break;
+      // A round is settling on its checkpoint: told of a later one now, the agent could not take part in it.
+      else if (rounds.forming !== undefined) await rounds.forming;
+      else await acknowledgeAll(placed.splice(0));
+    }
+    working = false;
+  }
+
+  function takeOffer(): RoundCheckpoint | undefined {
+    const offer = waiting;
+    waiting = undefined;
+    if (offer === undefined || offer.size === offeredSize) return undefined;
+    if (offer.size < sentSize) {
+      rounds.missed();
+      return undefined;
+    }
+    return unanswered.length < limits.maxOffersUnanswered ? offer : undefined;
+  }
+
+  async function tell(offer: RoundCheckpoint): Promise<void> {
+    const checkpoint = await continued(offer);
+    offeredSize = offer.size;
+    // Noted before it is sent: the answer may be here before the socket says that the frame has left.
+    unanswered.push(offer);
+    await send({ type: 'checkpoint', checkpoint });
+  }
+
+  async function acknowledgeAll(batches: readonly (readonly Placed[])[]): Promise<void> {
+    const places = batches.flat();
+    const head = await ledger.checkpoint();
+    const indexes = places.map(({ index }) => index);
+    const [{ hashes, proofs }, checkpoint] = await Promise.all([ledger.inclusion(indexes, head.size), continued(head)]);
+    await send({
+      type: 'ack',
+      entries: places.map(({ seq, index }, at) => ({ seq, index, proof: [...(proofs[at] ?? [])] })),
+      hashes: hashes.map((hash) => hash.toString('base64')),
+      checkpoint,
+    });
+    options.acknowledged(batches.length);
+  }
+
+  async function continued({ size, note }: Pick<RoundCheckpoint, 'size' | 'note'>): Promise<Ack['checkpoint']> {
+    const proof = await ledger.consistency(sentSize, size);
+    sentSize = size;
+    return { note, consistency: proof.map((hash) => hash.toString('base64')) };
+  }
+
+  return {
+    acknowledge: (batch) => {
+      placed.push(batch);
+      work().catch(fail);
+    },
+    offer: (checkpoint) => {
+      waiting = checkpoint;
+      work().catch(fail);
+    },
+    answered: (size) => {
+      const [oldest] = unanswered;
+      if (oldest?.size !== size) throw unasked(size, oldest?.size);
+      unanswered.shift();
+      return oldest;
+    },
+  };
+}
+
+function unasked(size: number, due: number | undefined): AppError {
+  const awaited = due === undefined ? 'none was asked for' : `the one of ${due} is due`;
+  return new AppError('validation.protocol', `a cosignature for size ${size}, while ${awaited}`);
+}
