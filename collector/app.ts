@@ -11,7 +11,9 @@ import { applicationName, migrateDatabase, type OpenDatabase, openDatabase } fro
 import { createHttpApp } from './http/app.ts';
 import { createHttpServer, isLoopback, startListening, stopListening } from './http/server.ts';
 import { collectorKeyPath, loadCollectorKey } from './keys.ts';
-import { Ledger } from './ledger/ledger.ts';
+import { checkpointPath, fsCheckpointFile, tidyCheckpointFiles } from './ledger/fs-checkpoint-file.ts';
+import { evidencePath, fsEvidenceFolder } from './ledger/fs-evidence-folder.ts';
+import { Ledger, type LedgerMemory } from './ledger/ledger.ts';
 import { createMetrics } from './metrics.ts';
 import { postgresEnrolment, postgresOperatorTokens, revokedChannel, revokedNodes } from './postgres/access-store.ts';
 import { postgresLedgerStore } from './postgres/ledger-store.ts';
@@ -64,7 +66,7 @@ async function start(settings: CollectorSettings, parts: Parts): Promise<Collect
   const applied = await migrateDatabase(database, clock);
   if (applied.length > 0) logger.info('database.migrated', { applied });
   const keys = await loadCollectorKey(collectorKeyPath(settings.dataDir));
-  const ledger = await openLedger(settings, { database, keys, clock, teardown });
+  const ledger = await openLedger(settings, { database, keys, clock, teardown, logger });
   const operators = postgresOperatorTokens(database.db);
   const operatorToken = await ensureOperatorToken({ store: operators, ledger, clock, randomBytes });
   const url = await serve(settings, { ...parts, database, ledger });
@@ -85,15 +87,37 @@ export interface LedgerNeeds {
   readonly keys: KeyPair;
   readonly clock: Clock;
   readonly teardown: Teardown;
+  readonly logger: Logger;
 }
 
-/** The ledger of the settings, created when there is none. @throws AppError `state.conflict` when it is another key's. */
+/**
+ * The ledger of the settings, created when there is none, held against what is remembered in the data directory.
+ * @throws AppError `state.conflict` when it is another key's; `ledger.tampered` when it is not the one published before.
+ */
 export async function openLedger(settings: CollectorSettings, needs: LedgerNeeds): Promise<Ledger> {
   const { database, keys, clock, teardown } = needs;
-  const ledger = new Ledger({ store: postgresLedgerStore(database.db), origin: settings.ledger.origin, keys, clock });
+  const { origin } = settings.ledger;
+  const memory = ledgerMemory(settings, needs);
+  const ledger = new Ledger({ store: postgresLedgerStore(database.db), origin, keys, clock, memory });
   await ledger.start();
+  await tidyCheckpointFiles(memory.file.path, clock.now() - staleWriteMs);
   teardown.add('ledger', () => ledger.close());
   return ledger;
+}
+
+/** A write of the checkpoint file takes far less. */
+const staleWriteMs = 60_000;
+
+export function ledgerMemory(
+  { dataDir, ledger }: CollectorSettings,
+  parts: { logger: Logger; clock: Clock },
+): LedgerMemory {
+  const { logger, clock } = parts;
+  return {
+    file: fsCheckpointFile(checkpointPath(dataDir), logger),
+    evidence: fsEvidenceFolder(evidencePath(dataDir), ledger.origin, clock),
+    logger,
+  };
 }
 
 interface Served extends Parts {
@@ -106,6 +130,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const { db } = database;
   const metrics = createMetrics(new Registry(), {
     ledgerEntries: async () => (await ledger.checkpoint()).size,
+    ledgerContradicted: () => ledger.contradiction !== undefined,
     queuedEntries: () => ledger.queuedEntries,
     fleet: () => fleetStats(db),
   });

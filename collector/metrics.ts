@@ -18,6 +18,8 @@ export interface CollectorMetrics {
 export interface MetricSources {
   /** Entries in the ledger, and those waiting for the sequencer. */
   ledgerEntries(): Promise<number>;
+  /** True once the database contradicts what was published: nothing is signed or recorded any more. */
+  ledgerContradicted(): boolean;
   queuedEntries(): number;
   fleet(): Promise<Fleet>;
 }
@@ -100,6 +102,14 @@ function addLedgerMetrics(registry: Registry, sources: MetricSources): void {
     registers: [registry],
     async collect() {
       await setOrForget(this, async () => this.set(await sources.ledgerEntries()));
+    },
+  });
+  new Gauge({
+    name: 'sigilwatch_collector_ledger_contradicted',
+    help: '1 once the database contradicts a checkpoint that was published; nothing is signed or recorded then',
+    registers: [registry],
+    collect() {
+      this.set(sources.ledgerContradicted() ? 1 : 0);
     },
   });
   new Gauge({

@@ -60,7 +60,7 @@ export function withLedger<T>(
     const logger = stderrLogger(context.stderr);
     const teardown = createTeardown(logger);
     try {
-      const ledger = await openLedger(context.settings, { ...data, clock: systemClock, teardown });
+      const ledger = await openLedger(context.settings, { ...data, clock: systemClock, teardown, logger });
       return await work({ ...data, ledger });
     } finally {
       await teardown.run();

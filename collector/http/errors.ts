@@ -25,6 +25,7 @@ const statusByCode: Partial<Readonly<Record<ErrorCode, ContentfulStatusCode>>> =
   'resource.gone': 410,
   'state.busy': 503,
   'ledger.tampered': 500,
+  'ledger.checkpoint_file': 503,
   'database.migration': 500,
 };
 

@@ -12,7 +12,7 @@ export function addHealthRoute(routes: Routes): void {
 
 export interface ReadySources {
   readonly db: Queryable;
-  readonly ledger: Pick<Ledger, 'checkpoint'>;
+  readonly ledger: Pick<Ledger, 'checkpoint' | 'contradiction'>;
   readonly metrics: CollectorMetrics;
 }
 
@@ -21,7 +21,9 @@ export function addOperationRoutes(routes: Routes, { db, ledger, metrics }: Read
   routes.get('/ready', async (c) => {
     const checks = { database: await outcome(ping(db)), ledger: await outcome(ledger.checkpoint()) };
     const ready = Object.values(checks).every((check) => check === 'ok');
-    return c.json({ status: ready ? 'ready' : 'not_ready', checks }, ready ? 200 : 503);
+    const contradiction = ledger.contradiction?.reason;
+    const body = { status: ready ? 'ready' : 'not_ready', checks, ...(contradiction && { contradiction }) };
+    return c.json(body, ready ? 200 : 503);
   });
   routes.get('/metrics', async (c) =>
     c.body(await metrics.text(), 200, { 'Content-Type': metrics.contentType, 'Cache-Control': 'no-store' }),

@@ -6,11 +6,20 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import { type KeyPair, rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
 import { emptyRange } from '../../common/merkle.ts';
 import { formatVerifierKey, signatureTypes, verifierKey } from '../../common/note.ts';
 import { consistencyProof, inclusionProofs, type SharedProofs } from '../../common/proof.ts';
 import { encodeBundle, fullTileWidth, type TileId, tileWidth } from '../../common/tiles.ts';
-import { type Place, signedBatch } from './plan.ts';
+import {
+  type CheckpointFile,
+  type Contradiction,
+  type EvidenceFolder,
+  forgetfulEvidence,
+  forgetfulFile,
+} from './checkpoint-file.ts';
+import { HistoryGuard } from './guard.ts';
+import { type Place, type Plan, signedBatch } from './plan.ts';
 import { type PublishedCheckpoint, Publisher } from './publisher.ts';
 import { Sequencer } from './sequencer.ts';
 import type { LedgerStore } from './store.ts';
@@ -24,6 +33,15 @@ export interface LedgerOptions {
   /** The collector's key: signs checkpoints and the collector's own entries. */
   readonly keys: KeyPair;
   readonly clock: Clock;
+  /** What is remembered outside the database; without it, as much as this process has seen. */
+  readonly memory?: LedgerMemory;
+}
+
+/** What a ledger knows of its own past that the database cannot make it forget. */
+export interface LedgerMemory {
+  readonly file: CheckpointFile;
+  readonly evidence: EvidenceFolder;
+  readonly logger: Logger;
 }
 
 /** The transparency log: appends, publishes and proves. Everything it answers is durable. */
@@ -34,21 +52,29 @@ export class Ledger {
   readonly #store: LedgerStore;
   readonly #keys: KeyPair;
   readonly #clock: Clock;
+  readonly #guard: HistoryGuard;
   readonly #publisher: Publisher;
   readonly #sequencer: Sequencer;
   readonly #tiles: TileReader;
   /** `number/hash` of what was put on record against each node. */
   readonly #toldEquivocations = new Map<string, Set<string>>();
 
-  constructor({ store, origin, keys, clock }: LedgerOptions) {
+  constructor({ store, origin, keys, clock, memory = forgetful() }: LedgerOptions) {
+    const logKey = verifierKey(origin, signatureTypes.ed25519, keys.publicKey);
     this.origin = origin;
-    this.vkey = formatVerifierKey(verifierKey(origin, signatureTypes.ed25519, keys.publicKey));
+    this.vkey = formatVerifierKey(logKey);
     this.#store = store;
     this.#keys = keys;
     this.#clock = clock;
-    this.#sequencer = new Sequencer(store, clock, keys.privateKey);
+    this.#guard = new HistoryGuard({ logKey, ...memory });
+    this.#sequencer = new Sequencer(store, clock, keys.privateKey, this.#guard);
     this.#tiles = new TileReader(store);
-    this.#publisher = new Publisher({ origin, keys, tails: this.#sequencer });
+    this.#publisher = new Publisher({ origin, keys, store, tails: this.#sequencer, guard: this.#guard, ...memory });
+  }
+
+  /** Set once the database and what was published were found to contradict each other: nothing is signed or recorded any more. */
+  get contradiction(): Contradiction | undefined {
+    return this.#publisher.contradiction;
   }
 
   /** Entries waiting to be written. */
@@ -58,9 +84,11 @@ export class Ledger {
 
   /**
    * Makes the ledger's first entry when there is none, and makes sure that this is the ledger of this key.
-   * @throws AppError `state.conflict` when the database holds a ledger of another origin or key.
+   * @throws AppError `state.conflict` when the database holds a ledger of another origin or key; `ledger.tampered` or
+   *   `ledger.checkpoint_file` as {@link Publisher.resume}, before anything is written.
    */
   async start(): Promise<void> {
+    await this.#publisher.resume();
     await this.#store.create({ origin: this.origin, range: emptyRange });
     const collectorKey = rawPublicKey(this.#keys.publicKey).toString('base64');
     await this.#sequencer.submit(1, async (plan) => {
@@ -75,24 +103,30 @@ export class Ledger {
       const by = { privateKey: this.#keys.privateKey, now: this.#clock.now(), from: 0 };
       await this.#store.addBatch(signedBatch(head, by));
     }
+    await this.#requireOwn(collectorKey);
+    // From here on the checkpoint file knows all that anybody can have been shown before.
+    await this.#publisher.checkpoint();
+  }
+
+  async #requireOwn(collectorKey: string): Promise<void> {
     const [leaf] = await this.#store.leaves(0, 1);
     // Retention may have dropped the oldest bodies; the tree head still names the origin.
     if (leaf === undefined) return;
     const { kind, body } = parseEntry(splitLeaf(leaf).bytes);
-    if (kind === 'ledger.created' && body.origin === origin && body.collectorKey === collectorKey) return;
-    throw otherLedger(origin);
+    if (kind === 'ledger.created' && body.origin === this.origin && body.collectorKey === collectorKey) return;
+    throw otherLedger(this.origin);
   }
 
   /**
    * Appends consecutive entries of one author, in order. Entries that are there already keep their place.
    * @param signedWith the key their signatures were checked with; none when that key needs no enrolment.
    * @throws AppError `ledger.sequence` for a gap; `ledger.equivocation` for another entry under a taken number, which is
-   *   itself put on record; `auth.revoked` when `signedWith` is not the author's key any more; `state.busy` or a database
-   *   error, both retryable.
+   *   itself put on record; `auth.revoked` when `signedWith` is not the author's key any more; `ledger.tampered` once the
+   *   ledger is contradicted; `state.busy` or a database error, both retryable.
    */
   async append(entries: readonly SignedEntry[], signedWith?: KeyObject): Promise<readonly Place[]> {
     try {
-      return await this.#sequencer.submit(entries.length, (plan) => plan.append(entries, signedWith));
+      return await this.#submit(entries.length, (plan) => plan.append(entries, signedWith));
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code === 'ledger.equivocation') await this.#recordEquivocation(error, entries);
@@ -102,7 +136,7 @@ export class Ledger {
 
   /** Puts a statement of the collector itself on record. */
   record(statement: Statement): Promise<LoggedEntry> {
-    return this.#sequencer.submit(1, (plan) => this.#lay(plan, statement));
+    return this.#submit(1, (plan) => this.#lay(plan, statement));
   }
 
   /**
@@ -153,11 +187,20 @@ export class Ledger {
   }
 
   /** Takes nothing more and waits for what is being written. */
-  close(): Promise<void> {
-    return this.#sequencer.close();
+  async close(): Promise<void> {
+    await this.#sequencer.close();
+    await this.#publisher.close();
   }
 
-  #lay(plan: Parameters<Parameters<Sequencer['submit']>[1]>[0], statement: Statement): Promise<LoggedEntry> {
+  /** Looks at the moment of laying out, so that what already waits in line is not committed after a contradiction either. */
+  #submit<T>(entries: number, layOut: (plan: Plan) => Promise<T>): Promise<T> {
+    return this.#sequencer.submit(entries, async (plan) => {
+      await this.#guard.requireTrusted();
+      return layOut(plan);
+    });
+  }
+
+  #lay(plan: Plan, statement: Statement): Promise<LoggedEntry> {
     return plan.record(statement, { privateKey: this.#keys.privateKey, now: this.#clock.now() });
   }
 
@@ -206,6 +249,12 @@ export class Ledger {
       throw thrown;
     }
   }
+}
+
+function forgetful(): LedgerMemory {
+  const silent = () => {};
+  const logger = { debug: silent, info: silent, warn: silent, error: silent };
+  return { file: forgetfulFile(), evidence: forgetfulEvidence(), logger };
 }
 
 function otherLedger(origin: string): AppError {

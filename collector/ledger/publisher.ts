@@ -1,9 +1,15 @@
-import { openCheckpoint, signCheckpoint } from '../../common/checkpoint.ts';
-import { AppError } from '../../common/errors.ts';
+import { signCheckpoint } from '../../common/checkpoint.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
 import type { KeyPair } from '../../common/keys.ts';
-import { rootOf } from '../../common/merkle.ts';
+import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
+import { emptyRange, rootOf } from '../../common/merkle.ts';
 import { type NoteSigner, noteSigner, signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
+import type { CheckpointFile, Contradiction, EvidenceFolder } from './checkpoint-file.ts';
+import { type HistoryGuard, howToRecover, type OwnCheckpoint, openOwn, whyNotContained } from './guard.ts';
 import type { Sequencer } from './sequencer.ts';
+import type { LedgerStore } from './store.ts';
+import { loadTail, type Tail } from './tail.ts';
 
 export interface PublishedCheckpoint {
   readonly size: number;
@@ -15,50 +21,208 @@ export interface PublishedCheckpoint {
 export interface PublisherOptions {
   readonly origin: string;
   readonly keys: KeyPair;
+  readonly store: LedgerStore;
   readonly tails: Pick<Sequencer, 'latestTail'>;
+  readonly guard: HistoryGuard;
+  readonly file: CheckpointFile;
+  readonly evidence: EvidenceFolder;
+  readonly logger: Logger;
 }
 
-/** Signs tree heads, and refuses to sign what contradicts one signed before. */
+/** Signs tree heads, and refuses to sign what contradicts one signed before, by whomever that is brought up. */
 export class Publisher {
-  readonly #origin: string;
   readonly #signer: NoteSigner;
   readonly #logKey: VerifierKey;
-  readonly #tails: PublisherOptions['tails'];
-  #published: PublishedCheckpoint | undefined;
+  readonly #options: PublisherOptions;
+  /** What the file is known to hold. */
+  #kept: { readonly note: string; readonly size: number } | undefined;
+  /** The publication under way, and the one that everybody shares who came since it began. */
+  #running: Promise<unknown> = Promise.resolve();
+  #next: Promise<PublishedCheckpoint> | undefined;
+  /** `size/root` of checkpoints found to be contained, oldest first; in a history that only grows they stay so. */
+  readonly #contained = new Set<string>();
 
-  constructor({ origin, keys, tails }: PublisherOptions) {
-    this.#origin = origin;
-    this.#signer = noteSigner(origin, signatureTypes.ed25519, keys);
-    this.#logKey = verifierKey(origin, signatureTypes.ed25519, keys.publicKey);
-    this.#tails = tails;
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#signer = noteSigner(options.origin, signatureTypes.ed25519, options.keys);
+    this.#logKey = verifierKey(options.origin, signatureTypes.ed25519, options.keys.publicKey);
   }
 
-  /** @throws AppError `ledger.tampered` when the database no longer holds what was published from here before. */
-  async checkpoint(): Promise<PublishedCheckpoint> {
-    const before = this.#published;
-    const { range } = (await this.#tails.latestTail()).head;
-    const root = rootOf(range);
-    if (before !== undefined) {
-      if (before.size === range.size && before.root.equals(root)) return before;
-      // A database put back to an old backup: signing on from there would be the fork that witnesses look for.
-      if (before.size >= range.size) throw rolledBack(before.size, range.size);
+  /** Set once the ledger has contradicted what was published; nothing is signed from then on. */
+  get contradiction(): Contradiction | undefined {
+    return this.#options.guard.contradiction;
+  }
+
+  /**
+   * Holds the database against everything that is remembered outside of it. Before anything is written or signed.
+   * @throws AppError `ledger.tampered` when the database does not contain what was published; `ledger.checkpoint_file` when
+   *   what is remembered cannot be read, or is not of this ledger.
+   */
+  async resume(): Promise<void> {
+    const { store, file, evidence, guard, logger, origin } = this.#options;
+    // Read before the head: another collector may be publishing.
+    const noted = await file.read();
+    const own = noted === undefined ? undefined : this.#openKept(noted);
+    const shown = (await evidence.notes()).flatMap((note) => this.#openEvidence(note));
+    const head = await store.head();
+    const size = head?.range.size ?? 0;
+    if (own === undefined && size > 0) {
+      const meaning = 'whether the database was put back to an older state cannot be seen here; agents will tell';
+      logger.warn('ledger.checkpoint_file_missing', { path: file.path, ledgerSize: size, meaning });
     }
-    const note = signCheckpoint({ origin: this.#origin, size: range.size, root, extensions: [] }, this.#signer);
-    this.#published = { size: range.size, root, note };
-    return this.#published;
+    if (own === undefined && shown.length === 0) return;
+    const tail =
+      head === undefined ? { head: { origin, range: emptyRange }, partial: [] } : await loadTail(store, head);
+    for (const known of own === undefined ? shown : [own, ...shown]) {
+      const why = await whyNotContained(known, tail, store);
+      if (why !== undefined) throw refusedAtStart(known, { why, where: known === own ? file.path : evidence.path });
+      guard.learn(known);
+    }
+    if (own !== undefined) this.#kept = own;
   }
 
+  /**
+   * The signed tree head as it is now. Kept in the file before anybody sees it.
+   * @throws AppError `ledger.tampered` when the database no longer holds what was published; `ledger.checkpoint_file`
+   *   (retryable) when the file cannot be written.
+   */
+  checkpoint(): Promise<PublishedCheckpoint> {
+    // Not the one that is running: it may have looked at the head before the caller's entries were there.
+    this.#next ??= this.#afterRunning(() => {
+      this.#next = undefined;
+      return this.#publish();
+    });
+    return this.#next;
+  }
+
+  /**
+   * Compares a checkpoint that somebody holds with the ledger.
+   * @throws AppError `auth.signature` or `ledger.proof` when it is not one of ours, which says nothing; `ledger.tampered`
+   *   when it is and the ledger does not contain its tree.
+   */
   async confront(note: string): Promise<void> {
-    const { checkpoint } = openCheckpoint(note, this.#logKey);
-    const { size } = await this.checkpoint();
-    if (checkpoint.size > size) throw rolledBack(checkpoint.size, size);
+    const { guard } = this.#options;
+    await guard.requireTrusted();
+    const held = openOwn(note, this.#logKey);
+    const name = `${held.size}/${held.root.toString('base64')}`;
+    if (this.#contained.has(name)) return;
+    await this.#face(held);
+    this.#contained.add(name);
+    const [oldest] = this.#contained;
+    if (oldest !== undefined && this.#contained.size > limits.confrontedCheckpoints) this.#contained.delete(oldest);
+  }
+
+  async close(): Promise<void> {
+    await this.#running;
+    await this.#options.file.close();
+  }
+
+  #afterRunning<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#running.then(work);
+    this.#running = done.catch(() => {});
+    return done;
+  }
+
+  async #publish(): Promise<PublishedCheckpoint> {
+    const { tails, guard } = this.#options;
+    await guard.requireTrusted();
+    const tail = await this.#reconcile(await tails.latestTail());
+    const checkpoint = this.#sign(tail);
+    await this.#keep(checkpoint);
+    // Somebody may have brought a contradiction up meanwhile.
+    await guard.requireTrusted();
+    guard.learn(checkpoint);
+    return checkpoint;
+  }
+
+  #sign({ head: { range } }: Tail): OwnCheckpoint {
+    const { guard, origin } = this.#options;
+    const root = rootOf(range);
+    const before = guard.newest;
+    if (before?.size === range.size && before.root.equals(root)) return before;
+    const checkpoint = { origin, size: range.size, root, extensions: [] };
+    return { ...checkpoint, note: signCheckpoint(checkpoint, this.#signer) };
+  }
+
+  /** What another process has put into the file meanwhile was published too. @returns a tail that contains it. */
+  async #reconcile(tail: Tail): Promise<Tail> {
+    const { file, logger } = this.#options;
+    const noted = await file.read();
+    if (noted === this.#kept?.note) return tail;
+    this.#kept = undefined;
+    if (noted === undefined) return tail;
+    let foreign: OwnCheckpoint;
+    try {
+      foreign = openOwn(noted, this.#logKey);
+    } catch (error) {
+      // It was in order when we started. Whoever spoilt it, what was published from here is known.
+      logger.error('ledger.checkpoint_file_spoilt', { path: file.path, error });
+      return tail;
+    }
+    const latest = await this.#face(foreign, tail);
+    this.#kept = foreign;
+    return latest;
+  }
+
+  /** @returns a tail that contains `held`. @throws AppError `ledger.tampered` when there is none. */
+  async #face(held: OwnCheckpoint, known?: Tail): Promise<Tail> {
+    const { tails, guard, store } = this.#options;
+    // It may be newer than what is known here, but not than the head as it is now.
+    const tail = known !== undefined && known.head.range.size >= held.size ? known : await tails.latestTail();
+    try {
+      await guard.require(held, tail, store);
+      return tail;
+    } catch (thrown) {
+      await this.#remember(held, thrown);
+      throw thrown;
+    }
+  }
+
+  /** So that a restart, or another collector beside this one, does not sign what this one refused to. */
+  async #remember(held: OwnCheckpoint, thrown: unknown): Promise<void> {
+    if (toAppError(thrown).code !== 'ledger.tampered') return;
+    const { file, logger } = this.#options;
+    const failed = (error: unknown) => logger.error('ledger.checkpoint_file_failed', { path: file.path, error });
+    if (held.size > (this.#kept?.size ?? 0)) await file.write(held).catch(failed);
+  }
+
+  async #keep(checkpoint: OwnCheckpoint): Promise<void> {
+    if (this.#kept !== undefined && this.#kept.size >= checkpoint.size) return;
+    // A crash after this line leaves a file that is ahead of what anybody has seen, never behind; the database has it all.
+    await this.#options.file.write(checkpoint);
+    this.#kept = checkpoint;
+  }
+
+  #openKept(note: string): OwnCheckpoint {
+    const { file, origin } = this.#options;
+    try {
+      return openOwn(note, this.#logKey);
+    } catch (cause) {
+      throw new AppError(
+        'ledger.checkpoint_file',
+        `the checkpoint file ${file.path} is not signed by this collector's key for the ledger ${origin} (${toAppError(cause).message}). ` +
+          'Give back the key and ledger.origin it was written with; or, to begin another ledger here, move the file away and keep it',
+        { cause, details: { path: file.path } },
+      );
+    }
+  }
+
+  /** Evidence of another ledger that was kept here is no concern of this one. */
+  #openEvidence(note: string): readonly OwnCheckpoint[] {
+    try {
+      return [openOwn(note, this.#logKey)];
+    } catch {
+      return [];
+    }
   }
 }
 
-function rolledBack(published: number, found: number): AppError {
+function refusedAtStart(known: OwnCheckpoint, { why, where }: { why: string; where: string }): AppError {
   return new AppError(
     'ledger.tampered',
-    `the database holds another history of ${found} entries than the one published up to ${published}; was it put back to an old backup?`,
-    { details: { published, found } },
+    `the database does not hold the ledger that was published from here: ${where} has a checkpoint of ${known.size} entries, ` +
+      `but in the database ${why}. It was put back to an older state, or is another one. ` +
+      `Nothing was signed or recorded. ${howToRecover}`,
+    { details: { published: known.size, root: known.root.toString('base64'), where, why } },
   );
 }

@@ -3,9 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../../common/clock.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import { rootOf } from '../../common/merkle.ts';
 import { type KnownAuthors, nothingKnown, Plan } from './plan.ts';
-import type { LedgerStore } from './store.ts';
-import { loadTail, type Tail } from './tail.ts';
+import type { LedgerStore, TreeHead } from './store.ts';
+import { loadTail, type Tail, type TreeStore } from './tail.ts';
 
 /** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
 export type LayOut = (plan: Plan) => Promise<() => void>;
@@ -14,6 +15,14 @@ interface Waiting {
   readonly entries: number;
   readonly layOut: LayOut;
   readonly fail: (error: AppError) => void;
+}
+
+/** Judges every end of the log that was read from the store rather than made here; nothing is committed after one it refuses. */
+export interface TailGuard {
+  /** @throws AppError `ledger.tampered` when `tail`, just read from `store`, does not continue what was published. */
+  admit(tail: Tail, store: TreeStore): Promise<void>;
+  /** What to throw for a stored head that cannot come after the one `known`. */
+  rolledBack(known: TreeHead, found: TreeHead | undefined): Promise<AppError>;
 }
 
 /** Where a plan starts from, and who to ask for what it does not say. */
@@ -35,6 +44,7 @@ export class Sequencer {
   readonly #store: LedgerStore;
   readonly #clock: Clock;
   readonly #privateKey: KeyObject;
+  readonly #guard: TailGuard;
   readonly #queue: Waiting[] = [];
   #queuedEntries = 0;
   #running: Promise<void> | undefined;
@@ -44,10 +54,11 @@ export class Sequencer {
   #authors = nothingKnown;
 
   /** @param privateKey the collector's: signs when each group was received. */
-  constructor(store: LedgerStore, clock: Clock, privateKey: KeyObject) {
+  constructor(store: LedgerStore, clock: Clock, privateKey: KeyObject, guard: TailGuard) {
     this.#store = store;
     this.#clock = clock;
     this.#privateKey = privateKey;
+    this.#guard = guard;
   }
 
   /**
@@ -81,7 +92,7 @@ export class Sequencer {
   /** The end of the log as last read or written here; another process may be further. */
   tail(): Promise<Tail> {
     if (this.#tail !== undefined) return this.#tail;
-    const reading = readTail(this.#store);
+    const reading = this.#readTail(this.#store);
     this.#tail = reading;
     reading.catch(() => {
       if (this.#tail === reading) this.#tail = undefined;
@@ -89,11 +100,17 @@ export class Sequencer {
     return reading;
   }
 
-  /** The end of the log as it is now, whoever has appended. */
+  /**
+   * The end of the log as it is now, whoever has appended.
+   * @throws AppError `ledger.tampered` when that is no continuation of the one known, or refused by the guard.
+   */
   async latestTail(): Promise<Tail> {
+    // Known before the head is asked for: what is committed meanwhile can only make the head larger.
+    const known = (await this.tail()).head;
     const head = await this.#store.head();
+    if (head === undefined || !mayFollow(known, head)) throw await this.#guard.rolledBack(known, head);
     const tail = await this.tail();
-    if (head === undefined || head.range.size <= tail.head.range.size) return tail;
+    if (head.range.size <= tail.head.range.size) return tail;
     this.#forget();
     return this.tail();
   }
@@ -147,7 +164,7 @@ export class Sequencer {
   /** For a group that lost the swap: a collector that has to read first would keep losing to a busier one. */
   #commitInTurn(group: readonly Waiting[]): Promise<() => void> {
     return this.#store.exclusively(async (store) => {
-      const tail = await readTail(store);
+      const tail = await this.#readTail(store);
       this.#remember(tail, nothingKnown);
       const answer = await this.#tryCommit(group, { store, tail, authors: nothingKnown });
       if (answer === undefined) throw new AppError('ledger.tampered', 'the stored tree head contradicts itself');
@@ -171,6 +188,12 @@ export class Sequencer {
     };
   }
 
+  async #readTail(store: LedgerStore): Promise<Tail> {
+    const tail = await readTail(store);
+    await this.#guard.admit(tail, store);
+    return tail;
+  }
+
   #remember(tail: Tail, authors: KnownAuthors): void {
     this.#tail = Promise.resolve(tail);
     this.#authors = authors;
@@ -185,6 +208,11 @@ export class Sequencer {
 async function isStale(store: LedgerStore, tail: Tail): Promise<boolean> {
   const head = await store.head();
   return head?.range.size !== tail.head.range.size;
+}
+
+/** What two heads alone can tell; whether the larger tree contains the smaller one takes a proof. */
+function mayFollow({ range: known }: TreeHead, { range }: TreeHead): boolean {
+  return known.size === range.size ? rootOf(known).equals(rootOf(range)) : known.size < range.size;
 }
 
 async function readTail(store: LedgerStore): Promise<Tail> {

@@ -40,7 +40,7 @@ export async function startTestCollector(databaseUrl: string): Promise<TestColle
   const teardown = createTeardown(quietLogger);
   const database = await openDatabase({ settings, logger: quietLogger, teardown });
   const keys = await loadCollectorKey(collectorKeyPath(dataDir));
-  const ledger = await openLedger(settings, { database, keys, clock: systemClock, teardown });
+  const ledger = await openLedger(settings, { database, keys, clock: systemClock, teardown, logger: quietLogger });
   const token = collector.operatorToken ?? '';
   return {
     collector,

@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
+import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { parseCheckpoint } from '../../common/checkpoint.ts';
+import { AppError, errnoOf } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
+import { parseNote } from '../../common/note.ts';
+import type { CheckpointFile, KeptCheckpoint } from './checkpoint-file.ts';
+
+export function checkpointPath(dataDir: string): string {
+  return join(dataDir, 'checkpoint');
+}
+
+/** Nothing in it is secret, and whoever keeps copies of it elsewhere should not need the collector's rights. */
+const fileMode = 0o644;
+
+/**
+ * The {@link CheckpointFile} on a file system: every write is a new file renamed over the old one, so that whoever reads or
+ * is killed sees one of them, whole. Synced once a second, not each time: an ack would wait for the disk twice.
+ *
+ * Two processes that write in the same instant may leave the smaller tree there; whoever wrote the larger one sees that
+ * when it syncs and puts it right.
+ */
+export function fsCheckpointFile(path: string, logger: Logger): CheckpointFile {
+  return new FsCheckpointFile(path, logger);
+}
+
+class FsCheckpointFile implements CheckpointFile {
+  readonly path: string;
+  readonly #logger: Logger;
+  readonly #temporary: string;
+  #seen: { readonly stamp: string; readonly note: string | undefined } | undefined;
+  #written: KeptCheckpoint | undefined;
+  /** One reader or writer at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(path: string, logger: Logger) {
+    this.path = path;
+    this.#logger = logger;
+    this.#temporary = `${path}.${randomUUID()}${temporarySuffix}`;
+  }
+
+  read(): Promise<string | undefined> {
+    return this.#inTurn(() => this.#read());
+  }
+
+  write(checkpoint: KeptCheckpoint): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#write(checkpoint);
+      this.#syncLater();
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#inTurn(async () => {
+      clearTimeout(this.#timer);
+      if (this.#written !== undefined) await this.#sync(this.#written);
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  async #read(): Promise<string | undefined> {
+    const found = await stat(this.path, { bigint: true }).catch((thrown: unknown) => this.#absent(thrown));
+    if (found === undefined) return undefined;
+    const stamp = stampOf(found);
+    if (this.#seen?.stamp !== stamp) {
+      if (found.size > limits.maxNoteChars) throw this.#failure('read', `${found.size} bytes are no checkpoint`);
+      const text = await readFile(this.path, 'utf8').catch((thrown: unknown) => this.#absent(thrown));
+      // What some file systems leave of a rename that a power cut came after: a name without contents.
+      const empty = text === undefined || /^\0*$/.test(text);
+      this.#seen = { stamp, note: empty ? undefined : text };
+    }
+    return this.#seen.note;
+  }
+
+  #absent(thrown: unknown): undefined {
+    if (errnoOf(thrown) === 'ENOENT') return undefined;
+    throw this.#failure('read', errnoOf(thrown) ?? String(thrown), thrown);
+  }
+
+  async #write(checkpoint: KeptCheckpoint): Promise<void> {
+    try {
+      const stamp = await this.#writeTemporary(checkpoint.note);
+      await rename(this.#temporary, this.path);
+      this.#seen = { stamp, note: checkpoint.note };
+    } catch (thrown) {
+      await rm(this.#temporary, { force: true }).catch(() => {});
+      throw this.#failure('written', errnoOf(thrown) ?? String(thrown), thrown);
+    }
+    this.#written = checkpoint;
+  }
+
+  async #writeTemporary(note: string): Promise<string> {
+    const file = await open(this.#temporary, 'w', fileMode);
+    try {
+      await file.writeFile(note);
+      return stampOf(await file.stat({ bigint: true }));
+    } finally {
+      await file.close();
+    }
+  }
+
+  #syncLater(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#inTurn(async () => this.#written && this.#sync(this.#written)).catch((error: unknown) =>
+        this.#logger.error('ledger.checkpoint_file_failed', { path: this.path, error }),
+      );
+    }, limits.checkpointFileSyncMs).unref();
+  }
+
+  async #sync(written: KeptCheckpoint): Promise<void> {
+    if (sizeOf(await this.#read()) < written.size) await this.#write(written);
+    const file = await open(this.path, 'r');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await syncFolder(dirname(this.path));
+  }
+
+  #failure(done: string, why: string, cause?: unknown): AppError {
+    const message = `the checkpoint file ${this.path} cannot be ${done}: ${why}`;
+    const details = { path: this.path };
+    return new AppError('ledger.checkpoint_file', message, { cause, details, retryable: done === 'written' });
+  }
+}
+
+const temporarySuffix = '.tmp';
+
+/** Removes what killed processes left of writes they had begun. */
+export async function tidyCheckpointFiles(path: string, olderThanMs: number): Promise<void> {
+  const folder = dirname(path);
+  const prefix = `${basename(path)}.`;
+  const names = (await readdir(folder)).filter((name) => name.startsWith(prefix) && name.endsWith(temporarySuffix));
+  for (const name of names) {
+    const found = await stat(join(folder, name)).catch(() => undefined);
+    if (found !== undefined && found.mtimeMs < olderThanMs) await rm(join(folder, name), { force: true });
+  }
+}
+
+/** Tells one file under the same name from another; a rename leaves all of it as it is. */
+function stampOf({ ino, mtimeNs, size }: BigIntStats): string {
+  return `${ino}/${mtimeNs}/${size}`;
+}
+
+/** Tree size of the note, which nobody has verified; -1 for what is none. */
+function sizeOf(note: string | undefined): number {
+  if (note === undefined) return -1;
+  try {
+    return parseCheckpoint(parseNote(note).text).size;
+  } catch {
+    return -1;
+  }
+}
+
+/** Makes what was renamed in a folder survive a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

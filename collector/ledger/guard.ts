@@ -1,0 +1,146 @@
+import { type Checkpoint, openCheckpoint } from '../../common/checkpoint.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
+import type { Logger } from '../../common/log.ts';
+import { rootOf } from '../../common/merkle.ts';
+import { formatNote, signaturesBy, type VerifierKey } from '../../common/note.ts';
+import { consistencyProof, verifyConsistency } from '../../common/proof.ts';
+import type { Contradiction, EvidenceFolder } from './checkpoint-file.ts';
+import type { TailGuard } from './sequencer.ts';
+import type { TreeHead } from './store.ts';
+import type { Tail, TreeStore } from './tail.ts';
+import { TileReader } from './tile-reader.ts';
+
+/** A checkpoint that carries the ledger's own signature. */
+export interface OwnCheckpoint extends Checkpoint {
+  /** With the ledger's signature only: cosignatures prove nothing more about the ledger. */
+  readonly note: string;
+}
+
+/** The checkpoint in `note`. @throws AppError `auth.signature` or `ledger.proof` when the key of `logKey` did not sign it. */
+export function openOwn(note: string, logKey: VerifierKey): OwnCheckpoint {
+  const opened = openCheckpoint(note, logKey);
+  const signatures = signaturesBy(opened.note, logKey).slice(0, 1);
+  return { ...opened.checkpoint, note: formatNote({ text: opened.note.text, signatures }) };
+}
+
+/**
+ * Why the tree that ends with `tail` is no continuation of `known`; undefined when it is. Proven from the stored tiles,
+ * none of them from a cache: what was true of the database before says nothing about it now.
+ * @throws AppError `database.unreachable` (retryable) when it cannot be read.
+ */
+export async function whyNotContained(known: Checkpoint, tail: Tail, tree: TreeStore): Promise<string | undefined> {
+  const { range } = tail.head;
+  if (range.size < known.size) return `it ends at ${range.size} entries, ${known.size - range.size} are missing`;
+  try {
+    const proof = await consistencyProof(known.size, range.size, new TileReader(tree).at(tail));
+    verifyConsistency({ oldSize: known.size, oldRoot: known.root, newSize: range.size, newRoot: rootOf(range), proof });
+    return undefined;
+  } catch (thrown) {
+    const { code, message } = toAppError(thrown);
+    if (code === 'ledger.proof') return `its first ${known.size} entries are not the ones that were published`;
+    if (code === 'ledger.tampered') return message;
+    throw thrown;
+  }
+}
+
+export interface GuardOptions {
+  readonly logKey: VerifierKey;
+  readonly evidence: EvidenceFolder;
+  readonly logger: Logger;
+}
+
+/**
+ * Knows the newest checkpoint that the ledger's key is known to have signed, and lets no end of the log pass that does not
+ * continue it. Once contradicted, it stays so for as long as the process lives: whether the database or what was
+ * published is wrong is for a person to find out.
+ */
+export class HistoryGuard implements TailGuard {
+  readonly #logKey: VerifierKey;
+  readonly #evidence: EvidenceFolder;
+  readonly #logger: Logger;
+  #newest: OwnCheckpoint | undefined;
+  #contradiction: Contradiction | undefined;
+  #refusal: Promise<AppError> | undefined;
+
+  constructor({ logKey, evidence, logger }: GuardOptions) {
+    this.#logKey = logKey;
+    this.#evidence = evidence;
+    this.#logger = logger;
+  }
+
+  /** The largest checkpoint known to be signed by the ledger's key and contained in the ledger. */
+  get newest(): OwnCheckpoint | undefined {
+    return this.#newest;
+  }
+
+  get contradiction(): Contradiction | undefined {
+    return this.#contradiction;
+  }
+
+  /** Takes note of a checkpoint that the ledger contains. */
+  learn(checkpoint: OwnCheckpoint): void {
+    if (checkpoint.size >= (this.#newest?.size ?? 0)) this.#newest = checkpoint;
+  }
+
+  /** @throws AppError `ledger.tampered` once the ledger has contradicted itself. */
+  async requireTrusted(): Promise<void> {
+    if (this.#refusal !== undefined) throw await this.#refusal;
+  }
+
+  async admit(tail: Tail, store: TreeStore): Promise<void> {
+    await this.requireTrusted();
+    if (this.#newest !== undefined) await this.require(this.#newest, tail, store);
+  }
+
+  rolledBack(known: TreeHead, found: TreeHead | undefined): Promise<AppError> {
+    const newest = this.#newest === undefined ? [] : [this.#newest.note];
+    const there = found === undefined ? 'no ledger' : `another tree of ${found.range.size} entries`;
+    return this.contradict(`the database held ${known.range.size} entries and now holds ${there}`, newest, found);
+  }
+
+  /** @throws AppError `ledger.tampered`, for good, unless the tree that ends with `tail` continues `known`. */
+  async require(known: OwnCheckpoint, tail: Tail, tree: TreeStore): Promise<void> {
+    const why = await whyNotContained(known, tail, tree);
+    if (why === undefined) return this.learn(known);
+    const other = this.#newest === undefined || this.#newest.note === known.note ? [] : [this.#newest.note];
+    const reason = `the database does not continue the checkpoint of ${known.size} entries that was published: ${why}`;
+    throw await this.contradict(reason, [known.note, ...other], tail.head);
+  }
+
+  /** @returns what everybody is told from now on. The first contradiction counts. */
+  contradict(reason: string, notes: readonly string[], found: TreeHead | undefined): Promise<AppError> {
+    this.#refusal ??= this.#keep({ reason, notes, found: found && shownHead(found) });
+    return this.#refusal;
+  }
+
+  async #keep(contradiction: Contradiction): Promise<AppError> {
+    this.#contradiction = contradiction;
+    // Refused without it too: a full disk must not make a fork out of a rollback.
+    const file = await this.#evidence.keep(contradiction).catch((error: unknown) => {
+      this.#logger.error('ledger.evidence_not_kept', { error, notes: contradiction.notes });
+      return undefined;
+    });
+    const { reason, found } = contradiction;
+    const error = new AppError('ledger.tampered', refusal(this.#logKey.name, reason, file), {
+      details: { reason, found: found ?? null, evidence: file ?? null },
+    });
+    this.#logger.error('ledger.contradicted', { reason, found, evidence: file, error });
+    return error;
+  }
+}
+
+function refusal(origin: string, reason: string, file: string | undefined): string {
+  const evidence = file === undefined ? '' : ` Evidence: ${file}.`;
+  return `${origin} contradicts itself: ${reason}. Nothing is signed or recorded any more.${evidence} ${howToRecover}`;
+}
+
+/** What helps, in the order in which it should be tried; docs/recovery.md says it step by step. */
+export const howToRecover =
+  'To recover, stop the collector and (1) put back the newer database, or replay its write-ahead log or standby; or ' +
+  '(2) fill the lost entries in again from an export or the git mirror: "sigilwatch-collector ledger recover FILE"; or ' +
+  '(3) when they are lost for good, begin a new ledger under another ledger.origin and enrol the agents anew, keeping the ' +
+  'old database, checkpoint and evidence. See docs/recovery.md.';
+
+export function shownHead({ range }: TreeHead): { size: number; root: string } {
+  return { size: range.size, root: rootOf(range).toString('base64') };
+}
