@@ -128,6 +128,14 @@ function addLedger(ledger: Command, perform: Perform): void {
       perform(async (context) => (await import('./commands/ledger-export.ts')).ledgerExport(context, options)),
     );
   ledger
+    .command('recover <file...>')
+    .description(
+      'put lost entries back from exports or the git mirror (files or folders), when a database was put back to an older backup',
+    )
+    .action((files: string[]) =>
+      perform(async (context) => (await import('./commands/ledger-recover.ts')).ledgerRecover(context, files)),
+    );
+  ledger
     .command('proof <index>')
     .description(
       'proof file (C2SP tlog-proof) that an entry is in the ledger; the entry goes beside it as <file>.entry',
