@@ -8,6 +8,7 @@ import type {
 } from '../../collector/ledger/store.ts';
 import { type ChainHead, genesis, leafData } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
+import { encodeRange } from '../../common/merkle.ts';
 import type { TileId } from '../../common/tiles.ts';
 
 /**
@@ -45,6 +46,22 @@ export class FakeLedgerStore implements LedgerStore {
   constructor({ pause, intrude }: FakeLedgerStoreOptions = {}) {
     this.#pause = pause ?? (() => Promise.resolve());
     this.#intrude = intrude ?? (() => Promise.resolve());
+  }
+
+  /** All that it holds, to be put back later: a backup. */
+  snapshot(): () => void {
+    const [entries, batches, head] = [[...this.entries], [...this.batches], this.#head];
+    const maps = [this.#tiles, this.#byNumber, this.#authorHeads] as const;
+    const [tiles, byNumber, authorHeads] = [new Map(this.#tiles), new Map(this.#byNumber), new Map(this.#authorHeads)];
+    return () => {
+      this.entries.splice(0, Number.POSITIVE_INFINITY, ...entries);
+      this.batches.splice(0, Number.POSITIVE_INFINITY, ...batches);
+      this.#head = head;
+      for (const map of maps) map.clear();
+      for (const [name, tile] of tiles) this.#tiles.set(name, tile);
+      for (const [name, ref] of byNumber) this.#byNumber.set(name, ref);
+      for (const [author, at] of authorHeads) this.#authorHeads.set(author, at);
+    };
   }
 
   head(): Promise<TreeHead | undefined> {
@@ -181,7 +198,7 @@ export class FakeLedgerStore implements LedgerStore {
 
   /** All or nothing, and without a pause in between. */
   #write({ from, to, entries, tiles, received }: Commit): boolean {
-    if (this.#head === undefined || this.#head.range.size !== from.range.size) return false;
+    if (this.#head === undefined || !encodeRange(this.#head.range).equals(encodeRange(from.range))) return false;
     this.#requireStorable(from, to, entries);
     this.#head = to;
     this.entries.push(...entries);
