@@ -7,7 +7,13 @@ import { createTeardown, type Teardown } from '../common/teardown.ts';
 import { ensureOperatorToken } from './auth/operator-token.ts';
 import { systemClock } from './clock.ts';
 import type { CollectorSettings } from './config.ts';
-import { applicationName, migrateDatabase, type OpenDatabase, openDatabase } from './database.ts';
+import {
+  applicationName,
+  migrateDatabase,
+  type OpenDatabase,
+  openDatabase,
+  warnOfRewritingPowers,
+} from './database.ts';
 import { createHttpApp } from './http/app.ts';
 import { createHttpServer, isLoopback, startListening, stopListening } from './http/server.ts';
 import { collectorKeyPath, loadCollectorKey } from './keys.ts';
@@ -20,6 +26,7 @@ import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
 import { postgresNodeKeys } from './postgres/node-keys.ts';
 import { fleetStats } from './postgres/query-store.ts';
+import { openWitnessing } from './witnessing.ts';
 import { attachSockets, type Sockets } from './ws/server.ts';
 
 /** A collector that is up. */
@@ -65,6 +72,7 @@ async function start(settings: CollectorSettings, parts: Parts): Promise<Collect
   const database = await openDatabase({ settings, logger, teardown });
   const applied = await migrateDatabase(database, clock);
   if (applied.length > 0) logger.info('database.migrated', { applied });
+  await warnOfRewritingPowers(database, logger);
   const keys = await loadCollectorKey(collectorKeyPath(settings.dataDir));
   const ledger = await openLedger(settings, { database, keys, clock, teardown, logger });
   const operators = postgresOperatorTokens(database.db);
@@ -136,10 +144,25 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   });
   const fleet = { store: postgresEnrolment(db), ledger, clock };
   const operators = postgresOperatorTokens(db);
-  const app = createHttpApp({ db, ledger, fleet, operators, metrics, logger, clock, newRequestId: randomUUID });
+  const { registry } = metrics;
+  const witnessing = await openWitnessing(settings, { database, ledger, registry, logger, clock, teardown });
+  const witnesses = witnessing.published;
+  const app = createHttpApp({
+    witnesses,
+    db,
+    ledger,
+    fleet,
+    operators,
+    metrics,
+    logger,
+    clock,
+    newRequestId: randomUUID,
+  });
   const server = createHttpServer(app);
   const nodes = postgresNodeKeys(db);
-  const sockets = attachSockets(server, { ledger, nodes, logger, clock, metrics: metrics.sockets });
+  const { rounds } = witnessing;
+  const sockets = attachSockets(server, { ledger, nodes, rounds, logger, clock, metrics: metrics.sockets });
+  witnessing.start(sockets.offer);
   await cutRevoked(database, sockets, served);
   teardown.add('server', () => stopListening(server, () => sockets.close()));
   const { host, port } = settings.http;

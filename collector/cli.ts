@@ -80,6 +80,12 @@ function addCommands(program: Command, perform: Perform): void {
   addNodes(program.command('nodes').description('who may write to the ledger'), perform);
   addLedger(program.command('ledger').description('check the ledger and take parts of it away'), perform);
   program
+    .command('witnesses')
+    .description('who vouches for the ledger')
+    .command('list')
+    .description('every witness with what it cosigned last, the quorum, and what it does not cover yet')
+    .action(() => perform(async (context) => (await import('./commands/witnesses-list.ts')).witnessesList(context)));
+  program
     .command('operator-token')
     .description('make a new operator token; older ones end')
     .action(() => perform(async (context) => (await import('./commands/operator-token.ts')).operatorToken(context)));

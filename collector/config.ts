@@ -29,10 +29,25 @@ export const collectorSettings = z.strictObject({
       .optional()
       .meta({ secret: true, env: ['DATABASE_URL'] })
       .describe('PostgreSQL 14 or later; without it an embedded one is run below the data directory'),
+    ownerUrl: z
+      .string()
+      .refine((text) => /^postgres(ql)?:\/\//.test(text), 'a URL such as postgres://owner:password@host:5432/database')
+      .optional()
+      .meta({ secret: true, env: ['DATABASE_OWNER_URL'] })
+      .describe(
+        'The same database for the user who owns the tables; that of database.url then gets only what it needs',
+      ),
     connections: z.int().min(2).max(200).default(limits.databaseConnections).describe('Size of the connection pool'),
   }),
   ledger: z.strictObject({
     origin: origin.default('sigilwatch.local/ledger').describe('Name of the ledger in its checkpoints; never changes'),
+  }),
+  manifest: z.strictObject({
+    repository: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Local git repository with the manifest: who witnesses the ledger, and how many make a quorum'),
   }),
   fleet: z.strictObject({
     joinTokenTtlMs: z

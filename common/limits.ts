@@ -64,7 +64,12 @@ export const limits = {
   /** A quorum missing for longer than this while the log grew is put on record. */
   maxUnwitnessedMs: 60_000,
   /** Rounds older than this are thinned out to one witnessed checkpoint per hour. */
-  witnessRoundsKeptMs: 7 * 24 * 3_600_000,
+  witnessRoundsKeptMs: 24 * 3_600_000,
+  witnessPruneMs: 3_600_000,
+  /** Between telling other collectors that a round is about to settle and settling it. */
+  witnessNoticeMs: 25,
+  /** Longest wait before an outside witness that failed is asked again. */
+  maxOutsideBackoffMs: 10 * 60_000,
   /** Witnesses that a manifest may name beside the nodes. */
   maxOutsideWitnesses: 32,
   outsideWitnessTimeoutMs: 10_000,

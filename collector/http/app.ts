@@ -7,6 +7,7 @@ import type { FleetPorts } from '../fleet/enrolment.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CollectorMetrics } from '../metrics.ts';
 import type { Db } from '../postgres/pool.ts';
+import type { PublishedWitnesses } from '../witness/published.ts';
 import { addContainersRoutes } from './containers-routes.ts';
 import { addDriftsRoutes } from './drifts-routes.ts';
 import { addEnrolRoutes } from './enrol-routes.ts';
@@ -19,10 +20,12 @@ import { addLogRoutes } from './log-routes.ts';
 import { operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
 import { addNodesRoutes } from './nodes-routes.ts';
 import { addStatsRoutes } from './stats-routes.ts';
+import { addWitnessRoutes } from './witness-routes.ts';
 
 export interface HttpSources {
   readonly db: Db;
   readonly ledger: Ledger;
+  readonly witnesses: PublishedWitnesses;
   readonly fleet: FleetPorts;
   readonly operators: OperatorTokenStore;
   readonly metrics: CollectorMetrics;
@@ -45,7 +48,8 @@ export function createHttpApp(sources: HttpSources): Routes {
   addEnrolRoutes(app, sources.fleet, clock);
   app.use(operatorsOnly(sources.operators));
   addOperationRoutes(app, { db, ledger, metrics });
-  addLogRoutes(app, ledger);
+  addLogRoutes(app, ledger, () => sources.witnesses.note());
+  addWitnessRoutes(app, sources.witnesses);
   addNodesRoutes(app, db);
   addContainersRoutes(app, db);
   addDriftsRoutes(app, db);

@@ -3,16 +3,21 @@ import { parseTilePath, type Tile } from '../../common/tiles.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Routes } from './env.ts';
 
-type Log = Pick<Ledger, 'checkpoint' | 'tile' | 'bundle'>;
+type Log = Pick<Ledger, 'tile' | 'bundle'>;
 
 /** Tiles never change. Private, because a shared cache would hand them to callers without a token. */
 const forever = 'private, max-age=31536000, immutable';
 
-/** The log as files: C2SP tlog-tiles below `/log/`. */
-export function addLogRoutes(routes: Routes, ledger: Log): void {
+/**
+ * The log as files: C2SP tlog-tiles below `/log/`.
+ * @param checkpoint the signed note to go by, cosignatures included.
+ */
+export function addLogRoutes(routes: Routes, ledger: Log, checkpoint: () => Promise<string>): void {
   routes.get('/log/checkpoint', async (c) => {
-    const { note } = await ledger.checkpoint();
-    return c.body(note, 200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-cache' });
+    return c.body(await checkpoint(), 200, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Cache-Control': 'no-cache',
+    });
   });
   routes.get('/log/tile/*', async (c) => {
     const path = c.req.path.slice('/log/'.length);

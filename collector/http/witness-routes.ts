@@ -1,0 +1,19 @@
+import { z } from 'zod';
+import type { PublishedWitnesses } from '../witness/published.ts';
+import type { Routes } from './env.ts';
+import { readQuery } from './query.ts';
+
+/** Who witnesses the ledger: the policy for offline verifiers (C2SP tlog-policy), and how far the witnesses have come. */
+export function addWitnessRoutes(routes: Routes, witnesses: PublishedWitnesses): void {
+  routes.get('/log/policy.txt', async (c) => {
+    readQuery(c, z.strictObject({}));
+    return c.body(await witnesses.policy(), 200, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Cache-Control': 'no-cache',
+    });
+  });
+  routes.get('/api/v1/witnesses', async (c) => {
+    readQuery(c, z.strictObject({}));
+    return c.json(await witnesses.view());
+  });
+}
