@@ -1,0 +1,84 @@
+import fc from 'fast-check';
+import type { Ledger } from '../../../collector/ledger/ledger.ts';
+import { parseEntry } from '../../../common/entry.ts';
+import { fingerprint, rawPublicKey } from '../../../common/keys.ts';
+import { type Kind, nodeKinds, type Statement } from '../../../common/kinds.ts';
+import { statements } from '../../arbitrary/statements.ts';
+import { type TestAuthor, testAuthor } from '../../authors.ts';
+
+/** Something said by somebody. What the collector says goes on record as its own. */
+export interface Said {
+  readonly author: string;
+  readonly statement: Statement;
+}
+
+const authors = ['node1', 'node2', 'node3'] as const;
+
+/** Kinds that leave rows, more often than the rest. */
+const projected: readonly Kind[] = [
+  'agent.started',
+  'report',
+  'observed',
+  'drift.opened',
+  'drift.changed',
+  'drift.resolved',
+  'sigil.finding',
+  'sigil.cleared',
+  'coverage.gap',
+];
+
+/** What only one particular procedure may say: made up, it would not be true. */
+const never: ReadonlySet<Kind> = new Set(['ledger.created', 'ledger.erased', 'node.enrolled', 'node.revoked']);
+
+const enrolment = fc.record({ node: fc.constantFrom(...authors), again: fc.boolean() }).map(({ node, again }): Said => {
+  const keys = testAuthor(again ? `${node}/again` : node).keys;
+  const publicKey = rawPublicKey(keys.publicKey).toString('base64');
+  const body = { node, publicKey, fingerprint: fingerprint(keys.publicKey), agentVersion: '0.1.0' };
+  return { author: 'collector', statement: { kind: 'node.enrolled', body } };
+});
+const revocation = fc.constantFrom(...authors).map((node): Said => {
+  return { author: 'collector', statement: { kind: 'node.revoked', body: { node, fingerprint: '', reason: 'test' } } };
+});
+const byNode = (kinds: readonly Kind[]) =>
+  fc.record({ author: fc.constantFrom(...authors), statement: statements(kinds) });
+const byCollector = statements(['auth.event', 'ledger.equivocation']).map(
+  (statement): Said => ({ author: 'collector', statement }),
+);
+
+const anySaid: fc.Arbitrary<Said> = fc.oneof(
+  { weight: 20, arbitrary: byNode(projected) },
+  { weight: 2, arbitrary: byNode([...nodeKinds].filter((kind) => !never.has(kind))) },
+  { weight: 2, arbitrary: enrolment },
+  { weight: 1, arbitrary: revocation },
+  { weight: 1, arbitrary: byCollector },
+);
+
+/** Histories of a small fleet in which anything may be said at any time, by nodes enrolled or not. */
+export function anyHistory(of: { minLength?: number; maxLength: number }): fc.Arbitrary<Said[]> {
+  return fc.array(anySaid, { size: 'max', minLength: 1, ...of });
+}
+
+export interface Narrator {
+  /** Appends what was said, in order, cut into batches of up to `batch` entries. */
+  tell(history: readonly Said[], batch?: number): Promise<void>;
+}
+
+/** Says things in the names of nodes whose chains it goes on with. */
+export function narrator(ledger: Ledger): Narrator {
+  const known = new Map<string, TestAuthor>();
+  const authorOf = (name: string) => {
+    const author = known.get(name) ?? testAuthor(name);
+    known.set(name, author);
+    return author;
+  };
+  const append = async ({ author, statement }: Said): Promise<unknown> => {
+    if (author === 'collector') return ledger.record(statement);
+    const signed = authorOf(author).next(statement);
+    return ledger.append([{ ...signed, entry: parseEntry(signed.bytes) }]);
+  };
+  return {
+    tell: async (history, batch = 50) => {
+      for (let at = 0; at < history.length; at += batch) await Promise.all(history.slice(at, at + batch).map(append));
+    },
+  };
+}
