@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
-import { AppError } from '../common/errors.ts';
+import { AppError, errnoOf } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
@@ -8,12 +8,16 @@ import { ensureDataDir } from './data-dir.ts';
 import { openEmbedded } from './postgres/embedded.ts';
 import { appliedMigrations, migrate, migrationsDir, missingMigrations, readMigrations } from './postgres/migrate.ts';
 import { createPool, type Db, describeDatabase, requireServer } from './postgres/pool.ts';
+import { currentUser, grantToWriter, insufficientPrivilege, rewritingPowers } from './postgres/roles.ts';
 
 /** A database that answers. */
 export interface OpenDatabase {
+  /** As the restricted role, where there is one: all that a collector does but migrating and dropping. */
   readonly db: Db;
-  /** Holds the password. */
+  /** Of the same role. Holds the password. */
   readonly url: string;
+  /** Of who owns the tables: for migrations, and for dropping what retention lets go. Equals `url` when there is one user only. */
+  readonly ownerUrl: string;
   /** Fit to be shown. */
   readonly description: string;
 }
@@ -32,33 +36,76 @@ const passwordBytes = 24;
  * @throws AppError `database.unreachable`, `database.migration` (too old) or `validation.config`.
  */
 export async function openDatabase({ settings, logger, teardown }: DatabaseNeeds): Promise<OpenDatabase> {
-  const { url: given, connections } = settings.database;
-  const url = given ?? (await startEmbedded({ settings, logger, teardown }));
+  const { connections } = settings.database;
+  const { url, ownerUrl, kind } = await logins({ settings, logger, teardown });
   const onIdleError = (error: Error) => logger.warn('database.connection_lost', { error });
   const db = createPool({ url, applicationName, maxConnections: connections, onIdleError });
   teardown.add('database pool', () => db.end());
   await requireServer(db, url);
-  const where = describeDatabase(url);
-  return { db, url, description: given === undefined ? `embedded PostgreSQL at ${where}` : `PostgreSQL at ${where}` };
+  return { db, url, ownerUrl, description: `${kind} at ${describeDatabase(url)}` };
 }
 
-async function startEmbedded({ settings, logger, teardown }: DatabaseNeeds): Promise<string> {
+async function logins({ settings, logger, teardown }: DatabaseNeeds) {
+  const { url, ownerUrl = url } = settings.database;
+  if (url !== undefined && ownerUrl !== undefined) return { url, ownerUrl, kind: 'PostgreSQL' };
+  if (ownerUrl !== undefined) {
+    throw new AppError(
+      'validation.config',
+      'database.ownerUrl (DATABASE_OWNER_URL) is set, but database.url (DATABASE_URL), the user that the collector works as, is not',
+    );
+  }
   await ensureDataDir(settings.dataDir);
   const newPassword = () => randomBytes(passwordBytes).toString('base64url');
   const embedded = await openEmbedded({ dataDir: settings.dataDir, newPassword, logger });
   teardown.add('embedded database', embedded.release);
-  return embedded.url;
+  return { url: embedded.writerUrl, ownerUrl: embedded.url, kind: 'embedded PostgreSQL' };
 }
 
-/** Applies the migrations of this program. @returns the names of the files applied. */
-export async function migrateDatabase({ url }: OpenDatabase, clock: Clock): Promise<readonly string[]> {
-  const applied = await migrate({ url, applicationName }, await readMigrations(migrationsDir), clock);
+/**
+ * Applies the migrations of this program as the owner, and gives the collector's role what it needs and nothing more.
+ * @returns the names of the files applied.
+ * @throws AppError `database.migration`, `database.unreachable`.
+ */
+export async function migrateDatabase({ db, url, ownerUrl }: OpenDatabase, clock: Clock): Promise<readonly string[]> {
+  const owner = { url: ownerUrl, applicationName };
+  const applied = await migrate(owner, await readMigrations(migrationsDir), clock).catch((thrown: unknown) => {
+    throw lacksRights(thrown) ?? thrown;
+  });
+  if (ownerUrl !== url) await grantToWriter(owner, await currentUser(db));
   return applied.map(({ file }) => file);
+}
+
+/**
+ * Says so when the user that the collector works as could change the ledger's past: it works all the same, but then only
+ * proofs and checkpoints outside of the database guard the history.
+ */
+export async function warnOfRewritingPowers({ db }: OpenDatabase, logger: Logger): Promise<void> {
+  const powers = await rewritingPowers(db);
+  if (powers.length === 0) return;
+  const user = await currentUser(db);
+  const remedy =
+    'give database.url (DATABASE_URL) a user that owns nothing, and database.ownerUrl (DATABASE_OWNER_URL) the one that owns the tables';
+  logger.warn('database.role_may_rewrite', { user, powers, remedy });
+}
+
+/** A user without the rights to migrate, or one to whom nothing was granted yet. */
+function lacksRights(thrown: unknown): AppError | undefined {
+  const cause = thrown instanceof AppError ? thrown.cause : thrown;
+  if (errnoOf(cause) !== insufficientPrivilege) return undefined;
+  return new AppError(
+    'database.migration',
+    `the user of database.url may not do that: ${cause instanceof Error ? cause.message : ''}. ` +
+      'Run "sigilwatch-collector migrate" with database.ownerUrl (DATABASE_OWNER_URL) set to the user who owns the tables; it grants what is needed',
+    { cause: thrown },
+  );
 }
 
 /** For commands that must not change the tables under a running collector. @throws AppError `database.migration`. */
 export async function requireMigrated({ db }: OpenDatabase): Promise<void> {
-  const missing = missingMigrations(await readMigrations(migrationsDir), await appliedMigrations(db));
+  const applied = await appliedMigrations(db).catch((thrown: unknown) => {
+    throw lacksRights(thrown) ?? thrown;
+  });
+  const missing = missingMigrations(await readMigrations(migrationsDir), applied);
   if (missing.length === 0) return;
   throw new AppError(
     'database.migration',

@@ -6,6 +6,7 @@ import { systemClock } from '../collector/clock.ts';
 import { openEmbedded } from '../collector/postgres/embedded.ts';
 import { migrate, migrationsDir, readMigrations } from '../collector/postgres/migrate.ts';
 import { connectClient } from '../collector/postgres/pool.ts';
+import { grantToWriter } from '../collector/postgres/roles.ts';
 import { quietLogger } from './quiet-logger.ts';
 
 /** A real PostgreSQL for one test file. */
@@ -14,6 +15,10 @@ export interface TestPostgres {
   emptyDatabase(): Promise<string>;
   /** URL of a new database with all migrations. */
   migratedDatabase(): Promise<string>;
+  /** The same, and the URL of a restricted user such as a collector works as. */
+  writerDatabase(): Promise<{ readonly url: string; readonly ownerUrl: string }>;
+  /** A user without any rights, on the database of `url`. @returns the URL for it. */
+  stranger(url: string): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -33,7 +38,22 @@ export async function startPostgres(): Promise<TestPostgres> {
     await migrate({ url, applicationName: 'test' }, await readMigrations(migrationsDir), systemClock);
     return new URL(url).pathname.slice(1);
   };
+  const users: string[] = [];
+  const stranger = async (url: string): Promise<string> => {
+    const name = `sigilwatch_test_user_${randomBytes(6).toString('hex')}`;
+    await inMaintenance(server.url, `create role ${name} login password 'word'`);
+    users.push(name);
+    return Object.assign(new URL(url), { username: name, password: 'word' }).href;
+  };
   return {
+    stranger,
+    writerDatabase: async () => {
+      template ??= makeTemplate();
+      const ownerUrl = await create(await template);
+      const url = await stranger(ownerUrl);
+      await grantToWriter({ url: ownerUrl, applicationName: 'test' }, new URL(url).username);
+      return { url, ownerUrl };
+    },
     emptyDatabase: () => create('template0'),
     migratedDatabase: async () => {
       template ??= makeTemplate();
@@ -41,6 +61,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     },
     stop: async () => {
       for (const name of made) await inMaintenance(server.url, `drop database if exists ${name} with (force)`);
+      for (const name of users) await inMaintenance(server.url, `drop role if exists ${name}`);
       await server.stop();
     },
   };

@@ -10,19 +10,28 @@ import { clearStalePidFile, runningPostmaster, waitUntil } from './postmaster.ts
 
 const run = promisify(execFile);
 
-/** The one role of an embedded cluster. */
-export const clusterUser = 'sigilwatch';
+/** A login of an embedded cluster: the role, and the file in the cluster's folder that holds its password. */
+export interface ClusterLogin {
+  readonly role: string;
+  readonly passwordFile: string;
+}
+
+/** Owns everything and may do anything; migrates, and drops what retention lets go. */
+export const ownerLogin: ClusterLogin = { role: 'sigilwatch', passwordFile: 'password' };
+
+/** The collector at work: no superuser, no owner, only what was granted to it (`roles.ts`). */
+export const writerLogin: ClusterLogin = { role: 'sigilwatch_writer', passwordFile: 'writer-password' };
 
 /** Everything about an embedded cluster that does not change while it exists. */
 export interface Cluster {
-  /** Folder with `data/`, `password`, `port` and `server.log`. */
+  /** Folder with `data/`, `password`, `writer-password`, `port` and `server.log`. */
   readonly dir: string;
   readonly binaries: Binaries;
   readonly account: ServerAccount | undefined;
 }
 
 export const clusterDataDir = ({ dir }: Cluster): string => join(dir, 'data');
-const passwordFile = (dir: string): string => join(dir, 'password');
+const passwordPath = (dir: string, { passwordFile }: ClusterLogin): string => join(dir, passwordFile);
 const portFile = (dir: string): string => join(dir, 'port');
 const logFile = (dir: string): string => join(dir, 'server.log');
 
@@ -33,7 +42,7 @@ const logKeptBytes = 8 * 1024 * 1024;
 /**
  * Makes the cluster unless it exists. It is built under another name and renamed when complete, so neither a kill in the
  * middle nor two programs at once leave half a cluster.
- * @param password of the cluster's role; kept in a file of mode 0600.
+ * @param password of the cluster's owner; kept in a file of mode 0600.
  */
 export async function initialiseCluster(cluster: Cluster, password: string): Promise<void> {
   if (await exists(clusterDataDir(cluster))) return;
@@ -41,7 +50,7 @@ export async function initialiseCluster(cluster: Cluster, password: string): Pro
   await removeAbandoned(cluster.dir);
   const staging = `${cluster.dir}.new-${process.pid}`;
   await makeOwnedDir(staging, cluster.account);
-  await writeOwned(passwordFile(staging), `${password}\n`, cluster.account);
+  await writeOwned(passwordPath(staging, ownerLogin), `${password}\n`, cluster.account);
   await initdb(cluster, staging);
   try {
     await rename(staging, cluster.dir);
@@ -83,8 +92,8 @@ function isAlive(pid: number): boolean {
 async function initdb({ binaries, account }: Cluster, staging: string): Promise<void> {
   const options = [
     `--pgdata=${join(staging, 'data')}`,
-    `--username=${clusterUser}`,
-    `--pwfile=${passwordFile(staging)}`,
+    `--username=${ownerLogin.role}`,
+    `--pwfile=${passwordPath(staging, ownerLogin)}`,
     '--auth=scram-sha-256',
     '--encoding=UTF8',
     // Byte order: the same on every machine, whatever locales it has.
@@ -211,10 +220,33 @@ async function logSince(dir: string, start: number): Promise<string> {
   return text.slice(-logTailChars).trim();
 }
 
-/** Connection URL of a database in the cluster, served on `port`. Holds the password. */
-export async function clusterUrl({ dir }: Cluster, port: number, database: string): Promise<string> {
-  const password = (await readFile(passwordFile(dir), 'utf8')).trim();
-  return `postgres://${clusterUser}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
+/** Where and as whom to connect to a cluster. */
+export interface ClusterPlace {
+  readonly port: number;
+  readonly database: string;
+  readonly login: ClusterLogin;
+}
+
+/** Connection URL of a database in the cluster. Holds the password. */
+export async function clusterUrl({ dir }: Cluster, { port, database, login }: ClusterPlace): Promise<string> {
+  const password = (await readFile(passwordPath(dir, login), 'utf8')).trim();
+  return `postgres://${login.role}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
+}
+
+/** The password of a login as its file says; the file is made, whole or not at all, when there is none. */
+export async function ensurePassword(
+  { dir, account }: Cluster,
+  login: ClusterLogin,
+  newPassword: () => string,
+): Promise<string> {
+  const path = passwordPath(dir, login);
+  const kept = (await readFile(path, 'utf8').catch(() => '')).trim();
+  if (kept !== '') return kept;
+  const password = newPassword();
+  const staging = `${path}.new-${process.pid}`;
+  await writeOwned(staging, `${password}\n`, account);
+  await rename(staging, path);
+  return password;
 }
 
 async function makeOwnedDir(path: string, account: ServerAccount | undefined): Promise<void> {

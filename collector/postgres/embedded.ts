@@ -6,21 +6,32 @@ import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { firstBlocked, locateBinaries, type ServerAccount, serverAccount } from './binaries.ts';
-import { type Cluster, clusterDataDir, clusterUrl, initialiseCluster, startCluster } from './cluster.ts';
-import { connectClient, databaseFailure } from './pool.ts';
+import {
+  type Cluster,
+  clusterDataDir,
+  clusterUrl,
+  ensurePassword,
+  initialiseCluster,
+  ownerLogin,
+  startCluster,
+  writerLogin,
+} from './cluster.ts';
+import { connectClient, databaseFailure, inTransaction } from './pool.ts';
 import { runningPostmaster, stopPostmaster } from './postmaster.ts';
 
 /** The embedded server, in use by us until `release`. */
 export interface EmbeddedPostgres {
-  /** URL of the database `sigilwatch`; holds the password. */
+  /** URL of the database `sigilwatch` for its owner, who may do anything; holds the password. */
   readonly url: string;
+  /** The same for the restricted role that the collector works with. It has no rights to tables until they are granted. */
+  readonly writerUrl: string;
   /** Gives the server back. Whoever is last stops it. */
   release(): Promise<void>;
 }
 
 export interface EmbeddedOptions {
   readonly dataDir: string;
-  /** For a cluster that is made now. */
+  /** For a login that is made now. */
   readonly newPassword: () => string;
   readonly logger: Logger;
 }
@@ -36,6 +47,8 @@ interface Seat {
  * death of a program, however sudden, gives it back.
  */
 const usersLock = 7_600_002;
+/** Taken by whoever makes the restricted role. */
+const writerLock = 7_600_004;
 const databaseName = 'sigilwatch';
 const maintenanceDatabase = 'postgres';
 const retryMs = 100;
@@ -48,8 +61,13 @@ const retryMs = 100;
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const cluster = await prepareCluster(options);
-  const seat = keepSeat(cluster, await takeSeat(cluster), options.logger);
-  return { url: await clusterUrl(cluster, seat.port, databaseName), release: seat.leave };
+  const seat = keepSeat(await takeSeat(cluster, options), cluster, options);
+  const database = { port: seat.port, database: databaseName };
+  return {
+    url: await clusterUrl(cluster, { ...database, login: ownerLogin }),
+    writerUrl: await clusterUrl(cluster, { ...database, login: writerLogin }),
+    release: seat.leave,
+  };
 }
 
 async function prepareCluster({ dataDir, newPassword }: EmbeddedOptions): Promise<Cluster> {
@@ -71,28 +89,29 @@ async function letPass(home: string, account: ServerAccount): Promise<void> {
 }
 
 /** Starts or joins the server, however many others are starting or stopping it at this moment. */
-async function takeSeat(cluster: Cluster): Promise<Seat> {
+async function takeSeat(cluster: Cluster, options: EmbeddedOptions): Promise<Seat> {
   const deadline = performance.now() + limits.databaseStartTimeoutMs;
   for (;;) {
-    const outcome = await trySeat(cluster).catch(toAppError);
+    const outcome = await trySeat(cluster, options).catch(toAppError);
     if (!(outcome instanceof AppError)) return outcome;
     if (!outcome.retryable || performance.now() > deadline) throw outcome;
     await sleep(retryMs);
   }
 }
 
-async function trySeat(cluster: Cluster): Promise<Seat> {
+async function trySeat(cluster: Cluster, { newPassword }: EmbeddedOptions): Promise<Seat> {
   const dataDir = clusterDataDir(cluster);
   if ((await runningPostmaster(dataDir)) === undefined) await startCluster(cluster);
   const port = (await runningPostmaster(dataDir))?.port;
   if (port === undefined) throw stopping();
   const client = await connectClient({
-    url: await clusterUrl(cluster, port, maintenanceDatabase),
+    url: await clusterUrl(cluster, { port, database: maintenanceDatabase, login: ownerLogin }),
     applicationName: 'sigilwatch-lease',
   });
   try {
     if (!(await sitDown(client))) throw stopping();
     await ensureDatabase(client);
+    await ensureWriter(cluster, client, newPassword);
     return { client, port };
   } catch (thrown) {
     await client.end();
@@ -119,11 +138,30 @@ async function ensureDatabase(client: pg.Client): Promise<void> {
   });
 }
 
+/**
+ * The restricted role, as its password file says: a cluster may be older than the role, or have lost the file. Whatever
+ * was added to it beside is taken away again.
+ */
+function ensureWriter(cluster: Cluster, client: pg.Client, newPassword: () => string): Promise<void> {
+  return inTransaction(client, async (tx) => {
+    await tx.query('select pg_advisory_xact_lock($1)', [writerLock]);
+    // A statement that failed would be written to the server's log, password and all.
+    await tx.query(`set local log_min_error_statement = 'panic'`);
+    const password = client.escapeLiteral(await ensurePassword(cluster, writerLogin, newPassword));
+    const { rowCount } = await tx.query('select from pg_roles where rolname = $1', [writerLogin.role]);
+    const verb = rowCount === 0 ? 'create' : 'alter';
+    await tx.query(
+      `${verb} role ${writerLogin.role} login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password ${password}`,
+    );
+  });
+}
+
 /** duplicate_database, and the unique violation that two at the same instant get instead. */
 const alreadyThere = new Set(['42P04', '23505']);
 
 /** Holds on to the seat: when the server goes away under us, starts it again. */
-function keepSeat(cluster: Cluster, first: Seat, logger: Logger) {
+function keepSeat(first: Seat, cluster: Cluster, options: EmbeddedOptions) {
+  const { logger } = options;
   let seat = first;
   let leaving = false;
   let retaking = Promise.resolve();
@@ -131,7 +169,7 @@ function keepSeat(cluster: Cluster, first: Seat, logger: Logger) {
     logger.warn('postgres.lost', { port: seat.port });
     while (!leaving) {
       try {
-        watch(await takeSeat(cluster));
+        watch(await takeSeat(cluster, options));
         logger.info('postgres.back', { port: seat.port });
         return;
       } catch (error) {

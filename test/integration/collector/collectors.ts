@@ -28,14 +28,22 @@ export interface TestCollector {
   stop(): Promise<void>;
 }
 
-export function settingsFor(dataDir: string, databaseUrl: string): CollectorSettings {
-  const env = { SIGILWATCH_DATA_DIR: dataDir, DATABASE_URL: databaseUrl, SIGILWATCH_HTTP_PORT: '0' };
+/** @param more settings, as environment variables. */
+export function settingsFor(
+  dataDir: string,
+  databaseUrl: string,
+  more: Readonly<Record<string, string>> = {},
+): CollectorSettings {
+  const env = { SIGILWATCH_DATA_DIR: dataDir, DATABASE_URL: databaseUrl, SIGILWATCH_HTTP_PORT: '0', ...more };
   return loadSettings({ schema: collectorSettings, env }).values;
 }
 
-export async function startTestCollector(databaseUrl: string): Promise<TestCollector> {
+export async function startTestCollector(
+  databaseUrl: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<TestCollector> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-collector-'));
-  const settings = settingsFor(dataDir, databaseUrl);
+  const settings = settingsFor(dataDir, databaseUrl, more);
   const collector = await startCollector(settings, { logger: quietLogger });
   const teardown = createTeardown(quietLogger);
   const database = await openDatabase({ settings, logger: quietLogger, teardown });

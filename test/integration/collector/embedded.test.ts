@@ -73,12 +73,47 @@ test('password and cluster are closed to others, and a wrong password opens noth
   const dataDir = join(root, 'closed');
   const server = await use(dataDir);
   assert.equal((await stat(join(dataDir, 'postgres'))).mode & 0o777, 0o700);
-  assert.equal((await stat(join(dataDir, 'postgres', 'password'))).mode & 0o777, 0o600);
-  const wrong = new URL(server.url);
-  wrong.password = 'guess';
-  await assert.rejects(connectClient({ url: wrong.href, applicationName: 'test' }), { code: 'database.unreachable' });
+  for (const file of ['password', 'writer-password']) {
+    assert.equal((await stat(join(dataDir, 'postgres', file))).mode & 0o777, 0o600);
+  }
+  for (const url of [server.url, server.writerUrl]) {
+    const wrong = Object.assign(new URL(url), { password: 'guess' });
+    await assert.rejects(connectClient({ url: wrong.href, applicationName: 'test' }), { code: 'database.unreachable' });
+  }
   await server.release();
 });
+
+test('the role that the collector works as owns nothing; a cluster that lacks it, or its password file, gets it', async () => {
+  const dataDir = join(root, 'writer');
+  let made = 0;
+  const open = () => openEmbedded({ dataDir, newPassword: () => `password-${made++}`, logger: quietLogger });
+  const first = await open();
+  await remember(first.url);
+  assert.deepEqual(await attributesOf(first.writerUrl), { rolsuper: false, rolcreaterole: false, rolcreatedb: false });
+  await assert.rejects(recall(first.writerUrl), { code: '42501' });
+  const owner = await connectClient({ url: first.url, applicationName: 'test' });
+  await owner.query('alter role sigilwatch_writer superuser');
+  await rm(join(dataDir, 'postgres', 'writer-password'));
+  const second = await open();
+  assert.notEqual(second.writerUrl, first.writerUrl);
+  assert.deepEqual(await attributesOf(second.writerUrl), { rolsuper: false, rolcreaterole: false, rolcreatedb: false });
+  await owner.query('drop role sigilwatch_writer');
+  await owner.end();
+  const third = await open();
+  assert.equal(third.writerUrl, second.writerUrl);
+  await attributesOf(third.writerUrl);
+  assert.doesNotMatch(await readFile(join(dataDir, 'postgres', 'server.log'), 'utf8'), /password-/);
+  for (const server of [first, second, third]) await server.release();
+});
+
+async function attributesOf(url: string): Promise<unknown> {
+  const client = await connectClient({ url, applicationName: 'test' });
+  const { rows } = await client.query(
+    'select rolsuper, rolcreaterole, rolcreatedb from pg_roles where rolname = current_user',
+  );
+  await client.end();
+  return rows[0];
+}
 
 test('a server left by a program that was killed is joined, and stopped by the last who uses it', async () => {
   const dataDir = join(root, 'killed');

@@ -1,0 +1,287 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { startCollector } from '../../../collector/app.ts';
+import { systemClock } from '../../../collector/clock.ts';
+import { collectorSettings } from '../../../collector/config.ts';
+import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
+import { createPool, type Db } from '../../../collector/postgres/pool.ts';
+import {
+  currentUser,
+  grantToWriter,
+  ledgerTables,
+  rewritingPowers,
+  tableAccess,
+} from '../../../collector/postgres/roles.ts';
+import type { LogEvent, Logger } from '../../../common/log.ts';
+import { loadSettings } from '../../../common/settings.ts';
+import { testAuthor } from '../../authors.ts';
+import { ledgerStoreContract } from '../../contract/ledger-store.ts';
+import { startLedger } from '../../ledgers.ts';
+import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { quietLogger } from '../../quiet-logger.ts';
+
+let postgres: TestPostgres;
+const pools: Db[] = [];
+
+before(async () => {
+  postgres = await startPostgres();
+});
+after(async () => {
+  for (const pool of pools) await pool.end();
+  await postgres.stop();
+});
+
+function poolOn(url: string): Db {
+  const pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  pools.push(pool);
+  return pool;
+}
+
+ledgerStoreContract("PostgreSQL, as the collector's own role", async () => {
+  const { url } = await postgres.writerDatabase();
+  return { store: postgresLedgerStore(poolOn(url)), other: postgresLedgerStore(poolOn(url)) };
+});
+
+/** PostgreSQL's `insufficient_privilege`, which the triggers say too. */
+const refused = '42501';
+
+const columnOf: Readonly<Record<string, string>> = {
+  entries: 'seq',
+  entry_bodies: 'bytes',
+  tiles: 'hashes',
+  batches: 'root',
+  ledger_head: 'origin',
+};
+
+/** What somebody who got hold of the collector's connection would try, to change what a table of the ledger says. */
+function attacksOn(table: string, owner: string): readonly string[] {
+  const trigger = table === 'ledger_head' ? 'forward_only' : 'append_only';
+  return [
+    `update ${table} set ${columnOf[table] ?? ''} = default`,
+    `delete from ${table}`,
+    `truncate ${table}`,
+    `truncate ${table} cascade`,
+    `drop table ${table}`,
+    `drop table ${table} cascade`,
+    `alter table ${table} rename to other`,
+    `alter table ${table} disable trigger all`,
+    `alter table ${table} disable trigger ${trigger}`,
+    `alter table ${table} add column more text`,
+    `alter table ${table} set unlogged`,
+    `alter table ${table} owner to current_user`,
+    `alter table ${table} enable row level security`,
+    `alter table ${table} set schema pg_temp`,
+    `drop trigger ${trigger} on ${table}`,
+    `create trigger t before insert on ${table} for each row execute function refuse_change()`,
+    `create rule r as on insert to ${table} do instead nothing`,
+    `create policy p on ${table} using (false)`,
+    `create index on ${table} ((1))`,
+    `grant update, delete, truncate on ${table} to current_user; delete from ${table}`,
+    `begin; lock table ${table} in access exclusive mode`,
+    `set role ${owner}; delete from ${table}`,
+    `set session authorization ${owner}; delete from ${table}`,
+    `set session_replication_role = replica; delete from ${table}`,
+  ];
+}
+
+const otherAttacks = [
+  'alter function refuse_change() rename to other',
+  `create or replace function refuse_change() returns trigger language plpgsql as 'begin return old; end'`,
+  'drop function refuse_change() cascade',
+  'drop function refuse_rewind() cascade',
+  'alter function ensure_body_partition(bigint) security invoker',
+  'drop function ensure_body_partition(bigint)',
+  'alter table entry_bodies detach partition entry_bodies_000000',
+  'create table mine (index bigint, bytes bytea, signature bytea)',
+  'create table mine partition of entry_bodies for values from (9000000) to (9000001)',
+  'create function lpad(text, integer, unknown) returns text language sql as $$ select null $$',
+  'create schema mine',
+  'drop schema public cascade',
+  'truncate entry_bodies_000000',
+  'delete from entry_bodies_000000',
+  'update entry_bodies_000000 set bytes = null',
+  'insert into entry_bodies_000000 select * from entry_bodies',
+  'drop table entry_bodies_000000',
+  'alter table entry_bodies_000000 disable trigger all',
+  'update ledger_head set size = size - 1',
+  'update ledger_head set size = size, root = root',
+  `update ledger_head set size = size + 1, origin = 'other'`,
+  'update ledger_head set only_row = true',
+  'delete from schema_migrations',
+  `insert into schema_migrations values (999, 'x', now(), 0)`,
+  'alter role current_user superuser',
+  'alter role current_user createrole',
+  'create role other superuser',
+  `copy entries to program 'cat'`,
+  `copy entries from '/etc/passwd'`,
+  `select pg_read_file('/etc/passwd')`,
+  'alter system set fsync = off',
+  `alter database current set session_replication_role = replica`,
+];
+
+describe("the collector's own role", () => {
+  test('cannot change, delete, drop, or switch off what guards any table of the ledger', async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    const [writer, owner] = [poolOn(url), poolOn(ownerUrl)];
+    const ledger = await startLedger(postgresLedgerStore(writer));
+    await ledger.append(testAuthor('node1').more(300));
+    const before = await contents(owner);
+    const ownerName = await currentUser(owner);
+    const database = new URL(url).pathname.slice(1);
+    const attacks = [...ledgerTables.flatMap((table) => attacksOn(table, ownerName)), ...otherAttacks];
+    for (const attack of [...attacks, `drop database ${database}`]) {
+      const sql = attack.replace('database current', `database ${database}`);
+      await assert.rejects(tryAlone(writer, sql), { code: refused }, sql);
+    }
+    assert.deepEqual(await contents(owner), before);
+    await ledger.append(testAuthor('node2').more(2));
+  });
+
+  test('appends into the next partition of bodies, and cannot touch the new one either', async () => {
+    const { url } = await postgres.writerDatabase();
+    const writer = poolOn(url);
+    await writer.query('select ensure_body_partition(1000000)');
+    await writer.query(`insert into entry_bodies values (1000000, '\\x00', decode(repeat('00', 64), 'hex'))`);
+    for (const sql of [
+      'truncate entry_bodies_000001',
+      'delete from entry_bodies_000001',
+      'drop table entry_bodies_000001',
+      'alter table entry_bodies_000001 disable trigger all',
+    ]) {
+      await assert.rejects(tryAlone(writer, sql), { code: refused }, sql);
+    }
+  });
+
+  test('is not misled into functions that another user put in the way', async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    const strangerUrl = await postgres.stranger(ownerUrl);
+    const writer = poolOn(url);
+    const shadow = `create function pg_temp.to_regclass(text) returns regclass language sql as $$ select 'entries'::regclass $$`;
+    await writer.query(
+      `${shadow}; set search_path = pg_temp, public; select public.ensure_body_partition(1000000); reset search_path`,
+    );
+    await writer.query(`insert into entry_bodies values (1000000, '\\x00', decode(repeat('00', 64), 'hex'))`);
+    await assert.rejects(poolOn(strangerUrl).query('select ensure_body_partition(2000000)'), { code: refused });
+  });
+
+  test('has a list that names every table there is', async () => {
+    const owner = poolOn(await postgres.migratedDatabase());
+    const { rows } = await owner.query<{ name: string }>(
+      `select relname as name from pg_class
+        where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') and not relispartition`,
+    );
+    assert.deepEqual(
+      rows.map(({ name }) => name).filter((name) => !Object.hasOwn(tableAccess, name)),
+      [],
+      'tables that collector/postgres/roles.ts does not mention',
+    );
+    assert.deepEqual(
+      Object.keys(tableAccess).filter((name) => !rows.some((row) => row.name === name)),
+      [],
+    );
+  });
+
+  test('has exactly the rights of the list, whatever it had before, and granting again changes nothing', async () => {
+    const ownerUrl = await postgres.migratedDatabase();
+    const url = await postgres.stranger(ownerUrl);
+    const [owner, name] = [poolOn(ownerUrl), new URL(url).username];
+    await owner.query(`create table unlisted (x int); grant all on all tables in schema public to ${name}, public;
+      grant update (leaf_hash) on entries to ${name}; grant create on schema public to ${name}`);
+    assert.equal(await grantToWriter({ url: ownerUrl, applicationName: 'test' }, name), true);
+    const writer = poolOn(url);
+    assert.deepEqual(await rewritingPowers(writer), []);
+    await assert.rejects(writer.query('select from unlisted'), { code: refused });
+    await assert.rejects(writer.query(`update entries set leaf_hash = ''`), { code: refused });
+    await writer.query('update author_heads set seq = seq; delete from coverage; select from schema_migrations');
+    assert.equal(await grantToWriter({ url: ownerUrl, applicationName: 'test' }, name), false);
+  });
+
+  test('that several collectors arrange at once is arranged', async () => {
+    const ownerUrl = await postgres.migratedDatabase();
+    const name = new URL(await postgres.stranger(ownerUrl)).username;
+    const owner = { url: ownerUrl, applicationName: 'test' };
+    const changed = await Promise.all(Array.from({ length: 5 }, () => grantToWriter(owner, name)));
+    assert.equal(changed.filter(Boolean).length, 1);
+  });
+
+  test('gives up what it owned when it was the only user', async () => {
+    const ownerUrl = await postgres.emptyDatabase();
+    const url = await postgres.stranger(ownerUrl);
+    const name = new URL(url).username;
+    await poolOn(ownerUrl).query(`grant create on schema public to ${name}`);
+    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
+    const warned = await startAndStop(dataDir, { DATABASE_URL: url });
+    assert.deepEqual(
+      warned.map(({ event }) => event),
+      ['database.role_may_rewrite'],
+    );
+    assert.match(JSON.stringify(warned), /owns entries.*DATABASE_OWNER_URL/s);
+    assert.doesNotMatch(JSON.stringify(warned), /word/);
+    const settled = await startAndStop(dataDir, { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl });
+    assert.deepEqual(settled, []);
+    assert.deepEqual(await rewritingPowers(poolOn(url)), []);
+    // From now on the owner's password is not needed by a collector that has nothing to migrate.
+    assert.deepEqual(await startAndStop(dataDir, { DATABASE_URL: url }), []);
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  test('is told how to get its rights when it has none', async () => {
+    const url = await postgres.stranger(await postgres.migratedDatabase());
+    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
+    await assert.rejects(startAndStop(dataDir, { DATABASE_URL: url }), {
+      code: 'database.migration',
+      message: /DATABASE_OWNER_URL/,
+    });
+    await assert.rejects(startAndStop(dataDir, { DATABASE_OWNER_URL: url }), {
+      code: 'validation.config',
+      message: /DATABASE_URL/,
+    });
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  test('of a superuser is no protection, and a start says so', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
+    const warned = await startAndStop(dataDir, { DATABASE_URL: await postgres.emptyDatabase() });
+    assert.match(JSON.stringify(warned), /database\.role_may_rewrite.*is a superuser/);
+    await rm(dataDir, { recursive: true, force: true });
+  });
+});
+
+/** On a connection that nobody uses afterwards: some attacks change its state. */
+async function tryAlone(pool: Db, sql: string): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    client.release(true);
+  }
+}
+
+async function contents(owner: Db) {
+  const tables = await Promise.all(
+    ledgerTables.map((table) =>
+      owner.query(`select md5(string_agg(t::text, '' order by t::text)) as all from ${table} t`),
+    ),
+  );
+  const guards = await owner.query(
+    `select tgrelid::regclass::text as on, tgname, tgenabled from pg_trigger where not tgisinternal order by 1, 2`,
+  );
+  return [...tables, guards].map(({ rows }) => rows);
+}
+
+/** @returns what it warned of. */
+async function startAndStop(dataDir: string, env: Record<string, string>) {
+  const warned: { event: string; fields: unknown }[] = [];
+  const warn: LogEvent = (event, fields) => void warned.push({ event, fields });
+  const logger: Logger = { ...quietLogger, warn };
+  const all = { SIGILWATCH_DATA_DIR: dataDir, SIGILWATCH_HTTP_PORT: '0', ...env };
+  const collector = await startCollector(loadSettings({ schema: collectorSettings, env: all }).values, {
+    logger,
+    clock: systemClock,
+  });
+  await collector.stop();
+  return warned;
+}
