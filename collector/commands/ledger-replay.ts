@@ -1,0 +1,87 @@
+import { exitCodes } from '../../common/exit-codes.ts';
+import { applicationName } from '../database.ts';
+import {
+  checkProjections,
+  matches,
+  type ReplayReport,
+  type RowDifference,
+  repairProjections,
+  type TableComparison,
+} from '../ledger/replay.ts';
+import { postgresReplays } from '../postgres/replay-store.ts';
+import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
+import { progressBar, untilStopped } from './progress.ts';
+
+export interface ReplayOptions {
+  readonly check?: boolean;
+}
+
+interface ReplayResult {
+  readonly matches: boolean;
+  readonly repaired: boolean;
+  readonly size: number;
+  /** Where rebuilding began: at 0, or where the last erasure ended. */
+  readonly from: number;
+  readonly seconds: number;
+  readonly tables: readonly TableComparison[];
+}
+
+/** Rebuilds the projections from the entries: to compare them with the stored ones, or to repair those. */
+export async function ledgerReplay(context: CommandContext, { check = false }: ReplayOptions): Promise<number> {
+  const result = await withCollectorData(context, async ({ database, keys }): Promise<ReplayResult> => {
+    const replays = postgresReplays({ url: database.url, applicationName });
+    const onProgress = untilStopped(context, progressBar(context.stderr, 'entries'));
+    const startedMs = performance.now();
+    const run = check ? checkProjections : repairProjections;
+    const report: ReplayReport = await run(replays, { collectorKey: keys.publicKey, onProgress });
+    const same = matches(report.tables);
+    const seconds = Math.round(performance.now() - startedMs) / 1000;
+    return { matches: same, repaired: !same && !check, ...report, seconds };
+  });
+  show(context, result, formatResult);
+  return check && !result.matches ? exitCodes.findings : exitCodes.done;
+}
+
+function formatResult(result: ReplayResult): string {
+  const { size, from, seconds, tables } = result;
+  const rate = seconds > 0 ? `, ${Math.round((size - from) / seconds)}/s` : '';
+  const begun = from === 0 ? '' : `, on what was kept when the first ${from} were erased`;
+  const counts = tables.map((it) => [it.table, String(it.stored), String(it.rebuilt), String(it.differing)]);
+  return [
+    `${verdict(result)}\n`,
+    `rebuilt from ${size - from} entries${begun} (${seconds} s${rate})\n`,
+    formatTable([['PROJECTION', 'STORED', 'REBUILT', 'DIFFERING'], ...counts]),
+    ...tables.filter(({ differing }) => differing > 0).map(formatDifferences),
+  ].join('');
+}
+
+function verdict({ matches: same, repaired }: ReplayResult): string {
+  if (same) return 'in order: the projections are what the entries say';
+  if (repaired) return 'repaired: projections that were not what the entries say were replaced';
+  return 'NOT IN ORDER: projections are not what the entries say; "ledger replay" without --check repairs them';
+}
+
+function formatDifferences({ table, differing, rows }: TableComparison): string {
+  const more = differing > rows.length ? `  and ${differing - rows.length} more rows of ${table}\n` : '';
+  return `${rows.map((row) => formatRow(table, row)).join('')}${more}`;
+}
+
+function formatRow(table: string, { problem, key, index, columns }: RowDifference): string {
+  const where = index === null ? '' : ` (entry ${index})`;
+  const named = Object.entries(key).map(([column, value]) => `${column}=${printable(value)}`);
+  const changes = columns.map(
+    ({ column, stored, rebuilt }) =>
+      `    ${column}: stored ${printable(stored)}, by the entries ${printable(rebuilt)}\n`,
+  );
+  return `  ${table} ${named.join(' ')} is ${problem}${where}\n${changes.join('')}`;
+}
+
+const shownChars = 200;
+
+/** Values come from nodes: whatever they hold, it stays one line and moves no cursor. */
+export function printable(value: string | null): string {
+  if (value === null) return 'null';
+  const text = value.length > shownChars ? `${value.slice(0, shownChars)}...` : value;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not reach a terminal
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+}
