@@ -78,7 +78,9 @@ function addCommands(program: Command, perform: Perform): void {
     .description('bring the database to the newest version')
     .action(() => perform(async (context) => (await import('./commands/migrate.ts')).migrateCommand(context)));
   addNodes(program.command('nodes').description('who may write to the ledger'), perform);
-  addLedger(program.command('ledger').description('check the ledger and take parts of it away'), perform);
+  const ledger = program.command('ledger').description('check the ledger and take parts of it away');
+  addLedger(ledger, perform);
+  addReplay(ledger, perform);
   program
     .command('witnesses')
     .description('who vouches for the ledger')
@@ -151,6 +153,16 @@ function addLedger(ledger: Command, perform: Perform): void {
       perform(async (context) =>
         (await import('./commands/ledger-proof.ts')).ledgerProof(context, { index, ...options }),
       ),
+    );
+}
+
+function addReplay(ledger: Command, perform: Perform): void {
+  ledger
+    .command('replay')
+    .description('rebuild the projections (what API and commands show) from the entries, and repair the stored ones')
+    .option('--check', 'only compare; exit code 1 when a row differs')
+    .action((options: { check?: boolean }) =>
+      perform(async (context) => (await import('./commands/ledger-replay.ts')).ledgerReplay(context, options)),
     );
 }
 
