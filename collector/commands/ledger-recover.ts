@@ -32,7 +32,7 @@ export async function ledgerRecover(context: CommandContext, paths: readonly str
     const memory = ledgerMemory(settings, { logger: stderrLogger(context.stderr), clock: systemClock });
     const report = await recoverLedger({
       store: postgresLedgerStore(database.db),
-      origin,
+      logKey,
       privateKey: keys.privateKey,
       now: systemClock.now(),
       entries: exported.entries,

@@ -18,6 +18,13 @@ export interface ExportFiles {
   readonly entries: ExportedEntries;
 }
 
+/** One file: `from` is where it begins, what comes before that is only there to say whose keys count. */
+interface ExportFile {
+  readonly path: string;
+  readonly from: number;
+  readonly checkpoint: string | undefined;
+}
+
 /** Members that are not needed here may be there and are not looked at. */
 const line = z.union([
   z.object({
@@ -26,7 +33,7 @@ const line = z.union([
     signature: z.base64().nullable(),
     proof: z.array(z.base64()).optional(),
   }),
-  z.object({ checkpoint: z.string().max(limits.maxNoteChars) }),
+  z.object({ checkpoint: z.string().max(limits.maxNoteChars), from: z.int().nonnegative().optional() }),
 ]);
 
 type Line = z.infer<typeof line>;
@@ -40,19 +47,23 @@ const extension = '.jsonl';
 export async function openExportFiles(paths: readonly string[]): Promise<ExportFiles> {
   const found = (await Promise.all(paths.map(filesAt))).flat();
   if (found.length === 0) throw refused(paths.join(', '), `there is no ${extension} file`);
-  const checkpoints: string[] = [];
-  const starts: { path: string; first: number }[] = [];
-  for (const path of found) {
-    let first = -1;
-    for await (const { value } of linesOf(path)) {
-      if ('checkpoint' in value) checkpoints.push(value.checkpoint);
-      else if (first < 0) first = value.index;
-    }
-    starts.push({ path, first });
+  const files = await Promise.all(found.map(outlineOf));
+  files.sort((a, b) => a.from - b.from);
+  return {
+    files: files.map(({ path }) => path),
+    checkpoints: files.flatMap(({ checkpoint }) => checkpoint ?? []),
+    entries: () => entriesOf(files),
+  };
+}
+
+async function outlineOf(path: string): Promise<ExportFile> {
+  let [from, checkpoint]: [number | undefined, string | undefined] = [undefined, undefined];
+  let first: number | undefined;
+  for await (const { value } of linesOf(path)) {
+    if ('checkpoint' in value) ({ from, checkpoint } = { from: value.from, checkpoint: value.checkpoint });
+    else first ??= value.index;
   }
-  starts.sort((a, b) => a.first - b.first);
-  const files = starts.map(({ path }) => path);
-  return { files, checkpoints, entries: () => entriesOf(files) };
+  return { path, from: from ?? first ?? 0, checkpoint };
 }
 
 async function filesAt(path: string): Promise<readonly string[]> {
@@ -71,10 +82,10 @@ async function filesAt(path: string): Promise<readonly string[]> {
   return (await Promise.all(inside)).flat();
 }
 
-async function* entriesOf(files: readonly string[]): AsyncGenerator<ExportedEntry> {
-  for (const path of files) {
+async function* entriesOf(files: readonly ExportFile[]): AsyncGenerator<ExportedEntry> {
+  for (const { path, from, checkpoint } of files) {
     for await (const { value, where } of linesOf(path)) {
-      if ('index' in value) yield exportedEntry(value, where);
+      if ('index' in value && value.index >= from) yield exportedEntry(value, { where, note: checkpoint });
     }
   }
 }
@@ -102,9 +113,12 @@ function parseLine(text: string, where: string): Line {
   throw refused(where, 'neither an exported entry nor a checkpoint', parsed.error);
 }
 
-function exportedEntry(value: Extract<Line, { index: number }>, where: string): ExportedEntry {
-  const { index, entry, signature } = value;
-  const proof = value.proof?.map((hash) => decodeBase64(hash) ?? Buffer.alloc(0));
+function exportedEntry(
+  { index, entry, signature, proof: hashes }: Extract<Line, { index: number }>,
+  { where, note }: { where: string; note: string | undefined },
+): ExportedEntry {
+  const decoded = hashes?.map((hash) => decodeBase64(hash) ?? Buffer.alloc(0));
+  const proof = decoded === undefined || note === undefined ? undefined : { hashes: decoded, note };
   if (entry === null || signature === null) return { index, leaf: null, proof, where };
   const bytes = decodeBase64(signature);
   if (bytes?.length !== signatureBytes) throw refused(where, 'the signature is not one of 64 bytes');

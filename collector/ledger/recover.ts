@@ -3,8 +3,9 @@ import { parseEntry, type SignedEntry } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { appendLeaves, type CompactRange, emptyRange, leafHash, rootOf } from '../../common/merkle.ts';
+import type { VerifierKey } from '../../common/note.ts';
 import { verifyInclusion } from '../../common/proof.ts';
-import { type OwnCheckpoint, whyNotContained } from './guard.ts';
+import { type OwnCheckpoint, openOwn, whyNotContained } from './guard.ts';
 import { nothingKnown, Plan } from './plan.ts';
 import type { LedgerStore } from './store.ts';
 import { loadTail, type Tail } from './tail.ts';
@@ -14,8 +15,8 @@ export interface ExportedEntry {
   readonly index: number;
   /** Null where retention had dropped it. */
   readonly leaf: { readonly bytes: Buffer; readonly signature: Buffer } | null;
-  /** Inclusion proof in one of the checkpoints, the leaf's sibling first. */
-  readonly proof: readonly Buffer[] | undefined;
+  /** That it is in the tree of a signed checkpoint: the hashes of the inclusion proof, the leaf's sibling first. */
+  readonly proof: { readonly hashes: readonly Buffer[]; readonly note: string } | undefined;
   /** File and line, for messages. */
   readonly where: string;
 }
@@ -25,7 +26,7 @@ export type ExportedEntries = () => AsyncIterable<ExportedEntry>;
 
 export interface RecoverOptions {
   readonly store: LedgerStore;
-  readonly origin: string;
+  readonly logKey: VerifierKey;
   /** The collector's key, and when the entries are put back, Unix milliseconds: what a batch says. */
   readonly privateKey: KeyObject;
   readonly now: number;
@@ -57,11 +58,12 @@ export async function recoverLedger(options: RecoverOptions): Promise<RecoverRep
   // Before the lock is taken: reading long files must not keep a transaction waiting.
   const target = await chooseTarget(options, start);
   return options.store.exclusively(async (store) => {
-    const tail = await startingTail(store, options.origin);
+    const tail = await startingTail(store, options.logKey.name);
     if (!rootOf(tail.head.range).equals(rootOf(start))) throw grown();
     const after = target === undefined ? tail : await putBack(store, tail, { ...options, to: target.size });
     const { range } = after.head;
-    if (target !== undefined) requireProven(range, target);
+    // The files were read a second time.
+    if (target !== undefined && !rootOf(range).equals(target.root)) throw grown();
     await requireAllContained(options.known, after, store);
     const published = options.known.reduce((most, { size }) => Math.max(most, size), 0);
     return { from: start.size, to: range.size, root: rootOf(range), published, provenBy: target?.checkpoint };
@@ -85,55 +87,69 @@ async function startingTail(store: LedgerStore, origin: string): Promise<Tail> {
   throw new AppError('state.conflict', `this database holds the ledger ${head.origin}, not ${origin}`);
 }
 
-/** How far the ledger can be put back, and what vouches for it. */
+/** How far the ledger can be put back. Verified: `checkpoint` vouches for the tree of `root`. */
 interface Target {
   readonly size: number;
+  readonly root: Buffer;
   readonly checkpoint: OwnCheckpoint;
-  /** When the checkpoint is of a larger tree: the last entry's inclusion proof in it. */
-  readonly last:
-    | { readonly leafHash: Buffer; readonly proof: readonly Buffer[]; readonly before: CompactRange }
-    | undefined;
+}
+
+/** An entry that brings a proof, and the tree before it. */
+interface Provable {
+  readonly entry: ExportedEntry;
+  readonly hash: Buffer;
+  readonly before: CompactRange;
 }
 
 /**
  * The furthest point that the files reach without a gap and a checkpoint vouches for: its own size, or, since an export may
  * end before its checkpoint does, the last entry with a proof in one. Looks before anything is written.
  */
-async function chooseTarget({ entries, known }: RecoverOptions, start: CompactRange): Promise<Target | undefined> {
+async function chooseTarget(
+  { entries, known, logKey }: RecoverOptions,
+  start: CompactRange,
+): Promise<Target | undefined> {
   let range = start;
   let best: Target | undefined;
   let first: ExportedEntry | undefined;
   const ends = new Map(known.map((checkpoint) => [checkpoint.size, checkpoint]));
-  const largest = known.reduce<OwnCheckpoint | undefined>(
-    (a, b) => (a !== undefined && a.size >= b.size ? a : b),
-    undefined,
-  );
-  let provable: { entry: ExportedEntry; hash: Buffer; before: CompactRange } | undefined;
+  let provable: Provable | undefined;
   for await (const entry of entries()) {
     if (entry.index < range.size) continue;
     first ??= entry;
-    if (entry.index > range.size) break;
+    // After a gap only what fills it can be of use.
+    if (entry.index > range.size) continue;
     const hash = hashOf(entry);
     if (entry.proof !== undefined) provable = { entry, hash, before: range };
     range = appendLeaves(range, [hash]);
     const checkpoint = ends.get(range.size);
     if (checkpoint === undefined) continue;
-    best = { size: range.size, checkpoint, last: undefined };
-    requireProven(range, best);
+    best = { size: range.size, root: rootOf(range), checkpoint };
+    if (best.root.equals(checkpoint.root)) continue;
+    throw anotherHistory(checkpoint, 'database and files together lead to another root');
   }
-  if (first !== undefined && first.index > start.size) throw gapBefore(first, start.size);
-  const proven = provable === undefined ? undefined : provenTarget(provable, largest);
+  if (first !== undefined && range.size === start.size) throw gapBefore(first, start.size);
+  const proven = provable === undefined ? undefined : provenTarget(provable, logKey);
   if (proven !== undefined && proven.size > (best?.size ?? 0)) return proven;
   if (best === undefined && range.size > start.size) throw unvouched(start.size, range.size);
   return best;
 }
 
-function provenTarget(
-  { entry, hash, before }: { entry: ExportedEntry; hash: Buffer; before: CompactRange },
-  checkpoint: OwnCheckpoint | undefined,
-): Target | undefined {
-  if (checkpoint === undefined || entry.proof === undefined || entry.index >= checkpoint.size) return undefined;
-  return { size: entry.index + 1, checkpoint, last: { leafHash: hash, proof: entry.proof, before } };
+/** @throws AppError `ledger.tampered` when the proof is not one, or not of what stands before the entry. */
+function provenTarget({ entry, hash, before }: Provable, logKey: VerifierKey): Target | undefined {
+  if (entry.proof === undefined) return undefined;
+  const { hashes: proof, note } = entry.proof;
+  const checkpoint = openOwn(note, logKey);
+  try {
+    verifyInclusion({ leafHash: hash, index: before.size, size: checkpoint.size, root: checkpoint.root, proof });
+  } catch (thrown) {
+    throw anotherHistory(checkpoint, toAppError(thrown).message);
+  }
+  // The proof's left-hand hashes are those of the subtrees before the entry (RFC 6962): all that came before is vouched for.
+  if (!before.hashes.every((subtree) => proof.some((sibling) => sibling.equals(subtree)))) {
+    throw anotherHistory(checkpoint, 'what stands before the last entry is not what was published');
+  }
+  return { size: before.size + 1, root: rootOf(appendLeaves(before, [hash])), checkpoint };
 }
 
 async function putBack(store: LedgerStore, start: Tail, options: RecoverOptions & { to: number }): Promise<Tail> {
@@ -188,23 +204,6 @@ function hashOf(exported: ExportedEntry): Buffer {
   return leafHash(bytes, signature);
 }
 
-/** @throws AppError `ledger.tampered` unless `target` vouches for the tree of `range`. */
-function requireProven(range: CompactRange, { checkpoint, last }: Target): void {
-  if (last === undefined) {
-    if (rootOf(range).equals(checkpoint.root)) return;
-    throw anotherHistory(checkpoint, 'database and files together lead to another root');
-  }
-  const { leafHash, proof, before } = last;
-  try {
-    verifyInclusion({ leafHash, index: before.size, size: checkpoint.size, root: checkpoint.root, proof });
-  } catch (thrown) {
-    throw anotherHistory(checkpoint, toAppError(thrown).message);
-  }
-  // The proof's left-hand hashes are those of the subtrees before the entry (RFC 6962): all that came before is vouched for.
-  const left = before.hashes.every((hash) => proof.some((sibling) => sibling.equals(hash)));
-  if (!left) throw anotherHistory(checkpoint, 'what stands before the last entry put back is not what was published');
-}
-
 function anotherHistory(checkpoint: OwnCheckpoint, why: string): AppError {
   return new AppError(
     'ledger.tampered',
@@ -215,7 +214,10 @@ function anotherHistory(checkpoint: OwnCheckpoint, why: string): AppError {
 }
 
 function grown(): AppError {
-  return new AppError('state.conflict', 'entries were appended meanwhile: stop every collector on this database first');
+  return new AppError(
+    'state.conflict',
+    'database or files were changed meanwhile: stop every collector on this database and try again',
+  );
 }
 
 function gapBefore({ index, where }: ExportedEntry, size: number): AppError {
