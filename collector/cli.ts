@@ -128,7 +128,7 @@ function addLedger(ledger: Command, perform: Perform): void {
     );
   ledger
     .command('export')
-    .description('entries as JSON lines, with a signed checkpoint as the last line')
+    .description('entries as JSON lines with proofs, and a signed checkpoint as the last line; for "verify"')
     .option('--from <index>', 'first index', '0')
     .option('--to <index>', 'index after the last one (default: the end)')
     .option('-o, --output <file>', 'write to a new file instead of standard output')
@@ -145,14 +145,19 @@ function addLedger(ledger: Command, perform: Perform): void {
     );
   ledger
     .command('proof <index>')
-    .description(
-      'proof file (C2SP tlog-proof) that an entry is in the ledger; the entry goes beside it as <file>.entry',
-    )
+    .description('proof file (C2SP tlog-proof) with an entry, that it is in the ledger; for "verify"')
     .option('-o, --output <file>', 'name of the proof file (default: entry-<index>.tlog-proof)')
     .action((index: string, options: { output?: string }) =>
       perform(async (context) =>
         (await import('./commands/ledger-proof.ts')).ledgerProof(context, { index, ...options }),
       ),
+    );
+  ledger
+    .command('policy')
+    .description('trust policy (C2SP tlog-policy) of this ledger and its witnesses; for "verify"')
+    .option('-o, --output <file>', 'write to a new file instead of standard output')
+    .action((options: { output?: string }) =>
+      perform(async (context) => (await import('./commands/ledger-policy.ts')).ledgerPolicy(context, options)),
     );
 }
 

@@ -70,6 +70,9 @@ export const limits = {
   witnessNoticeMs: 25,
   /** Longest wait before an outside witness that failed is asked again. */
   maxOutsideBackoffMs: 10 * 60_000,
+  /** How long a command that proves something waits for a quorum to cosign what was just appended. */
+  witnessPatienceMs: 4_000,
+  witnessPatienceStepMs: 100,
   /** Witnesses that a manifest may name beside the nodes. */
   maxOutsideWitnesses: 32,
   outsideWitnessTimeoutMs: 10_000,

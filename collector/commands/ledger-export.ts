@@ -1,13 +1,13 @@
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import type { Writable } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import { decodeDecimal } from '../../common/encoding.ts';
-import { AppError, errnoOf } from '../../common/errors.ts';
+import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
-import type { Db } from '../postgres/pool.ts';
-import { type EntryRow, readEntries } from '../postgres/query-store.ts';
+import { type ExportSpan, exportLines } from '../ledger/export.ts';
+import { postgresExportSource } from '../postgres/export-store.ts';
 import { type CommandContext, withLedger } from './context.ts';
+import { unwitnessedNote } from './ledger-proof.ts';
+import { writeNewFile, writePieces } from './new-file.ts';
+import { progressBar } from './progress.ts';
+import { witnessesBeside } from './witnessed.ts';
 
 export interface ExportOptions {
   readonly from: string;
@@ -15,41 +15,41 @@ export interface ExportOptions {
   readonly output?: string;
 }
 
-const batchEntries = 500;
-
-/** Entries as JSON lines, then a signed checkpoint that covers them. Streams. */
+/**
+ * Entries as JSON lines, each with its inclusion proof, then the signed checkpoint that all proofs lead to. Streams. To a
+ * file it is written whole or not at all; what it was is then said on standard output, else on standard error.
+ */
 export async function ledgerExport(context: CommandContext, options: ExportOptions): Promise<number> {
+  const { stdout, stderr, json, settings } = context;
   await withLedger(context, async ({ ledger, database }) => {
-    const { size, note } = await ledger.checkpoint();
-    const span = readSpan(options, size);
-    const out = options.output === undefined ? context.stdout : await createNew(options.output);
-    for await (const lines of exportLines(database.db, span)) await write(out, lines);
-    await write(out, `${JSON.stringify({ checkpoint: note })}\n`);
-    if (out === context.stdout) return;
-    out.end();
-    await finished(out);
+    const span = readSpan(options, (await ledger.checkpoint()).size);
+    const checkpoint = await witnessesBeside(settings, { ledger, database }).covering(span.to);
+    const bar = progressBar(stderr, 'entries');
+    const toFile = options.output !== undefined;
+    const lines = exportLines({
+      ...span,
+      checkpoint,
+      prover: ledger,
+      source: postgresExportSource(database.db),
+      ...(toFile ? { onProgress: bar } : {}),
+    });
+    try {
+      if (options.output === undefined) await writePieces(stdout, lines);
+      else await writeNewFile(options.output, lines);
+    } finally {
+      bar(1, 1);
+    }
+    const { size, witnessed } = checkpoint;
+    if (!witnessed) stderr.write(unwitnessedNote(size));
+    const said = { ...span, entries: span.to - span.from, size, witnessed, file: options.output ?? null };
+    const out = toFile ? stdout : stderr;
+    if (json) out.write(`${JSON.stringify(said)}\n`);
+    else if (toFile) out.write(`${options.output}\n${said.entries} entries, proved in the tree of size ${size}\n`);
   });
   return exitCodes.done;
 }
 
-async function* exportLines(db: Db, { from, to }: { from: number; to: number }): AsyncGenerator<string> {
-  for (let start = from; start < to; start += batchEntries) {
-    const rows = await readEntries(db, start, Math.min(start + batchEntries, to));
-    yield rows.map((row) => `${JSON.stringify(exportEntry(row))}\n`).join('');
-  }
-}
-
-/** `entry` is the exact canonical text that was signed; leaf = its bytes and the signature. Null where retention dropped it. */
-export function exportEntry({ index, bytes, signature, leaf_hash }: EntryRow) {
-  return {
-    index,
-    entry: bytes?.toString('utf8') ?? null,
-    signature: signature?.toString('base64') ?? null,
-    leaf_hash: leaf_hash.toString('base64'),
-  };
-}
-
-function readSpan({ from: fromText, to: toText }: ExportOptions, size: number): { from: number; to: number } {
+function readSpan({ from: fromText, to: toText }: ExportOptions, size: number): ExportSpan {
   const from = decodeDecimal(fromText);
   const to = toText === undefined ? size : decodeDecimal(toText);
   if (from !== undefined && to !== undefined && from <= to && to <= size) return { from, to };
@@ -57,23 +57,4 @@ function readSpan({ from: fromText, to: toText }: ExportOptions, size: number): 
     'validation.request',
     `--from and --to are indexes from 0 to ${size}, the first not above the second`,
   );
-}
-
-/** Never over an existing file: it may be somebody's evidence. @throws AppError `state.conflict`. */
-export async function createNew(path: string): Promise<Writable> {
-  const file = createWriteStream(path, { flags: 'wx', mode: 0o644 });
-  try {
-    await once(file, 'open');
-    return file;
-  } catch (cause) {
-    const exists = errnoOf(cause) === 'EEXIST';
-    const message = exists
-      ? `${path} exists already and is not overwritten`
-      : `cannot write ${path}: ${errnoOf(cause)}`;
-    throw new AppError(exists ? 'state.conflict' : 'validation.request', message, { cause });
-  }
-}
-
-async function write(out: Writable, text: string): Promise<void> {
-  if (!out.write(text)) await once(out, 'drain');
 }

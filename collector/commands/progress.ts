@@ -8,7 +8,7 @@ const redrawMs = 100;
 /** Told how far something has come; nothing is written where nobody watches. */
 export type Progress = (done: number, of: number) => void;
 
-/** One line that redraws itself on a terminal, with share, count and rate, and is gone at the end. */
+/** One line that redraws itself on a terminal, with share, count, rate and time left, and is gone at the end. */
 export function progressBar(stderr: CommandOutput, unit: string): Progress {
   if (stderr.isTTY !== true) return () => {};
   const startedMs = performance.now();
@@ -19,13 +19,19 @@ export function progressBar(stderr: CommandOutput, unit: string): Progress {
     if (nowMs - drawnMs < redrawMs) return;
     drawnMs = nowMs;
     const rate = Math.round(done / ((nowMs - startedMs) / 1000));
-    stderr.write(`\r\u001b[K${bar(done / of)} ${done} of ${of} ${unit}, ${rate}/s`);
+    const left = rate === 0 ? '' : `, ${duration((of - done) / rate)} left`;
+    stderr.write(`\r\u001b[K${bar(done / of)} ${done} of ${of} ${unit}, ${rate}/s${left}`);
   };
 }
 
 function bar(share: number): string {
   const full = Math.floor(share * barCells);
   return `[${'='.repeat(full)}${' '.repeat(barCells - full)}] ${String(Math.floor(share * 100)).padStart(3)}%`;
+}
+
+function duration(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 /** As `progress`, and ends the work by an error once the program was asked to stop. */

@@ -1,0 +1,58 @@
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { link, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { AppError, errnoOf } from '../../common/errors.ts';
+
+/**
+ * Writes a file that was not there before, whole or not at all: it gets its name only once everything in it is on disk.
+ * Never over an existing file, which may be somebody's evidence.
+ * @throws AppError `state.conflict` when it exists, `validation.request` when it cannot be written; and what `pieces` throws.
+ */
+export async function writeNewFile(path: string, pieces: AsyncIterable<string> | Iterable<string>): Promise<void> {
+  if ((await stat(path).catch(() => undefined)) !== undefined) throw exists(path);
+  const partial = `${path}.partial-${process.pid}`;
+  const file = createWriteStream(partial, { flags: 'wx', mode: 0o644, flush: true });
+  try {
+    await once(file, 'open').catch((cause: unknown) => Promise.reject(notWritable(path, cause)));
+    await writePieces(file, pieces);
+    await finished(file.end());
+    await giveName(partial, path);
+  } catch (thrown) {
+    throw errnoOf(thrown) === undefined ? thrown : notWritable(path, thrown);
+  } finally {
+    file.destroy();
+    await rm(partial, { force: true });
+  }
+}
+
+/** Writes as fast as the other side takes it. */
+export async function writePieces(out: Writable, pieces: AsyncIterable<string> | Iterable<string>): Promise<void> {
+  for await (const piece of pieces) {
+    if (!out.write(piece)) await once(out, 'drain');
+  }
+}
+
+/** A link fails where a file exists, however late it came; a rename would put ours in its place. */
+async function giveName(partial: string, path: string): Promise<void> {
+  try {
+    await link(partial, path);
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'EEXIST') throw exists(path);
+    // Some file systems, those of USB sticks above all, know no links.
+    if ((await stat(path).catch(() => undefined)) !== undefined) throw exists(path);
+    await rename(partial, path);
+  }
+  const folder = await open(dirname(path), 'r');
+  await folder.sync().finally(() => folder.close());
+}
+
+function exists(path: string): AppError {
+  return new AppError('state.conflict', `${path} exists already and is not overwritten`);
+}
+
+function notWritable(path: string, cause: unknown): AppError {
+  return new AppError('validation.request', `cannot write ${path}: ${errnoOf(cause) ?? String(cause)}`, { cause });
+}

@@ -1,0 +1,42 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { limits } from '../../common/limits.ts';
+import { parseVerifierKey } from '../../common/note.ts';
+import { defaultWitnesses } from '../../common/witnesses.ts';
+import { systemClock } from '../clock.ts';
+import type { CollectorSettings } from '../config.ts';
+import type { OpenDatabase } from '../database.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import { postgresWantedStore, postgresWitnessStore } from '../postgres/witness-store.ts';
+import { awaitCovering, type CoveringCheckpoint } from '../witness/covering.ts';
+import { type PublishedWitnesses, publishWitnesses } from '../witness/published.ts';
+import { createRosterMaker } from '../witness/roster.ts';
+
+/** What the running collectors have published about their witnesses, for a command beside them. */
+export interface WitnessesBeside {
+  readonly published: PublishedWitnesses;
+  /** Waits a little for witnesses of a ledger that is being served. */
+  covering(size: number): Promise<CoveringCheckpoint>;
+}
+
+export function witnessesBeside(
+  { manifest }: CollectorSettings,
+  { database, ledger }: { readonly database: OpenDatabase; readonly ledger: Ledger },
+): WitnessesBeside {
+  const store = postgresWitnessStore(database.db);
+  const wantedStore = postgresWantedStore(database.db);
+  const rosterOf = createRosterMaker(ledger.origin);
+  // What the running collector made of the manifest, and not what it says at this moment.
+  const wanted = async () => (manifest.repository === undefined ? undefined : await wantedStore.wanted());
+  const roster = async () => rosterOf(await store.activeNodes(), (await wanted()) ?? defaultWitnesses);
+  const logKey = parseVerifierKey(ledger.vkey);
+  const latest = () => ledger.checkpoint();
+  const published = publishWitnesses({ logKey, store, roster, checkpoint: latest, clock: systemClock });
+  const patience = {
+    tries: Math.ceil(limits.witnessPatienceMs / limits.witnessPatienceStepMs),
+    pause: () => delay(limits.witnessPatienceStepMs),
+  };
+  return {
+    published,
+    covering: (size) => awaitCovering(size, { logKey, store, roster, published, latest }, patience),
+  };
+}
