@@ -17,6 +17,8 @@ export interface TestPostgres {
   migratedDatabase(): Promise<string>;
   /** The same, and the URL of a restricted user such as a collector works as. */
   writerDatabase(): Promise<{ readonly url: string; readonly ownerUrl: string }>;
+  /** URL of a copy of a database that nobody is connected to: a backup, or a fork. */
+  copyOf(url: string): Promise<string>;
   /** A user without any rights, on the database of `url`. @returns the URL for it. */
   stranger(url: string): Promise<string>;
   stop(): Promise<void>;
@@ -55,6 +57,7 @@ export async function startPostgres(): Promise<TestPostgres> {
       return { url, ownerUrl };
     },
     emptyDatabase: () => create('template0'),
+    copyOf: (url) => create(new URL(url).pathname.slice(1)),
     migratedDatabase: async () => {
       template ??= makeTemplate();
       return create(await template);
