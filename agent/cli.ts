@@ -75,6 +75,7 @@ function addCommands(program: Command, context: CliContext, perform: (action: Ac
     });
   addEnroll(program, context, perform);
   addScan(program, context, perform);
+  addWitness(program.command('witness').description('what this node vouches for'), perform);
   program
     .command('status')
     .description('ask the agent running on this machine how it is; exit code 1 when something is wrong')
@@ -136,6 +137,31 @@ function addScan(program: Command, context: CliContext, perform: (action: Action
         const outcome = await scanOnce(settings, requireNodeName(node), systemClock);
         show(outcome, formatScan);
         return scanExitCode(outcome);
+      }),
+    );
+}
+
+function addWitness(witness: Command, perform: (action: Action) => Promise<void>): void {
+  witness
+    .command('show')
+    .description('the checkpoint held, and forks that stand; exit code 1 when there is one')
+    .action(() =>
+      perform(async (settings, show) => {
+        const { formatWitness, showWitness } = await import('./commands/witness.ts');
+        const shown = await showWitness(settings);
+        show(shown, formatWitness);
+        return shown.forks.length === 0 ? exitCodes.done : exitCodes.findings;
+      }),
+    );
+  witness
+    .command('release')
+    .description('let the agent go on after a fork, from the checkpoint it holds')
+    .requiredOption('--reason <text>', 'what was found out; goes on record')
+    .action(({ reason }: { reason: string }) =>
+      perform(async (settings, show) => {
+        const { formatReleased, releaseWitness } = await import('./commands/witness.ts');
+        show(await releaseWitness(settings, reason, systemClock.now()), formatReleased);
+        return exitCodes.done;
       }),
     );
 }

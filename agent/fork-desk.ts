@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type Clock, rfc3339 } from '../common/clock.ts';
 import { AppError, errnoOf, toAppError } from '../common/errors.ts';
-import { ownText, timestamp } from '../common/fields.ts';
+import { clip, ownText, timestamp } from '../common/fields.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import { writeDurably } from './durable-file.ts';
@@ -132,7 +132,7 @@ export async function unreleasedForks(dataDir: string): Promise<StandingFork[]> 
   const forks: StandingFork[] = [];
   for (const id of ids.sort()) {
     if (names.includes(`${id}${releaseSuffix}`)) continue;
-    forks.push({ id, ...(await readJson(join(evidenceDir(dataDir), `${id}.json`), evidenceFile)) });
+    forks.push({ id, ...(await readEvidence(join(evidenceDir(dataDir), `${id}.json`))) });
   }
   return forks;
 }
@@ -152,6 +152,16 @@ async function evidenceFiles(dataDir: string): Promise<string[]> {
  */
 export async function releaseFork(dataDir: string, { id, ...release }: Release): Promise<void> {
   await writeDurably(join(evidenceDir(dataDir), id + releaseSuffix), `${JSON.stringify(release, null, 2)}\n`);
+}
+
+/** What cannot be read is a fork all the same: damage must not be a way to be trusted again. */
+async function readEvidence(path: string): Promise<z.infer<typeof evidenceFile>> {
+  try {
+    return await readJson(path, evidenceFile);
+  } catch (thrown) {
+    const reason = clip(toAppError(thrown).message);
+    return { at: rfc3339(0), held: '', offered: '', reason };
+  }
 }
 
 const releaseSuffix = '.released.json';

@@ -5,6 +5,7 @@ import { limits } from '../../common/limits.ts';
 import { manifestFile, parseManifest } from '../../common/manifest.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
+import { unreleasedForks } from '../fork-desk.ts';
 import { loadIdentity } from '../identity.ts';
 import { fsStoreFiles } from '../sigils/fs-store-files.ts';
 import { engineOf } from '../sources.ts';
@@ -37,6 +38,9 @@ export async function examine(settings: AgentSettings): Promise<Check[]> {
     }),
     check('collector', 'is the collector running, and its address reachable from here?', async () =>
       reachCollector(await collectorUrl()),
+    ),
+    check('witness', 'find out who changed the ledger, then: sigilwatch-agent witness release --reason TEXT', () =>
+      noFork(settings),
     ),
     check('clock', 'set the clock, for example with chrony', async () => compareClock(await collectorUrl())),
     check('engine', 'is Docker running, and docker.socketPath its socket?', async () => {
@@ -91,6 +95,12 @@ async function dataDir({ dataDir }: AgentSettings): Promise<string> {
     throw new AppError('validation.config', `${dataDir} cannot be used (${errnoOf(cause) ?? 'unknown'})`, { cause });
   });
   return `${dataDir} is there and writable`;
+}
+
+async function noFork({ dataDir }: AgentSettings): Promise<string> {
+  const [fork] = await unreleasedForks(dataDir);
+  if (fork === undefined) return 'the ledger has not contradicted itself';
+  throw new AppError('ledger.forked', `${fork.reason} (evidence/${fork.id}.json of ${fork.at})`);
 }
 
 async function requireDataDir(dataDir: string): Promise<void> {

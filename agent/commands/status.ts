@@ -26,6 +26,7 @@ export function formatStatus(status: AgentStatus): string {
   const rows: [string, string][] = [
     ['node', `${status.node}, ${status.status} (version ${status.version})`],
     ['link', `${link.state}${link.lastError && link.state !== 'connected' ? `: ${link.lastError.message}` : ''}`],
+    ['witness', witnessLine(link.witness)],
     ['outbox', `${outbox.depth} entries waiting, last number ${outbox.headSeq}, acknowledged ${link.ackedSeq}`],
     ['engine', status.engine],
     ['last scan', lastScan === null ? 'none yet' : `${lastScan.minute} ${lastScan.coverage} in ${lastScan.scanMs} ms`],
@@ -38,4 +39,10 @@ export function formatStatus(status: AgentStatus): string {
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return `${rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')}\n`;
+}
+
+function witnessLine({ held, cosigned, fork }: AgentStatus['link']['witness']): string {
+  if (fork !== null) return `FORK since ${fork.at}: ${fork.reason} (evidence/${fork.id}.json)`;
+  if (held === null) return 'no checkpoint yet';
+  return `holds size ${held.size}, cosigned ${cosigned === null ? 'nothing since the start' : `size ${cosigned.size}`}`;
 }
