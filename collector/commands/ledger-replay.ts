@@ -3,14 +3,14 @@ import { applicationName } from '../database.ts';
 import {
   checkProjections,
   matches,
-  type ReplayReport,
   type RowDifference,
   repairProjections,
   type TableComparison,
 } from '../ledger/replay.ts';
 import { postgresReplays } from '../postgres/replay-store.ts';
 import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
-import { progressBar, untilStopped } from './progress.ts';
+import { progressLine } from './progress.ts';
+import { untilStopped } from './stoppable.ts';
 
 export interface ReplayOptions {
   readonly check?: boolean;
@@ -30,10 +30,10 @@ interface ReplayResult {
 export async function ledgerReplay(context: CommandContext, { check = false }: ReplayOptions): Promise<number> {
   const result = await withCollectorData(context, async ({ database, keys }): Promise<ReplayResult> => {
     const replays = postgresReplays({ url: database.url, applicationName });
-    const onProgress = untilStopped(context, progressBar(context.stderr, 'entries'));
+    const line = progressLine(context.stderr, 'entries');
+    const needs = { collectorKey: keys.publicKey, onProgress: untilStopped(context, line.report) };
     const startedMs = performance.now();
-    const run = check ? checkProjections : repairProjections;
-    const report: ReplayReport = await run(replays, { collectorKey: keys.publicKey, onProgress });
+    const report = await (check ? checkProjections : repairProjections)(replays, needs).finally(line.end);
     const same = matches(report.tables);
     const seconds = Math.round(performance.now() - startedMs) / 1000;
     return { matches: same, repaired: !same && !check, ...report, seconds };
