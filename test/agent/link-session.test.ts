@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLinkSession } from '../../agent/link-session.ts';
 import { createWitness, type ForkStatement } from '../../agent/witness.ts';
+import { verifyCosignature } from '../../common/cosignature.ts';
 import { parseEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { generateKeyPair, verifyBytes } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
-import { parseVerifierKey } from '../../common/note.ts';
+import { parseNote, parseVerifierKey } from '../../common/note.ts';
 import { type AgentMessage, type CollectorMessage, fromWire, handshakeBytes, toWire } from '../../common/protocol.ts';
+import { nodeWitnessKey } from '../../common/witnesses.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
 import { memoryOutbox } from '../fakes/outbox.ts';
 import { statement } from '../wire.ts';
@@ -22,6 +24,7 @@ function bench() {
   const sent: AgentMessage[] = [];
   const kept: ForkStatement[] = [];
   const cosigned: number[] = [];
+  let sending = (): void => {};
   const clock = { at: 1_700_000_000_000, now: () => clock.at, monotonicMs: () => clock.at };
   const session = createLinkSession({
     node: 'node1',
@@ -35,7 +38,10 @@ function bench() {
       kept.push(fork);
     },
     onCosigned: ({ size }) => void cosigned.push(size),
-    send: async (message) => void sent.push(message),
+    send: async (message) => {
+      sending();
+      sent.push(message);
+    },
   });
   const checkpointFrom = async (size: number) => {
     const checkpoint = await ledger.checkpoint();
@@ -44,6 +50,18 @@ function bench() {
   };
   return {
     ...{ keys, ledger, outbox, sent, kept, cosigned, clock, session, checkpointFrom },
+    onSend: (listener: () => void): void => {
+      sending = listener;
+    },
+    /** What the log shows when it forgets what came after `size` and goes on for `more`. */
+    deceive: async (size: number, more: number) => {
+      const forked = ledger.fork(size);
+      const others = memoryOutbox('node9', generateKeyPair().privateKey);
+      await forked.append(Array.from({ length: more }, (_, i) => others.append(statement(i))));
+      const checkpoint = await forked.checkpoint();
+      const consistency = await forked.consistency(ledger.entries.length, checkpoint.size);
+      return { note: checkpoint.note, consistency: consistency.map((hash) => hash.toString('base64')) };
+    },
     welcome: async (): Promise<void> => {
       await session.greet();
       await session.receive({ type: 'challenge', nonce, origin: ledger.origin });
@@ -223,3 +241,95 @@ for (const { name, code, tell } of lies) {
     assert.deepEqual([outbox.depth, outbox.trims.length], [3, 0]);
   });
 }
+
+async function offered({ ledger, session, checkpointFrom }: ReturnType<typeof bench>, from: number): Promise<void> {
+  await session.receive({ type: 'checkpoint', checkpoint: await checkpointFrom(from) });
+  assert.ok(ledger.entries.length >= from);
+}
+
+async function grow({ ledger }: ReturnType<typeof bench>, count: number, author = 'node2'): Promise<void> {
+  const strangers = memoryOutbox(author, generateKeyPair().privateKey);
+  await ledger.append(Array.from({ length: count }, (_, i) => strangers.append(statement(i))));
+}
+
+test('a checkpoint is cosigned as a witness of the log, once it is held durably', async () => {
+  const at = bench();
+  await at.welcome();
+  await grow(at, 3);
+  let heldAtSending: string | undefined;
+  at.onSend(() => {
+    heldAtSending = at.outbox.checkpoint();
+  });
+  await offered(at, 0);
+  const said = at.sent.at(-1);
+  const { note } = await at.ledger.checkpoint();
+  assert.ok(said?.type === 'cosign');
+  assert.deepEqual([said.size, at.cosigned, heldAtSending], [3, [3], note]);
+  const key = nodeWitnessKey(at.ledger.origin, 'node1', at.keys.publicKey);
+  const line = { name: key.name, keyId: key.keyId, signature: Buffer.from(said.cosignature, 'base64') };
+  assert.equal(verifyCosignature(parseNote(note).text, line, key), Math.floor(at.clock.at / 1_000));
+  await offered(at, 3);
+  assert.deepEqual(at.cosigned, [3, 3], 'the same one again is no contradiction');
+});
+
+test('nothing is cosigned that could not be made durable', async () => {
+  const at = bench();
+  await at.welcome();
+  await grow(at, 2);
+  at.outbox.trim = () => Promise.reject(new AppError('outbox.write_failed', 'the disk is gone', { retryable: true }));
+  const before = at.sent.length;
+  await assert.rejects(offered(at, 0), codeOf('outbox.write_failed'));
+  assert.deepEqual([at.sent.length, at.cosigned], [before, []]);
+});
+
+const deceits = [
+  { name: 'a rollback', offer: (at: ReturnType<typeof bench>) => at.deceive(4, 0), reason: /rolled back from 5 to 4/ },
+  {
+    name: 'another root for the same size',
+    offer: (at: ReturnType<typeof bench>) => at.deceive(4, 1),
+    reason: /two different roots/,
+  },
+  {
+    name: 'a fork that goes on',
+    offer: (at: ReturnType<typeof bench>) => at.deceive(4, 4),
+    reason: /does not lead to the root/,
+  },
+] as const;
+
+for (const { name, offer, reason } of deceits) {
+  test(`${name} is never cosigned: the evidence is kept first and then said, as the last word`, async () => {
+    const at = bench();
+    await grow(at, 5);
+    await at.welcome();
+    const { note: held } = await at.ledger.checkpoint();
+    const checkpoint = await offer(at);
+    let keptAtSending = 0;
+    at.onSend(() => {
+      keptAtSending = at.kept.length;
+    });
+    await assert.rejects(at.session.receive({ type: 'checkpoint', checkpoint }), codeOf('ledger.forked'));
+    const last = at.sent.at(-1);
+    assert.ok(last?.type === 'fork');
+    assert.deepEqual([last.held, last.offered, keptAtSending], [held, checkpoint.note, 1]);
+    assert.match(last.reason, reason);
+    // Not even what would be in order otherwise.
+    const before = at.sent.length;
+    await assert.rejects(offered(at, 5), codeOf('ledger.forked'));
+    assert.ok(at.sent.slice(before).every(({ type }) => type === 'fork'));
+    assert.deepEqual(at.cosigned, []);
+  });
+}
+
+test('a checkpoint with a wrong proof of consistency is a fork, one that the log did not sign is nothing', async () => {
+  const at = bench();
+  await grow(at, 5);
+  await at.welcome();
+  await grow(at, 4, 'node3');
+  const { note } = await memoryLedger({ origin: at.ledger.origin }).checkpoint();
+  const unsigned = at.session.receive({ type: 'checkpoint', checkpoint: { note, consistency: [] } });
+  await assert.rejects(unsigned, codeOf('auth.signature'));
+  assert.deepEqual([at.kept.length, at.sent.at(-1)?.type], [0, 'proof']);
+  const checkpoint = { ...(await at.checkpointFrom(5)), consistency: [Buffer.alloc(32, 1).toString('base64')] };
+  await assert.rejects(at.session.receive({ type: 'checkpoint', checkpoint }), codeOf('ledger.forked'));
+  assert.equal(at.kept.length, 1);
+});

@@ -95,7 +95,17 @@ describe('doctor --json', () => {
     assert.deepEqual([code, bad], [1, ['enrolment', 'collector', 'clock']]);
     assert.deepEqual(
       found.map(({ name }) => name),
-      ['data directory', 'disk space', 'enrolment', 'collector', 'clock', 'engine', 'manifest', 'sigil store main'],
+      [
+        'data directory',
+        'disk space',
+        'enrolment',
+        'collector',
+        'witness',
+        'clock',
+        'engine',
+        'manifest',
+        'sigil store main',
+      ],
     );
     assert.ok(found.every(({ ok, fix }) => ok === (fix === null)));
     const fixes = found.filter(({ name }) => name === 'collector' || name === 'clock').map(({ fix }) => fix);
