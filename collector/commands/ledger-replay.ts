@@ -9,8 +9,7 @@ import {
 } from '../ledger/replay.ts';
 import { postgresReplays } from '../postgres/replay-store.ts';
 import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
-import { progressLine } from './progress.ts';
-import { untilStopped } from './stoppable.ts';
+import { progressBar, untilStopped } from './progress.ts';
 
 export interface ReplayOptions {
   readonly check?: boolean;
@@ -30,10 +29,10 @@ interface ReplayResult {
 export async function ledgerReplay(context: CommandContext, { check = false }: ReplayOptions): Promise<number> {
   const result = await withCollectorData(context, async ({ database, keys }): Promise<ReplayResult> => {
     const replays = postgresReplays({ url: database.url, applicationName });
-    const line = progressLine(context.stderr, 'entries');
-    const needs = { collectorKey: keys.publicKey, onProgress: untilStopped(context, line.report) };
+    const bar = progressBar(context.stderr, 'entries');
+    const needs = { collectorKey: keys.publicKey, onProgress: untilStopped(context, bar) };
     const startedMs = performance.now();
-    const report = await (check ? checkProjections : repairProjections)(replays, needs).finally(line.end);
+    const report = await (check ? checkProjections : repairProjections)(replays, needs).finally(() => bar(1, 1));
     const same = matches(report.tables);
     const seconds = Math.round(performance.now() - startedMs) / 1000;
     return { matches: same, repaired: !same && !check, ...report, seconds };

@@ -1,36 +1,47 @@
-import type { CommandOutput } from './context.ts';
+import { AppError } from '../../common/errors.ts';
+import type { CommandContext, CommandOutput } from './context.ts';
 
 const barCells = 24;
 /** A terminal is told no more often than this. */
 const redrawMs = 100;
 
-/** One line that redraws itself, with share, count and rate. */
-export interface ProgressLine {
-  report(done: number, of: number): void;
-  /** Takes the line away. */
-  end(): void;
-}
+/** Told how far something has come; nothing is written where nobody watches. */
+export type Progress = (done: number, of: number) => void;
 
-/** Nothing is written where nobody watches: to a file or a pipe. */
-export function progressLine(stderr: CommandOutput, unit: string): ProgressLine {
-  if (stderr.isTTY !== true) return { report: () => {}, end: () => {} };
+/** One line that redraws itself on a terminal, with share, count, rate and time left, and is gone at the end. */
+export function progressBar(stderr: CommandOutput, unit: string): Progress {
+  if (stderr.isTTY !== true) return () => {};
   const startedMs = performance.now();
   let drawnMs = Number.NEGATIVE_INFINITY;
-  return {
-    report: (done, of) => {
-      const nowMs = performance.now();
-      if (nowMs - drawnMs < redrawMs) return;
-      drawnMs = nowMs;
-      const rate = Math.round(done / ((nowMs - startedMs) / 1000));
-      stderr.write(`\r\u001b[K${bar(of === 0 ? 1 : done / of)} ${done} of ${of} ${unit}, ${rate}/s`);
-    },
-    end: () => {
-      stderr.write('\r\u001b[K');
-    },
+  return (done, of) => {
+    const nowMs = performance.now();
+    if (done >= of) return void stderr.write('\r\u001b[K');
+    if (nowMs - drawnMs < redrawMs) return;
+    drawnMs = nowMs;
+    const rate = Math.round(done / ((nowMs - startedMs) / 1000));
+    const left = rate === 0 ? '' : `, ${duration((of - done) / rate)} left`;
+    stderr.write(`\r\u001b[K${bar(done / of)} ${done} of ${of} ${unit}, ${rate}/s${left}`);
   };
 }
 
 function bar(share: number): string {
-  const full = Math.floor(Math.min(share, 1) * barCells);
+  const full = Math.floor(share * barCells);
   return `[${'='.repeat(full)}${' '.repeat(barCells - full)}] ${String(Math.floor(share * 100)).padStart(3)}%`;
+}
+
+function duration(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+/** As `progress`, and ends the work by an error once the program was asked to stop. */
+export function untilStopped({ stopRequested }: Pick<CommandContext, 'stopRequested'>, progress: Progress): Progress {
+  let reason: string | undefined;
+  void stopRequested.then((signal) => {
+    reason = signal;
+  });
+  return (done, of) => {
+    progress(done, of);
+    if (reason !== undefined) throw new AppError('state.conflict', `stopped by ${reason}; nothing was changed`);
+  };
 }
