@@ -24,11 +24,6 @@ export function progressBar(stderr: CommandOutput, unit: string): Progress {
   };
 }
 
-function duration(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
-}
-
 function bar(share: number): string {
   const full = Math.floor(share * barCells);
   return `[${'='.repeat(full)}${' '.repeat(barCells - full)}] ${String(Math.floor(share * 100)).padStart(3)}%`;
