@@ -6,7 +6,7 @@ import { postgresExportSource } from '../postgres/export-store.ts';
 import { type CommandContext, withLedger } from './context.ts';
 import { unwitnessedNote } from './ledger-proof.ts';
 import { writeNewFile, writePieces } from './new-file.ts';
-import { progressLine } from './progress.ts';
+import { progressBar } from './progress.ts';
 import { witnessesBeside } from './witnessed.ts';
 
 export interface ExportOptions {
@@ -24,20 +24,20 @@ export async function ledgerExport(context: CommandContext, options: ExportOptio
   await withLedger(context, async ({ ledger, database }) => {
     const span = readSpan(options, (await ledger.checkpoint()).size);
     const checkpoint = await witnessesBeside(settings, { ledger, database }).covering(span.to);
-    const bar = progressLine(stderr, 'entries');
+    const bar = progressBar(stderr, 'entries');
     const toFile = options.output !== undefined;
     const lines = exportLines({
       ...span,
       checkpoint,
       prover: ledger,
       source: postgresExportSource(database.db),
-      ...(toFile ? { onProgress: bar.report } : {}),
+      ...(toFile ? { onProgress: bar } : {}),
     });
     try {
       if (options.output === undefined) await writePieces(stdout, lines);
       else await writeNewFile(options.output, lines);
     } finally {
-      bar.end();
+      bar(1, 1);
     }
     const { size, witnessed } = checkpoint;
     if (!witnessed) stderr.write(unwitnessedNote(size));
