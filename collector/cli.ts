@@ -5,6 +5,7 @@ import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
+import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
 
 /** The world outside the command line. */
@@ -39,6 +40,9 @@ export async function runCli(world: CliWorld): Promise<number> {
     exitCode = await withSettings(world, program.opts<GlobalOptions>(), action);
   };
   addCommands(program, perform);
+  addVerify(program, async (action) => {
+    exitCode = await action({ ...world, json: program.opts<GlobalOptions>().json === true });
+  });
   try {
     await program.parseAsync(world.argv, { from: 'user' });
     return exitCode;
@@ -91,6 +95,21 @@ function addCommands(program: Command, perform: Perform): void {
     .command('operator-token')
     .description('make a new operator token; older ones end')
     .action(() => perform(async (context) => (await import('./commands/operator-token.ts')).operatorToken(context)));
+}
+
+/** For others than the collector's operator: needs no settings, so that none of them can be wrong. */
+function addVerify(
+  program: Command,
+  perform: (action: (world: VerifyWorld) => Promise<number>) => Promise<void>,
+): void {
+  program
+    .command('verify <file>')
+    .description('check a proof file, an export or a checkpoint, offline; exit code 1 when something is wrong')
+    .requiredOption('--policy <file>', 'whom to believe (C2SP tlog-policy), as "ledger policy" writes it')
+    .option('--require-signatures', "an entry whose author's key is not known counts as wrong")
+    .action((file: string, options: { policy: string; requireSignatures?: boolean }) =>
+      perform(async (world) => (await import('./commands/verify.ts')).verifyFile(world, file, options)),
+    );
 }
 
 /** Words that are no command end up here, because `run` is what is meant when there is none. */

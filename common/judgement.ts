@@ -33,7 +33,8 @@ export interface JudgedCheckpoint extends OpenedCheckpoint {
  */
 export function judgeCheckpoint(note: string, policy: Policy): JudgedCheckpoint {
   const judged = weighCheckpoint(note, policy);
-  if (!judged.quorumReached) throw missingQuorum(judged, policy);
+  const missing = missingQuorum(judged, policy);
+  if (missing !== undefined) throw missing;
   return judged;
 }
 
@@ -117,7 +118,10 @@ function hasBrokenTime({ signature }: NoteSignature): boolean {
   return signature.length === cosignatureBytes && signature.readUInt8(0) >= 16;
 }
 
-function missingQuorum({ checkpoint, cosignatures }: JudgedCheckpoint, policy: Policy): AppError {
+/** The error `ledger.quorum` that says who cosigned; undefined when that is enough. */
+export function missingQuorum(judged: JudgedCheckpoint, policy: Policy): AppError | undefined {
+  if (judged.quorumReached) return undefined;
+  const { checkpoint, cosignatures } = judged;
   const names = cosignatures.map(({ name }) => name);
   const by = names.length === 0 ? 'no witness of the policy' : names.join(', ');
   return new AppError(

@@ -98,6 +98,15 @@ export const limits = {
   recoverBatchEntries: 500,
   /** One line of an export: an entry with every character escaped, and its proof. */
   maxExportLineChars: 1024 * 1024,
+  /** A proof file without its checkpoint: a leaf in base64, and 53 hashes. */
+  maxProofFileBytes: 128 * 1024,
+  /** The same as bytes of UTF-8; the last line holds a checkpoint with all its cosignatures. */
+  maxExportLineBytes: 4 * 1024 * 1024,
+  /** Entry bundles in memory, so that whoever follows the log does not read the database anew; 16 MiB is the largest bundle. */
+  bundleCacheBytes: 32 * 1024 * 1024,
+  /** How long: what another process has erased is given out for this much longer at most. */
+  bundleKeptMs: 10_000,
+  bundlesReadAtOnce: 4,
   /** A refused entry up to this length is kept word for word as evidence. */
   maxEvidenceChars: 16_000,
   /** Evidence put on record against one node, by each collector for itself. */

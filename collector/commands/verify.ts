@@ -1,0 +1,198 @@
+import { isUtf8 } from 'node:buffer';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { rfc3339 } from '../../common/clock.ts';
+import { AppError, errnoOf } from '../../common/errors.ts';
+import { exitCodes } from '../../common/exit-codes.ts';
+import { isExportEnd } from '../../common/export-line.ts';
+import type { JudgedCheckpoint } from '../../common/judgement.ts';
+import { limits } from '../../common/limits.ts';
+import { noQuorum, type Policy, parsePolicy } from '../../common/policy.ts';
+import { verifyExportFile } from '../ledger/export-file.ts';
+import { readLastLine } from '../ledger/export-read.ts';
+import type { ExportFault } from '../ledger/export-verify.ts';
+import { judgeNote, verifyProofFile } from '../ledger/proof-verify.ts';
+import type { CommandOutput } from './context.ts';
+import { progressBar } from './progress.ts';
+
+export interface VerifyWorld {
+  readonly json: boolean;
+  readonly stdout: CommandOutput;
+  readonly stderr: CommandOutput;
+}
+
+export interface VerifyOptions {
+  readonly policy: string;
+  readonly requireSignatures?: boolean;
+}
+
+/** What was found, as `--json` shows it. */
+interface VerifyResult {
+  readonly verified: boolean;
+  readonly kind: 'proof' | 'export' | 'checkpoint';
+  readonly file: string;
+  readonly checkpoint: CheckpointResult | null;
+  /** The entry of a proof file, as far as it is proved. */
+  readonly entry?: Readonly<Record<string, unknown>> | null;
+  /** What an export holds. */
+  readonly entries?: Readonly<Record<string, unknown>>;
+  /** How much is wrong, and what comes first. */
+  readonly faults: number;
+  readonly fault: ExportFault | null;
+}
+
+type CheckpointResult = ReturnType<typeof checkpointResult>;
+
+interface Shown {
+  readonly result: VerifyResult;
+  /** What it proves, for people; nothing about faults. */
+  readonly lines: readonly string[];
+}
+
+const proofHeader = /^c2sp\.org\/tlog-proof@/;
+
+/**
+ * Checks a proof file, an export or a checkpoint against a policy: with nothing but the two files, no settings, no
+ * database and no network. Exit code 1 when something is wrong with the file, 2 when it or the policy cannot be read.
+ */
+export async function verifyFile(world: VerifyWorld, path: string, options: VerifyOptions): Promise<number> {
+  const policy = parsePolicy(await readAll(options.policy, limits.maxPolicyBytes));
+  const file = await open(path, 'r').catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
+  try {
+    const needs = { policy, requireSignatures: options.requireSignatures === true };
+    const { result, lines } = await verifyKind(file, path, { ...needs, world });
+    if (world.json) world.stdout.write(`${JSON.stringify(result)}\n`);
+    else world.stdout.write([...faultLines(result), ...lines].map((line) => `${line}\n`).join(''));
+    return result.verified ? exitCodes.done : exitCodes.findings;
+  } finally {
+    await file.close();
+  }
+}
+
+interface Needs {
+  readonly policy: Policy;
+  readonly requireSignatures: boolean;
+  readonly world: VerifyWorld;
+}
+
+async function verifyKind(file: FileHandle, path: string, needs: Needs): Promise<Shown> {
+  const { bytesRead, buffer } = await file.read(Buffer.alloc(64), 0, 64, 0);
+  const start = buffer.subarray(0, bytesRead).toString('latin1');
+  // One of the two ends may be what is damaged.
+  if (start.startsWith('{"') || isExportEnd((await readLastLine(file)) ?? '')) return verifyExport(file, path, needs);
+  const bytes = await readAll(path, limits.maxNoteChars + limits.maxProofFileBytes);
+  const kind = proofHeader.test(start) ? 'proof' : 'checkpoint';
+  if (!isUtf8(bytes)) return { result: { kind, file: path, checkpoint: null, ...summary([notText]) }, lines: [] };
+  const text = bytes.toString('utf8');
+  return kind === 'proof' ? verifyProof(text, path, needs) : verifyCheckpoint(text, path, needs);
+}
+
+const notText: ExportFault = { fault: 'line', index: null, line: null, message: 'the file is not UTF-8' };
+
+function verifyCheckpoint(text: string, path: string, { policy }: Needs): Shown {
+  const { judged, faults } = judgeNote(text, policy);
+  const result = { kind: 'checkpoint' as const, file: path, checkpoint: checkpointResult(judged, policy) };
+  return { result: { ...result, ...summary(faults) }, lines: checkpointLines(judged, policy) };
+}
+
+function verifyProof(text: string, path: string, needs: Needs): Shown {
+  const { judged, faults, index, outline, signed } = verifyProofFile(text, needs);
+  const entry = index === undefined || outline === undefined ? null : { index, ...outline, signature_verified: signed };
+  const result = { kind: 'proof' as const, file: path, checkpoint: checkpointResult(judged, needs.policy), entry };
+  const by = signed ? 'signature verified' : 'signature not verified: no key of this author is known here';
+  const proved =
+    outline === undefined
+      ? []
+      : [
+          `proved: entry ${index} is in the ledger`,
+          `  ${outline.kind} by ${outline.author} (its entry ${outline.seq}) of ${outline.at}; ${by}`,
+        ];
+  return { result: { ...result, ...summary(faults) }, lines: [...proved, ...checkpointLines(judged, needs.policy)] };
+}
+
+async function verifyExport(file: FileHandle, path: string, needs: Needs): Promise<Shown> {
+  const bar = progressBar(needs.world.stderr, 'entries');
+  const startedMs = performance.now();
+  const report = await verifyExportFile(file, { ...needs, onProgress: bar });
+  bar(1, 1);
+  const { judged, end, counts, faults, first } = report;
+  const seconds = Math.round(performance.now() - startedMs) / 1000;
+  const unverifiable = Object.fromEntries(counts.unverifiable);
+  const unsigned = [...counts.unverifiable.values()].reduce((sum, count) => sum + count, 0);
+  const entries = {
+    from: end?.from ?? null,
+    to: end?.to ?? null,
+    proved: counts.entries,
+    without_body: counts.dropped,
+    signatures_verified: counts.signed,
+    signatures_unverifiable: unverifiable,
+    first_at: counts.firstAt ?? null,
+    last_at: counts.lastAt ?? null,
+    seconds,
+  };
+  const result = { kind: 'export' as const, file: path, checkpoint: checkpointResult(judged, needs.policy), entries };
+  const rate = seconds > 0 ? `, ${Math.round(counts.entries / seconds)}/s` : '';
+  const span = counts.firstAt === undefined ? '' : `, written from ${counts.firstAt} to ${counts.lastAt}`;
+  const lines = [
+    `proved: ${counts.entries} entries${end === undefined ? '' : ` of ${end.from} to ${end.to - 1}`}${span} (${seconds} s${rate})`,
+    `  ${counts.signed} signatures of authors verified`,
+    ...(unsigned === 0
+      ? []
+      : [`  ${unsigned} not verified, since no key is known of ${Object.keys(unverifiable).join(', ')}`]),
+    ...(counts.dropped === 0 ? [] : [`  ${counts.dropped} entries without body, which retention has dropped`]),
+  ];
+  const found = { verified: faults === 0, faults, fault: first ?? null };
+  return { result: { ...result, ...found }, lines: [...lines, ...checkpointLines(judged, needs.policy)] };
+}
+
+function checkpointResult(judged: JudgedCheckpoint | undefined, { quorum }: Policy) {
+  if (judged === undefined) return null;
+  const { checkpoint, cosignatures, quorumReached, unknownSignatures } = judged;
+  return {
+    origin: checkpoint.origin,
+    size: checkpoint.size,
+    root: checkpoint.root.toString('base64'),
+    quorum,
+    quorum_reached: quorumReached,
+    witnesses: cosignatures.map(({ name, timestampSeconds }) => ({ name, at: rfc3339(timestampSeconds * 1_000) })),
+    unknown_signatures: unknownSignatures,
+  };
+}
+
+function checkpointLines(judged: JudgedCheckpoint | undefined, { quorum }: Policy): readonly string[] {
+  if (judged === undefined) return [];
+  const { checkpoint, cosignatures, quorumReached, unknownSignatures } = judged;
+  const by = cosignatures.map(({ name, timestampSeconds }) => `${name} (${rfc3339(timestampSeconds * 1_000)})`);
+  const reached = quorumReached ? 'reached' : 'NOT reached';
+  return [
+    `checkpoint of ${checkpoint.origin}, size ${checkpoint.size}, root ${checkpoint.root.toString('base64')}`,
+    `  cosigned by ${by.length === 0 ? 'no witness of the policy' : by.join(', ')}`,
+    quorum === noQuorum ? '  the policy asks for no quorum' : `  quorum "${quorum}" ${reached}`,
+    ...(unknownSignatures === 0 ? [] : [`  ${unknownSignatures} more signatures, by keys the policy does not name`]),
+  ];
+}
+
+function summary(faults: readonly ExportFault[]) {
+  return { verified: faults.length === 0, faults: faults.length, fault: faults[0] ?? null };
+}
+
+function faultLines({ fault, faults }: VerifyResult): readonly string[] {
+  if (fault === null) return [];
+  const entry = fault.index === null ? '' : ` entry ${fault.index}:`;
+  const line = fault.line === null ? '' : ` (line ${fault.line})`;
+  const more = faults === 1 ? [] : [`${faults - 1} more faults`];
+  return [`NOT IN ORDER (${fault.fault}):${entry} ${fault.message}${line}`, ...more];
+}
+
+async function readAll(path: string, maxBytes: number): Promise<Buffer> {
+  try {
+    const { size } = await stat(path);
+    if (size <= maxBytes) return await readFile(path);
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  throw new AppError('validation.request', `${path} is longer than anything it could be (${maxBytes} bytes)`);
+}
+
+function unreadable(path: string, cause: unknown): AppError {
+  return new AppError('validation.request', `cannot read ${path}: ${errnoOf(cause) ?? String(cause)}`, { cause });
+}
