@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createWitness } from '../../../agent/witness.ts';
 import { refusalOf } from '../../../collector/ws/refusal.ts';
 import { createRegistry, type Speaker } from '../../../collector/ws/registry.ts';
-import { createAgentSession } from '../../../collector/ws/session.ts';
+import { type AgentSession, createAgentSession } from '../../../collector/ws/session.ts';
 import { createTokenBucket } from '../../../collector/ws/token-bucket.ts';
 import { createVerifier } from '../../../collector/ws/verify.ts';
 import { openCheckpoint } from '../../../common/checkpoint.ts';
 import { AppError, toAppError } from '../../../common/errors.ts';
 import { fingerprint, generateKeyPair, signBytes } from '../../../common/keys.ts';
+import { limits } from '../../../common/limits.ts';
 import { leafHash } from '../../../common/merkle.ts';
-import { parseVerifierKey } from '../../../common/note.ts';
+import { parseNote, parseVerifierKey } from '../../../common/note.ts';
 import { expandProof, verifyInclusion } from '../../../common/proof.ts';
 import {
   type AgentMessage,
@@ -18,7 +20,7 @@ import {
   type MessageOf,
   toWire,
 } from '../../../common/protocol.ts';
-import { memoryLedger } from '../../fakes/ledger.ts';
+import { type MemoryLedger, memoryLedger } from '../../fakes/ledger.ts';
 import { memoryOutbox } from '../../fakes/outbox.ts';
 import { quietRounds } from '../../fakes/rounds.ts';
 import { until } from '../../until.ts';
@@ -289,3 +291,127 @@ test('a node has one speaker: a living one stays, a dead one is replaced, and of
   await assert.rejects(registry.claim('node1', { ...speaker(true), over: true }), codeOf('state.conflict'));
   assert.equal(registry.of('node1'), undefined);
 });
+
+const offersIn = (sent: readonly CollectorMessage[]): MessageOf<CollectorMessage, 'checkpoint'>[] =>
+  sent.flatMap((message) => (message.type === 'checkpoint' ? [message] : []));
+
+async function roundOf(ledger: MemoryLedger) {
+  const { size, note } = await ledger.checkpoint();
+  return { size, note, text: parseNote(note).text };
+}
+
+const someCosignature = Buffer.alloc(72, 1).toString('base64');
+
+test('offers and acks are told in one order, each proved from the one before', async () => {
+  const { ledger, sent, session, acks, shake, append } = bench();
+  await shake();
+  await append(3);
+  await until('acknowledged', () => acks().length === 1);
+  const author = memoryOutbox('node2', generateKeyPair().privateKey);
+  await ledger.append([1, 2].map((i) => author.append(statement(i))));
+  session.offer(await roundOf(ledger));
+  await append(2);
+  await until('acknowledged', () => acks().length === 2);
+  const told = sent.flatMap((message) => ('checkpoint' in message ? [message.checkpoint] : []));
+  const witness = createWitness(parseVerifierKey(ledger.vkey), undefined);
+  const sizes = told.map(({ note, consistency }) => {
+    return witness.accept({ note, consistency: consistency.map((hash) => Buffer.from(hash, 'base64')) }).size;
+  });
+  assert.deepEqual(sizes, [0, 3, 5, 7]);
+});
+
+test('acks wait while a round settles on its checkpoint, and the offer goes first', async () => {
+  const rounds = quietRounds();
+  const { ledger, sent, session, acks, shake, append } = bench(memoryLedger(), rounds);
+  await shake();
+  let settle = (): void => {};
+  rounds.forming = new Promise<void>((resolve) => {
+    settle = resolve;
+  });
+  await append(3);
+  await until('in the ledger', () => ledger.entries.length === 3);
+  const round = await roundOf(ledger);
+  await append(2);
+  await until('in the ledger', () => ledger.entries.length === 5);
+  assert.equal(acks().length, 0);
+  session.offer(round);
+  rounds.forming = undefined;
+  settle();
+  await until('acknowledged', () => acks().length > 0);
+  assert.deepEqual(
+    sent.slice(2).map(({ type }) => type),
+    ['checkpoint', 'ack'],
+  );
+  await say(session, { type: 'cosign', size: 3, cosignature: someCosignature });
+  assert.deepEqual(
+    rounds.votes.map(({ node, checkpoint }) => [node, checkpoint.size]),
+    [['node1', 3]],
+  );
+});
+
+test('an agent that was told of a larger tree is not asked, and the same is not asked twice', async () => {
+  const rounds = quietRounds();
+  const { ledger, sent, session, acks, shake, append } = bench(memoryLedger(), rounds);
+  session.offer(await roundOf(ledger));
+  assert.deepEqual(sent, [], 'nothing is offered before the handshake is over');
+  await shake();
+  await append(2);
+  await until('acknowledged', () => acks().length === 1);
+  const old = await roundOf(ledger.restored(1));
+  session.offer(old);
+  await until('missed', () => rounds.misses === 1);
+  const round = await roundOf(ledger);
+  for (let i = 0; i < 3; i++) session.offer(round);
+  await until('offered', () => offersIn(sent).length === 1);
+  session.offer(round);
+  await append(1);
+  await until('acknowledged', () => acks().length === 2);
+  assert.equal(offersIn(sent).length, 1);
+});
+
+test('a cosignature that nobody asked for, or for another size, ends the session', async () => {
+  const { ledger, session, sent, acks, shake, append } = bench();
+  await assert.rejects(
+    say(session, { type: 'cosign', size: 0, cosignature: someCosignature }),
+    codeOf('validation.protocol'),
+  );
+  await shake();
+  await append(1);
+  await until('acknowledged', () => acks().length === 1);
+  await assert.rejects(
+    say(session, { type: 'cosign', size: 1, cosignature: someCosignature }),
+    codeOf('validation.protocol'),
+  );
+  session.offer(await roundOf(ledger));
+  await until('offered', () => offersIn(sent).length === 1);
+  const other = say(session, { type: 'cosign', size: 7, cosignature: someCosignature });
+  await assert.rejects(other, codeOf('validation.protocol'));
+  await say(session, { type: 'cosign', size: ledger.entries.length, cosignature: someCosignature });
+  const again = say(session, { type: 'cosign', size: ledger.entries.length, cosignature: someCosignature });
+  await assert.rejects(again, codeOf('validation.protocol'));
+});
+
+test('an agent that never answers is not asked for ever', async () => {
+  const { ledger, session, sent, shake } = bench();
+  await shake();
+  const author = memoryOutbox('node2', generateKeyPair().privateKey);
+  for (let i = 0; i < limits.maxOffersUnanswered + 3; i++) {
+    await ledger.append([author.append(statement(i))]);
+    const before = offersIn(sent).length;
+    session.offer(await roundOf(ledger));
+    if (i < limits.maxOffersUnanswered) await until('offered', () => offersIn(sent).length === before + 1);
+  }
+  assert.equal(offersIn(sent).length, limits.maxOffersUnanswered);
+});
+
+test('a fork is looked into and ends the session', async () => {
+  const rounds = quietRounds();
+  const { session, shake } = bench(memoryLedger(), rounds);
+  const report = { held: 'a\n', offered: 'b\n', reason: 'rolled back' };
+  await assert.rejects(say(session, { type: 'fork', ...report }), codeOf('validation.protocol'));
+  await shake();
+  await assert.rejects(say(session, { type: 'fork', ...report }), codeOf('ledger.forked'));
+  assert.deepEqual(rounds.reports, [{ node: 'node1', ...report }]);
+});
+
+const say = (session: AgentSession, message: AgentMessage): Promise<void> => session.receive(JSON.stringify(message));
