@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { signBytes, verifyBytes } from './keys.ts';
+import { signBytes, verifyBytes, verifyBytesAsync } from './keys.ts';
 
 /**
  * What one group commit added to the ledger, as the collector vouches for it: the tree after it and when that was. This is
@@ -37,4 +37,9 @@ export function signBatch(batch: Batch, collectorKey: KeyObject): Buffer {
 /** Whether the collector's key vouches for the batch. */
 export function verifyBatch(batch: Batch, signature: Buffer, collectorKey: KeyObject): boolean {
   return verifyBytes(collectorKey, batchBytes(batch), signature);
+}
+
+/** As {@link verifyBatch}, on the thread pool. */
+export function verifyBatchAsync(batch: Batch, signature: Buffer, collectorKey: KeyObject): Promise<boolean> {
+  return verifyBytesAsync(collectorKey, batchBytes(batch), signature);
 }

@@ -1,42 +1,136 @@
-import type { StoredEntry, StoredExtent, StoredLedger } from '../ledger/verify.ts';
-import { postgresLedgerStore } from './ledger-store.ts';
-import type { Db } from './pool.ts';
-import { type EntryRow, readEntries } from './query-store.ts';
+import { fullTileWidth, type TileId } from '../../common/tiles.ts';
+import type { StoredStatement } from '../ledger/erasure-record.ts';
+import type { FullTile } from '../ledger/store.ts';
+import type { Reading, StoredBatch, StoredEntry, StoredExtent, StoredLedger } from '../ledger/verify-source.ts';
+import { type CopiedRow, copyOut } from './copy-out.ts';
+import type { Queryable } from './pool.ts';
 
-/** The ledger as it lies in the tables, for verification: nothing is cached and nothing is believed. */
-export function postgresStoredLedger(db: Db): StoredLedger {
-  const { tiles } = postgresLedgerStore(db);
+/**
+ * The ledger as it lies in the tables, for verification: nothing is cached and nothing is believed. On a pool, several things
+ * are read at once; on one connection, within its transaction and as that sees the tables.
+ */
+export function postgresStoredLedger(db: Queryable): StoredLedger {
   return {
     extent: () => readExtent(db),
-    entries: async (from, to) => (await readEntries(db, from, to)).map(toStoredEntry),
-    tiles,
+    read: (from, to) => read(db, from, to),
+    erasures: (size) => readErasures(db, size),
+    tiles: (ids) => readTiles(db, ids),
   };
 }
 
+function read(db: Queryable, from: number, to: number): Reading {
+  // On one connection these come first, so that nobody waits for them behind entries that nobody takes.
+  const batches = readBatches(db, from, to);
+  const tiles = readTilesBetween(db, from, to);
+  const entries = copyOut(db, entriesBetween(from, to), decodeEntry);
+  // Told to whoever waits for them; who closes before that does not want to hear of it.
+  for (const rows of [batches, tiles]) rows.catch(() => {});
+  return { batches, tiles, entries, close: entries.close };
+}
+
 /** One statement sees one state, so a collector that appends meanwhile does not look like a forger. */
-async function readExtent(db: Db): Promise<StoredExtent | undefined> {
+async function readExtent(db: Queryable): Promise<StoredExtent | undefined> {
   const { rows } = await db.query<StoredExtent>(
-    `select origin, size, root, edge,
-            (select count(*) from entries) as entries, (select count(*) from tiles) as tiles,
-            (select coalesce(jsonb_agg(jsonb_build_object('author', author, 'seq', seq,
-                                                          'hash', encode(entry_hash, 'hex'))), '[]')
+    `select h.origin, h.size::text as size, coalesce(h.root, '') as root, coalesce(h.edge, '') as edge,
+            h.only_row and (select count(*) from ledger_head) = 1 as single,
+            (select coalesce(jsonb_agg(jsonb_build_object(
+                      'author', author, 'seq', seq::text, 'hash', encode(entry_hash, 'hex'), 'index', index::text)
+                      order by author), '[]')
                from author_heads) as heads,
-            (select coalesce(jsonb_agg(jsonb_build_object('node', node, 'publicKey', encode(public_key, 'hex'))), '[]')
-               from nodes where revoked_at is null) as keys
-       from ledger_head`,
+            (select coalesce(jsonb_agg(jsonb_build_object(
+                      'node', node, 'publicKey', encode(public_key, 'hex'), 'fingerprint', fingerprint,
+                      'enrolledAt', trunc(extract(epoch from enrolled_at) * 1000000)::text,
+                      'enrolledIndex', enrolled_index::text, 'firstIndex', first_index::text,
+                      'revokedAt', trunc(extract(epoch from revoked_at) * 1000000)::text)
+                      order by node), '[]')
+               from nodes) as nodes,
+            jsonb_build_object(
+              'entry', coalesce((select min(index) from entries where index < 0),
+                                (select min(index) from entries where index >= h.size))::text,
+              'body', coalesce((select min(index) from entry_bodies where index < 0),
+                               (select min(index) from entry_bodies where index >= h.size))::text,
+              'batch', coalesce((select min(size) from batches where size <= 0),
+                                (select min(size) from batches where size > h.size))::text,
+              'tile', (select jsonb_build_array(level::text, n::text)
+                         from tiles
+                        where case when level between 0 and 5 then n < 0 or n >= h.size >> (8 * (level + 1)) else true end
+                        order by level, n limit 1)) as strays
+       from ledger_head h
+      limit 1`,
   );
   return rows[0];
 }
 
-function toStoredEntry({ bytes, signature, at, entry_hash, leaf_hash, ...row }: EntryRow): StoredEntry {
-  return {
-    index: row.index,
-    author: row.author,
-    seq: row.seq,
-    kind: row.kind,
-    at: at.toISOString(),
-    entryHash: entry_hash.toString('hex'),
-    leafHash: leaf_hash,
-    body: bytes === null || signature === null ? undefined : { bytes, signature },
-  };
+/** Both conditions on the index: with one alone, the other table would be read from its beginning. */
+function entriesBetween(from: number, to: number): string {
+  return `select e.index, e.author, e.seq, e.kind, e.at, e.entry_hash, e.leaf_hash, b.bytes, b.signature
+            from entries e
+            left join entry_bodies b on b.index = e.index and b.index >= ${from} and b.index < ${to}
+           where e.index >= ${from} and e.index < ${to}
+           order by e.index`;
+}
+
+/** The prefix of RFC 6962 leaves. */
+const leafPrefix = 0x00;
+
+function decodeEntry(row: CopiedRow): StoredEntry {
+  const index = row.bigint();
+  const author = row.text();
+  const seq = row.bigint();
+  const kind = row.text();
+  const atMs = row.timestamptz();
+  const atMicros = row.micros;
+  const entryHash = row.hex();
+  const leafHash = row.binary();
+  const joined = row.joined(leafPrefix);
+  const body = joined && { leaf: joined.bytes, length: joined.first };
+  return { index, author, seq, kind, atMs, atMicros, entryHash, leafHash, body };
+}
+
+async function readBatches(db: Queryable, from: number, to: number): Promise<readonly StoredBatch[]> {
+  const { rows } = await db.query<StoredBatch>(
+    `select size, coalesce(root, '') as root, coalesce(received_ms::text, '') as "receivedMs",
+            coalesce(signature, '') as signature
+       from batches where size > $1 and size <= $2 order by size`,
+    [from, to],
+  );
+  return rows;
+}
+
+/** The tiles of each level that end after `from` and not after `to`. */
+async function readTilesBetween(db: Queryable, from: number, to: number): Promise<readonly FullTile[]> {
+  const spans: { level: number; first: number; end: number }[] = [];
+  for (let level = 0, width = fullTileWidth; width <= to; level++, width *= fullTileWidth) {
+    const [first, end] = [Math.floor(from / width), Math.floor(to / width)];
+    if (end > first) spans.push({ level, first, end });
+  }
+  if (spans.length === 0) return [];
+  const { rows } = await db.query<FullTile>(
+    `select t.level, t.n as index, coalesce(t.hashes, '') as hashes
+       from unnest($1::smallint[], $2::bigint[], $3::bigint[]) as x(level, first, "end")
+       join tiles t on t.level = x.level and t.n >= x.first and t.n < x."end"
+      order by t.level, t.n`,
+    [spans.map(({ level }) => level), spans.map(({ first }) => first), spans.map(({ end }) => end)],
+  );
+  return rows;
+}
+
+async function readTiles(db: Queryable, ids: readonly TileId[]): Promise<readonly (Buffer | undefined)[]> {
+  const { rows } = await db.query<{ place: number; hashes: Buffer }>(
+    `select place, hashes
+       from unnest($1::smallint[], $2::bigint[]) with ordinality as x(level, n, place) join tiles using (level, n)`,
+    [ids.map(({ level }) => level), ids.map(({ index }) => index)],
+  );
+  const found = new Map(rows.map(({ place, hashes }) => [place, hashes]));
+  return ids.map((_, at) => found.get(at + 1));
+}
+
+async function readErasures(db: Queryable, size: number): Promise<readonly StoredStatement[]> {
+  const { rows } = await db.query<StoredStatement>(
+    `select e.index, b.bytes, b.signature
+       from entries e join entry_bodies b using (index)
+      where e.kind = 'ledger.erased' and e.index < $1 order by e.index`,
+    [size],
+  );
+  return rows;
 }

@@ -27,7 +27,7 @@ after(async () => {
 
 async function verify(checkpoint?: Checkpoint): Promise<VerifyReport> {
   const { publicKey } = await readCollectorKey(collectorKeyPath(under.settings.dataDir));
-  const expected = { origin: under.ledger.origin, collectorKey: publicKey, checkpoint };
+  const expected = { origin: under.ledger.origin, collectorKey: publicKey, checkpoints: checkpoint ? [{ name: 'kept', ...checkpoint }] : [] };
   return verifyLedger(postgresStoredLedger(under.db), expected);
 }
 
