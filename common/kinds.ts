@@ -66,7 +66,8 @@ const collectorStatements = [
   }),
   /**
    * Written before the bodies of the entries `from` up to but not including `to` are dropped; all their hashes stay. `root` is
-   * that of the first `to` entries; `base` the SHA-256 of what stood then, which projections are rebuilt from.
+   * that of the first `to` entries; `base` the SHA-256 of what stood then, which projections are rebuilt from; `columns` the
+   * digest of author, number, kind, time and hash of each of these entries, which nothing else proves any more.
    */
   kind('ledger.erased', {
     from: count,
@@ -76,6 +77,7 @@ const collectorStatements = [
     keptBodies: count,
     root: hex64,
     base: hex64,
+    columns: hex64,
     exported: z.strictObject({ file: ownText, sha256: hex64, entries: count }).nullable(),
     actor: ownText,
     reason: ownText,

@@ -129,6 +129,7 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
     keptBodies: count,
     root: hex(64),
     base: hex(64),
+    columns: hex(64),
     exported: fc.option(fc.record({ file: ownText, sha256: hex(64), entries: count })),
     actor: ownText,
     reason: ownText,
