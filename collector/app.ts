@@ -157,6 +157,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     logger,
     clock,
     newRequestId: randomUUID,
+    publicLog: settings.ledger.public,
   });
   const server = createHttpServer(app);
   const nodes = postgresNodeKeys(db);

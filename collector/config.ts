@@ -41,6 +41,12 @@ export const collectorSettings = z.strictObject({
   }),
   ledger: z.strictObject({
     origin: origin.default('sigilwatch.local/ledger').describe('Name of the ledger in its checkpoints; never changes'),
+    public: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Whether everything below /log/ is open to everybody, entries included, as transparency-log clients expect',
+      ),
   }),
   manifest: z.strictObject({
     repository: z

@@ -17,7 +17,7 @@ import { errorAnswer } from './errors.ts';
 import { addFindingsRoutes } from './findings-routes.ts';
 import { addHealthRoute, addOperationRoutes } from './health-routes.ts';
 import { addLogRoutes } from './log-routes.ts';
-import { operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
+import { openBelow, operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
 import { addNodesRoutes } from './nodes-routes.ts';
 import { addStatsRoutes } from './stats-routes.ts';
 import { addWitnessRoutes } from './witness-routes.ts';
@@ -32,11 +32,13 @@ export interface HttpSources {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly newRequestId: () => string;
+  /** Whether everything below `/log/` is open to everybody. */
+  readonly publicLog: boolean;
 }
 
 /** The collector's HTTP side. What stands before the operators' gate is open; everything else needs their token. */
 export function createHttpApp(sources: HttpSources): Routes {
-  const { db, ledger, metrics, logger, clock } = sources;
+  const { db, ledger, metrics, logger, clock, publicLog } = sources;
   const app = new Hono<HttpEnv>();
   app.onError((thrown, c) => errorAnswer(c, thrown, logger));
   app.notFound((c) => {
@@ -46,9 +48,10 @@ export function createHttpApp(sources: HttpSources): Routes {
   app.use(withMetrics(metrics.http, clock));
   addHealthRoute(app);
   addEnrolRoutes(app, sources.fleet, clock);
-  app.use(operatorsOnly(sources.operators));
+  const gate = operatorsOnly(sources.operators);
+  app.use(publicLog ? openBelow('/log/', gate) : gate);
   addOperationRoutes(app, { db, ledger, metrics });
-  addLogRoutes(app, ledger, () => sources.witnesses.note());
+  addLogRoutes(app, { ledger, checkpoint: () => sources.witnesses.note(), isPublic: publicLog });
   addWitnessRoutes(app, sources.witnesses);
   addNodesRoutes(app, db);
   addContainersRoutes(app, db);

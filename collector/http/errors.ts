@@ -43,6 +43,8 @@ export function errorAnswer(c: Context<HttpEnv>, thrown: unknown, logger: Logger
   const status = httpStatus(error.code);
   const requestId = c.get('requestId');
   if (status >= 500) logger.error('http.failed', { requestId, method: c.req.method, path: c.req.path, error });
+  // What is not there today may be tomorrow; without this, caches may keep a 404.
+  c.header('Cache-Control', 'no-store');
   if (status === 401) c.header('WWW-Authenticate', 'Bearer realm="sigilwatch"');
   if (status === 429 || error.retryable) c.header('Retry-After', retryAfterSeconds);
   return c.json({ ...told(error), request_id: requestId }, status);

@@ -1,5 +1,5 @@
-import type { MiddlewareHandler } from 'hono';
-import { routePath } from 'hono/route';
+import type { Context, MiddlewareHandler } from 'hono';
+import { matchedRoutes } from 'hono/route';
 import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { type OperatorTokenStore, requireOperator } from '../auth/operator-token.ts';
@@ -26,10 +26,14 @@ export function withMetrics(metrics: HttpMetrics, clock: Clock): MiddlewareHandl
   return async (c, next) => {
     const startedMs = clock.monotonicMs();
     await next();
-    const pattern = routePath(c, -1);
-    const route = pattern === '*' || pattern === '/*' ? 'unmatched' : pattern;
-    metrics.observe({ method: c.req.method, route, status: c.res.status }, (clock.monotonicMs() - startedMs) / 1000);
+    const seconds = (clock.monotonicMs() - startedMs) / 1000;
+    metrics.observe({ method: c.req.method, route: routeOf(c), status: c.res.status }, seconds);
   };
+}
+
+/** The pattern of the route, whoever answered in its place. Middleware matches too, before it and behind it, for any method. */
+function routeOf(c: Context<HttpEnv>): string {
+  return matchedRoutes(c).findLast(({ method }) => method !== 'ALL')?.path ?? 'unmatched';
 }
 
 /** Lets nobody pass without a valid operator token. */
@@ -38,6 +42,12 @@ export function operatorsOnly(store: OperatorTokenStore): MiddlewareHandler<Http
     await requireOperator(c.req.header('Authorization'), store);
     await next();
   };
+}
+
+/** Leaves what is below `prefix` open to everybody, and everything else to `gate`. */
+export function openBelow(prefix: string, gate: MiddlewareHandler<HttpEnv>): MiddlewareHandler<HttpEnv> {
+  // The path is the one that routes are matched by: what passes here can only end up at a route below the prefix.
+  return (c, next) => (c.req.path.startsWith(prefix) ? next() : gate(c, next));
 }
 
 /** At most `perSecond` requests in any second of the clock, whoever they are from. */

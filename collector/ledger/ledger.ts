@@ -10,7 +10,8 @@ import type { Logger } from '../../common/log.ts';
 import { emptyRange } from '../../common/merkle.ts';
 import { formatVerifierKey, signatureTypes, verifierKey } from '../../common/note.ts';
 import { consistencyProof, inclusionProofs, type SharedProofs } from '../../common/proof.ts';
-import { encodeBundle, fullTileWidth, type TileId, tileWidth } from '../../common/tiles.ts';
+import { type TileId, tileWidth } from '../../common/tiles.ts';
+import { BundleReader } from './bundle-reader.ts';
 import {
   type CheckpointFile,
   type Contradiction,
@@ -56,6 +57,7 @@ export class Ledger {
   readonly #publisher: Publisher;
   readonly #sequencer: Sequencer;
   readonly #tiles: TileReader;
+  readonly #bundles: BundleReader;
   /** `number/hash` of what was put on record against each node. */
   readonly #toldEquivocations = new Map<string, Set<string>>();
 
@@ -69,6 +71,7 @@ export class Ledger {
     this.#guard = new HistoryGuard({ logKey, ...memory });
     this.#sequencer = new Sequencer(store, clock, keys.privateKey, this.#guard);
     this.#tiles = new TileReader(store);
+    this.#bundles = new BundleReader(store, clock);
     this.#publisher = new Publisher({ origin, keys, store, tails: this.#sequencer, guard: this.#guard, ...memory });
   }
 
@@ -174,11 +177,13 @@ export class Ledger {
     return tile.subarray(0, width * hashBytes);
   }
 
-  /** Bytes of an entry bundle with `width` entries; undefined beyond the end of the log or where bodies are gone. */
+  /**
+   * Bytes of an entry bundle with `width` entries; undefined beyond the end of the log.
+   * @throws AppError `resource.gone` when bodies in it are not kept any more.
+   */
   async bundle(index: number, width: number): Promise<Buffer | undefined> {
     if ((await this.#tailWith({ level: 0, index }, width)) === undefined) return undefined;
-    const leaves = await this.#store.leaves(index * fullTileWidth, index * fullTileWidth + width);
-    return leaves.length === width ? encodeBundle(leaves) : undefined;
+    return this.#bundles.read(index, width);
   }
 
   /** Where an author's chain stands in the ledger. */
