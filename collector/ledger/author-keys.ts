@@ -6,6 +6,9 @@ import type { VerifierKey } from '../../common/note.ts';
 import type { Policy } from '../../common/policy.ts';
 import { nodeWitnessName } from '../../common/witnesses.ts';
 
+const allKinds: ReadonlySet<string> = new Set(kinds);
+const kindsOfNodes: ReadonlySet<string> = nodeKinds;
+
 /** The parts of an entry that every version of it has. */
 export interface Outline {
   readonly author: string;
@@ -35,9 +38,7 @@ export function readOutline(text: string): Outline | undefined {
 
 /** Whether a known kind is that of another author: a node's in the collector's name, or the other way round. */
 export function isForeignKind({ author, kind }: Pick<Outline, 'author' | 'kind'>): boolean {
-  const [all, ofNodes]: readonly ReadonlySet<string>[] = [new Set(kinds), nodeKinds];
-  if (all?.has(kind) !== true || ofNodes === undefined) return false;
-  return (author === collectorAuthor) === ofNodes.has(kind);
+  return allKinds.has(kind) && (author === collectorAuthor) === kindsOfNodes.has(kind);
 }
 
 /**

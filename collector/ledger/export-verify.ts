@@ -97,8 +97,10 @@ export class ExportVerifier {
     const entry = this.#parse(text, line, due);
     if (entry === undefined || !this.#place(entry, line, due)) return Promise.resolve();
     const { index } = entry;
-    if (index < this.#needs.end.from) this.#stretch += 1;
-    else this.counts.entries += 1;
+    const { from } = this.#needs.end;
+    // What comes before the span is picked out of what happened, so nothing follows directly on it.
+    if (from > 0 && index <= from) this.#stretch += 1;
+    if (index >= from) this.counts.entries += 1;
     if (entry.body === undefined) {
       this.#stretch += 1;
       this.counts.dropped += 1;

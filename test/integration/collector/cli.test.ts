@@ -125,13 +125,39 @@ test('an export is complete and its proof files can be checked with nothing but 
   const proof = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir, '--json']);
   assert.equal(proof.code, 0, proof.stderr);
   const vkey = parseVerifierKey(JSON.parse(proof.stdout).vkey);
-  const leaf = leafHash(await readFile(`${file}.entry`));
-  verifyTlogProof(parseTlogProof(await readFile(file, 'utf8')), leaf, vkey);
+  const parsed = parseTlogProof(await readFile(file, 'utf8'));
+  verifyTlogProof(parsed, leafHash(parsed.extra ?? assert.fail('the entry is missing')), vkey);
   const again = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir]);
   assert.equal(again.code, 4);
   assert.match(again.stderr, /exists already/);
   const beyond = await cli(['ledger', 'proof', '99999', '--data-dir', dataDir]);
   assert.equal(beyond.code, 2);
+});
+
+test('what the collector gives away is verified elsewhere, where there is no collector', async () => {
+  const [policy, exported, proof] = ['policy.txt', 'ledger.jsonl', 'two.tlog-proof'].map((name) => join(root, name));
+  assert.ok(policy && exported && proof);
+  for (const args of [
+    ['policy', '-o', policy],
+    ['export', '-o', exported],
+    ['proof', '0', '-o', proof],
+  ]) {
+    const { code, stderr } = await cli(['ledger', ...args, '--data-dir', dataDir]);
+    assert.equal(code, 0, stderr);
+  }
+  // A database that nobody can reach, and settings that nobody could start with.
+  const nowhere = { DATABASE_URL: 'postgres://u:p@127.0.0.1:1/x', SIGILWATCH_HTTP_PORT: 'many' };
+  for (const file of [exported, proof]) {
+    const { code, stdout, stderr } = await cli(['verify', file, '--policy', policy, '--json'], nowhere);
+    assert.equal(code, 0, stdout + stderr);
+    assert.equal(JSON.parse(stdout).verified, true);
+  }
+  const again = await cli(['ledger', 'export', '-o', exported, '--data-dir', dataDir]);
+  assert.equal(again.code, 4);
+  assert.deepEqual(
+    (await readdir(root)).filter((name) => name.includes('partial')),
+    [],
+  );
 });
 
 test('exit codes tell usage, refusal, missing keys, findings and an absent database apart', async () => {
