@@ -85,7 +85,9 @@ export const limits = {
 
   /** Group commit: wait this long for company, take at most this many. */
   groupCommitWaitMs: 2,
-  groupCommitMaxEntries: 1_000,
+  groupCommitMaxEntries: 2_000,
+  /** Groups being written; the next one is laid out on top of them. */
+  groupCommitsInFlight: 2,
   /** Entries waiting for the sequencer before sessions are told to slow down. */
   sequencerQueueMaxEntries: 20_000,
   /** Full tiles of 8 KiB kept in memory for proofs. */

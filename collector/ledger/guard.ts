@@ -87,9 +87,12 @@ export class HistoryGuard implements TailGuard {
     if (this.#refusal !== undefined) throw await this.#refusal;
   }
 
-  async admit(tail: Tail, store: TreeStore): Promise<void> {
-    await this.requireTrusted();
-    if (this.#newest !== undefined) await this.require(this.#newest, tail, store);
+  admission(): (tail: Tail, store: TreeStore) => Promise<void> {
+    const newest = this.#newest;
+    return async (tail, store) => {
+      await this.requireTrusted();
+      if (newest !== undefined) await this.require(newest, tail, store);
+    };
   }
 
   rolledBack(known: TreeHead, found: TreeHead | undefined): Promise<AppError> {
@@ -111,6 +114,13 @@ export class HistoryGuard implements TailGuard {
   contradict(reason: string, notes: readonly string[], found: TreeHead | undefined): Promise<AppError> {
     this.#refusal ??= this.#keep({ reason, notes, found: found && shownHead(found) });
     return this.#refusal;
+  }
+
+  /** The same, told with `error` and without new evidence: what it is contradicted by is remembered already. */
+  refuse(error: AppError, contradiction: Contradiction): AppError {
+    this.#contradiction ??= contradiction;
+    this.#refusal ??= Promise.resolve(error);
+    return error;
   }
 
   async #keep(contradiction: Contradiction): Promise<AppError> {

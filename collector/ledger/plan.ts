@@ -26,9 +26,18 @@ export interface Place {
 /** What is known of the authors as of a tail. Valid exactly as long as that tail is the end of the log. */
 export interface KnownAuthors {
   readonly heads: ReadonlyMap<string, ChainHead>;
-  /** Raw keys in force; undefined for an author without one. */
-  readonly keys: ReadonlyMap<string, Buffer | undefined>;
+  /** Keys in force; undefined for an author without one. */
+  readonly keys: ReadonlyMap<string, AuthorKey | undefined>;
 }
+
+interface AuthorKey {
+  readonly raw: Buffer;
+  /** A key object that was found to be this key, so that the same one need not be looked into again. */
+  readonly same?: KeyObject;
+}
+
+/** Entries of groups that are not durable yet. */
+export type Ahead = readonly (readonly StorableEntry[])[];
 
 export const nothingKnown: KnownAuthors = { heads: new Map(), keys: new Map() };
 
@@ -41,18 +50,25 @@ export class Plan {
   readonly #tail: Tail;
   /** Chain heads and keys as of the tail plus this plan. Valid exactly if the tail still is the end of the log at commit. */
   readonly #heads: Map<string, ChainHead>;
-  readonly #keys: Map<string, Buffer | undefined>;
+  readonly #keys: Map<string, AuthorKey | undefined>;
+  readonly #ahead: Ahead;
   readonly #staged: StorableEntry[] = [];
 
-  constructor(store: LedgerStore, tail: Tail, { heads, keys }: KnownAuthors = nothingKnown) {
+  /** @param ahead what lies between the store and `tail`: staged by earlier plans that are still being written. */
+  constructor(store: LedgerStore, tail: Tail, { heads, keys }: KnownAuthors = nothingKnown, ahead: Ahead = []) {
     this.#store = store;
     this.#tail = tail;
+    this.#ahead = ahead;
     this.#heads = new Map(heads);
     this.#keys = new Map(keys);
   }
 
   get authors(): KnownAuthors {
     return { heads: this.#heads, keys: this.#keys };
+  }
+
+  get staged(): readonly StorableEntry[] {
+    return this.#staged;
   }
 
   get empty(): boolean {
@@ -79,13 +95,9 @@ export class Plan {
     const known = entries.filter(({ entry }) => entry.seq <= head.seq);
     const places = await this.#placesOf(author, known);
     const fresh = entries.slice(known.length);
-    let next = head;
-    for (const signed of fresh) {
-      assertFollows(next, signed.entry);
-      next = headAfter(signed);
-    }
+    const heads = chain(head, fresh);
     if (fresh.length > 0 && signedWith !== undefined) await this.#requireInForce(author, signedWith);
-    return [...places, ...fresh.map((signed) => this.#stage(signed))];
+    return [...places, ...fresh.map((signed, at) => this.#stage(signed, heads[at]))];
   }
 
   /** Signs a statement as the collector's next entry and lays it out. */
@@ -126,21 +138,26 @@ export class Plan {
    * the order of the log is made, is it certain that nothing stands behind the entry that ended its key.
    */
   async #requireInForce(author: string, signedWith: KeyObject): Promise<void> {
-    if (!this.#keys.has(author)) this.#keys.set(author, await this.#store.nodeKey(author));
-    if (this.#keys.get(author)?.equals(rawPublicKey(signedWith))) return;
+    if (!this.#keys.has(author)) this.#keys.set(author, keyOf(await this.#store.nodeKey(author)));
+    const key = this.#keys.get(author);
+    if (key !== undefined && key.same === signedWith) return;
+    if (key?.raw.equals(rawPublicKey(signedWith))) {
+      this.#keys.set(author, { raw: key.raw, same: signedWith });
+      return;
+    }
     throw new AppError('auth.revoked', `the key of ${author} was revoked or replaced`, { details: { node: author } });
   }
 
   #learnKey({ kind, body }: Statement): void {
-    if (kind === 'node.enrolled') this.#keys.set(body.node, Buffer.from(body.publicKey, 'base64'));
+    if (kind === 'node.enrolled') this.#keys.set(body.node, keyOf(Buffer.from(body.publicKey, 'base64')));
     if (kind === 'node.revoked') this.#keys.set(body.node, undefined);
   }
 
-  #stage(signed: SignedEntry): Place {
+  /** @param head the chain head after the entry, unless that is yet to be computed. */
+  #stage({ entry, bytes, signature }: SignedEntry, head = headAfter({ entry, bytes })): Place {
     const index = this.#tail.head.range.size + this.#staged.length;
-    const head = headAfter(signed);
-    this.#heads.set(signed.entry.author, head);
-    this.#staged.push({ ...signed, index, leafHash: leafHash(signed.bytes, signed.signature), hash: head.hash });
+    this.#heads.set(entry.author, head);
+    this.#staged.push({ entry, bytes, signature, index, leafHash: leafHash(bytes, signature), hash: head.hash });
     return { seq: head.seq, index };
   }
 
@@ -150,8 +167,10 @@ export class Plan {
     if (first === undefined || last === undefined) return [];
     const stored = await this.#store.refs(author, first.entry.seq, last.entry.seq);
     const taken = new Map<number, StoredEntryRef>(stored.map((ref) => [ref.seq, ref]));
-    for (const { entry, index, hash } of this.#staged) {
-      if (entry.author === author) taken.set(entry.seq, { author, seq: entry.seq, index, hash });
+    for (const staged of [...this.#ahead, this.#staged]) {
+      for (const { entry, index, hash } of staged) {
+        if (entry.author === author) taken.set(entry.seq, { author, seq: entry.seq, index, hash });
+      }
     }
     return known.map((signed) => samePlace(signed, taken.get(signed.entry.seq)));
   }
@@ -175,6 +194,20 @@ function assertConsecutive(entries: readonly SignedEntry[]): void {
       details: { author: entry.author, seq: entry.seq, headSeq: before.seq },
     });
   }
+}
+
+/** The chain heads after each of the entries. @throws AppError `ledger.sequence` where one does not follow the one before. */
+function chain(head: ChainHead, entries: readonly SignedEntry[]): ChainHead[] {
+  let last = head;
+  return entries.map((signed) => {
+    assertFollows(last, signed.entry);
+    last = headAfter(signed);
+    return last;
+  });
+}
+
+function keyOf(raw: Buffer | undefined): AuthorKey | undefined {
+  return raw && { raw };
 }
 
 function samePlace(signed: SignedEntry, taken: StoredEntryRef | undefined): Place {

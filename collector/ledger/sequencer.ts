@@ -5,7 +5,7 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { rootOf } from '../../common/merkle.ts';
 import { type KnownAuthors, nothingKnown, Plan } from './plan.ts';
-import type { LedgerStore, TreeHead } from './store.ts';
+import type { Commit, LedgerStore, StorableEntry, TreeHead } from './store.ts';
 import { loadTail, type Tail, type TreeStore } from './tail.ts';
 
 /** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
@@ -19,23 +19,48 @@ interface Waiting {
 
 /** Judges every end of the log that was read from the store rather than made here; nothing is committed after one it refuses. */
 export interface TailGuard {
-  /** @throws AppError `ledger.tampered` when `tail`, just read from `store`, does not continue what was published. */
-  admit(tail: Tail, store: TreeStore): Promise<void>;
+  /**
+   * Called before the end of the log is read: what is published meanwhile may lie behind it.
+   * @returns what judges the `tail` that was read from `store`, throwing AppError `ledger.tampered` when it does not
+   *   continue what was published.
+   */
+  admission(): (tail: Tail, store: TreeStore) => Promise<void>;
   /** What to throw for a stored head that cannot come after the one `known`. */
   rolledBack(known: TreeHead, found: TreeHead | undefined): Promise<AppError>;
 }
 
-/** Where a plan starts from, and who to ask for what it does not say. */
-interface Known {
-  readonly store: LedgerStore;
+/** Where a plan starts from. */
+interface Ground {
   readonly tail: Tail;
   readonly authors: KnownAuthors;
+}
+
+/** A group with its place in the log, not yet written. */
+interface LaidOut {
+  readonly ground: Ground;
+  readonly plan: Plan;
+  readonly granted: readonly (() => void)[];
+  readonly refused: readonly { readonly waiting: Waiting; readonly error: AppError }[];
+  /** None when everything in the group is in the ledger already, or refused. */
+  readonly commit: Commit | undefined;
+  /** The end of the log with it. */
+  readonly after: Ground;
+}
+
+/** A group that is being written. */
+interface Flight {
+  readonly staged: readonly StorableEntry[];
+  /** Resolves when its callers are answered: whether it is in the log as it was laid out. */
+  readonly landed: Promise<boolean>;
 }
 
 /**
  * The one writer of the log in this process. Gathers what arrives within a few milliseconds into one transaction (group
  * commit) and moves the tree head by compare-and-swap, so several processes may run one each on the same database:
  * whoever loses the swap waits for its turn, reads the new end of the log and lays its group out again.
+ *
+ * While one group is being written the next one is laid out on top of it and sent after it. Should the first one fail, the swap of the
+ * second one does too; then it is laid out again, after the first one was answered.
  *
  * What it remembers of the log (tail, chain heads, keys) is only used together with that swap: if anybody else has
  * appended, the swap fails and all of it is read anew.
@@ -49,9 +74,14 @@ export class Sequencer {
   #queuedEntries = 0;
   #running: Promise<void> | undefined;
   #closed = false;
-  /** Being read, or known. */
+  /** Groups under way, each laid out on the one before. */
+  readonly #flights: Flight[] = [];
+  /** Being read, or known; durable in any case. */
   #tail: Promise<Tail> | undefined;
-  #authors = nothingKnown;
+  /** Size of the tail that was made here; 0 when it is read from the store. */
+  #madeSize = 0;
+  /** The end of the log once all that is under way is durable; undefined when that has to be found out. */
+  #ahead: Ground | undefined;
 
   /** @param privateKey the collector's: signs when each group was received. */
   constructor(store: LedgerStore, clock: Clock, privateKey: KeyObject, guard: TailGuard) {
@@ -119,27 +149,19 @@ export class Sequencer {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
+    await this.#allLanded();
   }
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
-      if (this.#queuedEntries < limits.groupCommitMaxEntries) await delay(limits.groupCommitWaitMs);
-      await this.#settle(this.#takeGroup());
+      // Under way are so few that the wishes which wait meanwhile make a group worth its transaction.
+      while (this.#flights.length >= limits.groupCommitsInFlight) await this.#oneLanded();
+      const alone = this.#flights.length === 0;
+      if (alone && this.#queuedEntries < limits.groupCommitMaxEntries) await delay(limits.groupCommitWaitMs);
+      await this.#launch(this.#takeGroup());
     }
     // In the same turn as the look at the queue: a wish that comes in between would wait for the next one.
     this.#running = undefined;
-  }
-
-  /** Commits a group or answers why not. One wish that the database cannot take must not fail its neighbours. */
-  async #settle(group: readonly Waiting[]): Promise<void> {
-    try {
-      await this.#commit(group);
-    } catch (thrown) {
-      this.#forget();
-      const error = toAppError(thrown);
-      if (error.retryable || group.length === 1) for (const waiting of group) waiting.fail(error);
-      else for (const waiting of group) await this.#settle([waiting]);
-    }
   }
 
   #takeGroup(): Waiting[] {
@@ -153,55 +175,122 @@ export class Sequencer {
     return this.#queue.splice(0, count);
   }
 
-  async #commit(group: readonly Waiting[]): Promise<void> {
-    const tail = await this.tail();
-    const answer =
-      (await this.#tryCommit(group, { store: this.#store, tail, authors: this.#authors })) ??
-      (await this.#commitInTurn(group));
-    answer();
+  /** Resolves as soon as the next group may be laid out. */
+  async #launch(group: readonly Waiting[]): Promise<void> {
+    const before = this.#flights.at(-1)?.landed ?? Promise.resolve(true);
+    const laid = await this.#layOut(group).catch(toAppError);
+    if (!(laid instanceof AppError)) this.#ahead = laid.after;
+    const staged = laid instanceof AppError ? [] : laid.plan.staged;
+    const flight: Flight = { staged, landed: this.#land(group, laid, before) };
+    this.#flights.push(flight);
+    flight.landed.then(() => this.#flights.splice(this.#flights.indexOf(flight), 1));
+    // What has to wait before it is sent must not be overtaken.
+    if (laid instanceof AppError || laid.refused.length > 0) await flight.landed;
+  }
+
+  async #layOut(group: readonly Waiting[]): Promise<LaidOut> {
+    if (this.#ahead === undefined) await this.#allLanded();
+    const ground = this.#ahead ?? { tail: await this.tail(), authors: nothingKnown };
+    const ahead = this.#flights.map(({ staged }) => staged);
+    return this.#layOutOn(group, ground, new Plan(this.#store, ground.tail, ground.authors, ahead));
+  }
+
+  async #layOutOn(group: readonly Waiting[], ground: Ground, plan: Plan): Promise<LaidOut> {
+    const { granted, refused } = await layOutAll(group, plan);
+    if (plan.empty) return { ground, plan, granted, refused, commit: undefined, after: ground };
+    const { commit, tail } = plan.commit({ privateKey: this.#privateKey, now: this.#clock.now() });
+    return { ground, plan, granted, refused, commit, after: { tail, authors: plan.authors } };
+  }
+
+  /** Writes a group and answers its callers, in any case. */
+  async #land(group: readonly Waiting[], laid: LaidOut | AppError, before: Promise<boolean>): Promise<boolean> {
+    try {
+      if (laid instanceof AppError) throw laid;
+      if (await this.#commit(this.#store, laid, before)) {
+        this.#answer(laid);
+        return true;
+      }
+      this.#forget();
+      // Whatever came before goes before this time too.
+      await before;
+      await this.#commitInTurn(group);
+    } catch (thrown) {
+      this.#forget();
+      await before;
+      await this.#answerFailure(group, toAppError(thrown));
+    }
+    return false;
+  }
+
+  /** @returns false when the log is not what the group was laid out on; then nothing was written. */
+  async #commit(store: LedgerStore, laid: LaidOut, before: Promise<boolean>): Promise<boolean> {
+    const { commit, refused, ground } = laid;
+    // A commit proves by its swap that all before it is durable; an answer without one has to wait for that.
+    if ((commit === undefined || refused.length > 0) && !(await before)) return false;
+    // A gap may only seem to be one because somebody else appended meanwhile.
+    if (refused.length > 0 && (await isStale(store, ground.tail))) return false;
+    return commit === undefined || store.commit(commit);
+  }
+
+  #answer({ commit, granted, refused, after }: LaidOut): void {
+    if (commit !== undefined) this.#remember(after.tail);
+    // A crash here loses only the answers: the entries are durable, and offering them again finds them in their place.
+    for (const { waiting, error } of refused) waiting.fail(error);
+    for (const tell of granted) tell();
+  }
+
+  /** One wish that the database cannot take must not fail its neighbours. */
+  async #answerFailure(group: readonly Waiting[], error: AppError): Promise<void> {
+    if (error.retryable || group.length === 1) for (const waiting of group) waiting.fail(error);
+    else for (const waiting of group) await this.#settle(waiting);
+  }
+
+  async #settle(waiting: Waiting): Promise<void> {
+    try {
+      await this.#commitInTurn([waiting]);
+    } catch (thrown) {
+      this.#forget();
+      waiting.fail(toAppError(thrown));
+    }
   }
 
   /** For a group that lost the swap: a collector that has to read first would keep losing to a busier one. */
-  #commitInTurn(group: readonly Waiting[]): Promise<() => void> {
-    return this.#store.exclusively(async (store) => {
+  async #commitInTurn(group: readonly Waiting[]): Promise<void> {
+    const laid = await this.#store.exclusively(async (store) => {
       const tail = await this.#readTail(store);
-      this.#remember(tail, nothingKnown);
-      const answer = await this.#tryCommit(group, { store, tail, authors: nothingKnown });
-      if (answer === undefined) throw new AppError('ledger.tampered', 'the stored tree head contradicts itself');
-      return answer;
+      const again = await this.#layOutOn(group, { tail, authors: nothingKnown }, new Plan(store, tail));
+      if (await this.#commit(store, again, Promise.resolve(true))) return again;
+      throw new AppError('ledger.tampered', 'the stored tree head contradicts itself');
     });
+    this.#answer(laid);
   }
 
-  /** @returns what answers the callers, to be called once all is durable; undefined when the log has grown meanwhile. */
-  async #tryCommit(group: readonly Waiting[], { store, tail, authors }: Known): Promise<(() => void) | undefined> {
-    const plan = new Plan(store, tail, authors);
-    const { granted, refused } = await layOutAll(group, plan);
-    // A gap may only seem to be one because somebody else appended meanwhile.
-    if (refused.length > 0 && (await isStale(store, tail))) return undefined;
-    const laid = plan.empty ? undefined : plan.commit({ privateKey: this.#privateKey, now: this.#clock.now() });
-    if (laid !== undefined && !(await store.commit(laid.commit))) return undefined;
-    return () => {
-      if (laid !== undefined) this.#remember(laid.tail, plan.authors);
-      // A crash here loses only the answers: the entries are durable, and offering them again finds them in their place.
-      for (const { waiting, error } of refused) waiting.fail(error);
-      for (const tell of granted) tell();
-    };
+  async #allLanded(): Promise<void> {
+    while (this.#flights.length > 0) await Promise.all(this.#flights.map(({ landed }) => landed));
+  }
+
+  async #oneLanded(): Promise<void> {
+    await Promise.race(this.#flights.map(({ landed }) => landed));
   }
 
   async #readTail(store: LedgerStore): Promise<Tail> {
+    const admit = this.#guard.admission();
     const tail = await readTail(store);
-    await this.#guard.admit(tail, store);
+    await admit(tail, store);
     return tail;
   }
 
-  #remember(tail: Tail, authors: KnownAuthors): void {
+  #remember(tail: Tail): void {
+    // The answer to a later commit may come first.
+    if (tail.head.range.size < this.#madeSize) return;
     this.#tail = Promise.resolve(tail);
-    this.#authors = authors;
+    this.#madeSize = tail.head.range.size;
   }
 
   #forget(): void {
     this.#tail = undefined;
-    this.#authors = nothingKnown;
+    this.#madeSize = 0;
+    this.#ahead = undefined;
   }
 }
 

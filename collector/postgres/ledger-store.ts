@@ -1,18 +1,26 @@
 import type { QueryResultRow } from 'pg';
 import { genesis } from '../../common/entry.ts';
+import { errnoOf } from '../../common/errors.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
 import type { Commit, LedgerStore, SignedBatch, StoredEntryRef, TreeHead } from '../ledger/store.ts';
-import { type Db, databaseFailure, type Queryable, type Tx, withTransaction } from './pool.ts';
-import { applyProjections } from './projection-store.ts';
+import { CopyRows } from './copy.ts';
+import { runTogether, type Step } from './pipeline.ts';
+import { type Db, databaseFailure, type Queryable, type Tx, withClient, withTransaction } from './pool.ts';
+import { projectionSteps } from './projection-store.ts';
 
 /** Width of a partition of entry bodies; the same figure stands in migration 0001. */
 const bodiesPerPartition = 1_000_000;
+/** What a row is expected to need at most in COPY's format, beside an entry's bytes. */
+const entryRowBytes = 256;
+const bodyRowBytes = 128;
+/** `division_by_zero`: what {@link moveHead} fails with when the tree head is another one. */
+const headMoved = '22012';
 
 /** The {@link LedgerStore} in PostgreSQL. Every commit is one transaction on one connection. */
 export function postgresLedgerStore(db: Db): LedgerStore {
   return {
     ...storedLedger(db),
-    commit: (commit) => withTransaction(db, (tx) => writeCommit(tx, commit)),
+    commit: commitsInOrder(db),
     exclusively: (work) => withTransaction(db, (tx) => workAlone(tx, work)),
   };
 }
@@ -37,23 +45,57 @@ async function workAlone<T>(tx: Tx, work: (store: LedgerStore) => Promise<T>): P
   await lockHead(tx);
   const store: LedgerStore = {
     ...storedLedger(tx),
-    commit: (commit) => writeCommit(tx, commit),
+    commit: (commit) => writeCommit(tx, commitSteps(commit)),
     exclusively: (inner) => inner(store),
   };
   return work(store);
 }
 
-async function writeCommit(tx: Tx, commit: Commit): Promise<boolean> {
-  // First, because the row lock it takes lets only one collector at a time go on.
-  if (!(await moveHead(tx, commit.from, commit.to))) return false;
-  await ensurePartition(tx, commit);
-  await insertEntries(tx, commit);
-  await insertBodies(tx, commit);
-  await insertTiles(tx, commit);
-  await insertBatch(tx, commit.received);
-  await moveAuthorHeads(tx, commit);
-  await applyProjections(tx, commit.projections);
-  return true;
+/**
+ * A commit may be laid out on one that is still being written, which it would not find if it got to the server first. So
+ * it is sent once the one before holds the tree head, or is over; the server then lets it wait for the outcome.
+ */
+function commitsInOrder(db: Db): LedgerStore['commit'] {
+  let before: Promise<void> = Promise.resolve();
+  return async (commit) => {
+    const turn = before;
+    let begun = (): void => {};
+    before = new Promise((resolve) => {
+      begun = resolve;
+    });
+    try {
+      const steps = commitSteps(commit);
+      await turn;
+      return await withClient(db, (client) => writeCommit(client, steps, begun));
+    } finally {
+      begun();
+    }
+  };
+}
+
+/** All of a commit; one transaction, or part of the one around it. The head comes first: its row lock lets one go on at a time. */
+function commitSteps(commit: Commit): Step[] {
+  return [
+    moveHead(commit),
+    ...ensurePartition(commit),
+    copyEntries(commit),
+    copyBodies(commit),
+    ...copyTiles(commit),
+    addBatchOf(commit.received),
+    moveAuthorHeadsStep(commit.entries),
+    ...projectionSteps(commit.projections),
+  ];
+}
+
+/** @param begun called once the tree head is held. */
+async function writeCommit(client: Tx, steps: readonly Step[], begun?: () => void): Promise<boolean> {
+  try {
+    await runTogether(client, steps, begun);
+    return true;
+  } catch (thrown) {
+    if (errnoOf(thrown) === headMoved) return false;
+    throw databaseFailure(thrown) ?? thrown;
+  }
 }
 
 /** One statement. @throws AppError `database.unreachable` (retryable) when nobody answered it. */
@@ -87,61 +129,71 @@ async function lockHead(tx: Tx): Promise<void> {
   await tx.query('select from ledger_head for update');
 }
 
-async function moveHead(tx: Tx, from: TreeHead, to: TreeHead): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    'update ledger_head set size = $1, root = $2, edge = $3 where size = $4 and root = $5',
-    [to.range.size, rootOf(to.range), encodeRange(to.range), from.range.size, rootOf(from.range)],
-  );
-  return rowCount === 1;
+/** The compare-and-swap. Nobody looks at its answer before the rest is sent, so it must fail when there is nothing to move. */
+function moveHead({ from, to }: Commit): Step {
+  return {
+    text: `with moved as (update ledger_head set size = $1, root = $2, edge = $3 where size = $4 and root = $5 returning 1)
+           select 1 / count(*) from moved`,
+    values: [to.range.size, rootOf(to.range), encodeRange(to.range), from.range.size, rootOf(from.range)],
+  };
 }
 
-async function ensurePartition(tx: Tx, { from, to }: Commit): Promise<void> {
+function ensurePartition({ from, to }: Commit): Step[] {
   const last = to.range.size - 1;
-  if (Math.floor(last / bodiesPerPartition) === Math.floor((from.range.size - 1) / bodiesPerPartition)) return;
-  await tx.query('select ensure_body_partition($1)', [last]);
+  if (Math.floor(last / bodiesPerPartition) === Math.floor((from.range.size - 1) / bodiesPerPartition)) return [];
+  return [{ text: 'select ensure_body_partition($1)', values: [last] }];
 }
 
-async function insertEntries(tx: Tx, { entries }: Commit): Promise<void> {
-  await tx.query(
-    `insert into entries (index, author, seq, kind, at, entry_hash, leaf_hash)
-     select index, author, seq, kind, at, decode(hash, 'hex'), leaf_hash
-       from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::bytea[])
-         as x(index, author, seq, kind, at, hash, leaf_hash)`,
-    [
-      entries.map(({ index }) => index),
-      entries.map(({ entry }) => entry.author),
-      entries.map(({ entry }) => entry.seq),
-      entries.map(({ entry }) => entry.kind),
-      entries.map(({ entry }) => entry.at),
-      entries.map(({ hash }) => hash),
-      entries.map(({ leafHash }) => leafHash),
-    ],
-  );
+function copyEntries({ entries }: Commit): Step {
+  const rows = new CopyRows(entries.length * entryRowBytes);
+  for (const { index, entry, hash, leafHash } of entries) {
+    rows.row(7);
+    rows.bigint(index);
+    rows.text(entry.author);
+    rows.bigint(entry.seq);
+    rows.text(entry.kind);
+    rows.timestamptz(Date.parse(entry.at));
+    rows.hex(hash);
+    rows.bytea(leafHash);
+  }
+  const text = 'copy entries (index, author, seq, kind, at, entry_hash, leaf_hash) from stdin (format binary)';
+  return { text, copy: rows.messages() };
 }
 
-async function insertBodies(tx: Tx, { entries }: Commit): Promise<void> {
-  await tx.query(
-    `insert into entry_bodies (index, bytes, signature)
-     select * from unnest($1::bigint[], $2::bytea[], $3::bytea[])`,
-    [entries.map(({ index }) => index), entries.map(({ bytes }) => bytes), entries.map(({ signature }) => signature)],
-  );
+function copyBodies({ entries }: Commit): Step {
+  const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0);
+  const rows = new CopyRows(bytes + entries.length * bodyRowBytes);
+  for (const { index, bytes, signature } of entries) {
+    rows.row(3);
+    rows.bigint(index);
+    rows.bytea(bytes);
+    rows.bytea(signature);
+  }
+  return { text: 'copy entry_bodies (index, bytes, signature) from stdin (format binary)', copy: rows.messages() };
 }
 
-async function insertTiles(tx: Tx, { tiles }: Commit): Promise<void> {
-  if (tiles.length === 0) return;
-  await tx.query(
-    `insert into tiles (level, n, hashes)
-     select * from unnest($1::smallint[], $2::bigint[], $3::bytea[])`,
-    [tiles.map(({ level }) => level), tiles.map(({ index }) => index), tiles.map(({ hashes }) => hashes)],
-  );
+function copyTiles({ tiles }: Commit): Step[] {
+  if (tiles.length === 0) return [];
+  const rows = new CopyRows();
+  for (const { level, index, hashes } of tiles) {
+    rows.row(3);
+    rows.smallint(level);
+    rows.bigint(index);
+    rows.bytea(hashes);
+  }
+  return [{ text: 'copy tiles (level, n, hashes) from stdin (format binary)', copy: rows.messages() }];
 }
 
-async function insertBatch(db: Queryable, { batch, signature }: SignedBatch): Promise<void> {
-  await ask(
-    db,
-    'insert into batches (size, root, received_ms, signature) values ($1, $2, $3, $4) on conflict (size) do nothing',
-    [batch.size, batch.root, batch.receivedAtMs, signature],
-  );
+function addBatchOf({ batch, signature }: SignedBatch): Step & { values: (string | number | Buffer)[] } {
+  return {
+    text: 'insert into batches (size, root, received_ms, signature) values ($1, $2, $3, $4) on conflict (size) do nothing',
+    values: [batch.size, batch.root, batch.receivedAtMs, signature],
+  };
+}
+
+async function insertBatch(db: Queryable, received: SignedBatch): Promise<void> {
+  const { text, values } = addBatchOf(received);
+  await ask(db, text, values);
 }
 
 async function readLastBatch(db: Queryable) {
@@ -152,20 +204,26 @@ async function readLastBatch(db: Queryable) {
   return rows.map(({ received_ms, ...batch }) => ({ ...batch, receivedAtMs: received_ms }))[0];
 }
 
-export async function moveAuthorHeads(tx: Tx, { entries }: Pick<Commit, 'entries'>): Promise<void> {
-  const last = [...new Map(entries.map((entry) => [entry.entry.author, entry])).values()];
-  await tx.query(
-    `insert into author_heads (author, seq, entry_hash, index)
-     select author, seq, decode(hash, 'hex'), index
-       from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) as x(author, seq, hash, index)
-     on conflict (author) do update set seq = excluded.seq, entry_hash = excluded.entry_hash, index = excluded.index`,
-    [
-      last.map(({ entry }) => entry.author),
-      last.map(({ entry }) => entry.seq),
-      last.map(({ hash }) => hash),
-      last.map(({ index }) => index),
-    ],
-  );
+export function moveAuthorHeads(tx: Tx, { entries }: Pick<Commit, 'entries'>): Promise<void> {
+  return runTogether(tx, [moveAuthorHeadsStep(entries)]);
+}
+
+function moveAuthorHeadsStep(entries: Commit['entries']): Step {
+  const last = new Map(entries.map((logged) => [logged.entry.author, logged]));
+  const rows = [...last.values()].map(({ entry, hash, index }) => ({
+    author: entry.author,
+    seq: entry.seq,
+    hash,
+    index,
+  }));
+  return {
+    text: `insert into author_heads (author, seq, entry_hash, index)
+           select author, seq, decode(hash, 'hex'), index
+             from jsonb_to_recordset($1) as x(author text, seq bigint, hash text, index bigint)
+           on conflict (author) do update
+              set seq = excluded.seq, entry_hash = excluded.entry_hash, index = excluded.index`,
+    values: [JSON.stringify(rows)],
+  };
 }
 
 async function readAuthorHead(db: Queryable, author: string) {
