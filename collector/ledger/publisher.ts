@@ -6,7 +6,7 @@ import type { Logger } from '../../common/log.ts';
 import { emptyRange, rootOf } from '../../common/merkle.ts';
 import { type NoteSigner, noteSigner, signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import type { CheckpointFile, Contradiction, EvidenceFolder } from './checkpoint-file.ts';
-import { type HistoryGuard, howToRecover, type OwnCheckpoint, openOwn, whyNotContained } from './guard.ts';
+import { type HistoryGuard, howToRecover, type OwnCheckpoint, openOwn, shownHead, whyNotContained } from './guard.ts';
 import type { Sequencer } from './sequencer.ts';
 import type { LedgerStore } from './store.ts';
 import { loadTail, type Tail } from './tail.ts';
@@ -75,7 +75,10 @@ export class Publisher {
       head === undefined ? { head: { origin, range: emptyRange }, partial: [] } : await loadTail(store, head);
     for (const known of own === undefined ? shown : [own, ...shown]) {
       const why = await whyNotContained(known, tail, store);
-      if (why !== undefined) throw refusedAtStart(known, { why, where: known === own ? file.path : evidence.path });
+      if (why !== undefined) {
+        const error = refusedAtStart(known, { why, where: known === own ? file.path : evidence.path });
+        throw guard.refuse(error, { reason: why, notes: [known.note], found: head && shownHead(head) });
+      }
       guard.learn(known);
     }
     if (own !== undefined) this.#kept = own;

@@ -4,7 +4,9 @@ import type {
   EvidenceFolder,
   KeptCheckpoint,
 } from '../../collector/ledger/checkpoint-file.ts';
+import { parseCheckpoint } from '../../common/checkpoint.ts';
 import { AppError } from '../../common/errors.ts';
+import { parseNote } from '../../common/note.ts';
 
 export interface FakeDiskOptions {
   /** Passes before an effect, and between the effect and its answer. */
@@ -52,6 +54,7 @@ export class OpenFakeDisk implements CheckpointFile {
   readonly #disk: FakeDisk;
   readonly #pause: () => Promise<void>;
   #alive = true;
+  #written: KeptCheckpoint | undefined;
 
   constructor(disk: FakeDisk, pause: () => Promise<void>) {
     this.#disk = disk;
@@ -77,12 +80,20 @@ export class OpenFakeDisk implements CheckpointFile {
     return this.#disk.note;
   }
 
-  async write({ note }: KeptCheckpoint): Promise<void> {
+  /** What a second does: the larger of two trees that were written at once is put back. */
+  settle(): void {
+    if (this.#alive && this.#written !== undefined && sizeOf(this.#disk.note) < this.#written.size)
+      this.#disk.note = this.#written.note;
+  }
+
+  async write(checkpoint: KeptCheckpoint): Promise<void> {
+    const { note } = checkpoint;
     await this.#pause();
     const fault = this.#disk.faults.shift();
     if (this.#alive && fault !== 'failed') {
       this.#disk.note = note;
       this.#disk.writes += 1;
+      this.#written = checkpoint;
     }
     await this.#pause();
     if (fault === undefined) return;
@@ -92,4 +103,8 @@ export class OpenFakeDisk implements CheckpointFile {
   async close(): Promise<void> {
     this.#disk.sync();
   }
+}
+
+function sizeOf(note: string | undefined): number {
+  return note === undefined ? -1 : parseCheckpoint(parseNote(note).text).size;
 }

@@ -1,74 +1,77 @@
 import assert from 'node:assert/strict';
 import { Ledger } from '../../collector/ledger/ledger.ts';
-import type { PublishedCheckpoint } from '../../collector/ledger/publisher.ts';
-import { genesis, headAfter, leafData, parseEntry, type SignedEntry } from '../../common/entry.ts';
-import { AppError } from '../../common/errors.ts';
+import { genesis, headAfter, leafData, parseEntry } from '../../common/entry.ts';
+import { toAppError } from '../../common/errors.ts';
 import { verifyBytes } from '../../common/keys.ts';
-import { appendLeaves, emptyRange, leafHash, rootOf } from '../../common/merkle.ts';
-import { cleared, type TestAuthor, testAuthor } from '../authors.ts';
+import { cleared, testAuthor } from '../authors.ts';
+import { FakeDisk, type OpenFakeDisk } from '../fakes/checkpoint-file.ts';
 import { FakeLedgerStore } from '../fakes/ledger-store.ts';
 import { assertOneHistory, collectorKeys, stoppedClock, testOrigin } from '../ledgers.ts';
+import { quietLogger } from '../quiet-logger.ts';
+import { SimulatedAgent } from './agents.ts';
+import { holdsTreeOf, Publications } from './publications.ts';
 
-/** An author, what he has not been answered for, and what he has. */
-interface Speaker {
-  readonly author: TestAuthor;
-  pending: SignedEntry[];
-  readonly acknowledged: { readonly signed: SignedEntry; readonly index: number }[];
+/** A collector's process: what it writes after it was killed is not written. */
+interface Process {
+  readonly ledger: Ledger;
+  readonly file: OpenFakeDisk;
 }
 
-/** Several authors and collectors around one database that fails. */
+/** Errors of a database, disk or process that fails; the excuse there always is. */
+const excuses: ReadonlySet<string> = new Set(['database.unreachable', 'ledger.checkpoint_file']);
+
+/** Several agents and collectors around one database that fails, and one data directory. */
 export class LedgerWorld {
   readonly store: FakeLedgerStore;
-  readonly published: PublishedCheckpoint[] = [];
-  readonly #speakers: Speaker[] = ['node1', 'node2', 'node3'].map((name) => ({
-    author: testAuthor(name),
-    pending: [],
-    acknowledged: [],
-  }));
-  readonly #collectors: Ledger[];
-  /** Collectors that were killed from outside but whose last transactions may still arrive. */
+  readonly disk: FakeDisk;
+  readonly publications = new Publications();
+  readonly #pause: () => Promise<void>;
+  readonly #agents = ['node1', 'node2', 'node3'].map((name) => new SimulatedAgent(name));
+  readonly #collectors: Process[];
+  /** What killed collectors were doing, and their last transactions, may still arrive. */
   readonly #dying: Promise<unknown>[] = [];
+  #backup: (() => void) | undefined;
+  /** Puts back what was there before the database was put back to a backup. */
+  #undo: (() => void) | undefined;
 
   constructor(collectors: number, pause: () => Promise<void>) {
+    this.#pause = pause;
     this.store = new FakeLedgerStore({ pause });
-    this.#collectors = Array.from({ length: collectors }, () => this.#newLedger());
+    this.disk = new FakeDisk({ pause });
+    this.#collectors = Array.from({ length: collectors }, () => this.#newProcess());
   }
 
-  /** The author says `count` new things and offers all that is not acknowledged, as an agent does. */
+  /** The agent says `count` new things and offers all that is not acknowledged. */
   async offer(who: number, where: number, count: number): Promise<void> {
-    const speaker = this.#speaker(who);
-    speaker.pending.push(...speaker.author.more(count));
-    const offered = [...speaker.pending];
-    const places = await this.#atCollector(where, (ledger) => ledger.append(offered));
-    if (places === undefined) return;
-    for (const [at, signed] of offered.entries()) {
-      const index = places[at]?.index;
-      assert.ok(index !== undefined);
-      speaker.acknowledged.push({ signed, index });
-    }
-    speaker.pending = speaker.pending.filter((signed) => !offered.includes(signed));
+    const agent = this.#agent(who);
+    agent.pending.push(...agent.author.more(count));
+    const offered = [...agent.pending];
+    await this.#atCollector(where, async (ledger) => {
+      const indexes = (await ledger.append(offered)).map(({ index }) => index);
+      const checkpoint = await this.#published(ledger);
+      await this.#heard(agent.receive(ledger, checkpoint, { offered, indexes }));
+    });
   }
 
   /** Offers entries that were acknowledged long ago once more. */
   async offerAgain(who: number, where: number): Promise<void> {
-    const { acknowledged } = this.#speaker(who);
-    const some = acknowledged.slice(0, 5);
+    const some = this.#agent(who).acknowledged.slice(0, 5);
     const places = await this.#atCollector(where, (ledger) => ledger.append(some.map(({ signed }) => signed)));
-    if (places !== undefined)
-      assert.deepEqual(
-        places.map(({ index }) => index),
-        some.map(({ index }) => index),
-      );
+    if (places === undefined || !this.#complete) return;
+    assert.deepEqual(
+      places.map(({ index }) => index),
+      some.map(({ index }) => index),
+    );
   }
 
   /** Offers another entry under a number that is acknowledged. */
   async equivocate(who: number, where: number): Promise<void> {
-    const { author, acknowledged } = this.#speaker(who);
-    if (acknowledged.length === 0) return;
+    const { author, acknowledged } = this.#agent(who);
+    if (acknowledged.length === 0 || !this.#complete) return;
     const forged = testAuthor(author.name).next(cleared('forged'));
     const outcome = await this.#atCollector(where, (ledger) =>
       ledger.append([forged]).catch((thrown) => {
-        if (thrown instanceof AppError && thrown.code === 'ledger.equivocation') return 'refused';
+        if (toAppError(thrown).code === 'ledger.equivocation') return 'refused';
         throw thrown;
       }),
     );
@@ -76,35 +79,146 @@ export class LedgerWorld {
   }
 
   async publish(where: number): Promise<void> {
-    const checkpoint = await this.#atCollector(where, (ledger) => ledger.checkpoint());
-    if (checkpoint !== undefined) this.published.push(checkpoint);
+    await this.#atCollector(where, (ledger) => this.#published(ledger));
   }
 
-  /** Kills a collector in the middle of an append; what it was doing may or may not happen. */
-  crash(who: number, where: number): void {
-    const { author, pending } = this.#speaker(who);
+  /** An agent connects: shows what it holds, and looks at what is published now. */
+  async connect(who: number, where: number): Promise<void> {
+    const agent = this.#agent(who);
+    await this.#atCollector(where, async (ledger) => {
+      if (agent.heldNote !== undefined) await ledger.confront(agent.heldNote);
+      const checkpoint = await this.#published(ledger);
+      await this.#heard(agent.accept(ledger, checkpoint));
+    });
+  }
+
+  /** What two live collectors write to one file at once is right again within a second. */
+  settle(): void {
+    for (const { file } of this.#collectors) file.settle();
+    this.disk.sync();
+  }
+
+  restartAgent(who: number, forgets: number): void {
+    this.#agent(who).restart(forgets);
+  }
+
+  /** Kills a collector `turns` steps into an append. */
+  crash(who: number, where: number, turns: number): Promise<void> {
+    const { author, pending } = this.#agent(who);
     pending.push(...author.more(1));
     const offered = [...pending];
-    const dying = this.#atCollector(where, (ledger) => ledger.append(offered));
-    dying.catch(() => {});
-    this.#dying.push(dying);
-    this.#collectors[where % this.#collectors.length] = this.#newLedger();
+    return this.#killDuring(where, turns, (ledger) => ledger.append(offered));
   }
 
-  /** Lets everything come to rest, has all that is pending acknowledged, and looks at every promise. */
+  /** Kills a collector `turns` steps into publishing; nobody hears of that checkpoint. */
+  crashPublishing(where: number, turns: number): Promise<void> {
+    return this.#killDuring(where, turns, (ledger) => ledger.checkpoint());
+  }
+
+  /** The collectors' machine loses power, and with it what was not synced; it is up again before anything else happens. */
+  async powerCut(): Promise<void> {
+    this.#killAll();
+    this.disk.powerCut();
+    for (let tries = 0; tries < 100 && this.#complete; tries++) {
+      if ((await this.#atCollector(0, async () => 'up')) === 'up') return;
+    }
+    assert.ok(!this.#complete, 'a collector starts again when the faults are over');
+  }
+
+  backUp(): void {
+    this.#backup = this.store.snapshot();
+  }
+
+  /** The database is put back to the last backup under the running collectors, which takes longer than a sync of the file. */
+  restore(): void {
+    if (this.#backup === undefined || !this.#complete) return;
+    this.settle();
+    this.#undo = this.store.snapshot();
+    this.#backup();
+  }
+
+  /** The data directory is put back as well, to a time before there was a ledger. */
+  restoreWithoutFile(): void {
+    if (this.#backup === undefined || !this.#complete) return;
+    this.publications.mustAgree = false;
+    this.restore();
+    this.#killAll();
+    this.disk.lose();
+  }
+
+  /** Somebody reads what the collectors say, puts the newer database in place again, and starts them. */
+  repair(): void {
+    if (this.#undo === undefined || this.#complete || !this.publications.mustAgree) return;
+    this.#killAll();
+    this.#undo();
+  }
+
+  /** Lets everything come to rest, and looks at every promise. */
   async audit(): Promise<void> {
+    await this.#rest();
+    if (!this.#complete) {
+      await this.#auditRefusal();
+      this.repair();
+    }
+    if (this.#undo === undefined) assert.deepEqual(this.disk.contradictions, [], 'no false alarm');
+    else this.#killAll();
+    for (const who of this.#agents.keys()) await this.offer(who, who, 1);
+    const { ledger } = this.#newProcess();
+    await ledger.start();
+    await this.#published(ledger);
+    this.#auditEntries();
+    for (const agent of this.#agents) this.#auditAgent(agent);
+    await assertOneHistory(
+      ledger,
+      this.publications.all.map(({ checkpoint }) => checkpoint),
+    );
+  }
+
+  /** Where the file was lost with the database: an agent that holds more stops every collector, restarts included. */
+  async auditByAgents(): Promise<void> {
+    await this.#rest();
+    for (const agent of this.#agents) {
+      const { held, heldNote } = agent;
+      if (held === undefined || heldNote === undefined || this.publications.contains(held, this.store.entries))
+        continue;
+      const { ledger } = this.#newProcess();
+      await assert.rejects(
+        ledger.start().then(() => ledger.confront(heldNote)),
+        { code: 'ledger.tampered' },
+      );
+      await this.#assertRefuses(ledger);
+      await this.#assertRefuses(this.#newProcess().ledger);
+    }
+  }
+
+  /** All that was published is still stored, and so is what was going to be: the file is written first. */
+  get #complete(): boolean {
+    const { note } = this.disk;
+    const { entries } = this.store;
+    return this.publications.keptBy(entries) && (note === undefined || holdsTreeOf(note, entries));
+  }
+
+  async #rest(): Promise<void> {
     this.store.faults = [];
     this.store.failingReads = 0;
+    this.disk.faults = [];
     await Promise.all(this.#dying);
-    for (const who of this.#speakers.keys()) await this.offer(who, who, 1);
-    const auditor = this.#newLedger();
-    await auditor.start();
-    this.published.push(await auditor.checkpoint());
-    this.#auditEntries();
-    for (const speaker of this.#speakers) this.#auditSpeaker(speaker);
-    const leaves = this.store.entries.map(({ bytes, signature }) => leafHash(bytes, signature));
-    assert.deepEqual(this.published.at(-1)?.root, rootOf(appendLeaves(emptyRange, leaves)));
-    await assertOneHistory(auditor, this.published);
+  }
+
+  async #auditRefusal(): Promise<void> {
+    for (const { ledger } of [...this.#collectors, this.#newProcess()]) await this.#assertRefuses(ledger);
+  }
+
+  async #assertRefuses(ledger: Ledger): Promise<void> {
+    const stored = [...this.store.entries];
+    const refused = { code: 'ledger.tampered' };
+    await assert.rejects(
+      ledger.start().then(() => ledger.checkpoint()),
+      refused,
+    );
+    await assert.rejects(ledger.checkpoint(), refused);
+    await assert.rejects(ledger.append(testAuthor('node9').more(1)), refused);
+    assert.deepEqual(this.store.entries, stored);
   }
 
   #auditEntries(): void {
@@ -125,7 +239,7 @@ export class LedgerWorld {
     );
   }
 
-  #auditSpeaker({ author, pending, acknowledged }: Speaker): void {
+  #auditAgent({ author, pending, acknowledged }: SimulatedAgent): void {
     assert.deepEqual(pending, []);
     const seqs = acknowledged.map(({ signed }) => signed.entry.seq);
     assert.deepEqual(
@@ -139,31 +253,68 @@ export class LedgerWorld {
     }
   }
 
-  /** Starts the collector when it is not yet; undefined when the database failed, which is the one excuse there is. */
+  async #published(ledger: Ledger) {
+    const checkpoint = await ledger.checkpoint();
+    this.publications.add(checkpoint, this.store.entries);
+    return checkpoint;
+  }
+
+  /** A fork is shown to nobody, unless whatever remembers outside the database was lost with it. */
+  async #heard(hearing: Promise<void>): Promise<void> {
+    await hearing.catch((thrown) => {
+      if (this.publications.mustAgree || toAppError(thrown).code !== 'ledger.forked') throw thrown;
+    });
+  }
+
+  /** Starts the collector when it is not yet; undefined when something failed that may fail. */
   async #atCollector<T>(where: number, call: (ledger: Ledger) => Promise<T>): Promise<T | undefined> {
-    const ledger = this.#ledger(where);
+    const { ledger } = this.#process(where);
     try {
       await ledger.start();
       return await call(ledger);
     } catch (thrown) {
-      if (thrown instanceof AppError && thrown.code === 'database.unreachable') return undefined;
+      const { code } = toAppError(thrown);
+      if (excuses.has(code) || (code === 'ledger.tampered' && this.#undo !== undefined)) return undefined;
       throw thrown;
     }
   }
 
-  #newLedger(): Ledger {
-    return new Ledger({ store: this.store, origin: testOrigin, keys: collectorKeys, clock: stoppedClock });
+  async #killDuring(where: number, turns: number, call: (ledger: Ledger) => Promise<unknown>): Promise<void> {
+    const { ledger } = this.#process(where);
+    const doing = ledger.start().then(() => call(ledger));
+    this.#dying.push(doing.catch(() => {}));
+    for (let turn = 0; turn < turns; turn++) await this.#pause();
+    this.#kill(where);
   }
 
-  #ledger(where: number): Ledger {
-    const ledger = this.#collectors[where % this.#collectors.length];
-    assert.ok(ledger);
-    return ledger;
+  #kill(where: number): void {
+    this.#process(where).file.kill();
+    this.#collectors[where % this.#collectors.length] = this.#newProcess();
   }
 
-  #speaker(who: number): Speaker {
-    const speaker = this.#speakers[who % this.#speakers.length];
-    assert.ok(speaker);
-    return speaker;
+  #killAll(): void {
+    for (const where of this.#collectors.keys()) this.#kill(where);
+  }
+
+  #newProcess(): Process {
+    const file = this.disk.open();
+    const memory = { file, evidence: file.evidence, logger: quietLogger };
+    const { store } = this;
+    return {
+      file,
+      ledger: new Ledger({ store, origin: testOrigin, keys: collectorKeys, clock: stoppedClock, memory }),
+    };
+  }
+
+  #process(where: number): Process {
+    const process = this.#collectors[where % this.#collectors.length];
+    assert.ok(process);
+    return process;
+  }
+
+  #agent(who: number): SimulatedAgent {
+    const agent = this.#agents[who % this.#agents.length];
+    assert.ok(agent);
+    return agent;
   }
 }
