@@ -5,6 +5,7 @@ import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
+import type { VerifyOptions } from './commands/ledger-verify.ts';
 import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
 
@@ -141,8 +142,14 @@ function addLedger(ledger: Command, perform: Perform): void {
   ledger
     .command('verify')
     .description('derive everything again from the entries; exit code 1 when something is wrong')
-    .option('--checkpoint <file>', 'a signed checkpoint kept from earlier, which the ledger must contain')
-    .action((options: { checkpoint?: string }) =>
+    .option(
+      '--checkpoint <file>',
+      'a signed checkpoint kept from earlier, which the ledger must contain; the one in the data directory is always looked at',
+    )
+    .option('--no-signatures', 'a quick look: hashes, columns, tiles and chains, but no signatures')
+    .option('--resume', 'go on where an interrupted verification was, and trust what it had found')
+    .option('--progress', 'a line about how far it is every ten seconds, also where nobody watches')
+    .action((options: VerifyOptions) =>
       perform(async (context) => (await import('./commands/ledger-verify.ts')).ledgerVerify(context, options)),
     );
   ledger

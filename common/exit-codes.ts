@@ -13,6 +13,8 @@ export const exitCodes = {
   refused: 4,
   /** Agent, collector, database or engine do not answer. */
   unreachable: 5,
+  /** Stopped on request before it was done; what it had looked at until then is in order. */
+  unfinished: 6,
   /** A mistake of ours. */
   internal: 70,
 } as const;

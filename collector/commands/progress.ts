@@ -4,12 +4,16 @@ import type { CommandContext, CommandOutput } from './context.ts';
 const barCells = 24;
 /** A terminal is told no more often than this. */
 const redrawMs = 100;
+const lineEveryMs = 10_000;
 
 /** Told how far something has come; nothing is written where nobody watches. */
 export type Progress = (done: number, of: number) => void;
 
-/** One line that redraws itself on a terminal, with share, count, rate and time left, and is gone at the end. */
-export function progressBar(stderr: CommandOutput, unit: string): Progress {
+/**
+ * One line that redraws itself on a terminal, with share, count, rate and time left, and is gone at the end.
+ * @param already what was done before, by somebody else.
+ */
+export function progressBar(stderr: CommandOutput, unit: string, already = 0): Progress {
   if (stderr.isTTY !== true) return () => {};
   const startedMs = performance.now();
   let drawnMs = Number.NEGATIVE_INFINITY;
@@ -18,7 +22,7 @@ export function progressBar(stderr: CommandOutput, unit: string): Progress {
     if (done >= of) return void stderr.write('\r\u001b[K');
     if (nowMs - drawnMs < redrawMs) return;
     drawnMs = nowMs;
-    const rate = Math.round(done / ((nowMs - startedMs) / 1000));
+    const rate = Math.round((done - already) / ((nowMs - startedMs) / 1000));
     const left = rate === 0 ? '' : `, ${duration((of - done) / rate)} left`;
     stderr.write(`\r\u001b[K${bar(done / of)} ${done} of ${of} ${unit}, ${rate}/s${left}`);
   };
@@ -43,5 +47,19 @@ export function untilStopped({ stopRequested }: Pick<CommandContext, 'stopReques
   return (done, of) => {
     progress(done, of);
     if (reason !== undefined) throw new AppError('state.conflict', `stopped by ${reason}; nothing was changed`);
+  };
+}
+
+/** A line of its own now and then, for a log. @param already what was done before, by somebody else. */
+export function progressLines(stderr: CommandOutput, unit: string, already = 0): Progress {
+  const startedMs = performance.now();
+  let saidMs = startedMs;
+  return (done, of) => {
+    const nowMs = performance.now();
+    if (done >= of || nowMs - saidMs < lineEveryMs) return;
+    saidMs = nowMs;
+    const rate = Math.round((done - already) / ((nowMs - startedMs) / 1000));
+    const left = rate === 0 ? '' : `, ${duration((of - done) / rate)} left`;
+    stderr.write(`${Math.floor((100 * done) / of)}%: ${done} of ${of} ${unit}, ${rate}/s${left}\n`);
   };
 }

@@ -3,8 +3,8 @@ import { collectorAuthor, parseEntry } from '../../common/entry.ts';
 import { toAppError } from '../../common/errors.ts';
 import { signatureBytes } from '../../common/keys.ts';
 import { nodeKinds } from '../../common/kinds.ts';
-import type { Erasure } from './erasure-record.ts';
 import { type Author, type Authors, base64Key } from './verify-authors.ts';
+import type { Erasures } from './verify-erasures.ts';
 import { Found } from './verify-fault.ts';
 import { hasOutline, type Outline, readOutline, TimeReader } from './verify-outline.ts';
 import type { StoredBody, StoredEntry } from './verify-source.ts';
@@ -18,15 +18,13 @@ export interface EntryRules {
   readonly origin: string;
   readonly collectorKey: KeyObject;
   readonly authors: Authors;
-  /** What the collector says it has erased. */
-  readonly erasures: readonly Erasure[];
+  readonly erasures: Erasures;
 }
 
 /** Checks entries in their order, each against its own body and against what the entries before it lead to. */
 export class EntryCheck {
   readonly #rules: EntryRules;
   readonly #times = new TimeReader();
-  #erasedWith: Erasure | undefined;
 
   constructor(rules: EntryRules) {
     this.#rules = rules;
@@ -120,7 +118,7 @@ export class EntryCheck {
   /** Its leaf hash is still in the tree, and its place in the chain must still be the next one; no more can be known. */
   #checkErased(entry: StoredEntry): void {
     const { index, author, kind } = entry;
-    if (!this.#mayBeErased(index)) throw new Found('body', index, 'the body of the entry is missing');
+    if (!this.#rules.erasures.covers(index)) throw new Found('body', index, 'the body of the entry is missing');
     if (keptKinds.has(kind)) throw new Found('body', index, `the body is missing, which no ${kind} entry may lose`);
     const known = this.#rules.authors.get(author);
     this.#keyInForce(known, entry, index);
@@ -128,13 +126,6 @@ export class EntryCheck {
       throw new Found('chain', index, `entry of ${author} has number ${entry.seq}; the chain stands at ${known.seq}`);
     }
     advance(known, entry);
-  }
-
-  #mayBeErased(index: number): boolean {
-    const covers = ({ from, to }: Erasure) => from <= index && index < to;
-    if (this.#erasedWith === undefined || !covers(this.#erasedWith))
-      this.#erasedWith = this.#rules.erasures.find(covers);
-    return this.#erasedWith !== undefined;
   }
 }
 

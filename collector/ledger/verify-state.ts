@@ -5,6 +5,7 @@ import { count, hex64, nodeName, ownText } from '../../common/fields.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
 import { fullTileWidth } from '../../common/tiles.ts';
 import { Authors, base64Key } from './verify-authors.ts';
+import type { DigestsSoFar } from './verify-erasures.ts';
 import { Found } from './verify-fault.ts';
 import type { StoredLedger } from './verify-source.ts';
 import { GrowingTree, partialTilesFrom, rangeFromTiles } from './verify-tree.ts';
@@ -37,17 +38,21 @@ export const verifiedPartSchema = z.strictObject({
   batches: count,
   tiles: count,
   erased: count,
+  /** Digests of erased spans that end later, by the index of the entry that tells of them. */
+  erasures: z.array(z.strictObject({ index: count, digest: hex64 })),
 });
 
 export type VerifiedPart = z.infer<typeof verifiedPartSchema>;
 
-interface Verified extends Pick<VerifiedPart, 'origin' | 'signatures' | 'batchedTo' | 'batches' | 'tiles' | 'erased'> {
+interface Verified
+  extends Omit<VerifiedPart, 'v' | 'collectorKey' | 'size' | 'range' | 'authors' | 'nodes' | 'erasures'> {
   readonly collectorKey: KeyObject;
   readonly tree: GrowingTree;
   readonly authors: Authors;
+  readonly erasures: DigestsSoFar;
 }
 
-export function verifiedPart({ collectorKey, tree, authors, ...rest }: Verified): VerifiedPart {
+export function verifiedPart({ collectorKey, tree, authors, erasures, ...rest }: Verified): VerifiedPart {
   const { range } = tree;
   return {
     v: 1,
@@ -57,6 +62,7 @@ export function verifiedPart({ collectorKey, tree, authors, ...rest }: Verified)
     range: encodeRange(range).toString('base64'),
     authors: [...authors.all].map(([author, { seq, hash, index }]) => ({ author, seq, hash, index })),
     nodes: [...authors.nodes].map(([node, enrolment]) => ({ node, ...enrolment })),
+    erasures: [...erasures],
   };
 }
 

@@ -9,6 +9,7 @@ import type { FullTile } from './store.ts';
 import { Authors, checkAuthors } from './verify-authors.ts';
 import { BatchCheck } from './verify-batches.ts';
 import { EntryCheck, signatureOf, signedBytes } from './verify-entry.ts';
+import { Erasures } from './verify-erasures.ts';
 import { Found, type LedgerFault } from './verify-fault.ts';
 import { Signatures } from './verify-signatures.ts';
 import type { Reading, StoredEntry, StoredExtent, StoredLedger } from './verify-source.ts';
@@ -40,7 +41,7 @@ export interface Expectations {
   /** Goes on where an earlier run with the same expectations was interrupted, and trusts what that had found. */
   readonly continue?: VerifiedPart | undefined;
   /** Called with what is verified so far, where a later run can go on from. */
-  readonly keep?: (part: () => VerifiedPart) => Promise<void>;
+  readonly keep?: (part: VerifiedPart) => Promise<void>;
   /** Ends the run early. */
   readonly stop?: AbortSignal;
   /** Called every few hundred entries with the number of entries verified so far. */
@@ -96,6 +97,7 @@ class Verification {
   #tree = new GrowingTree();
   #authors: Authors;
   #batches: BatchCheck;
+  #erasures = new Erasures([]);
   #tiles = 0;
   #erased = 0;
   #interrupted = false;
@@ -128,9 +130,10 @@ class Verification {
     const erasures = readErasures(await this.#stored.erasures(size), collectorKey).filter(
       ({ to, index }) => to <= index,
     );
+    this.#erasures = new Erasures(erasures, this.#expected.continue?.erasures);
     const marks = this.#marks(erasures);
     await this.#begin(marks, size);
-    await this.#verifyEntries(size, marks, erasures);
+    await this.#verifyEntries(size, marks);
     await this.#signatures?.settled();
     if (!this.#interrupted) this.#checkEnd(extent, size);
   }
@@ -177,9 +180,9 @@ class Verification {
     return new BatchCheck({ origin, collectorKey, signatures: this.#signatures }, size, count);
   }
 
-  async #verifyEntries(size: number, marks: readonly Mark[], erasures: readonly Erasure[]): Promise<void> {
+  async #verifyEntries(size: number, marks: readonly Mark[]): Promise<void> {
     const { origin, collectorKey } = this.#expected;
-    const check = new EntryCheck({ origin, collectorKey, authors: this.#authors, erasures });
+    const check = new EntryCheck({ origin, collectorKey, authors: this.#authors, erasures: this.#erasures });
     const begin = (from: number) =>
       from < size ? this.#stored.read(from, Math.min(from + stretchEntries, size)) : undefined;
     let reading = begin(this.#tree.size);
@@ -243,6 +246,7 @@ class Verification {
       const key = check.check(entry, index);
       if (key === undefined) this.#erased += 1;
       else this.#checkSignature(entry, key);
+      this.#erasures.pass(entry);
       this.#tree.push(entry.leafHash);
       for (let mark = due.at(-1); mark?.size === this.#tree.size; mark = due.at(-1)) {
         mark.check(this.#tree.root());
@@ -275,8 +279,9 @@ class Verification {
     // Nothing is said to be verified while its signature is still being checked.
     await this.#signatures?.settled();
     const [tree, authors, batches] = [this.#tree, this.#authors, this.#batches];
+    const erasures = this.#erasures.soFar(tree.size);
     const counts = { batchedTo: batches.size, batches: batches.count, tiles: this.#tiles, erased: this.#erased };
-    await keep(() => verifiedPart({ origin, collectorKey, signatures, tree, authors, ...counts }));
+    await keep(verifiedPart({ origin, collectorKey, signatures, tree, authors, erasures, ...counts }));
   }
 
   /** What is stored beside the entries, and what is stored beyond them. */
