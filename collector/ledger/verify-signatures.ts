@@ -28,11 +28,11 @@ export class Signatures {
     await this.#until(maxUnderWay);
   }
 
-  /** Waits for all. @throws Found for the wrong one at the lowest index, if that is at most `last`. */
-  async settled(last: number = Number.POSITIVE_INFINITY): Promise<void> {
+  /** Waits for all. @throws Found for the wrong one at the lowest index. */
+  async settled(): Promise<void> {
     await this.#until(0);
     if (this.#broken !== undefined) throw this.#broken.thrown;
-    if (this.#first !== undefined && placeOf(this.#first) <= last) throw this.#first;
+    if (this.#first !== undefined) throw this.#first;
   }
 
   async #until(most: number): Promise<void> {

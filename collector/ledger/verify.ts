@@ -196,8 +196,8 @@ class Verification {
         [reading, next] = [next, undefined];
       }
     } catch (thrown) {
-      // An entry before that one may be forged: the fault that is told is the first one in the ledger.
-      if (thrown instanceof Found) await this.#signatures?.settled(placeOf(thrown));
+      // What is still being checked stands before that, so the fault that is told is the first one in the ledger.
+      if (thrown instanceof Found) await this.#signatures?.settled();
       throw thrown;
     } finally {
       await Promise.all([reading?.close(), next?.close()]);
@@ -343,8 +343,4 @@ function tilesByName(tiles: readonly FullTile[]): ReadonlyMap<string, FullTile> 
     named.set(name, tile);
   }
   return named;
-}
-
-function placeOf({ found }: Found): number {
-  return found.index ?? Number.POSITIVE_INFINITY;
 }

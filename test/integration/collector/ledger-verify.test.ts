@@ -12,6 +12,8 @@ let under: TestCollector;
 
 /** Enough for full tiles, a partial one, and several batches. */
 const entryCount = 2_300;
+/** Where the entries are that chain heads and keys come from. */
+const [lyraEnrolled, lastOfLyra] = [2, entryCount + 2];
 
 before(async () => {
   postgres = await startPostgres();
@@ -27,7 +29,11 @@ after(async () => {
 
 async function verify(checkpoint?: Checkpoint): Promise<VerifyReport> {
   const { publicKey } = await readCollectorKey(collectorKeyPath(under.settings.dataDir));
-  const expected = { origin: under.ledger.origin, collectorKey: publicKey, checkpoints: checkpoint ? [{ name: 'kept', ...checkpoint }] : [] };
+  const expected = {
+    origin: under.ledger.origin,
+    collectorKey: publicKey,
+    checkpoints: checkpoint ? [{ name: 'kept', ...checkpoint }] : [],
+  };
   return verifyLedger(postgresStoredLedger(under.db), expected);
 }
 
@@ -117,13 +123,13 @@ const attacks = {
     sql: `update author_heads set seq = seq - 1 where author = 'lyra'`,
     undo: `update author_heads set seq = seq + 1 where author = 'lyra'`,
     fault: 'author_heads',
-    index: null,
+    index: lastOfLyra,
   },
   'a chain head with another hash': {
-    sql: `update author_heads set entry_hash = set_byte(entry_hash, 0, 255 - get_byte(entry_hash, 0)) where author = 'collector'`,
-    undo: `update author_heads set entry_hash = set_byte(entry_hash, 0, 255 - get_byte(entry_hash, 0)) where author = 'collector'`,
+    sql: `update author_heads set entry_hash = set_byte(entry_hash, 0, 255 - get_byte(entry_hash, 0)) where author = 'lyra'`,
+    undo: `update author_heads set entry_hash = set_byte(entry_hash, 0, 255 - get_byte(entry_hash, 0)) where author = 'lyra'`,
     fault: 'author_heads',
-    index: null,
+    index: lastOfLyra,
   },
   'a chain head too many': {
     sql: `insert into author_heads select 'node9', seq, entry_hash, index from author_heads where author = 'lyra'`,
@@ -135,13 +141,13 @@ const attacks = {
     sql: `update nodes set public_key = set_byte(public_key, 0, 255 - get_byte(public_key, 0)) where node = 'lyra'`,
     undo: `update nodes set public_key = set_byte(public_key, 0, 255 - get_byte(public_key, 0)) where node = 'lyra'`,
     fault: 'nodes',
-    index: null,
+    index: lyraEnrolled,
   },
   'a node that was revoked by hand': {
     sql: `update nodes set revoked_at = now() where node = 'lyra'`,
     undo: `update nodes set revoked_at = null where node = 'lyra'`,
     fault: 'nodes',
-    index: null,
+    index: lyraEnrolled,
   },
   'a tree head that was turned back': {
     sql: `update ledger_head set size = size - 1`,
@@ -149,13 +155,37 @@ const attacks = {
     fault: 'head',
     index: entryCount + 2,
   },
+  'a time of receipt that was changed': {
+    sql: `update batches set received_ms = received_ms - 60000 where size = (select min(size) from batches where size > 600)`,
+    undo: `update batches set received_ms = received_ms + 60000 where size = (select min(size) from batches where size > 600)`,
+    fault: 'batch',
+    index: 503,
+  },
+  'a batch that was taken away': {
+    sql: `create table kept as select * from batches where size = 1003; delete from batches where size = 1003`,
+    undo: `insert into batches select * from kept; drop table kept`,
+    fault: 'batch',
+    index: 503,
+  },
+  'the last batch, taken away': {
+    sql: `create table kept as select * from batches order by size desc limit 1; delete from batches where size > 2003`,
+    undo: `insert into batches select * from kept; drop table kept`,
+    fault: 'batch',
+    index: 2003,
+  },
+  'a time that is off by a microsecond': {
+    sql: `update entries set at = at + interval '1 microsecond' where index = 1`,
+    undo: `update entries set at = at - interval '1 microsecond' where index = 1`,
+    fault: 'columns',
+    index: 1,
+  },
 };
 
 for (const [name, { sql, undo, fault, index }] of Object.entries(attacks)) {
   test(`${name} is found and named`, async () => {
     const report = await tamper(sql, undo);
     assert.equal(report.fault?.fault, fault);
-    if (index !== entryCount + 2) assert.equal(report.fault?.index, index);
+    assert.equal(report.fault?.index, index);
     assert.equal((await verify()).fault, undefined, 'undone');
   });
 }
