@@ -21,6 +21,7 @@ import { checkpointPath, fsCheckpointFile, tidyCheckpointFiles } from './ledger/
 import { evidencePath, fsEvidenceFolder } from './ledger/fs-evidence-folder.ts';
 import { Ledger, type LedgerMemory } from './ledger/ledger.ts';
 import { createMetrics } from './metrics.ts';
+import { createMirroring } from './mirroring.ts';
 import { postgresEnrolment, postgresOperatorTokens, revokedChannel, revokedNodes } from './postgres/access-store.ts';
 import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
@@ -164,12 +165,23 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const { rounds } = witnessing;
   const sockets = attachSockets(server, { ledger, nodes, rounds, logger, clock, metrics: metrics.sockets });
   witnessing.start(sockets.offer);
+  followMirror(settings, served);
   await cutRevoked(database, sockets, served);
   teardown.add('server', () => stopListening(server, () => sockets.close()));
   const { host, port } = settings.http;
   if (!isLoopback(host))
     logger.warn('http.open_without_tls', { host, risk: 'tokens and entries can be read on the network' });
   return startListening(server, { host, port });
+}
+
+/** Keeps the ledger's copy in git up to date, if there is to be one. */
+function followMirror(settings: CollectorSettings, { teardown, ...needs }: Served): void {
+  const stopping = new AbortController();
+  const following = createMirroring(settings, needs)?.follow(stopping.signal);
+  teardown.add('mirror', async () => {
+    stopping.abort();
+    await following;
+  });
 }
 
 /** Ends sessions of revoked keys, whichever collector or command revoked them. */

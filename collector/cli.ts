@@ -179,6 +179,13 @@ function addLedger(ledger: Command, perform: Perform): void {
       ),
     );
   ledger
+    .command('mirror')
+    .description('commit new entries to the git repository of ledger.mirror, on its interval until stopped')
+    .option('--once', 'only what is new now')
+    .action((options: { once?: boolean }) =>
+      perform(async (context) => (await import('./commands/ledger-mirror.ts')).ledgerMirror(context, options)),
+    );
+  ledger
     .command('policy')
     .description('trust policy (C2SP tlog-policy) of this ledger and its witnesses; for "verify"')
     .option('-o, --output <file>', 'write to a new file instead of standard output')

@@ -47,6 +47,29 @@ export const collectorSettings = z.strictObject({
       .describe(
         'Whether everything below /log/ is open to everybody, entries included, as transparency-log clients expect',
       ),
+    mirror: z.strictObject({
+      repository: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('Folder of a git repository that every new entry is committed to as JSON lines; made when missing'),
+      branch: z
+        .string()
+        .regex(/^[A-Za-z0-9][\w./-]*$/, 'a branch name')
+        .default('main')
+        .describe('Branch of that repository'),
+      intervalMs: z
+        .int()
+        .min(1_000)
+        .max(86_400_000)
+        .default(limits.mirrorIntervalMs)
+        .describe('How often new entries are committed; one commit per batch'),
+      remote: z
+        .string()
+        .regex(/^[^-]/, 'a name or URL that does not begin with a hyphen')
+        .optional()
+        .describe('Where the branch is pushed after each commit; a push that fails is tried again with the next'),
+    }),
   }),
   manifest: z.strictObject({
     repository: z

@@ -121,6 +121,11 @@ export const limits = {
   clockSuspectMs: 30_000,
   inspectConcurrency: 8,
   gitTimeoutMs: 20_000,
+  /** How often new entries are committed to the mirror of the ledger, and how many in one commit. */
+  mirrorIntervalMs: 60_000,
+  maxMirrorBatchEntries: 10_000,
+  /** A listing of a folder in the mirror's repository, whose top may hold other people's files. */
+  maxMirrorListBytes: 16 * 1024 * 1024,
   /** Escaped as JSON it at most doubles, and must still fit into one record beside the outbox. */
   maxManifestBytes: 480 * 1024,
   /** Statements an agent keeps in memory while its journal refuses them. */

@@ -2,12 +2,12 @@ import { decodeDecimal } from '../../common/encoding.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { type ExportSpan, exportLines } from '../ledger/export.ts';
+import { writeNewFile, writePieces } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
+import { witnessesBeside } from '../witnessed.ts';
 import { type CommandContext, withLedger } from './context.ts';
 import { unwitnessedNote } from './ledger-proof.ts';
-import { writeNewFile, writePieces } from './new-file.ts';
 import { progressBar } from './progress.ts';
-import { witnessesBeside } from './witnessed.ts';
 
 export interface ExportOptions {
   readonly from: string;

@@ -1,7 +1,7 @@
 import { exitCodes } from '../../common/exit-codes.ts';
+import { writeNewFile } from '../new-file.ts';
+import { witnessesBeside } from '../witnessed.ts';
 import { type CommandContext, show, withLedger } from './context.ts';
-import { writeNewFile } from './new-file.ts';
-import { witnessesBeside } from './witnessed.ts';
 
 /** The policy (C2SP tlog-policy) that says whom an offline verifier should believe: this ledger and its witnesses. */
 export async function ledgerPolicy(context: CommandContext, { output }: { output?: string }): Promise<number> {

@@ -4,10 +4,10 @@ import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { expandProof } from '../../common/proof.ts';
 import { formatTlogProof } from '../../common/tlog-proof.ts';
+import { writeNewFile } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
+import { witnessesBeside } from '../witnessed.ts';
 import { type CommandContext, show, withLedger } from './context.ts';
-import { writeNewFile } from './new-file.ts';
-import { witnessesBeside } from './witnessed.ts';
 
 export interface ProofOptions {
   readonly index: string;

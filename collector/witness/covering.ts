@@ -51,3 +51,21 @@ export async function awaitCovering(
     await pause();
   }
 }
+
+/**
+ * The newest witnessed checkpoint if it goes beyond the first `from` entries. Else the newest there is, once what came after
+ * the witnessed one is older than `sinceMs` (Unix milliseconds): what is only waiting for witnesses is worth waiting for.
+ */
+export async function checkpointBeyond(
+  from: number,
+  options: CoveringOptions,
+  sinceMs: number,
+): Promise<CoveringCheckpoint | undefined> {
+  const { required } = await options.roster();
+  const { witnessed, unwitnessedSinceMs } = await options.store.standing();
+  const asked = required !== undefined && required > 0;
+  if (asked && witnessed !== undefined && witnessed.size > from) return coveringCheckpoint(witnessed.size, options);
+  if (asked && unwitnessedSinceMs !== undefined && unwitnessedSinceMs > sinceMs) return undefined;
+  const latest = await options.latest();
+  return latest.size > from ? { ...latest, witnessed: !asked } : undefined;
+}

@@ -4,7 +4,7 @@ import { link, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { AppError, errnoOf } from '../../common/errors.ts';
+import { AppError, errnoOf } from '../common/errors.ts';
 
 /**
  * Writes a file that was not there before, whole or not at all: it gets its name only once everything in it is on disk.

@@ -1,21 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { limits } from '../../common/limits.ts';
-import { parseVerifierKey } from '../../common/note.ts';
-import { defaultWitnesses } from '../../common/witnesses.ts';
-import { systemClock } from '../clock.ts';
-import type { CollectorSettings } from '../config.ts';
-import type { OpenDatabase } from '../database.ts';
-import type { Ledger } from '../ledger/ledger.ts';
-import { postgresWantedStore, postgresWitnessStore } from '../postgres/witness-store.ts';
-import { awaitCovering, type CoveringCheckpoint } from '../witness/covering.ts';
-import { type PublishedWitnesses, publishWitnesses } from '../witness/published.ts';
-import { createRosterMaker } from '../witness/roster.ts';
+import { limits } from '../common/limits.ts';
+import { parseVerifierKey } from '../common/note.ts';
+import { defaultWitnesses } from '../common/witnesses.ts';
+import { systemClock } from './clock.ts';
+import type { CollectorSettings } from './config.ts';
+import type { OpenDatabase } from './database.ts';
+import type { Ledger } from './ledger/ledger.ts';
+import { postgresWantedStore, postgresWitnessStore } from './postgres/witness-store.ts';
+import { awaitCovering, type CoveringCheckpoint, checkpointBeyond } from './witness/covering.ts';
+import { type PublishedWitnesses, publishWitnesses } from './witness/published.ts';
+import { createRosterMaker } from './witness/roster.ts';
 
-/** What the running collectors have published about their witnesses, for a command beside them. */
+/** What the running collectors have published about their witnesses, for whatever works beside them. */
 export interface WitnessesBeside {
   readonly published: PublishedWitnesses;
   /** Waits a little for witnesses of a ledger that is being served. */
   covering(size: number): Promise<CoveringCheckpoint>;
+  /** The checkpoint to keep the entries from `from` on with; undefined while it is worth waiting for witnesses. */
+  beyond(from: number): Promise<CoveringCheckpoint | undefined>;
 }
 
 export function witnessesBeside(
@@ -35,8 +37,10 @@ export function witnessesBeside(
     tries: Math.ceil(limits.witnessPatienceMs / limits.witnessPatienceStepMs),
     pause: () => delay(limits.witnessPatienceStepMs),
   };
+  const options = { logKey, store, roster, published, latest };
   return {
     published,
-    covering: (size) => awaitCovering(size, { logKey, store, roster, published, latest }, patience),
+    covering: (size) => awaitCovering(size, options, patience),
+    beyond: (from) => checkpointBeyond(from, options, systemClock.now() - limits.maxUnwitnessedMs),
   };
 }
