@@ -3,21 +3,18 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { openLedger, startCollector } from '../../../collector/app.ts';
-import { systemClock } from '../../../collector/clock.ts';
-import { openDatabase } from '../../../collector/database.ts';
+import { startCollector } from '../../../collector/app.ts';
 import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
 import { checkpointPath } from '../../../collector/ledger/fs-checkpoint-file.ts';
 import { evidencePath } from '../../../collector/ledger/fs-evidence-folder.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
-import type { Db } from '../../../collector/postgres/pool.ts';
 import { signCheckpoint } from '../../../common/checkpoint.ts';
 import { noteSigner, signatureTypes } from '../../../common/note.ts';
-import { createTeardown } from '../../../common/teardown.ts';
 import { type TestAuthor, testAuthor } from '../../authors.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { settingsFor, startTestCollector } from './collectors.ts';
+import { extentOf, withLedgerOn } from './opened-ledger.ts';
 
 const trials = process.env.SIGILWATCH_TEST_LONG === '1' ? 100 : 8;
 const seed = 20_260_315;
@@ -33,29 +30,6 @@ after(async () => {
   await postgres.stop();
   await rm(root, { recursive: true, force: true });
 });
-
-/** Opens the ledger as a collector or command does, lets `work` use it, and closes all of it. */
-async function withLedgerOn<T>(dataDir: string, url: string, work: (ledger: Ledger, db: Db) => Promise<T>): Promise<T> {
-  const settings = settingsFor(dataDir, url);
-  const teardown = createTeardown(quietLogger);
-  try {
-    const database = await openDatabase({ settings, logger: quietLogger, teardown });
-    const keys = await loadCollectorKey(collectorKeyPath(dataDir));
-    const ledger = await openLedger(settings, { database, keys, clock: systemClock, teardown, logger: quietLogger });
-    return await work(ledger, database.db);
-  } finally {
-    await teardown.run();
-  }
-}
-
-/** The stored tree head and number of entries, by a hand of its own. */
-async function extentOf(url: string) {
-  const teardown = createTeardown(quietLogger);
-  const { db } = await openDatabase({ settings: settingsFor(root, url), logger: quietLogger, teardown });
-  const { rows } = await db.query('select size, root, (select count(*) from entries) as entries from ledger_head');
-  await teardown.run();
-  return rows;
-}
 
 /** A data directory with the same key, and nothing remembered. */
 async function forgetfulDataDir(dataDir: string, name: string): Promise<string> {
