@@ -24,7 +24,7 @@ import {
   wantedOn,
 } from './fleet.ts';
 import { assertSaidOnce, assertVerified, chainsOf, readLedger } from './ledger-audit.ts';
-import { leafHashOf, openNote, readHashes, readLeaves, rootOf } from './tile-auditor.ts';
+import { audit, leafHashOf, logAlone, parsePolicy } from './tile-auditor.ts';
 import { caughtUp, entryWhere, goesOn, statusWhere } from './waiting.ts';
 
 const names = ['lyra', 'node1', 'node2', 'node3'];
@@ -229,16 +229,13 @@ const stats = z.object({ ledger: z.object({ vkey: z.string(), origin: z.string()
 
 test('whoever has the key and the address can recompute the root from the tiles', async () => {
   const { vkey, origin } = (await fleet.collector.api('/api/v1/stats', stats)).ledger;
-  const head = openNote((await fetchLog('/log/checkpoint')).toString('utf8'), vkey);
+  const { head } = await audit((path) => fetchLog(`/log/${path}`), logAlone(vkey));
   assert.equal(head.origin, origin);
   assert.ok(head.size > 256, 'enough for a full tile');
-  const hashes = (await readLeaves(fetchLog, head.size)).map(leafHashOf);
-  assert.equal(hashes.length, head.size);
-  assert.deepEqual(await readHashes(fetchLog, 0, head.size), hashes);
-  assert.deepEqual(rootOf(hashes), head.root);
-  const above = await readHashes(fetchLog, 1, head.size);
-  const below = above.map((_, tile) => rootOf(hashes.slice(tile * 256, (tile + 1) * 256)));
-  assert.deepEqual(above, below);
+  // And by the policy, which asks for cosignatures of the nodes.
+  const policy = parsePolicy(await fetchLog('/log/policy.txt'));
+  assert.notEqual(policy.quorum, 'none');
+  await audit((path) => fetchLog(`/log/${path}`), policy, [head]);
 });
 
 test('a checkpoint that was kept, a proof and an export are checked without trusting the collector', async () => {
