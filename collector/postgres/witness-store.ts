@@ -143,7 +143,10 @@ async function markReached(tx: Tx, size: number, { nowMs, maxUnwitnessedMs }: Bo
   return true;
 }
 
-/** Nothing when a later checkpoint was witnessed already: this one only came late. */
+/**
+ * Nothing when a later checkpoint was witnessed already: this one only came late. Nothing either for a span that holds only
+ * words about earlier gaps: they would follow each other for ever.
+ */
 async function insertGap(tx: Tx, size: number, { nowMs, maxUnwitnessedMs }: Bounds): Promise<void> {
   await tx.query(
     `insert into witness_gaps (to_size, from_size, since_ms, until_ms)
@@ -152,6 +155,7 @@ async function insertGap(tx: Tx, size: number, { nowMs, maxUnwitnessedMs }: Boun
                from checkpoints where quorum_at is not null) w,
             lateral (select received_ms from batches where size > w.size order by size limit 1) b
       where w.last = $1 and $2 - b.received_ms > $3
+        and exists (select from entries where index >= w.size and index < $1 and kind <> 'witness.gap')
      on conflict (to_size) do nothing`,
     [size, nowMs, maxUnwitnessedMs],
   );

@@ -13,6 +13,7 @@ import type { WitnessStore } from '../../../collector/witness/ports.ts';
 import type { RoundBounds } from '../../../collector/witness/rounds.ts';
 import { createWitnessing, type RunningWitnessing } from '../../../collector/witness/start.ts';
 import { attachSockets, type Sockets } from '../../../collector/ws/server.ts';
+import type { Clock } from '../../../common/clock.ts';
 import { fingerprint, generateKeyPair, type KeyPair, rawPublicKey } from '../../../common/keys.ts';
 import { defaultWitnesses, type WitnessesWanted } from '../../../common/witnesses.ts';
 import { type MemoryOutbox, memoryOutbox } from '../../fakes/outbox.ts';
@@ -35,17 +36,23 @@ export interface WitnessedCollector {
 /** Rounds so close that a test need not wait for them. */
 export const quickRounds: Partial<RoundBounds> = { witnessRoundMs: 40, witnessGatherMs: 2, witnessNoticeMs: 5 };
 
+export interface WitnessedOptions {
+  readonly wanted?: WitnessesWanted;
+  readonly bounds?: Partial<RoundBounds>;
+  readonly clock?: Clock;
+}
+
 export async function startWitnessed(
   url: string,
   keys: KeyPair,
-  { wanted = defaultWitnesses, bounds = {} }: { wanted?: WitnessesWanted; bounds?: Partial<RoundBounds> } = {},
+  { wanted = defaultWitnesses, bounds = {}, clock = systemClock }: WitnessedOptions = {},
 ): Promise<WitnessedCollector> {
   const db = createPool({ url, applicationName: 'test', maxConnections: 8, onIdleError: () => {} });
   const ledger = new Ledger({
     store: postgresLedgerStore(db),
     origin: 'test.example/ledger',
     keys,
-    clock: systemClock,
+    clock,
   });
   await ledger.start();
   const events: LoggedEvent[] = [];
@@ -53,7 +60,7 @@ export async function startWitnessed(
   const store = postgresWitnessStore(db);
   const logger = recordingLogger(events);
   const witnessing = createWitnessing({
-    ...{ ledger, store, registry, logger, clock: systemClock, random: Math.random, wanted: () => wanted },
+    ...{ ledger, store, registry, logger, clock, random: Math.random, wanted: () => wanted },
     bounds: { ...quickRounds, ...bounds },
   });
   const listener = await listen({
@@ -66,7 +73,7 @@ export async function startWitnessed(
   const server = http.createServer((_, response) => response.writeHead(404).end());
   const nodes = postgresNodeKeys(db);
   const { rounds } = witnessing;
-  const sockets = attachSockets(server, { ledger, nodes, rounds, logger, clock: systemClock });
+  const sockets = attachSockets(server, { ledger, nodes, rounds, logger, clock });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   witnessing.start(sockets.offer);
