@@ -124,6 +124,8 @@ export const limits = {
   /** How often new entries are committed to the mirror of the ledger, and how many in one commit. */
   mirrorIntervalMs: 60_000,
   maxMirrorBatchEntries: 10_000,
+  /** Files of a batch that nobody has touched for this long belong to a process that is gone. */
+  mirrorLeftoverMs: 3_600_000,
   /** A listing of a folder in the mirror's repository, whose top may hold other people's files. */
   maxMirrorListBytes: 16 * 1024 * 1024,
   /** Escaped as JSON it at most doubles, and must still fit into one record beside the outbox. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
@@ -50,6 +50,8 @@ export interface MirrorRepository {
   readonly branch: string;
 }
 
+const scratchFile = /^sigilwatch-[0-9]+\.jsonl/;
+
 /** Where system commands live; the environment is read by the program's entry alone. */
 const commandPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** The author is the collector, whoever's machine this is; and nobody's hooks or conversions have a part in it. */
@@ -78,6 +80,7 @@ export async function openMirrorBranch({ repository, branch }: MirrorRepository)
   const ref = `refs/heads/${branch}`;
   await git(['check-ref-format', ref]);
   const bare = (await git(['rev-parse', '--is-bare-repository'])).trim() === 'true';
+  await dropLeftovers(folder);
   return {
     scratch: folder,
     head: async () => (await git(['for-each-ref', '--format=%(objectname)', ref])).trim() || undefined,
@@ -130,6 +133,16 @@ async function gitFolder(root: string, git: (args: readonly string[]) => Promise
     'state.conflict',
     `${root} lies in another repository; give ledger.mirror.repository its own folder`,
   );
+}
+
+/** Batches that a process was killed over. */
+async function dropLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!scratchFile.test(name)) continue;
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined && Date.now() - found.mtimeMs > limits.mirrorLeftoverMs) await rm(path, { force: true });
+  }
 }
 
 function inside(folder: string): readonly string[] {
