@@ -130,7 +130,7 @@ export class EntryCheck {
 }
 
 function misplaced(found: number, index: number): Found {
-  if (found < index) return new Found('missing', index, `entry ${found} is there twice`);
+  if (found < index) return new Found('missing', found, 'the entry is there twice');
   return new Found('missing', index, 'the entry is missing');
 }
 
