@@ -17,7 +17,7 @@ interface Process {
   readonly file: OpenFakeDisk;
 }
 
-/** Errors of a database, disk or process that fails; the excuse there always is. */
+/** Errors of a database or disk that fails; the excuse there always is. */
 const excuses: ReadonlySet<string> = new Set(['database.unreachable', 'ledger.checkpoint_file']);
 
 /** Several agents and collectors around one database that fails, and one data directory. */
@@ -275,6 +275,8 @@ export class LedgerWorld {
     } catch (thrown) {
       const { code } = toAppError(thrown);
       if (excuses.has(code) || (code === 'ledger.tampered' && this.#undo !== undefined)) return undefined;
+      // Entries go on from ones that a ledger without memory has lost.
+      if (code === 'ledger.sequence' && !this.publications.mustAgree) return undefined;
       throw thrown;
     }
   }
