@@ -7,7 +7,8 @@ import { type OwnCheckpoint, openOwn } from '../ledger/guard.ts';
 import type { LedgerMemory } from '../ledger/ledger.ts';
 import { recoverLedger } from '../ledger/recover.ts';
 import { postgresLedgerStore } from '../postgres/ledger-store.ts';
-import { type CommandContext, type CommandOutput, show, stderrLogger, withCollectorData } from './context.ts';
+import { type CommandContext, show, stderrLogger, withCollectorData } from './context.ts';
+import { progressBar, untilStopped } from './progress.ts';
 
 interface RecoverResult {
   readonly recovered: number;
@@ -37,7 +38,7 @@ export async function ledgerRecover(context: CommandContext, paths: readonly str
       now: systemClock.now(),
       entries: exported.entries,
       known: [...exported.checkpoints.map((note) => openOwn(note, logKey)), ...(await remembered(memory, logKey))],
-      onProgress: progress(context.stderr),
+      onProgress: untilStopped(context, progressBar(context.stderr, 'entries')),
     });
     const { from, to, root, provenBy, published } = report;
     return {
@@ -78,10 +79,4 @@ function formatResult({ recovered, from, to, checkpoint_size, missing }: Recover
     `${done}STILL MISSING: entries ${missing.from} to ${missing.to - 1} were published. ` +
     'Run this again with a later export or the git mirror; until then the collector does not start\n'
   );
-}
-
-/** A line that rewrites itself, for whoever watches; nothing in a file or pipe. */
-function progress(stderr: CommandOutput): (done: number, of: number) => void {
-  if (stderr.isTTY !== true) return () => {};
-  return (done, of) => stderr.write(`\r\u001b[K${done} of ${of} entries put back${done === of ? '\r\u001b[K' : ''}`);
 }
