@@ -1,9 +1,7 @@
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
 import { link, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import { AppError, errnoOf } from '../common/errors.ts';
 
 /**
@@ -14,16 +12,17 @@ import { AppError, errnoOf } from '../common/errors.ts';
 export async function writeNewFile(path: string, pieces: AsyncIterable<string> | Iterable<string>): Promise<void> {
   if ((await stat(path).catch(() => undefined)) !== undefined) throw exists(path);
   const partial = `${path}.partial-${process.pid}`;
-  const file = createWriteStream(partial, { flags: 'wx', mode: 0o644, flush: true });
+  const refuse = (cause: unknown) => Promise.reject(notWritable(path, cause));
+  const file = await open(partial, 'wx', 0o644).catch(refuse);
   try {
-    await once(file, 'open').catch((cause: unknown) => Promise.reject(notWritable(path, cause)));
-    await writePieces(file, pieces);
-    await finished(file.end());
+    try {
+      for await (const piece of pieces) await file.appendFile(piece).catch(refuse);
+      await file.sync().catch(refuse);
+    } finally {
+      await file.close();
+    }
     await giveName(partial, path);
-  } catch (thrown) {
-    throw errnoOf(thrown) === undefined ? thrown : notWritable(path, thrown);
   } finally {
-    file.destroy();
     await rm(partial, { force: true });
   }
 }
@@ -43,10 +42,14 @@ async function giveName(partial: string, path: string): Promise<void> {
     if (errnoOf(thrown) === 'EEXIST') throw exists(path);
     // Some file systems, those of USB sticks above all, know no links.
     if ((await stat(path).catch(() => undefined)) !== undefined) throw exists(path);
-    await rename(partial, path);
+    await rename(partial, path).catch((cause: unknown) => Promise.reject(notWritable(path, cause)));
   }
+  // So that the name is on disk too, where a folder can be told to.
   const folder = await open(dirname(path), 'r');
-  await folder.sync().finally(() => folder.close());
+  await folder
+    .sync()
+    .catch(() => {})
+    .finally(() => folder.close());
 }
 
 function exists(path: string): AppError {

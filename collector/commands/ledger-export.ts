@@ -7,7 +7,7 @@ import { postgresExportSource } from '../postgres/export-store.ts';
 import { witnessesBeside } from '../witnessed.ts';
 import { type CommandContext, withLedger } from './context.ts';
 import { unwitnessedNote } from './ledger-proof.ts';
-import { progressBar } from './progress.ts';
+import { progressBar, untilStopped } from './progress.ts';
 
 export interface ExportOptions {
   readonly from: string;
@@ -31,7 +31,7 @@ export async function ledgerExport(context: CommandContext, options: ExportOptio
       checkpoint,
       prover: ledger,
       source: postgresExportSource(database.db),
-      ...(toFile ? { onProgress: bar } : {}),
+      onProgress: untilStopped(context, toFile ? bar : () => {}),
     });
     try {
       if (options.output === undefined) await writePieces(stdout, lines);

@@ -152,6 +152,16 @@ test('what the collector gives away is verified elsewhere, where there is no col
     assert.equal(code, 0, stdout + stderr);
     assert.equal(JSON.parse(stdout).verified, true);
   }
+  const mirror = { SIGILWATCH_LEDGER_MIRROR_REPOSITORY: join(root, 'mirror') };
+  for (const known of [1, 0]) {
+    const { code, stdout, stderr } = await cli(['ledger', 'mirror', '--once', '--json', '--data-dir', dataDir], mirror);
+    assert.equal(code, 0, stderr);
+    assert.equal(JSON.parse(stdout).commits.length, known);
+  }
+  const mirrored = await readdir(join(root, 'mirror', 'ledger'), { recursive: true });
+  const [batch = ''] = mirrored.filter((name) => name.endsWith('.jsonl'));
+  const checked = await cli(['verify', join(root, 'mirror', 'ledger', batch), '--policy', policy]);
+  assert.equal(checked.code, 0, checked.stdout);
   const again = await cli(['ledger', 'export', '-o', exported, '--data-dir', dataDir]);
   assert.equal(again.code, 4);
   assert.deepEqual(
