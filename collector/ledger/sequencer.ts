@@ -156,8 +156,7 @@ export class Sequencer {
     while (this.#queue.length > 0) {
       // Under way are so few that the wishes which wait meanwhile make a group worth its transaction.
       while (this.#flights.length >= limits.groupCommitsInFlight) await this.#oneLanded();
-      const alone = this.#flights.length === 0;
-      if (alone && this.#queuedEntries < limits.groupCommitMaxEntries) await delay(limits.groupCommitWaitMs);
+      if (this.#queuedEntries < limits.groupCommitMaxEntries) await delay(limits.groupCommitWaitMs);
       await this.#launch(this.#takeGroup());
     }
     // In the same turn as the look at the queue: a wish that comes in between would wait for the next one.

@@ -73,9 +73,11 @@ function commitsInOrder(db: Db): LedgerStore['commit'] {
   };
 }
 
-/** All of a commit; one transaction, or part of the one around it. The head comes first: its row lock lets one go on at a time. */
+/** All of a commit; one transaction, or part of the one around it. */
 function commitSteps(commit: Commit): Step[] {
   return [
+    // The lock lets only one go on at a time. It has a statement to itself, so that the next one sees what it waited for.
+    { text: lockHeadText },
     moveHead(commit),
     ...ensurePartition(commit),
     copyEntries(commit),
@@ -126,8 +128,10 @@ async function insertHead(db: Queryable, { origin, range }: TreeHead): Promise<v
 
 /** Until the end of the transaction; the same lock that {@link moveHead} takes. */
 async function lockHead(tx: Tx): Promise<void> {
-  await tx.query('select from ledger_head for update');
+  await tx.query(lockHeadText);
 }
+
+const lockHeadText = 'select from ledger_head for update';
 
 /** The compare-and-swap. Nobody looks at its answer before the rest is sent, so it must fail when there is nothing to move. */
 function moveHead({ from, to }: Commit): Step {

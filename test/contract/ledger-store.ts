@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Plan } from '../../collector/ledger/plan.ts';
+import { Plan, signedBatch } from '../../collector/ledger/plan.ts';
+import { project } from '../../collector/ledger/projections.ts';
 import type { Commit, LedgerStore } from '../../collector/ledger/store.ts';
 import { growTail, loadTail, type Tail } from '../../collector/ledger/tail.ts';
 import { hashBytes } from '../../common/encoding.ts';
@@ -130,6 +131,47 @@ export function ledgerStoreContract(name: string, open: () => Promise<TestStore>
       assert.equal((await store.leaves(0, 20)).length, 2);
     });
 
+    test('commits laid out on each other are all taken though nobody waits for the one before', async () => {
+      const { store, other } = await created();
+      const author = testAuthor('node1');
+      const start = await store.head();
+      assert.ok(start);
+      let tail = await loadTail(store, start);
+      const commits = [3, 300, 1, 40].map((count) => {
+        const grown = planOn(tail, author.more(count));
+        tail = grown.tail;
+        return grown.commit;
+      });
+      const taken = await Promise.all(commits.map((commit) => store.commit(commit)));
+      assert.deepEqual(taken, [true, true, true, true]);
+      assert.deepEqual(await other.head(), tail.head);
+      assert.deepEqual(await other.authorHead('node1'), author.head);
+      assert.deepEqual(await loadTail(other, tail.head), tail);
+    });
+
+    test('a commit laid out on one that is not taken is not taken either', async () => {
+      const { store, other } = await created();
+      const start = await store.head();
+      assert.ok(start);
+      const first = planOn(await loadTail(store, start), testAuthor('node1').more(2));
+      const second = planOn(first.tail, testAuthor('node2').more(2));
+      // As large as the first, and another tree.
+      const rival = await layOut(other, testAuthor('node3').more(2));
+      assert.equal(await other.commit(rival), true);
+      assert.deepEqual(await Promise.all([store.commit(first.commit), store.commit(second.commit)]), [false, false]);
+      const [entry] = first.commit.entries;
+      assert.ok(entry);
+      const fresh = await loadTail(store, rival.to);
+      const broken = planOn(fresh, testAuthor('node1').more(2));
+      const doubled = { ...broken.commit, entries: [entry, ...broken.commit.entries.slice(1)] };
+      const after = planOn(broken.tail, testAuthor('node2').more(2));
+      const [refused, later] = await Promise.allSettled([store.commit(doubled), store.commit(after.commit)]);
+      assert.equal(refused.status, 'rejected');
+      assert.deepEqual(later, { status: 'fulfilled', value: false });
+      assert.deepEqual(await store.head(), rival.to);
+      assert.equal(await store.commit(broken.commit), true);
+    });
+
     test('who has the store to himself cannot lose the tree head to anybody', async () => {
       const { store, other } = await created();
       const late = await layOut(other, testAuthor('node2').more(2));
@@ -183,6 +225,26 @@ async function layOut(store: LedgerStore, entries: readonly SignedEntry[]): Prom
   const plan = new Plan(store, await loadTail(store, head));
   await plan.append(entries);
   return plan.commit({ privateKey: testAuthor('collector').keys.privateKey, now: firstEntryMs }).commit;
+}
+
+/** The commit that appends an author's first entries after `tail`, whatever the store holds, and the tail after it. */
+function planOn(tail: Tail, entries: readonly SignedEntry[]): { commit: Commit; tail: Tail } {
+  const { range } = tail.head;
+  const staged = entries.map((signed, at) => ({
+    ...signed,
+    index: range.size + at,
+    leafHash: leafHashOf(signed),
+    hash: entryHash(signed.bytes),
+  }));
+  const grown = growTail(
+    tail,
+    staged.map((entry) => entry.leafHash),
+  );
+  const by = { privateKey: testAuthor('collector').keys.privateKey, now: firstEntryMs, from: range.size };
+  const received = signedBatch(grown.tail.head, by);
+  const to = grown.tail.head;
+  const commit = { from: tail.head, to, entries: staged, tiles: grown.tiles, projections: project(staged), received };
+  return { commit, tail: grown.tail };
 }
 
 function leafHashOf({ bytes, signature }: SignedEntry): Buffer {
