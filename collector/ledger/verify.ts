@@ -64,7 +64,7 @@ export interface VerifyReport {
 }
 
 /** Entries that are read at once. A multiple of the entries in a tile, so that parts end where tiles do. */
-const stretchEntries = 32 * fullTileWidth;
+const stretchEntries = 16 * fullTileWidth;
 
 /** Verifies all that is stored. Streams: memory does not grow with the ledger. Rejects only when it cannot read. */
 export async function verifyLedger(stored: StoredLedger, expected: Expectations): Promise<VerifyReport> {

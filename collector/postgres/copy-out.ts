@@ -140,14 +140,33 @@ export interface CopiedRows<Row> extends AsyncIterable<readonly Row[]> {
   close(): Promise<void>;
 }
 
+/** When a statement may begin: at once, or when the one before it on the same connection is done. */
+export type Turns = <T>(statement: () => Promise<T>) => Promise<T>;
+
+/** A pool has connections for all, one connection does one thing after the other. */
+export function turnsOf(db: Queryable): Turns {
+  if (db instanceof pg.Pool) return (statement) => statement();
+  let last: Promise<unknown> = Promise.resolve();
+  return (statement) => {
+    const mine = last.then(statement);
+    last = mine.catch(() => {});
+    return mine;
+  };
+}
+
 /**
  * Begins to read at once and goes on while rows are looked at, with bounded memory.
  * @param select a statement without parameters.
  * @param decode reads all columns of one row.
  */
-export function copyOut<Row>(db: Queryable, select: string, decode: (row: CopiedRow) => Row): CopiedRows<Row> {
+export function copyOut<Row>(
+  { db, turns }: { readonly db: Queryable; readonly turns: Turns },
+  select: string,
+  decode: (row: CopiedRow) => Row,
+): CopiedRows<Row> {
   const copy = new CopyOut(`copy (${select}) to stdout (format binary)`, decode);
-  const done = db instanceof pg.Pool ? withClient(db, (client) => onClient(client, copy)) : onClient(db, copy);
+  const onOne = (client: Tx) => onClient(client, copy);
+  const done = turns(() => (db instanceof pg.Pool ? withClient(db, onOne) : onOne(db)));
   // Told to whoever takes rows; closing without having taken them all is no reason to hear of it.
   done.catch((thrown: unknown) => copy.fail(thrown));
   return {

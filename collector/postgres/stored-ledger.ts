@@ -2,7 +2,7 @@ import { fullTileWidth, type TileId } from '../../common/tiles.ts';
 import type { StoredStatement } from '../ledger/erasure-record.ts';
 import type { FullTile } from '../ledger/store.ts';
 import type { Reading, StoredBatch, StoredEntry, StoredExtent, StoredLedger } from '../ledger/verify-source.ts';
-import { type CopiedRow, copyOut } from './copy-out.ts';
+import { type CopiedRow, copyOut, type Turns, turnsOf } from './copy-out.ts';
 import type { Queryable } from './pool.ts';
 
 /**
@@ -10,19 +10,20 @@ import type { Queryable } from './pool.ts';
  * are read at once; on one connection, within its transaction and as that sees the tables.
  */
 export function postgresStoredLedger(db: Queryable): StoredLedger {
+  const turns = turnsOf(db);
   return {
-    extent: () => readExtent(db),
-    read: (from, to) => read(db, from, to),
-    erasures: (size) => readErasures(db, size),
-    tiles: (ids) => readTiles(db, ids),
+    extent: () => turns(() => readExtent(db)),
+    read: (from, to) => read({ db, turns }, from, to),
+    erasures: (size) => turns(() => readErasures(db, size)),
+    tiles: (ids) => turns(() => readTiles(db, ids)),
   };
 }
 
-function read(db: Queryable, from: number, to: number): Reading {
+function read(on: { readonly db: Queryable; readonly turns: Turns }, from: number, to: number): Reading {
   // On one connection these come first, so that nobody waits for them behind entries that nobody takes.
-  const batches = readBatches(db, from, to);
-  const tiles = readTilesBetween(db, from, to);
-  const entries = copyOut(db, entriesBetween(from, to), decodeEntry);
+  const batches = on.turns(() => readBatches(on.db, from, to));
+  const tiles = on.turns(() => readTilesBetween(on.db, from, to));
+  const entries = copyOut(on, entriesBetween(from, to), decodeEntry);
   // Told to whoever waits for them; who closes before that does not want to hear of it.
   for (const rows of [batches, tiles]) rows.catch(() => {});
   return { batches, tiles, entries, close: entries.close };
