@@ -5,9 +5,6 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { leafHash } from '../../common/merkle.ts';
-import { parseVerifierKey } from '../../common/note.ts';
-import { parseTlogProof, verifyTlogProof } from '../../common/tlog-proof.ts';
 import { engineAvailable, type OwnEngine, startEngine } from '../engines.ts';
 import { flipByte, jsonLine, makeTemporaryFolder, type RunningWriter, startWriter, takeCareOf } from '../system.ts';
 import { until } from '../until.ts';
@@ -24,7 +21,7 @@ import {
   wantedOn,
 } from './fleet.ts';
 import { assertSaidOnce, assertVerified, chainsOf, readLedger } from './ledger-audit.ts';
-import { audit, leafHashOf, logAlone, parsePolicy } from './tile-auditor.ts';
+import { audit, checkProofFile, logAlone, parsePolicy, Rejected } from './tile-auditor.ts';
 import { caughtUp, entryWhere, goesOn, statusWhere } from './waiting.ts';
 
 const names = ['lyra', 'node1', 'node2', 'node3'];
@@ -254,14 +251,14 @@ test('a checkpoint that was kept, a proof and an export are checked without trus
   const file = join(folder.path, 'drift.tlog-proof');
   const made = await collector.cli('--json', 'ledger', 'proof', String(index), '--output', file);
   assert.equal(made.exitCode, 0, made.stderr);
-  const key = parseVerifierKey(String(jsonLine(made.stdout)?.vkey));
-  const leaf = readFileSync(`${file}.entry`);
-  const proof = parseTlogProof(readFileSync(file, 'utf8'));
-  const proved = verifyTlogProof(proof, leafHashOf(leaf), key);
-  assert.ok(proved.checkpoint.size > index);
-  assert.deepEqual(leafHash(leaf.subarray(0, -64), leaf.subarray(-64)), leafHashOf(leaf));
+  const policy = logAlone(String(jsonLine(made.stdout)?.vkey));
+  const proof = readFileSync(file);
+  const { head, leaf } = checkProofFile(proof, undefined, policy);
+  assert.ok(head.size > index);
+  const { bytes, signature } = entries[index] ?? assert.fail();
+  assert.deepEqual(leaf, Buffer.concat([bytes, signature]));
   leaf.writeUInt8(leaf.readUInt8(20) ^ 1, 20);
-  assert.throws(() => verifyTlogProof(proof, leafHashOf(leaf), key));
+  assert.throws(() => checkProofFile(proof, leaf, policy), Rejected);
 
   const chains = chainsOf(entries);
   for (const name of names) assertSaidOnce(chains.get(name) ?? [], 1_000);
