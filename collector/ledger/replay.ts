@@ -182,18 +182,10 @@ interface Span {
 }
 
 async function replayEntries(space: ReplaySpace, { from, to }: Span, onProgress?: ReplayProgress): Promise<void> {
-  const read = async (start: number) => {
-    const end = Math.min(start + batchEntries, to);
-    return readable(await space.entries(start, end), { from: start, to: end });
-  };
-  let reading = from < to ? read(from) : undefined;
-  for (let at = from; reading !== undefined; ) {
-    const entries = await reading;
-    at += entries.length;
-    // Parsing the next batch here takes about as long as applying this one does over there.
-    const applying = space.apply(entries);
-    reading = at < to ? read(at) : undefined;
-    await Promise.all([applying, reading]);
+  for (let at = from; at < to; ) {
+    const end = Math.min(at + batchEntries, to);
+    await space.apply(readable(await space.entries(at, end), { from: at, to: end }));
+    at = end;
     onProgress?.(at - from, to - from);
   }
 }

@@ -40,16 +40,46 @@ const revocation = fc.constantFrom(...authors).map((node): Said => {
   return { author: 'collector', statement: { kind: 'node.revoked', body: { node, fingerprint: '', reason: 'test' } } };
 });
 const byNode = (kinds: readonly Kind[]) =>
-  fc.record({ author: fc.constantFrom(...authors), statement: statements(kinds) });
+  fc.record({ author: fc.constantFrom(...authors), statement: statements(kinds), nth: fc.nat() }).map(meeting);
 const byCollector = statements(['auth.event', 'ledger.equivocation']).map(
   (statement): Said => ({ author: 'collector', statement }),
 );
 
+/** The same about one of few drifts, findings or containers, so that what is said meets what was said before. */
+function meeting({ author, statement, nth }: Said & { readonly nth: number }): Said {
+  const { kind, body } = statement;
+  const id = `n\0${nth % 3}`;
+  switch (kind) {
+    case 'drift.opened':
+    case 'drift.changed':
+      return { author, statement: { kind, body: { ...body, drift: { ...body.drift, id } } } };
+    case 'drift.resolved':
+      return { author, statement: { kind, body: { ...body, id } } };
+    case 'sigil.finding':
+      return { author, statement: { kind, body: { store: 'demo', finding: { ...body.finding, id: hex(32, nth) } } } };
+    case 'sigil.cleared':
+      return { author, statement: { kind, body: { store: 'demo', id: hex(32, nth) } } };
+    case 'observed': {
+      const upserted = body.upserted.map((container, at) => ({ ...container, id: hex(64, nth + at) }));
+      const removed = body.removed.map((_, at) => hex(64, nth + at + 1));
+      return { author, statement: { kind, body: { baseline: body.baseline && nth % 4 === 0, upserted, removed } } };
+    }
+    default:
+      return { author, statement };
+  }
+}
+
+/** One of a few ids. */
+function hex(length: number, nth: number): string {
+  return (nth % 5).toString().repeat(length);
+}
+
 const anySaid: fc.Arbitrary<Said> = fc.oneof(
   { weight: 20, arbitrary: byNode(projected) },
+  { weight: 8, arbitrary: byNode(['observed', 'drift.opened', 'drift.changed']) },
   { weight: 2, arbitrary: byNode([...nodeKinds].filter((kind) => !never.has(kind))) },
-  { weight: 2, arbitrary: enrolment },
-  { weight: 1, arbitrary: revocation },
+  { weight: 3, arbitrary: enrolment },
+  { weight: 2, arbitrary: revocation },
   { weight: 1, arbitrary: byCollector },
 );
 
