@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { systemClock } from '../../collector/clock.ts';
+import { Ledger } from '../../collector/ledger/ledger.ts';
+import { openEmbedded } from '../../collector/postgres/embedded.ts';
+import { postgresLedgerStore } from '../../collector/postgres/ledger-store.ts';
+import { migrate, migrationsDir, readMigrations } from '../../collector/postgres/migrate.ts';
+import { connectClient, createPool, type Db } from '../../collector/postgres/pool.ts';
+import type { SignedEntry } from '../../common/entry.ts';
+import { fingerprint, generateKeyPair, rawPublicKey } from '../../common/keys.ts';
+import { limits } from '../../common/limits.ts';
+import { quietLogger } from '../../test/quiet-logger.ts';
+import { makeTemporaryFolder, takeCareOf } from '../../test/system.ts';
+import { type BenchAuthor, benchAuthor } from './append-entries.ts';
+
+export const sessions = 8;
+const applicationName = 'sigilwatch-bench';
+
+/** A real PostgreSQL as the collector runs it, with databases made on demand. */
+export interface BenchPostgres {
+  readonly url: string;
+  /** @param template the name of a database that nobody is connected to; migrated and empty without one. */
+  createDatabase(name: string, template?: string): Promise<string>;
+}
+
+export async function startBenchPostgres(): Promise<BenchPostgres> {
+  const { path } = makeTemporaryFolder('sgw-bench-');
+  const newPassword = () => randomBytes(16).toString('hex');
+  const embedded = await openEmbedded({ dataDir: join(path, 'collector'), newPassword, logger: quietLogger });
+  takeCareOf({ remove: embedded.release, removeNow: () => {} });
+  return {
+    url: embedded.url,
+    createDatabase: async (name, template) => {
+      const client = await connectClient({ url: embedded.url, applicationName });
+      await client.query(`create database ${name} template ${template ?? 'template0'}`);
+      await client.end();
+      const url = Object.assign(new URL(embedded.url), { pathname: `/${name}` }).href;
+      if (template === undefined)
+        await migrate({ url, applicationName }, await readMigrations(migrationsDir), systemClock);
+      return url;
+    },
+  };
+}
+
+/** A ledger with the nodes that write to it. */
+export interface BenchLedger {
+  readonly ledger: Ledger;
+  readonly db: Db;
+  readonly authors: readonly BenchAuthor[];
+  close(): Promise<void>;
+}
+
+/** A ledger in the database at `url`, with {@link sessions} newly enrolled nodes named after `name`. */
+export async function openBenchLedger(url: string, name: string, keys = generateKeyPair()): Promise<BenchLedger> {
+  const db = createPool({ url, applicationName, maxConnections: limits.databaseConnections, onIdleError: () => {} });
+  const ledger = new Ledger({
+    store: postgresLedgerStore(db),
+    origin: 'sigilwatch.bench/ledger',
+    keys,
+    clock: systemClock,
+  });
+  await ledger.start();
+  const authors = Array.from({ length: sessions }, (_, at) => benchAuthor(`${name}${at + 1}`));
+  for (const { node, keys } of authors) {
+    const publicKey = rawPublicKey(keys.publicKey).toString('base64');
+    const body = { node, publicKey, fingerprint: fingerprint(keys.publicKey), agentVersion: 'bench' };
+    await ledger.record({ kind: 'node.enrolled', body });
+  }
+  const close = async () => {
+    await ledger.close();
+    await db.end();
+  };
+  return { ledger, db, authors, close };
+}
+
+/** Entries of each author, in batches as they would come in frames. */
+export type Batches = readonly (readonly (readonly SignedEntry[])[])[];
+
+export function inBatches(entries: readonly SignedEntry[], size: number): (readonly SignedEntry[])[] {
+  const batches = [];
+  for (let at = 0; at < entries.length; at += size) batches.push(entries.slice(at, at + size));
+  return batches;
+}
+
+/** Appends as the sessions do: all authors at once, each with up to four batches under way. @returns milliseconds. */
+export async function appendAll(
+  { ledger, authors }: BenchLedger,
+  perAuthor: readonly (readonly SignedEntry[])[],
+): Promise<number> {
+  const startedMs = performance.now();
+  await Promise.all(
+    authors.map(({ keys }, at) =>
+      appendOne(ledger, keys.publicKey, inBatches(perAuthor[at] ?? [], limits.maxAppendEntries)),
+    ),
+  );
+  return performance.now() - startedMs;
+}
+
+async function appendOne(
+  ledger: Ledger,
+  key: BenchAuthor['keys']['publicKey'],
+  batches: readonly (readonly SignedEntry[])[],
+): Promise<void> {
+  const underWay: Promise<unknown>[] = [];
+  for (const batch of batches) {
+    if (underWay.length >= limits.maxAppendsInFlight) await underWay.shift();
+    underWay.push(ledger.append(batch, key));
+  }
+  await Promise.all(underWay);
+}
