@@ -36,6 +36,8 @@ export interface LedgerOptions {
   readonly clock: Clock;
   /** What is remembered outside the database; without it, as much as this process has seen. */
   readonly memory?: LedgerMemory;
+  /** Passes a number of milliseconds; without it, real ones. */
+  readonly wait?: (ms: number) => Promise<unknown>;
 }
 
 /** What a ledger knows of its own past that the database cannot make it forget. */
@@ -61,7 +63,7 @@ export class Ledger {
   /** `number/hash` of what was put on record against each node. */
   readonly #toldEquivocations = new Map<string, Set<string>>();
 
-  constructor({ store, origin, keys, clock, memory = forgetful() }: LedgerOptions) {
+  constructor({ store, origin, keys, clock, memory = forgetful(), wait }: LedgerOptions) {
     const logKey = verifierKey(origin, signatureTypes.ed25519, keys.publicKey);
     this.origin = origin;
     this.vkey = formatVerifierKey(logKey);
@@ -69,7 +71,7 @@ export class Ledger {
     this.#keys = keys;
     this.#clock = clock;
     this.#guard = new HistoryGuard({ logKey, ...memory });
-    this.#sequencer = new Sequencer(store, clock, keys.privateKey, this.#guard);
+    this.#sequencer = new Sequencer(store, clock, keys.privateKey, this.#guard, wait);
     this.#tiles = new TileReader(store);
     this.#bundles = new BundleReader(store, clock);
     this.#publisher = new Publisher({ origin, keys, store, tails: this.#sequencer, guard: this.#guard, ...memory });

@@ -70,6 +70,7 @@ export class Sequencer {
   readonly #clock: Clock;
   readonly #privateKey: KeyObject;
   readonly #guard: TailGuard;
+  readonly #wait: (ms: number) => Promise<unknown>;
   readonly #queue: Waiting[] = [];
   #queuedEntries = 0;
   #running: Promise<void> | undefined;
@@ -83,12 +84,22 @@ export class Sequencer {
   /** The end of the log once all that is under way is durable; undefined when that has to be found out. */
   #ahead: Ground | undefined;
 
-  /** @param privateKey the collector's: signs when each group was received. */
-  constructor(store: LedgerStore, clock: Clock, privateKey: KeyObject, guard: TailGuard) {
+  /**
+   * @param privateKey the collector's: signs when each group was received.
+   * @param wait passes a number of milliseconds.
+   */
+  constructor(
+    store: LedgerStore,
+    clock: Clock,
+    privateKey: KeyObject,
+    guard: TailGuard,
+    wait: (ms: number) => Promise<unknown> = delay,
+  ) {
     this.#store = store;
     this.#clock = clock;
     this.#privateKey = privateKey;
     this.#guard = guard;
+    this.#wait = wait;
   }
 
   /**
@@ -156,7 +167,7 @@ export class Sequencer {
     while (this.#queue.length > 0) {
       // Under way are so few that the wishes which wait meanwhile make a group worth its transaction.
       while (this.#flights.length >= limits.groupCommitsInFlight) await this.#oneLanded();
-      if (this.#queuedEntries < limits.groupCommitMaxEntries) await delay(limits.groupCommitWaitMs);
+      if (this.#queuedEntries < limits.groupCommitMaxEntries) await this.#wait(limits.groupCommitWaitMs);
       await this.#launch(this.#takeGroup());
     }
     // In the same turn as the look at the queue: a wish that comes in between would wait for the next one.
