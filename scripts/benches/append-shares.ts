@@ -1,0 +1,141 @@
+import { systemClock } from '../../collector/clock.ts';
+import { createAppendPipeline } from '../../collector/ws/append-pipeline.ts';
+import { createVerifier, type VerifyEntries } from '../../collector/ws/verify.ts';
+import type { SignedEntry } from '../../common/entry.ts';
+import { verifyBytesAsync } from '../../common/keys.ts';
+import { limits } from '../../common/limits.ts';
+import { agentMessage, parseMessage, toWire } from '../../common/protocol.ts';
+import type { BenchAuthor } from './append-entries.ts';
+import { appendAll, type BenchLedger, type BenchPostgres, inBatches, openBenchLedger } from './append-ground.ts';
+import { openBareCopy } from './bare-copy.ts';
+
+/** One round: the same entries through the bare way and through the ledger, one after the other. */
+export interface Round {
+  readonly entries: number;
+  readonly bareMs: number;
+  readonly ledgerMs: number;
+}
+
+export interface SharesOptions {
+  readonly rounds: number;
+  /** Of each of the sessions, in each round. */
+  readonly entriesPerAuthor: number;
+}
+
+/** Rounds that are not counted: code that is not compiled yet, files that have no room yet. */
+const warmUpRounds = 2;
+
+/** Entries whose signatures are checked already: `Ledger.append` beside a bare COPY. */
+export async function measureCopyShare(postgres: BenchPostgres, options: SharesOptions): Promise<Round[]> {
+  const bare = await openBareCopy(await postgres.createDatabase('bench_bare'));
+  const ledger = await openBenchLedger(await postgres.createDatabase('bench_append'), 'append');
+  const rounds = await alternate(options, async () => {
+    const perAuthor = ledger.authors.map((author) => author.take(options.entriesPerAuthor));
+    return { bare: () => bare.write(mixed(perAuthor)), ledger: () => appendAll(ledger, perAuthor) };
+  });
+  await ledger.close();
+  await bare.close();
+  return rounds;
+}
+
+/** From the text of a frame to the text of its ack, beside nothing but the verification of the same signatures. */
+export async function measureVerifiedShare(postgres: BenchPostgres, options: SharesOptions): Promise<Round[]> {
+  const ledger = await openBenchLedger(await postgres.createDatabase('bench_verified'), 'verified');
+  const verify = createVerifier(limits.verifyConcurrency);
+  const rounds = await alternate(options, async () => {
+    const perAuthor = ledger.authors.map((author) => author.sign(options.entriesPerAuthor));
+    const frames = perAuthor.map((entries) => inBatches(entries, limits.maxAppendEntries).map(frameOf));
+    return {
+      bare: () => verifyBare(ledger.authors, perAuthor),
+      ledger: () => timed(() => Promise.all(ledger.authors.map((a, at) => converse(ledger, a, frames[at] ?? [], verify)))),
+    };
+  });
+  await ledger.close();
+  return rounds;
+}
+
+interface Ways {
+  readonly bare: () => Promise<number>;
+  readonly ledger: () => Promise<number>;
+}
+
+/** Both ways in each round, in turns which one first: what the machine does beside us meets both alike. */
+async function alternate(options: SharesOptions, prepare: () => Promise<Ways>): Promise<Round[]> {
+  const rounds: Round[] = [];
+  for (let round = -warmUpRounds; round < options.rounds; round++) {
+    const { bare, ledger } = await prepare();
+    let [bareMs, ledgerMs] = [0, 0];
+    if (round % 2 === 0) bareMs = await bare();
+    ledgerMs = await ledger();
+    if (round % 2 !== 0) bareMs = await bare();
+    if (round >= 0) rounds.push({ entries: 8 * options.entriesPerAuthor, bareMs, ledgerMs });
+  }
+  return rounds;
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const startedMs = performance.now();
+  await work();
+  return performance.now() - startedMs;
+}
+
+/** The entries of all authors as they would stand in the log: a frame of each in turns. */
+function mixed(perAuthor: readonly (readonly SignedEntry[])[]): SignedEntry[] {
+  const batches = perAuthor.map((entries) => inBatches(entries, limits.maxAppendEntries));
+  return (batches[0] ?? []).flatMap((_, at) => batches.flatMap((own) => own[at] ?? []));
+}
+
+function frameOf(entries: readonly SignedEntry[]): string {
+  return JSON.stringify({ type: 'append', entries: entries.map(toWire) });
+}
+
+/** As many at once as the thread pool can take, without anything around it. */
+function verifyBare(authors: readonly BenchAuthor[], perAuthor: readonly (readonly SignedEntry[])[]): Promise<number> {
+  const all = authors.flatMap(({ keys }, at) => (perAuthor[at] ?? []).map((entry) => ({ key: keys.publicKey, ...entry })));
+  return timed(async () => {
+    let next = 0;
+    const work = async (): Promise<void> => {
+      for (let one = all[next++]; one !== undefined; one = all[next++]) {
+        if (!(await verifyBytesAsync(one.key, one.bytes, one.signature))) throw new Error('a signature of ours is wrong');
+      }
+    };
+    await Promise.all(Array.from({ length: limits.verifyConcurrency }, work));
+  });
+}
+
+/** A session past its handshake, without the socket. Resolves when the last ack is made. */
+async function converse(
+  { ledger }: BenchLedger,
+  { node, keys }: BenchAuthor,
+  frames: readonly string[],
+  verify: VerifyEntries,
+): Promise<void> {
+  const { size } = await ledger.checkpoint();
+  let awaited = frames.length * limits.maxAppendEntries;
+  await new Promise<void>((resolve, reject) => {
+    const pipeline = createAppendPipeline({
+      ledger,
+      verify,
+      author: { node, publicKey: keys.publicKey },
+      startSize: size,
+      clock: systemClock,
+      random: Math.random,
+      sleep: async () => {},
+      over: () => false,
+      rounds: { forming: undefined, missed: () => {} },
+      fail: reject,
+      send: async (message) => {
+        JSON.stringify(message);
+        if (message.type === 'ack') awaited -= message.entries.length;
+        if (awaited <= 0) resolve();
+      },
+    });
+    const offerAll = async () => {
+      for (const frame of frames) {
+        const message = parseMessage(agentMessage, frame);
+        if (message.type === 'append') await pipeline.offer(message.entries);
+      }
+    };
+    offerAll().catch(reject);
+  });
+}
