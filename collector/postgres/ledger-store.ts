@@ -8,8 +8,8 @@ import { runTogether, type Step } from './pipeline.ts';
 import { type Db, databaseFailure, type Queryable, type Tx, withClient, withTransaction } from './pool.ts';
 import { projectionSteps } from './projection-store.ts';
 
-/** Width of a partition of entry bodies; the same figure stands in migration 0001. */
-const bodiesPerPartition = 1_000_000;
+/** How often room is made for the bodies that come next, and for how many; more than a commit holds. */
+const bodiesMadeRoomFor = 8_192;
 /** What a row is expected to need at most in COPY's format, beside an entry's bytes. */
 const entryRowBytes = 256;
 const bodyRowBytes = 128;
@@ -144,8 +144,8 @@ function moveHead({ from, to }: Commit): Step {
 
 function ensurePartition({ from, to }: Commit): Step[] {
   const last = to.range.size - 1;
-  if (Math.floor(last / bodiesPerPartition) === Math.floor((from.range.size - 1) / bodiesPerPartition)) return [];
-  return [{ text: 'select ensure_body_partition($1)', values: [last] }];
+  if (Math.floor(last / bodiesMadeRoomFor) === Math.floor((from.range.size - 1) / bodiesMadeRoomFor)) return [];
+  return [{ text: 'select ensure_body_partition($1)', values: [last + bodiesMadeRoomFor] }];
 }
 
 function copyEntries({ entries }: Commit): Step {

@@ -36,6 +36,7 @@ export const tableAccess: Readonly<Record<string, Access>> = {
   witness_gaps: 'work',
   witnesses_wanted: 'work',
   projection_bases: 'read',
+  body_partitions: 'read',
   schema_migrations: 'read',
 };
 

@@ -85,11 +85,17 @@ describe('the ledger in PostgreSQL', () => {
 
   test('bodies go on in the next partition when one is full', async () => {
     const pool = poolOn(await postgres.migratedDatabase());
-    await pool.query('select ensure_body_partition(1999999), ensure_body_partition(1000000), ensure_body_partition(5)');
-    const { rows } = await pool.query(
-      `select relname from pg_class where relname ~ '^entry_bodies_[0-9]+$' order by 1`,
-    );
-    assert.deepEqual(rows, [{ relname: 'entry_bodies_000000' }, { relname: 'entry_bodies_000001' }]);
+    await pool.query('select ensure_body_partition(65535), ensure_body_partition(65536), ensure_body_partition(5)');
+    const partitions = `select name, from_index::int as from, to_index::int as to from body_partitions order by from_index`;
+    assert.deepEqual((await pool.query(partitions)).rows, [
+      { name: 'entry_bodies_000000', from: 0, to: 65_536 },
+      { name: 'entry_bodies_000001', from: 65_536, to: 131_072 },
+    ]);
+    await pool.query('select ensure_body_partition(40000000)');
+    const { rows } = await pool.query<{ from: number; to: number }>(partitions);
+    for (const [at, { from }] of rows.slice(1).entries()) assert.equal(from, rows[at]?.to);
+    assert.ok(rows.length < 90, 'few, however large the ledger is');
+    assert.ok(rows.every(({ from, to }) => to - from <= Math.max(65_536, from / 8)));
   });
 });
 
