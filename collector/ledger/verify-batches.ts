@@ -15,12 +15,15 @@ export interface BatchRules {
 export class BatchCheck {
   readonly #rules: BatchRules;
   #size: number;
+  /** First entry of the last one. */
+  #from: number;
   #count: number;
 
   /** @param size of the last batch that was checked before, if any. @param count of those. */
   constructor(rules: BatchRules, size: number, count: number) {
     this.#rules = rules;
     this.#size = size;
+    this.#from = size;
     this.#count = count;
   }
 
@@ -41,7 +44,7 @@ export class BatchCheck {
     const { origin, collectorKey, signatures } = this.#rules;
     const from = this.#size;
     const { size, signature } = stored;
-    if (size === from) throw new Found('batch', from, `the batch of size ${size} is there twice`);
+    if (size === from) throw new Found('batch', this.#from, `the batch of size ${size} is there twice`);
     const which = `the batch of size ${size}, which begins at this entry,`;
     if (!stored.root.equals(root))
       throw new Found('batch', from, `${which} has a root that the entries do not lead to`);
@@ -52,6 +55,7 @@ export class BatchCheck {
       const message = `${which} is not signed by the collector as it is, after one of size ${from}: it was changed, or one before it is gone`;
       return new Found('batch', from, message);
     });
+    this.#from = from;
     this.#size = size;
     this.#count += 1;
   }

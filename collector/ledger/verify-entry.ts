@@ -5,7 +5,7 @@ import { signatureBytes } from '../../common/keys.ts';
 import { nodeKinds } from '../../common/kinds.ts';
 import { type Author, type Authors, base64Key } from './verify-authors.ts';
 import type { Erasures } from './verify-erasures.ts';
-import { Found } from './verify-fault.ts';
+import { Found, shortened } from './verify-fault.ts';
 import { hasOutline, type Outline, readOutline, TimeReader } from './verify-outline.ts';
 import type { StoredBody, StoredEntry } from './verify-source.ts';
 
@@ -46,7 +46,7 @@ export class EntryCheck {
       throw new Found('body', index, `the signature has not ${signatureBytes} bytes`);
     }
     if (hash('sha256', body.leaf, 'binary') !== entry.leafHash) {
-      throw new Found('leaf_hash', index, 'body and signature are not those whose hash was logged');
+      throw new Found('leaf_hash', index, `body and signature are not those whose hash was logged${hint(entry, body)}`);
     }
     return this.#checkBody(entry, signedBytes(body));
   }
@@ -83,7 +83,8 @@ export class EntryCheck {
     ] as const;
     for (const [column, stored, signed] of pairs) {
       if (stored === signed) continue;
-      throw new Found('columns', index, `column ${column} says ${stored}, the signed entry says ${signed}`);
+      const [says, said] = [shortened(`${stored}`), shortened(`${signed}`)];
+      throw new Found('columns', index, `column ${column} says ${says}, the signed entry says ${said}`);
     }
     follow(this.#rules.authors.get(outline.author), outline, index);
   }
@@ -129,8 +130,17 @@ export class EntryCheck {
   }
 }
 
+/** A body that lies in a wrong place is in itself in order, and says which one it is. */
+function hint(entry: StoredEntry, body: StoredBody): string {
+  const bytes = signedBytes(body);
+  if (hash('sha256', bytes, 'hex') === entry.entryHash) return ': the signature or the logged hash was changed';
+  const outline = readOutline(bytes);
+  if (outline === undefined || (outline.author === entry.author && outline.seq === entry.seq)) return '';
+  return `: the body is that of entry ${outline.seq} of ${shortened(outline.author)}, where entry ${entry.seq} of ${shortened(entry.author)} belongs`;
+}
+
 function misplaced(found: number, index: number): Found {
-  if (found < index) return new Found('missing', found, 'the entry is there twice');
+  if (found < index) return new Found('duplicate', found, 'the entry, or its body, is there twice');
   return new Found('missing', index, 'the entry is missing');
 }
 

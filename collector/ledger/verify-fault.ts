@@ -1,10 +1,13 @@
 import { AppError } from '../../common/errors.ts';
+import { shownValue } from '../../common/sigil-text.ts';
 
-/** What can be wrong with a stored ledger. */
+/** What can be wrong with a stored ledger; docs/verification.md says what each one means. */
 export const faults = [
   /** The tree head, or entries that it does not count. */
   'head',
   'missing',
+  /** Two rows claim one place. */
+  'duplicate',
   'body',
   'columns',
   'leaf_hash',
@@ -32,10 +35,19 @@ export class Found extends Error {
   readonly found: LedgerFault;
 
   constructor(fault: LedgerFault['fault'], index: number | null, message: string) {
-    super(message);
-    this.found = { fault, index, message };
+    // What is told comes from rows that anybody may have written, and is going to be shown on a terminal.
+    const shown = shownValue(message, (text) => text);
+    super(shown);
+    this.found = { fault, index, message: shown };
   }
 }
+
+/** A stored value within a message, short enough for what stands behind it to be read too. */
+export function shortened(value: string): string {
+  return value.length > shownChars ? `${value.slice(0, shownChars)}...` : value;
+}
+
+const shownChars = 80;
 
 /** The fault as an error, for callers that want to fail on it. */
 export function tampered({ index, message }: LedgerFault): AppError {

@@ -10,7 +10,7 @@ import { Authors, checkAuthors } from './verify-authors.ts';
 import { BatchCheck } from './verify-batches.ts';
 import { EntryCheck, signatureOf, signedBytes } from './verify-entry.ts';
 import { Erasures } from './verify-erasures.ts';
-import { Found, type LedgerFault } from './verify-fault.ts';
+import { Found, type LedgerFault, shortened } from './verify-fault.ts';
 import { Signatures } from './verify-signatures.ts';
 import type { Reading, StoredEntry, StoredExtent, StoredLedger } from './verify-source.ts';
 import { continueFrom, rootBefore, type VerifiedPart, verifiedPart } from './verify-state.ts';
@@ -242,7 +242,7 @@ class Verification {
   ): void {
     for (const entry of entries) {
       const index = this.#tree.size;
-      if (index === to) throw new Found('missing', index - 1, 'the entry is there twice');
+      if (index === to) throw new Found('duplicate', index - 1, 'the entry, or its body, is there twice');
       const key = check.check(entry, index);
       if (key === undefined) this.#erased += 1;
       else this.#checkSignature(entry, key);
@@ -306,7 +306,8 @@ function checkExtent(extent: StoredExtent, { origin, checkpoints = [] }: Expecta
     throw new Found('head', null, `the tree head says ${extent.size} entries, which no ledger has`);
   if (!extent.single)
     throw new Found('head', null, 'there is more than the one tree head, or it is not marked as such');
-  if (extent.origin !== origin) throw new Found('head', null, `the tree head is of ${extent.origin}, not of ${origin}`);
+  if (extent.origin !== origin)
+    throw new Found('head', null, `the tree head is of ${shortened(extent.origin)}, not of ${origin}`);
   const [lost] = checkpoints.filter((kept) => kept.size > size);
   if (lost === undefined) return size;
   const message = `${lost.name} knows ${lost.size} entries, the ledger has only ${size}: entries were removed`;

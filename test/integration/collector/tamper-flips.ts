@@ -53,12 +53,16 @@ export async function columnsOf({ db, batches, size }: Victim, erasedTo: number)
     ...target.named,
     batches.findLast((end) => BigInt(end) < value) ?? 0,
   ];
+  // Both places are wrong: where it was, and where it came to lie if that is the place of an entry, whose own was erased.
+  const movedBody = (target: Target, value: bigint) =>
+    target.named.map((index) => (value >= 0n && value < BigInt(index ?? size) ? Number(value) : index));
   const movedHead = (_: Target, value: bigint) =>
     value < 0n || value > BigInt(Number.MAX_SAFE_INTEGER) ? [null] : [Math.min(Number(value), size)];
   return [
     ...all('entries', entries, { index: 'int8', author: 'text', seq: 'int8', kind: 'text', at: 'timestamptz' }),
     ...all('entries', entries, { entry_hash: 'bytea', leaf_hash: 'bytea' }),
-    ...all('entry_bodies', bodies, { index: 'int8', bytes: 'bytea', signature: 'bytea' }),
+    { table: 'entry_bodies', column: 'index', type: 'int8', targets: bodies, named: movedBody },
+    ...all('entry_bodies', bodies, { bytes: 'bytea', signature: 'bytea' }),
     ...all('tiles', tiles, { level: 'int2', n: 'int8', hashes: 'bytea' }),
     { table: 'batches', column: 'size', type: 'int8', targets: froms, named: movedBatch },
     ...all('batches', froms, { root: 'bytea', received_ms: 'int8', signature: 'bytea' }),

@@ -223,7 +223,25 @@ export const structuralAttacks: Readonly<Record<string, Attack>> = {
     const [first] = twoEntries(scene);
     await tx.query('alter table entries drop constraint entries_author_seq_key, drop constraint entries_pkey');
     await tx.query(`insert into entries select * from entries where index = ${first}`);
-    return expect('missing', first);
+    return expect('duplicate', first);
+  },
+  'a body there twice': async (scene) => {
+    const { tx } = scene;
+    const [first] = twoEntries(scene);
+    await tx.query('alter table entry_bodies drop constraint entry_bodies_pkey');
+    await tx.query(`insert into entry_bodies select * from entry_bodies where index = ${first}`);
+    return expect('duplicate', first);
+  },
+  'a tile there twice': async ({ tx }) => {
+    await tx.query('alter table tiles drop constraint tiles_pkey');
+    await tx.query('insert into tiles select * from tiles');
+    return expect('tile', 0);
+  },
+  'a batch there twice': async (scene) => {
+    const { from, to } = someBatch(scene);
+    await scene.tx.query('alter table batches drop constraint batches_pkey');
+    await scene.tx.query(`insert into batches select * from batches where size = ${to}`);
+    return expect('batch', from);
   },
   'a body without an entry': async ({ tx, random, victim: { size } }) => {
     const index = size + random.int(0, 1_000);
