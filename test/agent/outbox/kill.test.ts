@@ -8,7 +8,7 @@ import { setTimeout } from 'node:timers/promises';
 import { openOutbox } from '../../../agent/outbox/outbox.ts';
 import { auditedEntries, options, quarantines, tempDir } from './support.ts';
 
-const rounds = 20;
+const rounds = process.env.SIGILWATCH_TEST_LONG === '1' ? 60 : 8;
 const seed = 20_260_102;
 const deadlineMs = 30_000;
 
