@@ -96,6 +96,13 @@ export const limits = {
   checkpointFileSyncMs: 1_000,
   /** Checkpoints of agents that are remembered as found in the ledger. */
   confrontedCheckpoints: 256,
+  /** How long an erasure makes others wait before it lets them go first, how often it tries, and what lies between. */
+  erasureLockWaitMs: 500,
+  erasureLockTries: 60,
+  erasureLockPauseMs: 1_000,
+  /** Looks for what retention lets go; later by up to a tenth, so that collectors do not look at once. */
+  retentionIntervalMs: 86_400_000,
+  retentionRetryMs: 3_600_000,
   /** Entries that `ledger recover` puts back in one step. */
   recoverBatchEntries: 500,
   /** One line of an export: an entry with every character escaped, and its proof. */
@@ -109,6 +116,17 @@ export const limits = {
   /** How long: what another process has erased is given out for this much longer at most. */
   bundleKeptMs: 10_000,
   bundlesReadAtOnce: 4,
+  /** Tiles and bundles that are looked up at once for whoever reads the log over HTTP; the rest of the pool is for appends. */
+  tilesServedAtOnce: 4,
+  /** Bundles compressed at once, on the thread pool that also checks signatures; meanwhile others get theirs as it is. */
+  bundlesCompressedAtOnce: 2,
+  /** Answers under way to readers of a log that is open to everybody: in all, to one address, in bytes, and for how long. */
+  openLogAnswers: 256,
+  openLogAnswersPerAddress: 64,
+  openLogAnswerBytes: 128 * 1024 * 1024,
+  openLogAnswerTimeoutMs: 30_000,
+  /** Cosignatures on the served checkpoint, unless the quorum needs more: Go's x/mod refuses notes with over 100 signatures. */
+  servedCosignatures: 99,
   /** A refused entry up to this length is kept word for word as evidence. */
   maxEvidenceChars: 16_000,
   /** Evidence put on record against one node, by each collector for itself. */

@@ -65,8 +65,11 @@ export const projections: readonly Projection[] = [
 const maxRowsShown = 20;
 /** Rows of a base read at once. */
 const basePageRows = 5_000;
-/** Taken by whoever replaces projections or erases: two at once would undo each other's work. */
-const upkeepLock = 7_600_006;
+/**
+ * Taken by whoever replaces projections or erases: two at once would undo each other's work. Shared by whoever reads bodies for
+ * long and must not take an erasure for a loss.
+ */
+export const upkeepLock = 7_600_006;
 
 /**
  * Spaces on connections of their own, for two reasons: a replay takes longer than the pool lets a statement take, and a
@@ -78,6 +81,7 @@ export function postgresReplays(database: DatabaseOptions): Replays {
       withConnection(database, (tx) =>
         inTransaction(tx, async () => {
           await tx.query('set transaction isolation level repeatable read');
+          await keepBodies(tx);
           return work(await replaySpace(tx));
         }),
       ),
@@ -98,6 +102,14 @@ async function withConnection<T>(database: DatabaseOptions, work: (tx: Tx) => Pr
   } finally {
     await client.end();
   }
+}
+
+/**
+ * No body is dropped before the end of the transaction. For those that see one moment, and before they do: a partition that took
+ * the place of others since then would look empty to them.
+ */
+export async function keepBodies(tx: Tx): Promise<void> {
+  await tx.query('lock table entry_bodies in access share mode');
 }
 
 /** Until the end of the transaction. @throws AppError `state.busy` when another repair or erasure has it. */
@@ -149,7 +161,7 @@ function repairSpace(tx: Tx, space: ReplaySpace): RepairSpace {
 }
 
 /** Where the tables are that the doubles stand in front of, quoted. */
-async function schemaOfTables(tx: Tx): Promise<string> {
+export async function schemaOfTables(tx: Tx): Promise<string> {
   const { rows } = await tx.query<{ schema: string }>('select quote_ident(current_schema()) as schema');
   return rows[0]?.schema ?? 'public';
 }
