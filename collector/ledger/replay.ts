@@ -162,9 +162,16 @@ export async function rebuildTo(space: ReplaySpace, size: number, needs: ReplayN
   return from;
 }
 
-/** The base decides what all later rows are built on, so it counts only as far as a signed entry vouches for it. */
-async function requireSigned(base: StoredBase, space: ReplaySpace, collectorKey: KeyObject): Promise<void> {
-  const erased = newestErasureTo(await space.erasures(), base.boundary, collectorKey);
+/**
+ * The base decides what all later rows are built on, so it counts only as far as a signed entry vouches for it.
+ * @throws AppError `ledger.tampered`.
+ */
+export async function requireSigned(
+  base: StoredBase,
+  from: Pick<ReplaySpace, 'erasures'>,
+  collectorKey: KeyObject,
+): Promise<void> {
+  const erased = newestErasureTo(await from.erasures(), base.boundary, collectorKey);
   if (erased === undefined) {
     throw new AppError('ledger.tampered', `no signed entry says that anything was erased up to ${base.boundary}`);
   }
@@ -200,7 +207,8 @@ function readable(stored: readonly StoredBody[], { from, to }: Span): readonly S
   return entries;
 }
 
-function storableEntry({ index, leafHash: logged, body }: StoredBody): StorableEntry {
+/** @throws AppError `ledger.tampered` for a body that is missing, not what was logged, or no entry. */
+export function storableEntry({ index, leafHash: logged, body }: StoredBody): StorableEntry {
   if (body === undefined) throw unreadable(index, 'its body is missing, and no erasure accounts for that');
   const { bytes, signature } = body;
   if (!leafHash(bytes, signature).equals(logged)) throw unreadable(index, 'its body is not the one that was logged');

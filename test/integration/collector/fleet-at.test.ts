@@ -49,14 +49,14 @@ async function oracle(url: string, size: number): Promise<readonly FleetNode[]> 
     await tx.query('begin');
     const space = await replaySpace(tx);
     await rebuildTo(space, size, { collectorKey: collectorKeys.publicKey });
-    return await fleetAt({ ...fleetView(tx), head: async () => size }, size, everything);
+    return await fleetView(tx).present(everything);
   } finally {
     await tx.end();
   }
 }
 
 function past(pool: Db, size: number): Promise<readonly FleetNode[]> {
-  return atOneMoment(pool, (view) => fleetAt(view, size, everything));
+  return atOneMoment(pool, (view) => fleetAt(view, size, everything, collectorKeys.publicKey));
 }
 
 /** Without the order of members, which is the database's for the present and the author's for the past. */
