@@ -5,6 +5,7 @@ import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
+import type { EraseOptions } from './commands/ledger-erase.ts';
 import type { VerifyOptions } from './commands/ledger-verify.ts';
 import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
@@ -86,6 +87,7 @@ function addCommands(program: Command, perform: Perform): void {
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);
   addReplay(ledger, perform);
+  addErase(ledger, perform);
   program
     .command('witnesses')
     .description('who vouches for the ledger')
@@ -201,6 +203,23 @@ function addReplay(ledger: Command, perform: Perform): void {
     .option('--check', 'only compare; exit code 1 when a row differs')
     .action((options: { check?: boolean }) =>
       perform(async (context) => (await import('./commands/ledger-replay.ts')).ledgerReplay(context, options)),
+    );
+}
+
+function addErase(ledger: Command, perform: Perform): void {
+  ledger
+    .command('erase')
+    .description('drop the bodies of old entries, by whole partitions; hashes, proofs and an entry that says so stay')
+    .option('--before <time>', 'entries received before, such as 2026-01-31 or 2026-01-31T12:00:00Z')
+    .option('--older-than <age>', 'entries received longer ago, such as 365d, 12h or 90m')
+    .option('--to <index>', 'entries with a lower index')
+    .option('--export <folder>', 'first export them to this folder; default: the setting ledger.retentionExport')
+    .option('--no-export', 'erase without an export, whatever the settings say')
+    .option('--reason <text>', 'goes on record instead of the limit')
+    .option('--dry-run', 'only show what would go')
+    .option('--yes', 'do it')
+    .action((options: EraseOptions) =>
+      perform(async (context) => (await import('./commands/ledger-erase.ts')).ledgerErase(context, options)),
     );
 }
 

@@ -47,6 +47,19 @@ export const collectorSettings = z.strictObject({
       .describe(
         'Whether everything below /log/ is open to everybody, entries included, as transparency-log clients expect',
       ),
+    retentionDays: z
+      .int()
+      .min(1)
+      .max(36_500)
+      .optional()
+      .describe(
+        'Bodies of entries received longer ago than this are erased, hashes and proofs stay; unset keeps everything',
+      ),
+    retentionExport: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Folder that entries are exported to before their bodies are erased; unset erases without an export'),
     mirror: z.strictObject({
       repository: z
         .string()
