@@ -5,6 +5,7 @@ import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
+import type { FleetShowOptions } from './commands/fleet-show.ts';
 import type { EraseOptions } from './commands/ledger-erase.ts';
 import type { VerifyOptions } from './commands/ledger-verify.ts';
 import type { VerifyWorld } from './commands/verify.ts';
@@ -84,6 +85,7 @@ function addCommands(program: Command, perform: Perform): void {
     .description('bring the database to the newest version')
     .action(() => perform(async (context) => (await import('./commands/migrate.ts')).migrateCommand(context)));
   addNodes(program.command('nodes').description('who may write to the ledger'), perform);
+  addFleet(program.command('fleet').description('what the nodes have told'), perform);
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);
   addReplay(ledger, perform);
@@ -137,6 +139,18 @@ function addNodes(nodes: Command, perform: Perform): void {
     .requiredOption('--reason <text>', 'goes on record')
     .action((node: string, { reason }: { reason: string }) =>
       perform(async (context) => (await import('./commands/nodes-revoke.ts')).nodesRevoke(context, { node, reason })),
+    );
+}
+
+function addFleet(fleet: Command, perform: Perform): void {
+  fleet
+    .command('show')
+    .description('nodes, containers, open drifts and findings: now, or as the ledger knew them at a moment')
+    .option('--at <time>', 'such as 2026-11-20T10:00:00Z, "2026-11-20 10:00" (UTC), -15m or "2 hours ago"')
+    .option('--size <entries>', 'after the first so many entries, as in a checkpoint')
+    .option('--node <node>', 'only this one')
+    .action((options: FleetShowOptions) =>
+      perform(async (context) => (await import('./commands/fleet-show.ts')).fleetShow(context, options)),
     );
 }
 

@@ -236,4 +236,6 @@ export const limits = {
   httpDrainMs: 5_000,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
+  /** Answers about the fleet that are being read; one about the past may take a while, and others need the database too. */
+  fleetReadsAtOnce: 2,
 } as const;

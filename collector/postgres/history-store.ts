@@ -1,7 +1,10 @@
+import type { FleetSources } from '../ledger/fleet.ts';
 import type { ChainBody, ChainPlace, ChainSpan, FleetView, Placed, StoredReceipt } from '../ledger/fleet-view.ts';
 import type { StoredBody } from '../ledger/replay.ts';
+import { rootAt } from '../ledger/root-at.ts';
 import { readErasureStatements } from './erasure-store.ts';
 import { readKept, readPresent } from './fleet-store.ts';
+import { postgresLedgerStore } from './ledger-store.ts';
 import { type Db, inTransaction, type Tx, withClient } from './pool.ts';
 import { digestBase, keepBodies } from './replay-store.ts';
 
@@ -10,11 +13,17 @@ import { digestBase, keepBodies } from './replay-store.ts';
  * all the time have none of their own.
  */
 
-/** Runs `work` on one state of the database. */
+export function postgresFleetSources(db: Db): FleetSources {
+  const store = postgresLedgerStore(db);
+  return { atOneMoment: (work) => atOneMoment(db, work), rootAt: (size) => rootAt(store, size) };
+}
+
+/** Runs `work` on one state of the database, in which no body is erased meanwhile. */
 export function atOneMoment<T>(db: Db, work: (view: FleetView) => Promise<T>): Promise<T> {
   return withClient(db, (client) =>
     inTransaction(client, async (tx) => {
       await tx.query('set transaction isolation level repeatable read, read only');
+      await keepBodies(tx);
       await keepBodies(tx);
       return work(fleetView(tx));
     }),

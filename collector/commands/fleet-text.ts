@@ -1,0 +1,72 @@
+import { driftSchema } from '../../common/drift.ts';
+import { sigilFinding } from '../../common/sigil.ts';
+import type { Fleet } from '../ledger/fleet.ts';
+import type { FleetContainer, FleetDrift, FleetFinding, FleetNode } from '../ledger/fleet-view.ts';
+import { formatTable } from './context.ts';
+import { printable } from './ledger-replay.ts';
+
+const shownIdChars = 12;
+
+/** The fleet for people: the moment, then each node with what it last saw. */
+export function formatFleet({ as_of, nodes }: Fleet): string {
+  const { size, received_at, root, source } = as_of;
+  const told = source === 'entries' ? 'told by the entries themselves' : 'the present, as the projections have it';
+  const head = `${size} entries, the last received at ${received_at}; ${told}\nroot ${root}\n`;
+  if (nodes.length === 0) return `${head}\nno node was enrolled by then\n`;
+  return head + nodes.map(formatNode).join('');
+}
+
+function formatNode(node: FleetNode): string {
+  const { containers, drifts, findings } = node;
+  return [
+    `\n${node.node}  ${formatState(node)}\n`,
+    ...aboutNode(node).map((line) => `  ${printable(line)}\n`),
+    section(containers, ['CONTAINER', 'STATE', 'HEALTH', 'IMAGE', 'ID'], containerCells),
+    section(drifts, ['DRIFT', 'CONTAINER', 'SINCE', 'DIFFERENCES'], driftCells),
+    section(findings, ['FINDING', 'STORE', 'SINCE', 'DETAIL'], findingCells),
+  ].join('');
+}
+
+function formatState({ state, revoked_at, last }: FleetNode): string {
+  const since = revoked_at === null ? '' : ` since ${revoked_at}`;
+  return `${state}${since}, last entry ${last === null ? 'never' : `${last.index} at ${last.at}`}`;
+}
+
+function aboutNode({ agent, report, containers, drifts, findings }: FleetNode): string[] {
+  const lines: string[] = [];
+  if (agent !== null) lines.push(`agent ${agent.version} on ${agent.hostname}, started ${agent.started_at}`);
+  if (report !== null) {
+    const { coverage, minute, unobserved, commit } = report;
+    const missed = unobserved === 0 ? '' : `, ${unobserved} containers not observed`;
+    lines.push(`coverage ${coverage} at ${minute}${missed}, against ${commit ?? 'no desired state'}`);
+  }
+  const counts = [containers, drifts, findings].map(({ length }) => length);
+  lines.push(`${counts[0]} containers, ${counts[1]} open drifts, ${counts[2]} findings`);
+  return lines;
+}
+
+function section<T>(rows: readonly T[], heading: readonly string[], cells: (row: T) => readonly string[]): string {
+  if (rows.length === 0) return '';
+  // Values come from nodes.
+  const table = formatTable([heading, ...rows.map((row) => cells(row).map(printable))]);
+  return table.replace(/^/gm, '    ').trimEnd().concat('\n');
+}
+
+function containerCells({ name, state, health, image, id, exit_code }: FleetContainer): readonly string[] {
+  const ended = state === 'exited' || state === 'dead';
+  return [name, ended ? `${state} (${exit_code})` : state, health, image, id.slice(0, shownIdChars)];
+}
+
+function driftCells({ kind, container, opened_at, differences }: FleetDrift): readonly string[] {
+  const known = driftSchema.shape.differences.safeParse(differences);
+  const parts = known.data?.map(({ field, desired, observed }) => `${field}: ${desired ?? '-'} -> ${observed ?? '-'}`);
+  return [kind, container, opened_at, parts?.join('; ') ?? JSON.stringify(differences)];
+}
+
+function findingCells({ check, store, opened_at, finding }: FleetFinding): readonly string[] {
+  const known = sigilFinding.safeParse(finding);
+  if (!known.success) return [check, store, opened_at, JSON.stringify(finding)];
+  const { key, file, offset, detail } = known.data;
+  const where = key ?? (offset === null ? file : `${file} at ${offset}`);
+  return [check, store, opened_at, where === null ? detail : `${where}: ${detail}`];
+}

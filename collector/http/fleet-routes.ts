@@ -1,0 +1,63 @@
+import pLimit from 'p-limit';
+import { z } from 'zod';
+import { count, nodeName } from '../../common/fields.ts';
+import { limits } from '../../common/limits.ts';
+import { type AsOf, type FleetNeeds, tellFleet } from '../ledger/fleet.ts';
+import type { FleetMoment } from '../ledger/fleet-moment.ts';
+import type { FleetNode } from '../ledger/fleet-view.ts';
+import type { Routes } from './env.ts';
+import { snakeCased } from './json.ts';
+import { type Paging, page } from './paging.ts';
+import { badParameter, filterTime, pageParameters, readQuery } from './query.ts';
+
+const query = z.strictObject({
+  ...pageParameters,
+  node: nodeName.optional(),
+  at: filterTime.optional(),
+  size: z
+    .string()
+    .regex(/^[0-9]{1,15}$/, 'a number of entries')
+    .transform(Number)
+    .optional(),
+});
+
+/** A row and the size it is told at, so that the pages of one answer tell of one moment, whatever is appended meanwhile. */
+interface Row {
+  readonly size: number;
+  readonly node: FleetNode;
+}
+
+const paging: Paging<Row, [number, string]> = {
+  list: 'the fleet',
+  key: z.tuple([count, nodeName]),
+  keyOf: ({ size, node }) => [size, node.node],
+  show: ({ node }) => snakeCased(node),
+};
+
+/** The fleet of the present, or as the ledger knew it: `at` a time, or at a tree `size`. */
+export function addFleetRoutes(routes: Routes, needs: FleetNeeds): void {
+  // Each holds a connection for as long as it reads: most are to be left to who appends.
+  const inTurn = pLimit(limits.fleetReadsAtOnce);
+  routes.get('/api/v1/fleet', async (c) => {
+    const { node, at, size, ...rest } = readQuery(c, query);
+    const asked = momentAsked(at, size);
+    let asOf: AsOf | undefined;
+    const answer = await page(paging, rest, async ({ after, limit }) => {
+      if (after !== undefined && size !== undefined && after[0] !== size) {
+        throw badParameter('size', `is not that of the cursor, ${after[0]}`);
+      }
+      const moment: FleetMoment = after === undefined ? asked : { size: after[0] };
+      const fleet = await inTurn(() => tellFleet(needs, moment, { after: after?.[1], limit, node }));
+      asOf = fleet.as_of;
+      return fleet.nodes.map((row) => ({ size: fleet.as_of.size, node: row }));
+    });
+    return c.json({ as_of: asOf, ...answer });
+  });
+}
+
+function momentAsked(at: string | undefined, size: number | undefined): FleetMoment {
+  if (at !== undefined && size !== undefined)
+    throw badParameter('size', 'and "at" both name a moment: give one of them');
+  if (at !== undefined) return { at: Date.parse(at) };
+  return size === undefined ? 'present' : { size };
+}
