@@ -2,10 +2,12 @@ import { Hono } from 'hono';
 import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
+import { parseVerifierKey } from '../../common/note.ts';
 import type { OperatorTokenStore } from '../auth/operator-token.ts';
 import type { FleetPorts } from '../fleet/enrolment.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CollectorMetrics } from '../metrics.ts';
+import { postgresFleetSources } from '../postgres/history-store.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { PublishedWitnesses } from '../witness/published.ts';
 import { addContainersRoutes } from './containers-routes.ts';
@@ -15,6 +17,7 @@ import { addEntriesRoutes } from './entries-routes.ts';
 import type { HttpEnv, Routes } from './env.ts';
 import { errorAnswer } from './errors.ts';
 import { addFindingsRoutes } from './findings-routes.ts';
+import { addFleetRoutes } from './fleet-routes.ts';
 import { addHealthRoute, addOperationRoutes } from './health-routes.ts';
 import { addLogRoutes } from './log-routes.ts';
 import { openBelow, operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
@@ -58,6 +61,7 @@ export function createHttpApp(sources: HttpSources): Routes {
   addDriftsRoutes(app, db);
   addFindingsRoutes(app, db);
   addEntriesRoutes(app, db);
+  addFleetRoutes(app, { ...postgresFleetSources(db), collectorKey: parseVerifierKey(ledger.vkey).publicKey, clock });
   addStatsRoutes(app, { db, ledger, clock });
   return app;
 }
