@@ -22,6 +22,7 @@ import { addHealthRoute, addOperationRoutes } from './health-routes.ts';
 import { addLogRoutes } from './log-routes.ts';
 import { openBelow, operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
 import { addNodesRoutes } from './nodes-routes.ts';
+import { boundedAnswers } from './open-log.ts';
 import { addStatsRoutes } from './stats-routes.ts';
 import { addWitnessRoutes } from './witness-routes.ts';
 
@@ -53,6 +54,7 @@ export function createHttpApp(sources: HttpSources): Routes {
   addEnrolRoutes(app, sources.fleet, clock);
   const gate = operatorsOnly(sources.operators);
   app.use(publicLog ? openBelow('/log/', gate) : gate);
+  if (publicLog) app.use('/log/*', boundedAnswers());
   addOperationRoutes(app, { db, ledger, metrics });
   addLogRoutes(app, { ledger, checkpoint: () => sources.witnesses.note(), isPublic: publicLog });
   addWitnessRoutes(app, sources.witnesses);

@@ -1,10 +1,13 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { Context } from 'hono';
+import pLimit from 'p-limit';
 import { AppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
 import { parseTilePath, type Tile } from '../../common/tiles.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { HttpEnv, Routes } from './env.ts';
+import { together } from './together.ts';
 
 const compress = promisify(gzip);
 
@@ -16,11 +19,17 @@ export interface LogSources {
   readonly isPublic: boolean;
 }
 
-/** The log as files: C2SP tlog-tiles below `/log/`. */
+/**
+ * The log as files: C2SP tlog-tiles below `/log/`. A tile has one address, without query or escapes, or a cache in between
+ * could be made to ask for the same one again and again.
+ */
 export function addLogRoutes(routes: Routes, { ledger, checkpoint, isPublic }: LogSources): void {
   const forever = `${isPublic ? 'public' : 'private'}, max-age=31536000, immutable`;
+  const newestCheckpoint = together(checkpoint);
+  const inTurn = pLimit(limits.tilesServedAtOnce);
+  const answerBundle = bundleAnswers();
   routes.get('/log/checkpoint', async (c) => {
-    return c.body(await checkpoint(), 200, {
+    return c.body(await newestCheckpoint(), 200, {
       'Content-Type': 'text/plain; charset=utf-8',
       'Cache-Control': 'no-cache',
     });
@@ -28,8 +37,12 @@ export function addLogRoutes(routes: Routes, { ledger, checkpoint, isPublic }: L
   routes.get('/log/tile/*', async (c) => {
     const path = c.req.path.slice('/log/'.length);
     const tile = parseTilePath(path);
-    const bytes = await readTile(ledger, tile);
+    if (!c.req.url.endsWith(`/log/${path}`) || /[?#%]/.test(c.req.url)) {
+      throw new AppError('validation.request', 'a tile has no query, and nothing in its path is escaped');
+    }
+    const bytes = await inTurn(() => readTile(ledger, tile));
     if (bytes === undefined) throw new AppError('resource.not_found', `the ledger does not reach to ${path}`);
+    c.get('claimBytes')?.(bytes.length);
     c.header('Content-Type', 'application/octet-stream');
     c.header('Cache-Control', forever);
     return tile.kind === 'entries' ? answerBundle(c, bytes) : answer(c, bytes);
@@ -41,13 +54,31 @@ function readTile(ledger: LogSources['ledger'], tile: Tile): Promise<Buffer | un
   return ledger.tile(tile.level, tile.index, tile.width);
 }
 
-/** Entries are text and shrink; hashes do not. */
-async function answerBundle(c: Context<HttpEnv>, bundle: Buffer): Promise<Response> {
-  c.header('Vary', 'Accept-Encoding');
-  if (!takesGzip(c.req.header('Accept-Encoding'))) return answer(c, bundle);
-  const compressed = await compress(bundle);
-  c.header('Content-Encoding', 'gzip');
-  return answer(c, compressed);
+/**
+ * Entries are text and shrink; hashes do not. What was compressed is kept for as long as its bundle is, and where too many
+ * want theirs compressed at once they get it as it is, which is never wrong.
+ */
+function bundleAnswers(): (c: Context<HttpEnv>, bundle: Buffer) => Promise<Response> {
+  const compressed = new WeakMap<Buffer, Promise<Buffer>>();
+  let compressing = 0;
+  const compressNow = async (bundle: Buffer): Promise<Buffer> => {
+    compressing += 1;
+    try {
+      return await compress(bundle);
+    } finally {
+      compressing -= 1;
+    }
+  };
+  return async (c, bundle) => {
+    c.header('Vary', 'Accept-Encoding');
+    const known = compressed.get(bundle);
+    const crowded = known === undefined && compressing >= limits.bundlesCompressedAtOnce;
+    if (crowded || !takesGzip(c.req.header('Accept-Encoding'))) return answer(c, bundle);
+    const small = known ?? compressNow(bundle);
+    if (known === undefined) compressed.set(bundle, small);
+    c.header('Content-Encoding', 'gzip');
+    return answer(c, await small);
+  };
 }
 
 function answer(c: Context<HttpEnv>, bytes: Buffer): Response {

@@ -40,7 +40,7 @@ export class BundleReader {
   async read(index: number, width: number): Promise<Buffer> {
     for (;;) {
       const known = this.#recall(index);
-      if (known !== undefined && known.ends.length >= width) return known.bytes.subarray(0, known.ends[width - 1]);
+      if (known !== undefined && known.ends.length >= width) return beginning(known, width);
       const reading = this.#reading.get(index);
       if (reading === undefined) return this.#readFromStore(index, width);
       await reading.catch(() => {});
@@ -91,6 +91,11 @@ export class BundleReader {
     this.#knownBytes -= this.#known.get(index)?.bytes.length ?? 0;
     this.#known.delete(index);
   }
+}
+
+/** The bundle itself where all of it is asked for, so that what was made of it before is found again. */
+function beginning({ bytes, ends }: KnownBundle, width: number): Buffer {
+  return width === ends.length ? bytes : bytes.subarray(0, ends[width - 1]);
 }
 
 function gone(start: number, width: number): AppError {

@@ -76,6 +76,13 @@ describe('the log over HTTP', () => {
     for (const path of [...malformed, ...more]) await assertRefused(get(`tile/${path}`), 400, path);
   });
 
+  test('has one address for each tile, so that nobody can make a cache ask for the same one again and again', async () => {
+    const get = served(await logOf(300));
+    assert.equal((await get('tile/0/000')).status, 200);
+    const others = ['0/%30%30%30', '%30/000', '0/000?', '0/000?1', '0/000?/log/tile/0/000', 'entries/001.p/%34'];
+    for (const path of others) await assertRefused(get(`tile/${path}`), 400, path);
+  });
+
   test('is a checkpoint and nothing else while it is empty', async () => {
     const store = new FakeLedgerStore();
     await store.create({ origin: testOrigin, range: emptyRange });
@@ -126,6 +133,22 @@ describe('the log over HTTP', () => {
     assert.equal(small.headers.get('Content-Length'), String(smallBytes.length));
     for (const path of ['tile/0/000', 'checkpoint']) {
       assert.equal((await get(path, { 'Accept-Encoding': 'gzip' })).headers.get('Content-Encoding'), null);
+    }
+  });
+
+  test('gives a crowd that asks for compressed bundles the right ones, compressed or not', async () => {
+    const get = served(await logOf(300));
+    const plain = await bytesOf(get('tile/entries/000'));
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => get(`tile/entries/000.p/${i + 1}`, { 'Accept-Encoding': 'gzip' })),
+    );
+    const compressed = answers.filter(({ headers }) => headers.get('Content-Encoding') === 'gzip');
+    assert.ok(compressed.length > 0);
+    for (const [i, given] of answers.entries()) {
+      const bytes = await bytesOf(given);
+      const bundle = compressed.includes(given) ? gunzipSync(bytes) : bytes;
+      assert.equal(decodeBundle(bundle).length, i + 1);
+      assert.deepEqual(bundle, plain.subarray(0, bundle.length));
     }
   });
 
