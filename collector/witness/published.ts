@@ -20,7 +20,7 @@ export interface PublishedOptions {
 /** What the collector publishes about its witnesses, checked before it is shown. */
 export interface PublishedWitnesses {
   /**
-   * The checkpoint to go by, with the cosignatures of everybody who counts: the newest that reached its quorum, unless the
+   * The checkpoint to go by, with the cosignatures of everybody who counts (of a crowd, of enough): the newest that reached its quorum, unless the
    * log has gone on without one for longer than `maxUnwitnessedMs`; else the newest there is. Never a smaller one than
    * this process has served before.
    */
@@ -38,7 +38,7 @@ export function publishWitnesses(options: PublishedOptions): PublishedWitnesses 
   /** Cosigned notes by size, roster and number of cosignatures: the last one is asked for again and again. */
   let composed = { of: '', note: '' };
 
-  async function compose(plain: StoredCheckpoint, { witnesses }: Roster): Promise<string> {
+  async function compose(plain: StoredCheckpoint, { witnesses, required = 0 }: Roster): Promise<string> {
     const cosignatures = await store.cosignatures(plain.size);
     const counted = cosignatures.flatMap((one) => {
       const key = witnesses.find(({ key: { name, keyId } }) => name === one.witness && keyId === one.keyId)?.key;
@@ -57,7 +57,8 @@ export function publishWitnesses(options: PublishedOptions): PublishedWitnesses 
         () => {},
       );
     }
-    composed = { of, note: formatNote({ text: note.text, signatures: [...note.signatures, ...valid] }) };
+    const served = valid.slice(0, Math.max(required, limits.servedCosignatures));
+    composed = { of, note: formatNote({ text: note.text, signatures: [...note.signatures, ...served] }) };
     return composed.note;
   }
 
