@@ -30,12 +30,9 @@ const projected: readonly Kind[] = [
 /** What only one particular procedure may say: made up, it would not be true. */
 const never: ReadonlySet<Kind> = new Set(['ledger.created', 'ledger.erased', 'node.enrolled', 'node.revoked']);
 
-const enrolment = fc.record({ node: fc.constantFrom(...authors), again: fc.boolean() }).map(({ node, again }): Said => {
-  const keys = testAuthor(again ? `${node}/again` : node).keys;
-  const publicKey = rawPublicKey(keys.publicKey).toString('base64');
-  const body = { node, publicKey, fingerprint: fingerprint(keys.publicKey), agentVersion: '0.1.0' };
-  return { author: 'collector', statement: { kind: 'node.enrolled', body } };
-});
+const enrolment = fc
+  .record({ node: fc.constantFrom(...authors), again: fc.boolean() })
+  .map(({ node, again }) => enrolmentOf(node, again ? `${node}/again` : node));
 const revocation = fc.constantFrom(...authors).map((node): Said => {
   return { author: 'collector', statement: { kind: 'node.revoked', body: { node, fingerprint: '', reason: 'test' } } };
 });
@@ -86,6 +83,26 @@ const anySaid: fc.Arbitrary<Said> = fc.oneof(
 /** Histories of a small fleet in which anything may be said at any time, by nodes enrolled or not. */
 export function anyHistory(of: { minLength?: number; maxLength: number }): fc.Arbitrary<Said[]> {
   return fc.array(anySaid, { size: 'max', minLength: 1, ...of });
+}
+
+/**
+ * The same, so that whoever verifies signatures has nothing to say: every node is enrolled from the beginning, and again after each
+ * revocation, always with the key it signs with.
+ */
+export function asEnrolled(history: readonly Said[]): Said[] {
+  const told = history.flatMap((said): Said[] => {
+    const { kind, body } = said.statement;
+    if (kind === 'node.enrolled') return [enrolmentOf(body.node)];
+    return kind === 'node.revoked' ? [said, enrolmentOf(body.node)] : [said];
+  });
+  return [...authors.map((author) => enrolmentOf(author)), ...told];
+}
+
+function enrolmentOf(node: string, name = node): Said {
+  const { publicKey } = testAuthor(name).keys;
+  const key = rawPublicKey(publicKey).toString('base64');
+  const body = { node, publicKey: key, fingerprint: fingerprint(publicKey), agentVersion: '0.1.0' };
+  return { author: 'collector', statement: { kind: 'node.enrolled', body } };
 }
 
 export interface Narrator {

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { type ErasureNeeds, type ErasureRequest, eraseEntries } from '../../../collector/ledger/erasure.ts';
+import type { Ledger } from '../../../collector/ledger/ledger.ts';
+import { checkProjections, matches } from '../../../collector/ledger/replay.ts';
+import { verifyLedger } from '../../../collector/ledger/verify.ts';
+import { postgresErasureStore } from '../../../collector/postgres/erasure-run-store.ts';
+import { connectClient, type Db } from '../../../collector/postgres/pool.ts';
+import { postgresReplays } from '../../../collector/postgres/replay-store.ts';
+import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
+import { collectorKeys, testOrigin } from '../../ledgers.ts';
+
+const applicationName = 'test';
+
+/** Gives an empty ledger partitions that end at these indexes, and one more that goes on from the last. */
+export async function layPartitions(ownerUrl: string, ends: readonly number[]): Promise<void> {
+  const client = await connectClient({ url: ownerUrl, applicationName });
+  try {
+    await client.query('begin; drop table entry_bodies_000000');
+    const all = [...ends, 2 ** 30];
+    for (const [at, end] of all.entries()) {
+      const name = `entry_bodies_t${String(at).padStart(5, '0')}`;
+      await client.query(
+        `create table ${name} partition of entry_bodies for values from (${all[at - 1] ?? 0}) to (${end})`,
+      );
+      await client.query(
+        `create trigger append_only_all before truncate on ${name} for each statement execute function refuse_change()`,
+      );
+    }
+    await client.query('commit');
+  } finally {
+    await client.end();
+  }
+}
+
+/** What an erasure works with, as the owner of `ownerUrl`. */
+export function erasureNeeds({ db, ledger, ownerUrl }: { db: Db; ledger: Ledger; ownerUrl: string }): ErasureNeeds {
+  return {
+    store: postgresErasureStore(db, { url: ownerUrl, applicationName }),
+    stored: postgresStoredLedger(db),
+    ledger,
+    collectorKey: collectorKeys.publicKey,
+  };
+}
+
+export const request = (toIndex: number): ErasureRequest => ({
+  limit: { toIndex },
+  actor: 'test',
+  reason: 'a test',
+});
+
+export function eraseTo(needs: ErasureNeeds, toIndex: number) {
+  return eraseEntries(needs, request(toIndex));
+}
+
+/** Verification and replay find nothing. @returns how many entries have no body. */
+export async function assertInOrder(db: Db, url: string): Promise<number> {
+  const report = await verifyLedger(postgresStoredLedger(db), {
+    origin: testOrigin,
+    collectorKey: collectorKeys.publicKey,
+  });
+  assert.equal(report.fault, undefined);
+  const replay = await replayed(url);
+  assert.ok(matches(replay.tables), JSON.stringify(replay.tables.filter(({ differing }) => differing > 0)));
+  assert.equal(replay.size, report.size);
+  return report.erased;
+}
+
+export function replayed(url: string) {
+  return checkProjections(postgresReplays({ url, applicationName }), { collectorKey: collectorKeys.publicKey });
+}
+
+/** Indexes of the entries that have their bodies. */
+export async function bodiesBefore(db: Db, to: number): Promise<readonly number[]> {
+  const { rows } = await db.query<{ index: number }>('select index from entry_bodies where index < $1 order by 1', [
+    to,
+  ]);
+  return rows.map(({ index }) => index);
+}
