@@ -20,8 +20,7 @@ export interface BenchAuthor {
   sign(count: number): SignedEntry[];
 }
 
-export function benchAuthor(node: string): BenchAuthor {
-  const keys = generateKeyPair();
+export function benchAuthor(node: string, keys = generateKeyPair()): BenchAuthor {
   const containers = Array.from({ length: containersPerNode }, (_, at) => containerOf(node, at));
   let head: ChainHead = genesis;
   const next = (signatureOf: (bytes: Buffer) => Buffer): SignedEntry => {

@@ -47,7 +47,8 @@ export async function measureVerifiedShare(postgres: BenchPostgres, options: Sha
     const frames = perAuthor.map((entries) => inBatches(entries, limits.maxAppendEntries).map(frameOf));
     return {
       bare: () => verifyBare(ledger.authors, perAuthor),
-      ledger: () => timed(() => Promise.all(ledger.authors.map((a, at) => converse(ledger, a, frames[at] ?? [], verify)))),
+      ledger: () =>
+        timed(() => Promise.all(ledger.authors.map((a, at) => converse(ledger, a, frames[at] ?? [], verify)))),
     };
   });
   await ledger.close();
@@ -90,13 +91,19 @@ function frameOf(entries: readonly SignedEntry[]): string {
 }
 
 /** As many at once as the thread pool can take, without anything around it. */
-function verifyBare(authors: readonly BenchAuthor[], perAuthor: readonly (readonly SignedEntry[])[]): Promise<number> {
-  const all = authors.flatMap(({ keys }, at) => (perAuthor[at] ?? []).map((entry) => ({ key: keys.publicKey, ...entry })));
+export function verifyBare(
+  authors: readonly BenchAuthor[],
+  perAuthor: readonly (readonly SignedEntry[])[],
+): Promise<number> {
+  const all = authors.flatMap(({ keys }, at) =>
+    (perAuthor[at] ?? []).map((entry) => ({ key: keys.publicKey, ...entry })),
+  );
   return timed(async () => {
     let next = 0;
     const work = async (): Promise<void> => {
       for (let one = all[next++]; one !== undefined; one = all[next++]) {
-        if (!(await verifyBytesAsync(one.key, one.bytes, one.signature))) throw new Error('a signature of ours is wrong');
+        if (!(await verifyBytesAsync(one.key, one.bytes, one.signature)))
+          throw new Error('a signature of ours is wrong');
       }
     };
     await Promise.all(Array.from({ length: limits.verifyConcurrency }, work));
@@ -104,7 +111,7 @@ function verifyBare(authors: readonly BenchAuthor[], perAuthor: readonly (readon
 }
 
 /** A session past its handshake, without the socket. Resolves when the last ack is made. */
-async function converse(
+export async function converse(
   { ledger }: BenchLedger,
   { node, keys }: BenchAuthor,
   frames: readonly string[],

@@ -22,6 +22,14 @@ const benches: Readonly<Record<string, KnownBench>> = {
     summary: 'from an engine event to the drift in the ledger (--runs N)',
     load: async () => (await import('./detect.ts')).detect,
   },
+  'ledger-append': {
+    summary: 'entries into the ledger beside a bare COPY and bare verification (--runs N, --seconds N, --records N)',
+    load: async () => (await import('./ledger-append.ts')).ledgerAppend,
+  },
+  'ledger-verify': {
+    summary: 'verification of a ledger beside a loop that only reads and hashes (--records N, --runs N)',
+    load: async () => (await import('./ledger-verify.ts')).ledgerVerify,
+  },
 };
 
 const usage = [

@@ -1,0 +1,108 @@
+import { measureAcks } from './append-acks.ts';
+import { type BenchPostgres, sessions, startBenchPostgres } from './append-ground.ts';
+import { measureGrowth } from './append-growth.ts';
+import { measureCopyShare, measureVerifiedShare, type Round } from './append-shares.ts';
+import type { Bench, BenchOptions, BenchReport, Row } from './bench.ts';
+import { keepsLimits, quantile, round } from './report.ts';
+
+const least = { ratio: 0.6, verifiedRatio: 0.7 } as const;
+const most = { ackP99Ms: 50, growth: 1.2 } as const;
+/** What is compared: the cost per entry in a ledger of so many entries, and of so many. */
+const sizes = { small: 10_000, large: 1_000_000 } as const;
+const defaultRounds = 9;
+const defaultAckSeconds = 10;
+const perRound = { checked: 2_400, signed: 1_000, growth: 1_000 } as const;
+
+/** How fast the ledger takes entries in, beside the least that can be done with the same entries in the same run. */
+export const ledgerAppend: Bench = {
+  run: async (options) => {
+    const {
+      runs: rounds = defaultRounds,
+      seconds = defaultAckSeconds,
+      records: large = sizes.large,
+      progress,
+    } = options;
+    progress('starting PostgreSQL');
+    const postgres = await startBenchPostgres();
+    const shares = await measureShares(postgres, rounds, progress);
+    const entriesPerSecond = middle(shares.verified.map(({ entries, ledgerMs }) => (1_000 * entries) / ledgerMs));
+    const acks = await measureAcks({ entriesPerSecond: entriesPerSecond / 2, seconds, progress });
+    const small = Math.min(sizes.small, Math.ceil(large / 2));
+    const growth = await measureGrowth(postgres, { large, small, rounds, entriesPerAuthor: perRound.growth, progress });
+    return report({ ...shares, entriesPerSecond, acks, growth, small, large });
+  },
+};
+
+async function measureShares(postgres: BenchPostgres, rounds: number, progress: BenchOptions['progress']) {
+  progress(`${rounds} rounds beside a bare COPY`);
+  const copied = await measureCopyShare(postgres, { rounds, entriesPerAuthor: perRound.checked });
+  progress(`${rounds} rounds beside bare verification`);
+  const verified = await measureVerifiedShare(postgres, { rounds, entriesPerAuthor: perRound.signed });
+  return { copied, verified };
+}
+
+interface Measured {
+  readonly copied: readonly Round[];
+  readonly verified: readonly Round[];
+  readonly entriesPerSecond: number;
+  readonly acks: Awaited<ReturnType<typeof measureAcks>>;
+  readonly growth: Awaited<ReturnType<typeof measureGrowth>>;
+  readonly small: number;
+  readonly large: number;
+}
+
+function report(measured: Measured): BenchReport {
+  const { copied, verified, entriesPerSecond, acks, growth, small, large } = measured;
+  const share = ({ bareMs, ledgerMs }: Round) => bareMs / ledgerMs;
+  const perSecond = (rounds: readonly Round[], of: 'bareMs' | 'ledgerMs') =>
+    middle(rounds.map((one) => (1_000 * one.entries) / one[of]));
+  const figures = {
+    ratio: middle(copied.map(share)),
+    entries_per_s: entriesPerSecond,
+    verified_ratio: middle(verified.map(share)),
+    ack_p99_ms: quantile(acks.waitedMs, 0.99),
+    growth_1m: middle(growth.map(({ smallMs, largeMs }) => largeMs / smallMs)),
+    append_per_s: perSecond(copied, 'ledgerMs'),
+    copy_per_s: perSecond(copied, 'bareMs'),
+    verify_per_s: perSecond(verified, 'bareMs'),
+    ack_p50_ms: quantile(acks.waitedMs, 0.5),
+    ack_entries_per_s: acks.entriesPerSecond,
+  };
+  const rows: Row[] = [
+    { what: 'append, share of a bare COPY', measured: figures.ratio, unit: '', atLeast: least.ratio },
+    {
+      what: 'with signatures, share of bare verification',
+      measured: figures.verified_ratio,
+      unit: '',
+      atLeast: least.verifiedRatio,
+    },
+    { what: 'with signatures', measured: figures.entries_per_s, unit: 'entries/s' },
+    { what: 'bare verification', measured: figures.verify_per_s, unit: 'entries/s' },
+    { what: 'append, signatures checked', measured: figures.append_per_s, unit: 'entries/s' },
+    { what: 'bare COPY', measured: figures.copy_per_s, unit: 'entries/s' },
+    { what: `ack at ${Math.round(acks.entriesPerSecond)} entries/s, median`, measured: figures.ack_p50_ms, unit: 'ms' },
+    {
+      what: `ack at ${Math.round(acks.entriesPerSecond)} entries/s, p99`,
+      measured: figures.ack_p99_ms,
+      unit: 'ms',
+      limit: most.ackP99Ms,
+    },
+    {
+      what: `cost per entry at ${large} entries over ${small}`,
+      measured: figures.growth_1m,
+      unit: '',
+      limit: most.growth,
+    },
+  ];
+  const facts = Object.fromEntries(Object.entries(figures).map(([name, figure]) => [name, round(figure, 3)]));
+  return {
+    title: `Entries of some 600 bytes from ${sessions} sessions into the ledger: medians of ${copied.length} rounds`,
+    rows,
+    notes: ['docs/append.md says what each figure is.'],
+    facts: { ...facts, sessions, entries: large, acks: acks.waitedMs.length, kept: keepsLimits(rows) },
+  };
+}
+
+function middle(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
