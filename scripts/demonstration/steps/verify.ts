@@ -22,7 +22,7 @@ export const verify: Step = {
 
 /** From what the command prints for people, which is what is shown here. */
 function figures(text: string): { entries: number; authors: number; perSecond: number } {
-  const [, entries, authors, seconds] = /(\d+) entries of (\d+) authors \(([\d.]+) s/.exec(text) ?? [];
+  const [, entries, authors, seconds] = /(\d+) entries of (\d+) authors,.*\(([\d.]+) s/.exec(text) ?? [];
   const count = Number(entries ?? 0);
   return {
     entries: count,
