@@ -14,6 +14,7 @@ import {
   openDatabase,
   warnOfRewritingPowers,
 } from './database.ts';
+import { createErasing } from './erasing.ts';
 import { createHttpApp } from './http/app.ts';
 import { createHttpServer, isLoopback, startListening, stopListening } from './http/server.ts';
 import { collectorKeyPath, loadCollectorKey } from './keys.ts';
@@ -27,6 +28,7 @@ import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
 import { postgresNodeKeys } from './postgres/node-keys.ts';
 import { fleetStats } from './postgres/query-store.ts';
+import { createRetention } from './retention.ts';
 import { openWitnessing } from './witnessing.ts';
 import { attachSockets, type Sockets } from './ws/server.ts';
 
@@ -78,7 +80,7 @@ async function start(settings: CollectorSettings, parts: Parts): Promise<Collect
   const ledger = await openLedger(settings, { database, keys, clock, teardown, logger });
   const operators = postgresOperatorTokens(database.db);
   const operatorToken = await ensureOperatorToken({ store: operators, ledger, clock, randomBytes });
-  const url = await serve(settings, { ...parts, database, ledger });
+  const url = await serve(settings, { ...parts, database, keys, ledger });
   const { size } = await ledger.checkpoint();
   return {
     url,
@@ -131,16 +133,21 @@ export function ledgerMemory(
 
 interface Served extends Parts {
   readonly database: OpenDatabase;
+  readonly keys: KeyPair;
   readonly ledger: Ledger;
 }
 
 async function serve(settings: CollectorSettings, served: Served): Promise<string> {
   const { database, ledger, logger, clock, teardown } = served;
   const { db } = database;
+  const erasing = createErasing(settings, served);
+  const retention = createRetention(settings, { ...{ erasing, clock, logger }, random: Math.random });
   const metrics = createMetrics(new Registry(), {
     ledgerEntries: async () => (await ledger.checkpoint()).size,
     ledgerContradicted: () => ledger.contradiction !== undefined,
     queuedEntries: () => ledger.queuedEntries,
+    erasedEntries: () => erasing.boundary(),
+    retentionSucceededAt: () => retention.succeededAt,
     fleet: () => fleetStats(db),
   });
   const fleet = { store: postgresEnrolment(db), ledger, clock };
@@ -166,6 +173,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const sockets = attachSockets(server, { ledger, nodes, rounds, logger, clock, metrics: metrics.sockets });
   witnessing.start(sockets.offer);
   followMirror(settings, served);
+  followUntilStopped('retention', (signal) => retention.follow(signal), teardown);
   await cutRevoked(database, sockets, served);
   teardown.add('server', () => stopListening(server, () => sockets.close()));
   const { host, port } = settings.http;
@@ -176,9 +184,14 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
 
 /** Keeps the ledger's copy in git up to date, if there is to be one. */
 function followMirror(settings: CollectorSettings, { teardown, ...needs }: Served): void {
+  const mirroring = createMirroring(settings, needs);
+  followUntilStopped('mirror', async (signal) => mirroring?.follow(signal), teardown);
+}
+
+function followUntilStopped(name: string, follow: (signal: AbortSignal) => Promise<void>, teardown: Teardown): void {
   const stopping = new AbortController();
-  const following = createMirroring(settings, needs)?.follow(stopping.signal);
-  teardown.add('mirror', async () => {
+  const following = follow(stopping.signal);
+  teardown.add(name, async () => {
     stopping.abort();
     await following;
   });

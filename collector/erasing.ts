@@ -8,7 +8,6 @@ import {
   type ErasureProgress,
   type ErasureReport,
   eraseEntries,
-  finishErasure,
   planErasure,
   type Span,
   unfinishedErasure,
@@ -37,13 +36,15 @@ export interface EraseRequest {
   /** Where the entries are exported to first; undefined for nowhere. */
   readonly exportTo: string | undefined;
   readonly onProgress?: ErasureProgress;
+  readonly signal?: AbortSignal;
 }
 
 /** Erasure of this ledger, on this database. Calls throw as {@link eraseEntries}. */
 export interface Erasing {
+  /** Index of the first entry that was not erased. */
+  boundary(): Promise<number>;
   plan(limit: ErasureLimit): Promise<ErasurePlan | undefined>;
   unfinished(): Promise<Erasure | undefined>;
-  finish(): Promise<Erasure | undefined>;
   erase(request: EraseRequest): Promise<ErasureReport>;
 }
 
@@ -59,13 +60,10 @@ export function createErasing(settings: CollectorSettings, { database, keys, led
   }
 
   return {
+    boundary: async () => (await store.ground()).boundary,
     plan: (limit) => planErasure(store, limit),
     unfinished: () => unfinishedErasure(store, keys.publicKey),
-    finish: async () => {
-      await requireTrusted(ledger, keys);
-      return finishErasure(needs);
-    },
-    erase: async ({ limit, actor, reason, exportTo, onProgress = () => {} }) => {
+    erase: async ({ limit, actor, reason, exportTo, signal, onProgress = () => {} }) => {
       await requireTrusted(ledger, keys);
       // Written and then read back: each is half of the step.
       const half = (offset: number) => (done: number, of: number) => onProgress('export', offset * of + done, 2 * of);
@@ -78,7 +76,7 @@ export function createErasing(settings: CollectorSettings, { database, keys, led
           onProgress: half(1),
         });
       return eraseEntries(
-        { ...needs, onProgress },
+        { ...needs, onProgress, signal },
         { limit, actor, reason, exportSpan: exportTo === undefined ? undefined : toFolder(exportTo) },
       );
     },

@@ -21,6 +21,9 @@ export interface MetricSources {
   /** True once the database contradicts what was published: nothing is signed or recorded any more. */
   ledgerContradicted(): boolean;
   queuedEntries(): number;
+  /** Entries whose bodies were erased, and when the last look for more succeeded, Unix milliseconds. */
+  erasedEntries(): Promise<number>;
+  retentionSucceededAt(): number | undefined;
   fleet(): Promise<Fleet>;
 }
 
@@ -38,6 +41,7 @@ const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5];
 export function createMetrics(registry: Registry, sources: MetricSources): CollectorMetrics {
   collectDefaultMetrics({ register: registry });
   addLedgerMetrics(registry, sources);
+  addRetentionMetrics(registry, sources);
   addFleetMetrics(registry, sources);
   return {
     registry,
@@ -118,6 +122,26 @@ function addLedgerMetrics(registry: Registry, sources: MetricSources): void {
     registers: [registry],
     collect() {
       this.set(sources.queuedEntries());
+    },
+  });
+}
+
+function addRetentionMetrics(registry: Registry, sources: MetricSources): void {
+  new Gauge({
+    name: 'sigilwatch_collector_ledger_erased_entries',
+    help: 'Entries before the boundary of the last erasure; their hashes and proofs stay',
+    registers: [registry],
+    async collect() {
+      await setOrForget(this, async () => this.set(await sources.erasedEntries()));
+    },
+  });
+  new Gauge({
+    name: 'sigilwatch_collector_retention_last_success_timestamp_seconds',
+    help: 'When retention last looked and left nothing undone',
+    registers: [registry],
+    collect() {
+      const at = sources.retentionSucceededAt();
+      if (at !== undefined) this.set(at / 1000);
     },
   });
 }

@@ -4,6 +4,7 @@ import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { expandProof } from '../../common/proof.ts';
 import { formatTlogProof } from '../../common/tlog-proof.ts';
+import type { StoredLeaf } from '../ledger/export.ts';
 import { writeNewFile } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
 import { witnessesBeside } from '../witnessed.ts';
@@ -16,7 +17,8 @@ export interface ProofOptions {
 
 /**
  * Writes a proof file (C2SP tlog-proof) with the entry inside: what `verify` needs, and any other verifier of the format
- * understands. The entry is the `extra` line: its canonical bytes followed by its 64-byte signature, which is the leaf.
+ * understands. The entry is the `extra` line: its canonical bytes followed by its 64-byte signature, which is the leaf. An
+ * erased entry is not here to be put in: then the proof serves those who have it from elsewhere.
  */
 export async function ledgerProof(context: CommandContext, options: ProofOptions): Promise<number> {
   const index = decodeDecimal(options.index);
@@ -27,18 +29,26 @@ export async function ledgerProof(context: CommandContext, options: ProofOptions
       throw new AppError('resource.not_found', `the ledger has ${latest} entries; the last index is ${latest - 1}`);
     }
     const [leaf] = await postgresExportSource(database.db).leaves(index, index + 1);
-    if (leaf?.body === undefined) {
-      throw new AppError('resource.not_found', `the body of entry ${index} is not kept any more`);
-    }
+    if (leaf === undefined) throw new AppError('ledger.tampered', `entry ${index} is missing from the database`);
     const checkpoint = await witnessesBeside(context.settings, { ledger, database }).covering(index + 1);
     const { size, note, witnessed } = checkpoint;
     const hashes = expandProof(await ledger.inclusion([index], size), 0);
     const file = options.output ?? `entry-${index}.tlog-proof`;
-    await writeNewFile(file, [formatTlogProof({ index, hashes, checkpoint: note, extra: leafData(leaf.body) })]);
+    await writeNewFile(file, [formatTlogProof({ index, hashes, checkpoint: note, ...entryOf(leaf) })]);
+    if (leaf.body === undefined) context.stderr.write(erasedNote(index));
     if (!witnessed) context.stderr.write(unwitnessedNote(size));
-    show(context, { index, proof_file: file, size, witnessed, vkey: ledger.vkey }, () => `${file}\n`);
+    const has_entry = leaf.body !== undefined;
+    show(context, { index, proof_file: file, has_entry, size, witnessed, vkey: ledger.vkey }, () => `${file}\n`);
   });
   return exitCodes.done;
+}
+
+function entryOf({ body }: StoredLeaf): { readonly extra?: Buffer } {
+  return body === undefined ? {} : { extra: leafData(body) };
+}
+
+function erasedNote(index: number): string {
+  return `note: the body of entry ${index} was erased, so the file has the proof without the entry; it proves the entry to whoever has that from an export\n`;
 }
 
 /** For whoever would otherwise learn it from the verifier. */

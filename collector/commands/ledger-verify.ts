@@ -4,6 +4,7 @@ import { openCheckpoint } from '../../common/checkpoint.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
+import { applicationName } from '../database.ts';
 import { checkpointPath, fsCheckpointFile } from '../ledger/fs-checkpoint-file.ts';
 import { type KeptTree, type VerifiedPart, type VerifyReport, verifyLedger } from '../ledger/verify.ts';
 import {
@@ -12,6 +13,7 @@ import {
   verifyStatePath,
   writeVerifiedPart,
 } from '../ledger/verify-state-file.ts';
+import { undisturbed } from '../postgres/erasure-run-store.ts';
 import { postgresStoredLedger } from '../postgres/stored-ledger.ts';
 import { type CommandContext, type CommandOutput, show, stderrLogger, withCollectorData } from './context.ts';
 import { type Progress, progressBar, progressLines } from './progress.ts';
@@ -67,16 +69,20 @@ export async function ledgerVerify(context: CommandContext, options: VerifyOptio
     const bar = progressOf(context, options, state.part?.size ?? 0);
     const stop = stopSignal(context);
     const startedMs = performance.now();
-    const report = await verifyLedger(postgresStoredLedger(database.db), {
-      origin,
-      collectorKey: keys.publicKey,
-      checkpoints,
-      signatures: options.signatures,
-      continue: state.part,
-      keep: state.keep,
-      stop: stop.signal,
-      onProgress: bar,
-    }).finally(() => bar(1, 1));
+    const verify = () =>
+      verifyLedger(postgresStoredLedger(database.db), {
+        origin,
+        collectorKey: keys.publicKey,
+        checkpoints,
+        signatures: options.signatures,
+        continue: state.part,
+        keep: state.keep,
+        stop: stop.signal,
+        onProgress: bar,
+      });
+    // Bodies that are erased meanwhile would look lost.
+    const waiting = () => context.stderr.write('waiting for an erasure or a repair that is under way\n');
+    const report = await undisturbed({ url: database.url, applicationName }, verify, waiting).finally(() => bar(1, 1));
     await state.close(report);
     const resumedFrom = state.part?.size ?? 0;
     const seconds = Math.round(performance.now() - startedMs) / 1000;

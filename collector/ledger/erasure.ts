@@ -47,14 +47,17 @@ export interface PreparedErasure {
   drop(): Promise<void>;
 }
 
+export interface PrepareOptions {
+  readonly collectorKey: KeyObject;
+  readonly onProgress: ErasureProgress;
+  /** Ends the wait for others before the drop; it is then left to the next run. */
+  readonly signal: AbortSignal | undefined;
+}
+
 /** Whoever has it is alone: no other erasure, repair of projections or verification is under way. */
 export interface ErasureRoom {
   /** One transaction around `work`, committed when that resolves. @throws AppError `ledger.tampered` when bodies cannot be read. */
-  prepare<T>(
-    to: number,
-    by: { readonly collectorKey: KeyObject; readonly onProgress: ErasureProgress },
-    work: (prepared: PreparedErasure) => Promise<T>,
-  ): Promise<T>;
+  prepare<T>(to: number, by: PrepareOptions, work: (prepared: PreparedErasure) => Promise<T>): Promise<T>;
 }
 
 export interface ErasureStore extends ErasureFacts {
@@ -81,6 +84,8 @@ export interface ErasureNeeds {
   readonly ledger: ErasingLedger;
   readonly collectorKey: KeyObject;
   readonly onProgress?: ErasureProgress;
+  /** Ends the wait for those who are reading; a run that is further than that only waits for the database. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ErasureRequest {
@@ -145,19 +150,14 @@ export async function eraseEntries(needs: ErasureNeeds, request: ErasureRequest)
   });
 }
 
-/** Only finishes what an earlier run has begun. @throws as {@link eraseEntries}. */
-export function finishErasure(needs: ErasureNeeds): Promise<Erasure | undefined> {
-  return needs.store.alone((room) => finish(room, needs));
-}
-
 async function eraseSpan(room: ErasureRoom, plan: ErasurePlan, needs: ErasureNeeds, request: ErasureRequest) {
-  const { stored, ledger, collectorKey, onProgress = () => {} } = needs;
+  const { stored, ledger, collectorKey, signal, onProgress = () => {} } = needs;
   const { from, to } = plan;
   const root = await verifyUpTo(to, { ...needs, onProgress: (done, of) => onProgress('verify', done, of) });
   const columns = await digestColumns(stored, from, to);
   const exported = (await request.exportSpan?.({ from, to })) ?? null;
   const { actor, reason } = request;
-  return room.prepare(to, { collectorKey, onProgress }, async (prepared) => {
+  return room.prepare(to, { collectorKey, onProgress, signal }, async (prepared) => {
     const { base, keptBodies } = prepared;
     // A crash before this line leaves the ledger as it was (and an export, which the next run finds); after it, `finish`
     // goes on from the entry. The transaction around has nothing in it yet that anybody else could see.
@@ -171,13 +171,13 @@ async function eraseSpan(room: ErasureRoom, plan: ErasurePlan, needs: ErasureNee
 }
 
 async function finish(room: ErasureRoom, needs: ErasureNeeds): Promise<Erasure | undefined> {
-  const { store, stored, ledger, collectorKey, onProgress = () => {} } = needs;
+  const { store, stored, ledger, collectorKey, signal, onProgress = () => {} } = needs;
   const said = await unfinishedErasure(store, collectorKey);
   if (said === undefined) return undefined;
   // It was verified before it was put on record; what has been changed since must stay to be looked at.
   if ((await storedRoot(stored, said.to)) !== said.root) throw changed(said, 'root');
   if ((await digestColumns(stored, said.from, said.to)) !== said.columns) throw changed(said, 'columns');
-  await room.prepare(said.to, { collectorKey, onProgress }, async (prepared) => {
+  await room.prepare(said.to, { collectorKey, onProgress, signal }, async (prepared) => {
     const { base, keptBodies } = prepared;
     // Another version of this program may keep other projections than the one that put it on record.
     if (base !== said.base) {

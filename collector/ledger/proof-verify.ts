@@ -47,7 +47,8 @@ export function verifyProofFile(text: string, needs: ProofNeeds): ProofFindings 
   if (judged === undefined) return { ...nothing(faults), index };
   const split = attempt(() => splitLeaf(extra ?? Buffer.alloc(0)));
   if (extra === undefined || 'failed' in split) {
-    const message = 'there is no entry in the file, so nothing is known to be proved; make it with "ledger proof"';
+    const message =
+      'there is no entry in the file, so nothing is known to be proved; make it with "ledger proof", or, when the body of the entry was erased, verify the export that still has it';
     return { ...nothing([...faults, { fault: 'line', index, line: null, message }]), judged, index };
   }
   const { size, root } = judged.checkpoint;

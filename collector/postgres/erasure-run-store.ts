@@ -104,11 +104,11 @@ async function alone<T>(owner: DatabaseOptions, work: (room: ErasureRoom) => Pro
       throw new AppError('state.busy', `${others}; try again when it is done`, { retryable: true });
     }
     return await work({
-      prepare: (to, { collectorKey, onProgress }, then) =>
+      prepare: (to, { collectorKey, onProgress, signal }, then) =>
         inTransaction(client, async (tx) => {
           const space = await replaySpace(tx);
           await rebuildTo(space, to, { collectorKey, onProgress: (done, of) => onProgress('rebuild', done, of) });
-          return then(await prepare(tx, to));
+          return then(await prepare(tx, { to, signal }));
         }),
     });
   } finally {
@@ -131,12 +131,12 @@ async function requireOwner(client: Tx): Promise<void> {
 }
 
 /** All that takes long; nobody else sees or feels any of it before the drop. */
-async function prepare(tx: Tx, to: number): Promise<PreparedErasure> {
+async function prepare(tx: Tx, { to, signal }: Omit<Drop, 'table'>): Promise<PreparedErasure> {
   await removeOver(tx, 'pg_temp', to);
   await storeBase(tx, to);
   const table = `entry_bodies_to_${String(to).padStart(12, '0')}`;
   const keptBodies = await copyKept(tx, table, to);
-  return { base: await digestBase(tx, to), keptBodies, drop: () => drop(tx, { table, to }) };
+  return { base: await digestBase(tx, to), keptBodies, drop: () => drop(tx, { table, to, signal }) };
 }
 
 async function removeOver(tx: Tx, schema: string, boundary: number): Promise<void> {
@@ -181,13 +181,14 @@ async function copyKept(tx: Tx, table: string, to: number): Promise<number> {
 interface Drop {
   readonly table: string;
   readonly to: number;
+  readonly signal: AbortSignal | undefined;
 }
 
 /**
  * Takes effect with the commit. Whoever appends or reads bodies waits while the partitions change places, so this does not queue
  * for long behind one who reads at length, but steps back and tries again.
  */
-async function drop(tx: Tx, { table, to }: Drop): Promise<void> {
+async function drop(tx: Tx, { table, to, signal }: Drop): Promise<void> {
   const schema = await schemaOfTables(tx);
   for (let attempt = 1; ; attempt++) {
     await tx.query('savepoint before_drop');
@@ -200,13 +201,13 @@ async function drop(tx: Tx, { table, to }: Drop): Promise<void> {
     } catch (thrown) {
       if (!inTheWay.has(errnoOf(thrown) ?? '')) throw thrown;
       await tx.query('rollback to savepoint before_drop');
-      if (attempt === limits.erasureLockTries) throw neverFree(to, thrown);
-      await delay(limits.erasureLockPauseMs);
+      if (attempt === limits.erasureLockTries || signal?.aborted === true) throw neverFree(to, thrown);
+      await delay(limits.erasureLockPauseMs, undefined, signal && { signal }).catch(() => {});
     }
   }
 }
 
-async function exchangePartitions(tx: Tx, { table, to }: Drop): Promise<void> {
+async function exchangePartitions(tx: Tx, { table, to }: Omit<Drop, 'signal'>): Promise<void> {
   await tx.query('lock table entry_bodies in access exclusive mode');
   const { rows } = await tx.query<{ name: string }>(
     'select name from body_partitions where to_index <= $1 order by from_index',
