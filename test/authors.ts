@@ -20,7 +20,16 @@ export interface TestAuthor {
 }
 
 export function testAuthor(name: string): TestAuthor {
-  return authorAt(name, keyPairFromSeed(hash('sha256', `key of ${name}`, 'buffer')), genesis);
+  return authorAt(name, keysOf(name), genesis);
+}
+
+/** Made once: simulations ask for the same few again and again. */
+const made = new Map<string, KeyPair>();
+
+function keysOf(name: string): KeyPair {
+  const keys = made.get(name) ?? keyPairFromSeed(hash('sha256', `key of ${name}`, 'buffer'));
+  made.set(name, keys);
+  return keys;
 }
 
 function authorAt(name: string, keys: KeyPair, start: ChainHead): TestAuthor {

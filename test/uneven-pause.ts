@@ -6,3 +6,8 @@ export function unevenPause(seed: number): () => Promise<void> {
     for (let turns = state >>> 30; turns > 0; turns--) await new Promise(setImmediate);
   };
 }
+
+/** Lets milliseconds pass as turns of the event loop: the same course of events every time, and nobody waits for a clock. */
+export async function turnsForMs(ms: number): Promise<void> {
+  for (let turns = ms; turns > 0; turns--) await new Promise(setImmediate);
+}

@@ -4,7 +4,7 @@ import type { Logger } from '../../common/log.ts';
 import { rootOf } from '../../common/merkle.ts';
 import { formatNote, signaturesBy, type VerifierKey } from '../../common/note.ts';
 import { consistencyProof, verifyConsistency } from '../../common/proof.ts';
-import type { Contradiction, EvidenceFolder } from './checkpoint-file.ts';
+import type { CheckpointFile, Contradiction, EvidenceFolder } from './checkpoint-file.ts';
 import type { TailGuard } from './sequencer.ts';
 import type { TreeHead } from './store.ts';
 import type { Tail, TreeStore } from './tail.ts';
@@ -45,6 +45,7 @@ export async function whyNotContained(known: Checkpoint, tail: Tail, tree: TreeS
 
 export interface GuardOptions {
   readonly logKey: VerifierKey;
+  readonly file: Pick<CheckpointFile, 'read'>;
   readonly evidence: EvidenceFolder;
   readonly logger: Logger;
 }
@@ -56,14 +57,16 @@ export interface GuardOptions {
  */
 export class HistoryGuard implements TailGuard {
   readonly #logKey: VerifierKey;
+  readonly #file: Pick<CheckpointFile, 'read'>;
   readonly #evidence: EvidenceFolder;
   readonly #logger: Logger;
   #newest: OwnCheckpoint | undefined;
   #contradiction: Contradiction | undefined;
   #refusal: Promise<AppError> | undefined;
 
-  constructor({ logKey, evidence, logger }: GuardOptions) {
+  constructor({ logKey, file, evidence, logger }: GuardOptions) {
     this.#logKey = logKey;
+    this.#file = file;
     this.#evidence = evidence;
     this.#logger = logger;
   }
@@ -87,12 +90,26 @@ export class HistoryGuard implements TailGuard {
     if (this.#refusal !== undefined) throw await this.#refusal;
   }
 
-  admission(): (tail: Tail, store: TreeStore) => Promise<void> {
+  async admission(): Promise<(tail: Tail, store: TreeStore) => Promise<void>> {
     const newest = this.#newest;
+    const noted = await this.#noted();
     return async (tail, store) => {
       await this.requireTrusted();
       if (newest !== undefined) await this.require(newest, tail, store);
+      if (noted !== undefined) await this.require(noted, tail, store);
     };
+  }
+
+  /** What another process has put into the file since, if it goes further. What cannot be read there is the publisher's to judge. */
+  async #noted(): Promise<OwnCheckpoint | undefined> {
+    const note = await this.#file.read();
+    if (note === undefined || note === this.#newest?.note) return undefined;
+    try {
+      const noted = openOwn(note, this.#logKey);
+      return noted.size > (this.#newest?.size ?? 0) ? noted : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   rolledBack(known: TreeHead, found: TreeHead | undefined): Promise<AppError> {

@@ -101,7 +101,7 @@ export class Publisher {
   /**
    * Compares a checkpoint that somebody holds with the ledger.
    * @throws AppError `auth.signature` or `ledger.proof` when it is not one of ours, which says nothing; `ledger.tampered`
-   *   when it is and the ledger does not contain its tree.
+   *   when it is and the ledger does not contain its tree; `ledger.checkpoint_file` (retryable) as {@link checkpoint}.
    */
   async confront(note: string): Promise<void> {
     const { guard } = this.#options;
@@ -110,6 +110,8 @@ export class Publisher {
     const name = `${held.size}/${held.root.toString('base64')}`;
     if (this.#contained.has(name)) return;
     await this.#face(held);
+    // Another collector may have published it, and this one must not forget it either when the database does.
+    if (held.size > (this.#kept?.size ?? 0)) await this.#afterRunning(() => this.#keep(held));
     this.#contained.add(name);
     const [oldest] = this.#contained;
     if (oldest !== undefined && this.#contained.size > limits.confrontedCheckpoints) this.#contained.delete(oldest);

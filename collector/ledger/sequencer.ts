@@ -24,7 +24,7 @@ export interface TailGuard {
    * @returns what judges the `tail` that was read from `store`, throwing AppError `ledger.tampered` when it does not
    *   continue what was published.
    */
-  admission(): (tail: Tail, store: TreeStore) => Promise<void>;
+  admission(): Promise<(tail: Tail, store: TreeStore) => Promise<void>>;
   /** What to throw for a stored head that cannot come after the one `known`. */
   rolledBack(known: TreeHead, found: TreeHead | undefined): Promise<AppError>;
 }
@@ -284,7 +284,7 @@ export class Sequencer {
   }
 
   async #readTail(store: LedgerStore): Promise<Tail> {
-    const admit = this.#guard.admission();
+    const admit = await this.#guard.admission();
     const tail = await readTail(store);
     await admit(tail, store);
     return tail;

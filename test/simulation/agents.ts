@@ -25,6 +25,8 @@ const logKey = verifierKey(testOrigin, signatureTypes.ed25519, collectorKeys.pub
 export class SimulatedAgent {
   readonly author: TestAuthor;
   pending: SignedEntry[] = [];
+  /** The process that has welcomed it; a new one, under the same address too, is another. */
+  connectedTo: Ledger | undefined;
   readonly acknowledged: { readonly signed: SignedEntry; readonly index: number }[] = [];
   readonly #signer: NoteSigner;
   readonly #cosigner: VerifierKey;
@@ -78,6 +80,7 @@ export class SimulatedAgent {
 
   /** The agent's machine lost power: what it remembers may be older than what it saw. */
   restart(forgets: number): void {
+    this.connectedTo = undefined;
     this.#remembered.splice(Math.max(0, this.#remembered.length - forgets), forgets);
     this.#witness = createWitness(logKey, this.heldNote);
   }

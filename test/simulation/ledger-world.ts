@@ -8,6 +8,7 @@ import { FakeDisk, type OpenFakeDisk } from '../fakes/checkpoint-file.ts';
 import { FakeLedgerStore } from '../fakes/ledger-store.ts';
 import { assertOneHistory, collectorKeys, stoppedClock, testOrigin } from '../ledgers.ts';
 import { quietLogger } from '../quiet-logger.ts';
+import { turnsForMs } from '../uneven-pause.ts';
 import { SimulatedAgent } from './agents.ts';
 import { holdsTreeOf, Publications } from './publications.ts';
 
@@ -15,6 +16,8 @@ import { holdsTreeOf, Publications } from './publications.ts';
 interface Process {
   readonly ledger: Ledger;
   readonly file: OpenFakeDisk;
+  /** Resolves when it has started; undefined before it was asked to. */
+  up: Promise<void> | undefined;
 }
 
 /** Errors of a database or disk that fails; the excuse there always is. */
@@ -47,6 +50,7 @@ export class LedgerWorld {
     agent.pending.push(...agent.author.more(count));
     const offered = [...agent.pending];
     await this.#atCollector(where, async (ledger) => {
+      if (agent.connectedTo !== ledger) await this.#welcome(agent, ledger);
       const indexes = (await ledger.append(offered)).map(({ index }) => index);
       const checkpoint = await this.#published(ledger);
       await this.#heard(agent.receive(ledger, checkpoint, { offered, indexes }));
@@ -85,11 +89,15 @@ export class LedgerWorld {
   /** An agent connects: shows what it holds, and looks at what is published now. */
   async connect(who: number, where: number): Promise<void> {
     const agent = this.#agent(who);
-    await this.#atCollector(where, async (ledger) => {
-      if (agent.heldNote !== undefined) await ledger.confront(agent.heldNote);
-      const checkpoint = await this.#published(ledger);
-      await this.#heard(agent.accept(ledger, checkpoint));
-    });
+    await this.#atCollector(where, (ledger) => this.#welcome(agent, ledger));
+  }
+
+  async #welcome(agent: SimulatedAgent, ledger: Ledger): Promise<void> {
+    agent.connectedTo = undefined;
+    if (agent.heldNote !== undefined) await ledger.confront(agent.heldNote);
+    const checkpoint = await this.#published(ledger);
+    await this.#heard(agent.accept(ledger, checkpoint));
+    agent.connectedTo = ledger;
   }
 
   /** What two live collectors write to one file at once is right again within a second. */
@@ -181,13 +189,13 @@ export class LedgerWorld {
       const { held, heldNote } = agent;
       if (held === undefined || heldNote === undefined || this.publications.contains(held, this.store.entries))
         continue;
-      const { ledger } = this.#newProcess();
+      const process = this.#newProcess();
       await assert.rejects(
-        ledger.start().then(() => ledger.confront(heldNote)),
+        started(process).then(({ ledger }) => ledger.confront(heldNote)),
         { code: 'ledger.tampered' },
       );
-      await this.#assertRefuses(ledger);
-      await this.#assertRefuses(this.#newProcess().ledger);
+      await this.#assertRefuses(process);
+      await this.#assertRefuses(this.#newProcess());
     }
   }
 
@@ -206,14 +214,16 @@ export class LedgerWorld {
   }
 
   async #auditRefusal(): Promise<void> {
-    for (const { ledger } of [...this.#collectors, this.#newProcess()]) await this.#assertRefuses(ledger);
+    for (const process of [...this.#collectors, this.#newProcess()]) await this.#assertRefuses(process);
   }
 
-  async #assertRefuses(ledger: Ledger): Promise<void> {
+  /** Whether it has been running all along or is only now being started. */
+  async #assertRefuses(process: Process): Promise<void> {
+    const { ledger } = process;
     const stored = [...this.store.entries];
     const refused = { code: 'ledger.tampered' };
     await assert.rejects(
-      ledger.start().then(() => ledger.checkpoint()),
+      started(process).then(() => ledger.checkpoint()),
       refused,
     );
     await assert.rejects(ledger.checkpoint(), refused);
@@ -266,24 +276,32 @@ export class LedgerWorld {
     });
   }
 
-  /** Starts the collector when it is not yet; undefined when something failed that may fail. */
+  /** Starts the collector when it is not up; undefined when something failed that may fail. */
   async #atCollector<T>(where: number, call: (ledger: Ledger) => Promise<T>): Promise<T | undefined> {
-    const { ledger } = this.#process(where);
     try {
-      await ledger.start();
-      return await call(ledger);
+      return await call(await this.#start(where));
     } catch (thrown) {
       const { code } = toAppError(thrown);
       if (excuses.has(code) || (code === 'ledger.tampered' && this.#undo !== undefined)) return undefined;
-      // Entries go on from ones that a ledger without memory has lost.
-      if (code === 'ledger.sequence' && !this.publications.mustAgree) return undefined;
+      // Entries go on from ones that were lost with the database, and nobody here has looked up what else was.
+      if (code === 'ledger.sequence' && this.#undo !== undefined) return undefined;
+      throw thrown;
+    }
+  }
+
+  /** A process that cannot start ends, and the next one is started when it is needed. */
+  async #start(where: number): Promise<Ledger> {
+    const process = this.#process(where);
+    try {
+      return (await started(process)).ledger;
+    } catch (thrown) {
+      if (this.#process(where) === process) this.#kill(where);
       throw thrown;
     }
   }
 
   async #killDuring(where: number, turns: number, call: (ledger: Ledger) => Promise<unknown>): Promise<void> {
-    const { ledger } = this.#process(where);
-    const doing = ledger.start().then(() => call(ledger));
+    const doing = this.#start(where).then(call);
     this.#dying.push(doing.catch(() => {}));
     for (let turn = 0; turn < turns; turn++) await this.#pause();
     this.#kill(where);
@@ -301,10 +319,11 @@ export class LedgerWorld {
   #newProcess(): Process {
     const file = this.disk.open();
     const memory = { file, evidence: file.evidence, logger: quietLogger };
-    const { store } = this;
+    const options = { store: this.store, memory, wait: turnsForMs };
     return {
       file,
-      ledger: new Ledger({ store, origin: testOrigin, keys: collectorKeys, clock: stoppedClock, memory }),
+      up: undefined,
+      ledger: new Ledger({ origin: testOrigin, keys: collectorKeys, clock: stoppedClock, ...options }),
     };
   }
 
@@ -319,4 +338,11 @@ export class LedgerWorld {
     assert.ok(agent);
     return agent;
   }
+}
+
+/** Starts the process once; it goes on running until it is killed. */
+async function started(process: Process): Promise<Process> {
+  process.up ??= process.ledger.start();
+  await process.up;
+  return process;
 }

@@ -196,6 +196,19 @@ describe('a running ledger', () => {
     }
   });
 
+  test('commits nothing where the other one on the same data directory has published more', async () => {
+    const [store, disk, author] = [new FakeLedgerStore(), new FakeDisk(), testAuthor('node1')];
+    const [idle, busy] = [await startOn(store, disk), await startOn(store, disk)];
+    await busy.append(author.more(20));
+    const restore = store.snapshot();
+    await busy.append(author.more(20));
+    await busy.checkpoint();
+    restore();
+    const entries = store.entries.length;
+    await assert.rejects(idle.append(testAuthor('node2').more(2)), tampered);
+    assert.equal(store.entries.length, entries);
+  });
+
   test('takes a failing database for what it is', async () => {
     const { store, disk, published } = await grown({ early: 300, late: 300 });
     const ledger = await startOn(store, disk);
@@ -239,6 +252,18 @@ describe('confronted with what an agent holds', () => {
     await one.append(author.more(400));
     await other.confront((await one.checkpoint()).note);
     assert.equal(other.contradiction, undefined);
+  });
+
+  test('what only another collector published is remembered here too, over a restart', async () => {
+    const [store, here, author] = [new FakeLedgerStore(), new FakeDisk(), testAuthor('node1')];
+    const [one, other] = [await startOn(store, here), await startOn(store, new FakeDisk())];
+    const restore = store.snapshot();
+    await other.append(author.more(5));
+    const { note } = await other.checkpoint();
+    await one.confront(note);
+    restore();
+    assert.equal(here.note, note);
+    await assert.rejects(ledgerOn(store, here).start(), tampered);
   });
 
   for (const more of [0, 1, 8, 9, 10, 500]) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -152,7 +152,9 @@ describe('a whole collector', () => {
     const { dataDir, ledger } = under.settings;
     const signer = noteSigner(ledger.origin, signatureTypes.ed25519, await loadCollectorKey(collectorKeyPath(dataDir)));
     const ahead = { origin: ledger.origin, size: size + 10, root: Buffer.alloc(32, 7), extensions: [] };
-    await writeFile(checkpointPath(dataDir), signCheckpoint(ahead, signer));
+    // In one step, as every writer does: one that finds an empty file puts back what it knows.
+    await writeFile(join(dataDir, 'ahead'), signCheckpoint(ahead, signer));
+    await rename(join(dataDir, 'ahead'), checkpointPath(dataDir));
     const { status, json } = await under.get('/ready');
     assert.equal(status, 503);
     assert.deepEqual(json.checks, { database: 'ok', ledger: 'ledger.tampered' });
