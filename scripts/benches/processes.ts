@@ -98,3 +98,8 @@ function statusMb(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   const [, kib = '0'] = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status) ?? [];
   return Number(kib) / 1024;
 }
+
+/** @throws when the process is gone */
+export function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN);
+}
