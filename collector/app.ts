@@ -7,13 +7,7 @@ import { createTeardown, type Teardown } from '../common/teardown.ts';
 import { ensureOperatorToken } from './auth/operator-token.ts';
 import { systemClock } from './clock.ts';
 import type { CollectorSettings } from './config.ts';
-import {
-  applicationName,
-  migrateDatabase,
-  type OpenDatabase,
-  openDatabase,
-  warnOfRewritingPowers,
-} from './database.ts';
+import { applicationName, migrateDatabase, type OpenDatabase, openDatabase, warnOfWeaknesses } from './database.ts';
 import { createErasing } from './erasing.ts';
 import { createHttpApp } from './http/app.ts';
 import { createHttpServer, isLoopback, startListening, stopListening } from './http/server.ts';
@@ -75,7 +69,7 @@ async function start(settings: CollectorSettings, parts: Parts): Promise<Collect
   const database = await openDatabase({ settings, logger, teardown });
   const applied = await migrateDatabase(database, clock);
   if (applied.length > 0) logger.info('database.migrated', { applied });
-  await warnOfRewritingPowers(database, logger);
+  await warnOfWeaknesses(database, logger);
   const keys = await loadCollectorKey(collectorKeyPath(settings.dataDir));
   const ledger = await openLedger(settings, { database, keys, clock, teardown, logger });
   const operators = postgresOperatorTokens(database.db);

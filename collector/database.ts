@@ -6,6 +6,7 @@ import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
 import { ensureDataDir } from './data-dir.ts';
 import { openEmbedded } from './postgres/embedded.ts';
+import { looseSettings, missingGuards } from './postgres/guards.ts';
 import { appliedMigrations, migrate, migrationsDir, missingMigrations, readMigrations } from './postgres/migrate.ts';
 import { createPool, type Db, describeDatabase, requireServer } from './postgres/pool.ts';
 import { currentUser, grantToWriter, insufficientPrivilege, rewritingPowers } from './postgres/roles.ts';
@@ -79,13 +80,28 @@ export async function migrateDatabase({ db, url, ownerUrl }: OpenDatabase, clock
  * Says so when the user that the collector works as could change the ledger's past: it works all the same, but then only
  * proofs and checkpoints outside of the database guard the history.
  */
-export async function warnOfRewritingPowers({ db }: OpenDatabase, logger: Logger): Promise<void> {
+async function warnOfRewritingPowers({ db }: OpenDatabase, logger: Logger): Promise<void> {
   const powers = await rewritingPowers(db);
   if (powers.length === 0) return;
   const user = await currentUser(db);
   const remedy =
     'give database.url (DATABASE_URL) a user that owns nothing, and database.ownerUrl (DATABASE_OWNER_URL) the one that owns the tables';
   logger.warn('database.role_may_rewrite', { user, powers, remedy });
+}
+
+/** Says so when something that guards the ledger inside the database is not as it should be; nothing depends on it. */
+export async function warnOfWeaknesses(database: OpenDatabase, logger: Logger): Promise<void> {
+  await warnOfRewritingPowers(database, logger);
+  const missing = await missingGuards(database.db);
+  if (missing.length > 0) {
+    const remedy =
+      'somebody who owns the tables took down what refuses changes: run "sigilwatch-collector ledger verify", then see docs/tamper-resistance.md';
+    logger.warn('database.guards_missing', { missing, remedy });
+  }
+  const settings = await looseSettings(database.db);
+  if (settings.length > 0) {
+    logger.warn('database.not_durable', { settings, risk: 'a power cut may take back what was acknowledged' });
+  }
 }
 
 /** A user without the rights to migrate, or one to whom nothing was granted yet. */

@@ -205,11 +205,14 @@ export async function rewritingPowers(db: Queryable): Promise<readonly string[]>
      ), powers (power) as (
        select 'is a superuser' from pg_roles where rolname = current_user and rolsuper
        union all
+       select format('may become %I, a superuser', rolname) from pg_roles
+        where rolsuper and rolname <> current_user and pg_has_role(oid, 'member')
+       union all
        select 'owns the database, so may drop it' from pg_database
         where datname = current_database() and pg_has_role(datdba, 'member')
        union all
-       select 'may make itself a member of other roles' from pg_roles
-        where rolname = current_user and rolcreaterole and current_setting('server_version_num')::int < 160000
+       select distinct 'may make itself a member of other roles' from pg_roles
+        where rolcreaterole and pg_has_role(oid, 'member') and current_setting('server_version_num')::int < 160000
        union all
        select format('is a member of %s, so acts as the server', rolname) from pg_roles
         where rolname in ('pg_execute_server_program', 'pg_write_server_files') and pg_has_role(oid, 'member')
@@ -224,9 +227,16 @@ export async function rewritingPowers(db: Queryable): Promise<readonly string[]>
        select format('may %s %s', lower(privilege), relname)
          from ledger, unnest(array['UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) as privilege
         where not pg_has_role(relowner, 'member') and has_table_privilege(oid, privilege)
+       union all
+       select format('may update %s of %s', attname, relname) from ledger join pg_attribute on attrelid = ledger.oid
+        where attnum > 0 and not attisdropped and not (relname = 'ledger_head' and attname = any($2))
+          and not has_table_privilege(ledger.oid, 'UPDATE') and has_column_privilege(ledger.oid, attnum, 'UPDATE')
+       union all
+       select format('owns the function %s', proname) from pg_proc
+        where pronamespace = current_schema()::regnamespace and pg_has_role(proowner, 'member')
      )
      select array(select power from powers) as powers`,
-    [ledgerTables],
+    [ledgerTables, headColumns],
   );
   const powers = rows[0]?.powers ?? [];
   const all = 'is a superuser';

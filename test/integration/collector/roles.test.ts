@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { startCollector } from '../../../collector/app.ts';
 import { systemClock } from '../../../collector/clock.ts';
 import { collectorSettings } from '../../../collector/config.ts';
+import { missingGuards } from '../../../collector/postgres/guards.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import { createPool, type Db } from '../../../collector/postgres/pool.ts';
 import {
@@ -79,6 +80,11 @@ function attacksOn(table: string, owner: string): readonly string[] {
     `create rule r as on insert to ${table} do instead nothing`,
     `create policy p on ${table} using (false)`,
     `create index on ${table} ((1))`,
+    `select * from ${table === 'ledger_head' ? 'tiles' : table} for key share`,
+    `begin; lock table ${table} in share mode`,
+    `alter table ${table} replica identity full`,
+    `comment on table ${table} is 'x'`,
+    `create view v as select * from ${table}; alter view v rename to ${table}`,
     `grant update, delete, truncate on ${table} to current_user; delete from ${table}`,
     `begin; lock table ${table} in access exclusive mode`,
     `set role ${owner}; delete from ${table}`,
@@ -199,6 +205,38 @@ describe("the collector's own role", () => {
     assert.equal(await grantToWriter({ url: ownerUrl, applicationName: 'test' }, name), false);
   });
 
+  test('has no power to rewrite by way of another role either, or a start would say so', async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    const [writer, owner, name] = [poolOn(url), poolOn(ownerUrl), new URL(url).username];
+    const other = new URL(await postgres.stranger(ownerUrl)).username;
+    const ways: readonly (readonly [string, string, RegExp])[] = [
+      [
+        `grant ${other} to ${name}; grant delete on tiles to ${other}`,
+        `revoke all on tiles from ${other}`,
+        /may delete tiles/,
+      ],
+      [`grant update (hashes) on tiles to ${other}`, `revoke all on tiles from ${other}`, /may update hashes of tiles/],
+      [
+        `grant update (origin) on ledger_head to ${other}`,
+        `revoke all on ledger_head from ${other}`,
+        /update origin of/,
+      ],
+      [
+        `alter function refuse_change() owner to ${other}`,
+        'alter function refuse_change() owner to current_user',
+        /owns the function refuse_change/,
+      ],
+      [`alter role ${other} superuser`, `alter role ${other} nosuperuser`, /may become \w+, a superuser/],
+    ];
+    assert.deepEqual(await rewritingPowers(writer), []);
+    for (const [give, take, power] of ways) {
+      await owner.query(give);
+      assert.match((await rewritingPowers(writer)).join(), power, give);
+      await owner.query(take);
+      assert.deepEqual(await rewritingPowers(writer), [], take);
+    }
+  });
+
   test('that several collectors arrange at once is arranged', async () => {
     const ownerUrl = await postgres.migratedDatabase();
     const name = new URL(await postgres.stranger(ownerUrl)).username;
@@ -246,6 +284,52 @@ describe("the collector's own role", () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
     const warned = await startAndStop(dataDir, { DATABASE_URL: await postgres.emptyDatabase() });
     assert.match(JSON.stringify(warned), /database\.role_may_rewrite.*is a superuser/);
+    await rm(dataDir, { recursive: true, force: true });
+  });
+});
+
+describe('what guards the ledger inside the database', () => {
+  test('stands in a new database, and is missed one by one when its owner takes it down', async () => {
+    const owner = poolOn((await postgres.writerDatabase()).ownerUrl);
+    assert.deepEqual(await missingGuards(owner), []);
+    const changes: readonly (readonly [string, string])[] = [
+      ['alter table entries disable trigger append_only', 'UPDATE and DELETE of entries is not refused'],
+      ['drop trigger append_only_all on tiles', 'TRUNCATE of tiles is not refused'],
+      ['drop trigger append_only_all on entry_bodies_000000', 'TRUNCATE of entry_bodies_000000 is not refused'],
+      ['alter table batches enable replica trigger append_only', 'UPDATE and DELETE of batches is not refused'],
+      ['drop trigger forward_only on ledger_head', 'UPDATE and DELETE of ledger_head is not refused'],
+      [
+        `create or replace function refuse_change() returns trigger language plpgsql as 'begin return new; end'`,
+        'the function refuse_change was replaced',
+      ],
+      ['drop function refuse_rewind', 'the function refuse_rewind was replaced'],
+    ];
+    for (const [at, [change, missing]] of changes.entries()) {
+      await owner.query(change);
+      const found = await missingGuards(owner);
+      assert.ok(found.includes(missing), `${change}: ${found.join()}`);
+      assert.equal(found.length, at + 1);
+    }
+  });
+
+  test('is missed at the next start, which says what to do', async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
+    const env = { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl };
+    assert.deepEqual(await startAndStop(dataDir, env), []);
+    await poolOn(ownerUrl).query('alter table entries disable trigger user');
+    const warned = await startAndStop(dataDir, env);
+    assert.match(JSON.stringify(warned), /database\.guards_missing.*of entries is not refused.*ledger verify/s);
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  test('does not hold while commits are not on disk, and a start says so', async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
+    // Nobody can be kept from changing what his own sessions begin with.
+    await poolOn(url).query('alter role current_user set synchronous_commit = off');
+    const warned = await startAndStop(dataDir, { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl });
+    assert.match(JSON.stringify(warned), /database\.not_durable.*synchronous_commit = off/s);
     await rm(dataDir, { recursive: true, force: true });
   });
 });
