@@ -24,9 +24,12 @@ export interface TestPostgres {
   stop(): Promise<void>;
 }
 
-/** Started for the file, or the server that `SIGILWATCH_TEST_DATABASE_URL` names (its user must be able to create databases). */
+/** Names the server to use instead of a new one. Its user must be able to create databases and roles. */
+export const testDatabaseVariable = 'SIGILWATCH_TEST_DATABASE_URL';
+
+/** Started for the file, or the server that {@link testDatabaseVariable} names. */
 export async function startPostgres(): Promise<TestPostgres> {
-  const server = await testServer();
+  const server = await openTestServer();
   const made: string[] = [];
   const create = async (template: string): Promise<string> => {
     const name = `sigilwatch_test_${randomBytes(6).toString('hex')}`;
@@ -70,8 +73,13 @@ export async function startPostgres(): Promise<TestPostgres> {
   };
 }
 
-async function testServer(): Promise<{ url: string; stop: () => Promise<void> }> {
-  const given = process.env.SIGILWATCH_TEST_DATABASE_URL;
+export interface TestServer {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export async function openTestServer(): Promise<TestServer> {
+  const given = process.env[testDatabaseVariable];
   if (given !== undefined && given !== '') return { url: given, stop: async () => {} };
   const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-postgres-'));
   const embedded = await openEmbedded({

@@ -2,6 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
 import { parseArgs } from 'node:util';
+import { openTestServer, testDatabaseVariable } from './postgres.ts';
 import { report } from './reporter.ts';
 
 /** Runs test files, each in a process of its own, and writes the report of `reporter.ts` to a file or to stdout. */
@@ -10,9 +11,14 @@ const { values, positionals } = parseArgs({
     concurrency: { type: 'string', default: '1' },
     'timeout-ms': { type: 'string', default: '600000' },
     report: { type: 'string' },
+    'with-postgres': { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
+
+// One server for all files that want one: a cluster takes longer to make than most of them take to run.
+const server = values['with-postgres'] ? await openTestServer() : undefined;
+if (server !== undefined) process.env[testDatabaseVariable] = server.url;
 
 const events = run({
   files: positionals,
@@ -25,3 +31,4 @@ events.on('test:fail', () => {
   process.exitCode = 1;
 });
 await pipeline(report(events), values.report === undefined ? process.stdout : createWriteStream(values.report));
+await server?.stop();

@@ -5,15 +5,14 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { connectClient } from '../../../collector/postgres/pool.ts';
 import { runningPostmaster } from '../../../collector/postgres/postmaster.ts';
 import { leafHash } from '../../../common/merkle.ts';
 import { parseVerifierKey } from '../../../common/note.ts';
 import { parseTlogProof, verifyTlogProof } from '../../../common/tlog-proof.ts';
+import { programs } from '../../system/program.ts';
 import { until } from '../../until.ts';
 
-const program = fileURLToPath(new URL('../../../collector/main.ts', import.meta.url));
 let root: string;
 let dataDir: string;
 /** Programs under way: a failing test must not leave them behind. */
@@ -39,7 +38,7 @@ interface Started {
 }
 
 function start(args: readonly string[], env: Record<string, string> = {}): Started {
-  const child = spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+  const child = spawn(programs.collector, args, {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -71,6 +70,14 @@ async function runCollector() {
   await until('the collector has started', () => isUp() || child.exitCode !== null, 60_000);
   assert.ok(isUp(), output.stderr);
   return collector;
+}
+
+/** Commands that find a server running need not start one each. */
+async function besideCollector(work: () => Promise<void>): Promise<void> {
+  const collector = await runCollector();
+  await work();
+  collector.child.kill('SIGTERM');
+  assert.equal(await collector.ended, 0);
 }
 
 test('commands on a data directory without a collector say so and make nothing', async () => {
@@ -109,93 +116,99 @@ test('a killed collector leaves nothing that stops the next one, and the ledger 
   assert.equal(await runningPostmaster(join(dataDir, 'postgres', 'data')), undefined);
 });
 
-test('an export is complete and its proof files can be checked with nothing but the verifier key', async () => {
-  const exported = await cli(['ledger', 'export', '--data-dir', dataDir]);
-  assert.equal(exported.code, 0);
-  const lines = exported.stdout
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-  const { checkpoint } = lines.pop();
-  assert.equal(Number(checkpoint.split('\n')[1]), lines.length);
-  for (const { entry, signature, leaf_hash } of lines) {
-    assert.equal(leafHash(Buffer.from(entry), Buffer.from(signature, 'base64')).toString('base64'), leaf_hash);
-  }
-  const file = join(root, 'one.tlog-proof');
-  const proof = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir, '--json']);
-  assert.equal(proof.code, 0, proof.stderr);
-  const vkey = parseVerifierKey(JSON.parse(proof.stdout).vkey);
-  const parsed = parseTlogProof(await readFile(file, 'utf8'));
-  verifyTlogProof(parsed, leafHash(parsed.extra ?? assert.fail('the entry is missing')), vkey);
-  const again = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir]);
-  assert.equal(again.code, 4);
-  assert.match(again.stderr, /exists already/);
-  const beyond = await cli(['ledger', 'proof', '99999', '--data-dir', dataDir]);
-  assert.equal(beyond.code, 2);
-});
+test('an export is complete and its proof files can be checked with nothing but the verifier key', () =>
+  besideCollector(async () => {
+    const exported = await cli(['ledger', 'export', '--data-dir', dataDir]);
+    assert.equal(exported.code, 0);
+    const lines = exported.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const { checkpoint } = lines.pop();
+    assert.equal(Number(checkpoint.split('\n')[1]), lines.length);
+    for (const { entry, signature, leaf_hash } of lines) {
+      assert.equal(leafHash(Buffer.from(entry), Buffer.from(signature, 'base64')).toString('base64'), leaf_hash);
+    }
+    const file = join(root, 'one.tlog-proof');
+    const proof = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir, '--json']);
+    assert.equal(proof.code, 0, proof.stderr);
+    const vkey = parseVerifierKey(JSON.parse(proof.stdout).vkey);
+    const parsed = parseTlogProof(await readFile(file, 'utf8'));
+    verifyTlogProof(parsed, leafHash(parsed.extra ?? assert.fail('the entry is missing')), vkey);
+    const again = await cli(['ledger', 'proof', '1', '-o', file, '--data-dir', dataDir]);
+    assert.equal(again.code, 4);
+    assert.match(again.stderr, /exists already/);
+    const beyond = await cli(['ledger', 'proof', '99999', '--data-dir', dataDir]);
+    assert.equal(beyond.code, 2);
+  }));
 
-test('what the collector gives away is verified elsewhere, where there is no collector', async () => {
-  const [policy, exported, proof] = ['policy.txt', 'ledger.jsonl', 'two.tlog-proof'].map((name) => join(root, name));
-  assert.ok(policy && exported && proof);
-  for (const args of [
-    ['policy', '-o', policy],
-    ['export', '-o', exported],
-    ['proof', '0', '-o', proof],
-  ]) {
-    const { code, stderr } = await cli(['ledger', ...args, '--data-dir', dataDir]);
-    assert.equal(code, 0, stderr);
-  }
-  // A database that nobody can reach, and settings that nobody could start with.
-  const nowhere = { DATABASE_URL: 'postgres://u:p@127.0.0.1:1/x', SIGILWATCH_HTTP_PORT: 'many' };
-  for (const file of [exported, proof]) {
-    const { code, stdout, stderr } = await cli(['verify', file, '--policy', policy, '--json'], nowhere);
-    assert.equal(code, 0, stdout + stderr);
-    assert.equal(JSON.parse(stdout).verified, true);
-  }
-  const mirror = { SIGILWATCH_LEDGER_MIRROR_REPOSITORY: join(root, 'mirror') };
-  for (const known of [1, 0]) {
-    const { code, stdout, stderr } = await cli(['ledger', 'mirror', '--once', '--json', '--data-dir', dataDir], mirror);
-    assert.equal(code, 0, stderr);
-    assert.equal(JSON.parse(stdout).commits.length, known);
-  }
-  const mirrored = await readdir(join(root, 'mirror', 'ledger'), { recursive: true });
-  const [batch = ''] = mirrored.filter((name) => name.endsWith('.jsonl'));
-  const checked = await cli(['verify', join(root, 'mirror', 'ledger', batch), '--policy', policy]);
-  assert.equal(checked.code, 0, checked.stdout);
-  const again = await cli(['ledger', 'export', '-o', exported, '--data-dir', dataDir]);
-  assert.equal(again.code, 4);
-  assert.deepEqual(
-    (await readdir(root)).filter((name) => name.includes('partial')),
-    [],
-  );
-});
+test('what the collector gives away is verified elsewhere, where there is no collector', () =>
+  besideCollector(async () => {
+    const [policy, exported, proof] = ['policy.txt', 'ledger.jsonl', 'two.tlog-proof'].map((name) => join(root, name));
+    assert.ok(policy && exported && proof);
+    for (const args of [
+      ['policy', '-o', policy],
+      ['export', '-o', exported],
+      ['proof', '0', '-o', proof],
+    ]) {
+      const { code, stderr } = await cli(['ledger', ...args, '--data-dir', dataDir]);
+      assert.equal(code, 0, stderr);
+    }
+    // A database that nobody can reach, and settings that nobody could start with.
+    const nowhere = { DATABASE_URL: 'postgres://u:p@127.0.0.1:1/x', SIGILWATCH_HTTP_PORT: 'many' };
+    for (const file of [exported, proof]) {
+      const { code, stdout, stderr } = await cli(['verify', file, '--policy', policy, '--json'], nowhere);
+      assert.equal(code, 0, stdout + stderr);
+      assert.equal(JSON.parse(stdout).verified, true);
+    }
+    const mirror = { SIGILWATCH_LEDGER_MIRROR_REPOSITORY: join(root, 'mirror') };
+    for (const known of [1, 0]) {
+      const { code, stdout, stderr } = await cli(
+        ['ledger', 'mirror', '--once', '--json', '--data-dir', dataDir],
+        mirror,
+      );
+      assert.equal(code, 0, stderr);
+      assert.equal(JSON.parse(stdout).commits.length, known);
+    }
+    const mirrored = await readdir(join(root, 'mirror', 'ledger'), { recursive: true });
+    const [batch = ''] = mirrored.filter((name) => name.endsWith('.jsonl'));
+    const checked = await cli(['verify', join(root, 'mirror', 'ledger', batch), '--policy', policy]);
+    assert.equal(checked.code, 0, checked.stdout);
+    const again = await cli(['ledger', 'export', '-o', exported, '--data-dir', dataDir]);
+    assert.equal(again.code, 4);
+    assert.deepEqual(
+      (await readdir(root)).filter((name) => name.includes('partial')),
+      [],
+    );
+  }));
 
-test('exit codes tell usage, refusal, missing keys, findings and an absent database apart', async () => {
-  const on = (...args: string[]) => cli([...args, '--data-dir', dataDir]);
-  assert.equal((await on('nodes', 'list')).code, 0);
-  assert.equal((await on('no-such-command')).code, 2);
-  assert.equal((await on('nodes', 'token', 'Not A Name')).code, 2);
-  assert.equal((await on('nodes', 'revoke', 'unknown', '--reason', 'x')).code, 2);
-  assert.equal((await cli(['nodes', 'list'], { SIGILWATCH_HTTP_PORT: 'many' })).code, 2);
-  const url = 'postgres://u:hunter2@127.0.0.1:1/x';
-  const absent = await cli(['nodes', 'list', '--json'], { DATABASE_URL: url });
-  assert.equal(absent.code, 5);
-  assert.equal(JSON.parse(absent.stderr).error_code, 'database.unreachable');
-  assert.doesNotMatch(absent.stderr, /hunter2/);
-  const note = JSON.parse((await on('ledger', 'export', '--from', '0', '--to', '0')).stdout).checkpoint;
-  const forged = join(root, 'forged');
-  await writeFile(forged, note.replace('ledger\n', 'other\n'));
-  assert.equal((await on('ledger', 'verify', '--checkpoint', forged)).code, 3);
-  const saved = join(root, 'checkpoint');
-  await writeFile(saved, note);
-  assert.equal((await on('ledger', 'verify', '--checkpoint', saved)).code, 0);
-  const key = join(dataDir, 'collector.key');
-  await chmod(key, 0o644);
-  const open = await on('ledger', 'verify');
-  assert.equal(open.code, 3);
-  assert.match(open.stderr, /chmod 600/);
-  await chmod(key, 0o600);
-});
+test('exit codes tell usage, refusal, missing keys, findings and an absent database apart', () =>
+  besideCollector(async () => {
+    const on = (...args: string[]) => cli([...args, '--data-dir', dataDir]);
+    assert.equal((await on('nodes', 'list')).code, 0);
+    assert.equal((await on('no-such-command')).code, 2);
+    assert.equal((await on('nodes', 'token', 'Not A Name')).code, 2);
+    assert.equal((await on('nodes', 'revoke', 'unknown', '--reason', 'x')).code, 2);
+    assert.equal((await cli(['nodes', 'list'], { SIGILWATCH_HTTP_PORT: 'many' })).code, 2);
+    const url = 'postgres://u:hunter2@127.0.0.1:1/x';
+    const absent = await cli(['nodes', 'list', '--json'], { DATABASE_URL: url });
+    assert.equal(absent.code, 5);
+    assert.equal(JSON.parse(absent.stderr).error_code, 'database.unreachable');
+    assert.doesNotMatch(absent.stderr, /hunter2/);
+    const note = JSON.parse((await on('ledger', 'export', '--from', '0', '--to', '0')).stdout).checkpoint;
+    const forged = join(root, 'forged');
+    await writeFile(forged, note.replace('ledger\n', 'other\n'));
+    assert.equal((await on('ledger', 'verify', '--checkpoint', forged)).code, 3);
+    const saved = join(root, 'checkpoint');
+    await writeFile(saved, note);
+    assert.equal((await on('ledger', 'verify', '--checkpoint', saved)).code, 0);
+    const key = join(dataDir, 'collector.key');
+    await chmod(key, 0o644);
+    const open = await on('ledger', 'verify');
+    assert.equal(open.code, 3);
+    assert.match(open.stderr, /chmod 600/);
+    await chmod(key, 0o600);
+  }));
 
 test('ledger verify exits with 1 and names the entry that was changed', async () => {
   const collector = await runCollector();
