@@ -100,25 +100,39 @@ export function headAfter(signed: Pick<SignedEntry, 'bytes'> & { entry: Pick<Ent
  * @throws AppError `validation.entry` for anything but the canonical bytes of a known entry.
  */
 export function parseEntry(bytes: Buffer): Entry {
-  const refuse = (why: string, cause?: unknown): never => {
-    throw new AppError('validation.entry', `not an entry: ${why}`, cause === undefined ? {} : { cause });
-  };
-  if (bytes.length > limits.maxEntryBytes) return refuse(`${bytes.length} bytes, at most ${limits.maxEntryBytes}`);
-  let json: unknown;
-  try {
-    json = JSON.parse(bytes.toString('utf8'));
-  } catch (cause) {
-    return refuse('not JSON', cause);
-  }
-  const outer = envelope.safeParse(json);
-  if (!outer.success) return refuse(z.prettifyError(outer.error), outer.error);
-  const { kind, body, ...rest } = outer.data;
-  const statement = statementSchema.safeParse({ kind, body });
-  if (!statement.success) return refuse(z.prettifyError(statement.error), statement.error);
-  const entry: Entry = { ...rest, ...statement.data };
+  if (bytes.length > limits.maxEntryBytes) throw noEntry(`${bytes.length} bytes, at most ${limits.maxEntryBytes}`);
+  const entry = parseLogged(bytes);
   // Two byte forms of one entry would be two leaves and two chain hashes.
-  if (!canonicalBytes(entry).equals(bytes)) return refuse('not in canonical form (RFC 8785)');
+  if (!canonicalBytes(entry).equals(bytes)) throw noEntry('not in canonical form (RFC 8785)');
   return entry;
+}
+
+/**
+ * Reads bytes that have passed {@link parseEntry} before, which whoever calls knows from their hash; that they are canonical is
+ * most of the work, and not looked at again.
+ * @throws AppError `validation.entry` for anything that is no known entry.
+ */
+export function parseLogged(bytes: Buffer): Entry {
+  const { kind, body, ...rest } = read(envelope, parseJson(bytes));
+  return { ...rest, ...read(statementSchema, { kind, body }) };
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw noEntry('not JSON', cause);
+  }
+}
+
+function read<S extends z.ZodType>(schema: S, json: unknown): z.output<S> {
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw noEntry(z.prettifyError(parsed.error), parsed.error);
+}
+
+function noEntry(why: string, cause?: unknown): AppError {
+  return new AppError('validation.entry', `not an entry: ${why}`, cause === undefined ? {} : { cause });
 }
 
 /** @throws AppError `ledger.sequence` unless `entry` is the one directly after `head`. */

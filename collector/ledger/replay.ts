@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { entryHash, parseEntry } from '../../common/entry.ts';
+import { entryHash, parseLogged } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { leafHash } from '../../common/merkle.ts';
 import { newestErasureTo, type StoredStatement } from './erasure-record.ts';
@@ -213,7 +213,7 @@ export function storableEntry({ index, leafHash: logged, body }: StoredBody): St
   const { bytes, signature } = body;
   if (!leafHash(bytes, signature).equals(logged)) throw unreadable(index, 'its body is not the one that was logged');
   try {
-    return { index, entry: parseEntry(bytes), bytes, signature, leafHash: logged, hash: entryHash(bytes) };
+    return { index, entry: parseLogged(bytes), bytes, signature, leafHash: logged, hash: entryHash(bytes) };
   } catch (thrown) {
     throw unreadable(index, toAppError(thrown).message);
   }
