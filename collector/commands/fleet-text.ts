@@ -19,9 +19,9 @@ export function formatFleet({ as_of, nodes }: Fleet): string {
 function formatNode(node: FleetNode): string {
   const { containers, drifts, findings } = node;
   return [
-    `\n${node.node}  ${formatState(node)}\n`,
+    `\n${printable(node.node)}  ${formatState(node)}\n`,
     ...aboutNode(node).map((line) => `  ${printable(line)}\n`),
-    section(containers, ['CONTAINER', 'STATE', 'HEALTH', 'IMAGE', 'ID'], containerCells),
+    section(byName(containers), ['CONTAINER', 'STATE', 'HEALTH', 'IMAGE', 'ID'], containerCells),
     section(drifts, ['DRIFT', 'CONTAINER', 'SINCE', 'DIFFERENCES'], driftCells),
     section(findings, ['FINDING', 'STORE', 'SINCE', 'DETAIL'], findingCells),
   ].join('');
@@ -40,9 +40,14 @@ function aboutNode({ agent, report, containers, drifts, findings }: FleetNode): 
     const missed = unobserved === 0 ? '' : `, ${unobserved} containers not observed`;
     lines.push(`coverage ${coverage} at ${minute}${missed}, against ${commit ?? 'no desired state'}`);
   }
-  const counts = [containers, drifts, findings].map(({ length }) => length);
-  lines.push(`${counts[0]} containers, ${counts[1]} open drifts, ${counts[2]} findings`);
+  lines.push(
+    [counted(containers, 'container'), counted(drifts, 'open drift'), counted(findings, 'finding')].join(', '),
+  );
   return lines;
+}
+
+function counted({ length }: readonly unknown[], what: string): string {
+  return `${length} ${what}${length === 1 ? '' : 's'}`;
 }
 
 function section<T>(rows: readonly T[], heading: readonly string[], cells: (row: T) => readonly string[]): string {
@@ -50,6 +55,10 @@ function section<T>(rows: readonly T[], heading: readonly string[], cells: (row:
   // Values come from nodes.
   const table = formatTable([heading, ...rows.map((row) => cells(row).map(printable))]);
   return table.replace(/^/gm, '    ').trimEnd().concat('\n');
+}
+
+function byName(containers: readonly FleetContainer[]): readonly FleetContainer[] {
+  return [...containers].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function containerCells({ name, state, health, image, id, exit_code }: FleetContainer): readonly string[] {
