@@ -1,5 +1,5 @@
 import type { Queryable } from './pool.ts';
-import { ledgerTables } from './roles.ts';
+import { ledgerTables, tableAccess } from './roles.ts';
 
 /*
  * Whether what refuses changes of the ledger still stands as the migrations made it. Whoever owns the tables can take it
@@ -12,7 +12,7 @@ const refusals: Readonly<Record<string, string>> = {
   refuse_rewind: '2fad7f2603f190fbcdd8a0868dfa8f92dd575105d7c9d0a26b092a6c73a91a9f',
 };
 
-/** What should refuse changes of the ledger and does not, in words; nothing when all is as it was made. */
+/** What should refuse changes of the ledger and does not, and tables that are gone, in words; nothing when all is as it was made. */
 export async function missingGuards(db: Queryable): Promise<readonly string[]> {
   const { rows } = await db.query<{ missing: string }>(
     `with guarded as (
@@ -39,8 +39,11 @@ export async function missingGuards(db: Queryable): Promise<readonly string[]> {
               select from pg_proc
                where pronamespace = current_schema()::regnamespace and proname = name
                  and encode(sha256(convert_to(prosrc, 'UTF8')), 'hex') = digest)
+     union all
+     select format('the table %s is missing', name) from unnest($4::text[]) as listed (name)
+      where not exists (select from pg_class where relnamespace = current_schema()::regnamespace and relname = name)
       order by missing`,
-    [ledgerTables, Object.keys(refusals), Object.values(refusals)],
+    [ledgerTables, Object.keys(refusals), Object.values(refusals), Object.keys(tableAccess)],
   );
   return rows.map(({ missing }) => missing);
 }

@@ -303,6 +303,7 @@ describe('what guards the ledger inside the database', () => {
         'the function refuse_change was replaced',
       ],
       ['drop function refuse_rewind', 'the function refuse_rewind was replaced'],
+      ['drop table cosignatures', 'the table cosignatures is missing'],
     ];
     for (const [at, [change, missing]] of changes.entries()) {
       await owner.query(change);
