@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
-import { type ErasureNeeds, type ErasureRequest, eraseEntries } from '../../../collector/ledger/erasure.ts';
+import {
+  type ErasureNeeds,
+  type ErasureRequest,
+  type ErasureRoom,
+  eraseEntries,
+} from '../../../collector/ledger/erasure.ts';
+import { exportSpan } from '../../../collector/ledger/erasure-export.ts';
+import { exportLines } from '../../../collector/ledger/export.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { checkProjections, matches } from '../../../collector/ledger/replay.ts';
 import { verifyLedger } from '../../../collector/ledger/verify.ts';
+import { writeNewFile } from '../../../collector/new-file.ts';
 import { postgresErasureStore } from '../../../collector/postgres/erasure-run-store.ts';
+import { postgresExportSource } from '../../../collector/postgres/export-store.ts';
 import { connectClient, type Db } from '../../../collector/postgres/pool.ts';
 import { postgresReplays } from '../../../collector/postgres/replay-store.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
@@ -75,4 +84,70 @@ export async function bodiesBefore(db: Db, to: number): Promise<readonly number[
     to,
   ]);
   return rows.map(({ index }) => index);
+}
+
+/** Between what an erasure may be broken off, in order. */
+export const breakingPoints = [
+  'before the export',
+  'after the export',
+  'before the entry',
+  'after the entry',
+  'before the drop',
+  'before the commit',
+  'after the commit',
+] as const;
+export type BreakingPoint = (typeof breakingPoints)[number];
+
+type Exporting = NonNullable<ErasureRequest['exportSpan']>;
+
+/** The same with `act` where it is to break: after a step, that has happened and nobody was told. */
+export function breakingAt(
+  point: BreakingPoint,
+  act: () => void,
+  { needs, exporting }: { readonly needs: ErasureNeeds; readonly exporting: Exporting },
+): { readonly needs: ErasureNeeds; readonly exporting: Exporting } {
+  const around = async <T>(before: BreakingPoint, after: BreakingPoint, step: () => Promise<T>): Promise<T> => {
+    if (point === before) act();
+    const done = await step();
+    if (point === after) act();
+    return done;
+  };
+  const { store, ledger } = needs;
+  const breakingRoom = (room: ErasureRoom): ErasureRoom => ({
+    prepare: async (to, by, then) => {
+      const done = await room.prepare(to, by, (prepared) =>
+        then({ ...prepared, drop: () => around('before the drop', 'before the commit', prepared.drop) }),
+      );
+      if (point === 'after the commit') act();
+      return done;
+    },
+  });
+  return {
+    exporting: (span) => around('before the export', 'after the export', () => exporting(span)),
+    needs: {
+      ...needs,
+      store: { ...store, alone: (work) => store.alone((room) => work(breakingRoom(room))) },
+      ledger: {
+        origin: ledger.origin,
+        checkpoint: () => ledger.checkpoint(),
+        consistency: (oldSize, newSize) => ledger.consistency(oldSize, newSize),
+        record: (statement) => around('before the entry', 'after the entry', () => ledger.record(statement)),
+      },
+    },
+  };
+}
+
+/** Exports to a folder as the command does. */
+export function exportingTo(folder: string, { db, ledger }: { db: Db; ledger: Ledger }): Exporting {
+  return (span) =>
+    exportSpan(span, {
+      folder,
+      vkey: ledger.vkey,
+      writeFile: writeNewFile,
+      onProgress: () => {},
+      lines: async function* ({ from, to }) {
+        const checkpoint = await ledger.checkpoint();
+        yield* exportLines({ from, to, checkpoint, prover: ledger, source: postgresExportSource(db) });
+      },
+    });
 }
