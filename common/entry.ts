@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { hash } from 'node:crypto';
 import { z } from 'zod';
-import { canonicalBytes, canonicalText } from './canonical.ts';
+import { canonicalBytes, canonicalText, isPlainlyCanonical, type JsonValue } from './canonical.ts';
 import { rfc3339 } from './clock.ts';
 import { AppError } from './errors.ts';
 import { hex64, nodeName, timestamp } from './fields.ts';
@@ -101,9 +101,12 @@ export function headAfter(signed: Pick<SignedEntry, 'bytes'> & { entry: Pick<Ent
  */
 export function parseEntry(bytes: Buffer): Entry {
   if (bytes.length > limits.maxEntryBytes) throw noEntry(`${bytes.length} bytes, at most ${limits.maxEntryBytes}`);
-  const entry = parseLogged(bytes);
+  const text = bytes.toString('utf8');
+  const json = parseJson(text);
+  const entry = readEntry(json);
   // Two byte forms of one entry would be two leaves and two chain hashes.
-  if (!canonicalBytes(entry).equals(bytes)) throw noEntry('not in canonical form (RFC 8785)');
+  const canonical = isPlainlyCanonical(text, json) || canonicalBytes(entry).equals(bytes);
+  if (!canonical) throw noEntry('not in canonical form (RFC 8785)');
   return entry;
 }
 
@@ -113,13 +116,17 @@ export function parseEntry(bytes: Buffer): Entry {
  * @throws AppError `validation.entry` for anything that is no known entry.
  */
 export function parseLogged(bytes: Buffer): Entry {
-  const { kind, body, ...rest } = read(envelope, parseJson(bytes));
+  return readEntry(parseJson(bytes.toString('utf8')));
+}
+
+function readEntry(json: JsonValue): Entry {
+  const { kind, body, ...rest } = read(envelope, json);
   return { ...rest, ...read(statementSchema, { kind, body }) };
 }
 
-function parseJson(bytes: Buffer): unknown {
+function parseJson(text: string): JsonValue {
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return JSON.parse(text);
   } catch (cause) {
     throw noEntry('not JSON', cause);
   }

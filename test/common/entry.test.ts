@@ -73,6 +73,7 @@ describe('an entry', () => {
           return;
         }
         assert.notDeepEqual(entry, signed.entry);
+        assert.deepEqual(Buffer.from(canonicalText(entry)), forged);
       }),
       { numRuns: 2_000 },
     );
