@@ -67,10 +67,39 @@ export async function inclusionProofs(
   size: number,
   reader: HashReader,
 ): Promise<SharedProofs> {
+  for (const index of indexes) requireIndex(index, size);
   const spans: Span[] = [];
-  const position = positions(spans, (span: Span) => `${span.start}-${span.end}`);
-  const proofs = indexes.map((index) => inclusionSpans(index, size).map(position));
-  return { hashes: await readSpans(spans, reader), proofs };
+  const paths = indexes.map((index) => ({ index, proof: [] as number[] }));
+  layPaths({ start: 0, end: size }, paths, spans);
+  return { hashes: await readSpans(spans, reader), proofs: paths.map(({ proof }) => proof) };
+}
+
+/** A leaf and the places of its siblings, as far up as they are known. */
+interface Path {
+  readonly index: number;
+  readonly proof: number[];
+}
+
+/** All leaves below a node have the same siblings above it, so every subtree that is one is noted in `spans` just once. */
+function layPaths({ start, end }: Span, below: readonly Path[], spans: Span[]): void {
+  if (below.length === 0 || end - start <= 1) return;
+  const middle = start + splitPoint(end - start);
+  const [left, right] = [
+    { start, end: middle },
+    { start: middle, end },
+  ];
+  const inLeft = below.filter(({ index }) => index < middle);
+  const inRight = below.filter(({ index }) => index >= middle);
+  layPaths(left, inLeft, spans);
+  layPaths(right, inRight, spans);
+  addSibling(inLeft, right, spans);
+  addSibling(inRight, left, spans);
+}
+
+function addSibling(below: readonly Path[], sibling: Span, spans: Span[]): void {
+  if (below.length === 0) return;
+  const at = spans.push(sibling) - 1;
+  for (const { proof } of below) proof.push(at);
 }
 
 /**
@@ -213,24 +242,22 @@ function splitPoint(leaves: number): number {
 /** The hash of every span, from one read in which no node is asked for twice. */
 async function readSpans(spans: readonly Span[], reader: HashReader): Promise<Buffer[]> {
   const nodes: NodeId[] = [];
-  const position = positions(nodes, (node: NodeId) => `${node.level}/${node.index}`);
-  const parts = spans.map((span) => coveringNodes(span.start, span.end).map(position));
+  const placeOf = places(nodes);
+  const parts = spans.map((span) => coveringNodes(span.start, span.end).map(placeOf));
   const hashes = nodes.length === 0 ? [] : await reader.read(nodes);
   requireLength('answer of the hash reader', hashes, nodes.length);
   requireHashes('answer of the hash reader', hashes);
   return parts.map((part) => foldSubtrees(part.flatMap((at) => hashes[at] ?? [])) ?? emptyRoot);
 }
 
-/** A function that answers the place of an item in `list`, adding the item when it is new. */
-function positions<T>(list: T[], keyOf: (item: T) => string): (item: T) => number {
-  const known = new Map<string, number>();
-  return (item) => {
-    const key = keyOf(item);
-    const at = known.get(key) ?? list.length;
-    if (at === list.length) {
-      known.set(key, at);
-      list.push(item);
-    }
+/** A function that answers the place of a node in `nodes`, adding the node when it is new. */
+function places(nodes: NodeId[]): (node: NodeId) => number {
+  const levels: Map<number, number>[] = [];
+  return (node) => {
+    const known = levels[node.level] ?? new Map<number, number>();
+    levels[node.level] = known;
+    const at = known.get(node.index) ?? nodes.push(node) - 1;
+    known.set(node.index, at);
     return at;
   };
 }

@@ -135,6 +135,22 @@ export function hashFromTile(node: NodeId, tile: Buffer): Buffer {
 }
 
 /**
+ * Hashes of all complete subtrees over the hashes of a tile, partial or full: `subtrees[n]` are those over `2^n` of them,
+ * concatenated. For whoever reads many nodes of one tile.
+ * @throws AppError `ledger.tampered` for what is not made of hashes.
+ */
+export function subtreesOf(tile: Buffer): readonly Buffer[] {
+  if (tile.length % hashBytes !== 0) throw new AppError('ledger.tampered', `${tile.length} bytes are no tile`);
+  const rows: Buffer[][] = [];
+  appendLeaves(emptyRange, splitHashes(tile), ({ level }, hash) => {
+    const row = rows[level] ?? [];
+    rows[level] = row;
+    row.push(hash);
+  });
+  return rows.map((row) => Buffer.concat(row));
+}
+
+/**
  * Entries (leaf bytes) as a bundle: each behind its length as a big-endian 16-bit number.
  * @throws AppError `validation.entry` for more than 256 entries or one of more than 65,535 bytes.
  */

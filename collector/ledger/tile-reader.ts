@@ -1,15 +1,25 @@
+import { hashBytes } from '../../common/encoding.ts';
+import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { NodeId } from '../../common/merkle.ts';
 import type { HashReader } from '../../common/proof.ts';
-import { hashFromTile, placeOf, type TileId } from '../../common/tiles.ts';
+import { placeOf, subtreesOf, type TileId } from '../../common/tiles.ts';
 import type { LedgerStore } from './store.ts';
 import { missingTile, type Tail, tileInTail } from './tail.ts';
+
+/** A tile, and what proofs need of it, computed when the first one does. */
+interface KnownTile {
+  readonly bytes: Buffer;
+  subtrees?: ReturnType<typeof subtreesOf>;
+}
 
 /** Hashes of the tree, from the tail for what still grows and from the store, through a small cache, for the rest. */
 export class TileReader {
   readonly #store: Pick<LedgerStore, 'tiles'>;
   /** Full tiles by `level/index`, least recently used first. They never change, so they never go stale. */
-  readonly #cache = new Map<string, Buffer>();
+  readonly #cache = new Map<string, KnownTile>();
+  /** Tiles of a tail that are not full, by level: many proofs are asked for in one and the same tree. */
+  readonly #growing = new WeakMap<Tail, Map<number, KnownTile>>();
 
   constructor(store: Pick<LedgerStore, 'tiles'>) {
     this.#store = store;
@@ -23,7 +33,7 @@ export class TileReader {
   /** One tile as of `tail`. */
   async tile(tail: Tail, ref: TileId): Promise<Buffer> {
     const tiles = await this.#tiles(tail, [ref]);
-    return wanted(tiles, ref);
+    return wanted(tiles, ref).bytes;
   }
 
   async #read(tail: Tail, nodes: readonly NodeId[]): Promise<readonly Buffer[]> {
@@ -31,14 +41,15 @@ export class TileReader {
       tail,
       nodes.map((node) => placeOf(node).tile),
     );
-    return nodes.map((node) => hashFromTile(node, wanted(tiles, placeOf(node).tile)));
+    return nodes.map((node) => hashIn(wanted(tiles, placeOf(node).tile), node));
   }
 
-  async #tiles(tail: Tail, refs: readonly TileId[]): Promise<ReadonlyMap<string, Buffer>> {
-    const found = new Map<string, Buffer>();
+  async #tiles(tail: Tail, refs: readonly TileId[]): Promise<ReadonlyMap<string, KnownTile>> {
+    const found = new Map<string, KnownTile>();
     const absent = new Map<string, TileId>();
     for (const ref of refs) {
-      const known = tileInTail(tail, ref) ?? this.#recall(ref);
+      if (found.has(name(ref))) continue;
+      const known = this.#inTail(tail, ref) ?? this.#recall(ref);
       if (known === undefined) absent.set(name(ref), ref);
       else found.set(name(ref), known);
     }
@@ -46,21 +57,32 @@ export class TileReader {
     const asked = [...absent.values()];
     const stored = await this.#store.tiles(asked);
     asked.forEach((ref, i) => {
-      const tile = stored[i];
-      if (tile === undefined) throw missingTile(ref.level, ref.index);
+      const bytes = stored[i];
+      if (bytes === undefined) throw missingTile(ref.level, ref.index);
+      const tile = { bytes };
       this.#remember(ref, tile);
       found.set(name(ref), tile);
     });
     return found;
   }
 
-  #recall(ref: TileId): Buffer | undefined {
+  #inTail(tail: Tail, ref: TileId): KnownTile | undefined {
+    const bytes = tileInTail(tail, ref);
+    if (bytes === undefined) return undefined;
+    const growing = this.#growing.get(tail) ?? new Map<number, KnownTile>();
+    this.#growing.set(tail, growing);
+    const tile = growing.get(ref.level) ?? { bytes };
+    growing.set(ref.level, tile);
+    return tile;
+  }
+
+  #recall(ref: TileId): KnownTile | undefined {
     const tile = this.#cache.get(name(ref));
     if (tile !== undefined) this.#remember(ref, tile);
     return tile;
   }
 
-  #remember(ref: TileId, tile: Buffer): void {
+  #remember(ref: TileId, tile: KnownTile): void {
     this.#cache.delete(name(ref));
     this.#cache.set(name(ref), tile);
     const oldest = this.#cache.keys().next();
@@ -68,11 +90,22 @@ export class TileReader {
   }
 }
 
+/** @throws AppError `ledger.tampered` when the tile does not reach that far. */
+function hashIn(tile: KnownTile, node: NodeId): Buffer {
+  const { start, count } = placeOf(node);
+  tile.subtrees ??= subtreesOf(tile.bytes);
+  const at = (start / count) * hashBytes;
+  const hash = tile.subtrees[Math.log2(count)]?.subarray(at, at + hashBytes);
+  if (hash?.length === hashBytes) return hash;
+  const { length } = tile.bytes;
+  throw new AppError('ledger.tampered', `tile of ${length} bytes ends before node ${node.level}/${node.index}`);
+}
+
 function name({ level, index }: TileId): string {
   return `${level}/${index}`;
 }
 
-function wanted(tiles: ReadonlyMap<string, Buffer>, ref: TileId): Buffer {
+function wanted(tiles: ReadonlyMap<string, KnownTile>, ref: TileId): KnownTile {
   const tile = tiles.get(name(ref));
   if (tile === undefined) throw missingTile(ref.level, ref.index);
   return tile;
