@@ -21,14 +21,26 @@ export interface Author {
  */
 export type VerifyEntries = (entries: WireEntries, author: Author) => Promise<readonly SignedEntry[]>;
 
+/** Entries whose signatures are checked one after the other; several such runs of a batch are under way at once. */
+const runEntries = 20;
+
 /** Signatures are checked on the thread pool, at most `concurrency` at once for all sessions together. */
 export function createVerifier(concurrency: number): VerifyEntries {
   const limit = pLimit(concurrency);
   return async (entries, author) => {
     const signed = entries.map((wire) => readEntry(wire, author.node));
-    await Promise.all(signed.map((entry) => limit(() => requireSignature(entry, author))));
+    const runs: Promise<void>[] = [];
+    for (let at = 0; at < signed.length; at += runEntries) {
+      const run = signed.slice(at, at + runEntries);
+      runs.push(limit(() => requireSignatures(run, author)));
+    }
+    await Promise.all(runs);
     return signed;
   };
+}
+
+async function requireSignatures(run: readonly SignedEntry[], author: Author): Promise<void> {
+  for (const signed of run) await requireSignature(signed, author);
 }
 
 /** Everything that can be judged without the signature comes first: it is cheaper. */
