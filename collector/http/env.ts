@@ -7,7 +7,7 @@ export interface HttpEnv {
   Bindings: { readonly outgoing?: ServerResponse };
   Variables: {
     requestId: string;
-    /** To be told how large an answer will be before it is made, where that is bounded. @throws AppError `state.busy`. */
+    /** To be told how large an answer will be before it is made, where that is bounded. @throws AppError `rate_limit.exceeded`. */
     claimBytes?: (bytes: number) => void;
   };
 }

@@ -20,7 +20,7 @@ const defaultBounds: AnswerBounds = {
 
 /**
  * Bounds what readers whom nobody knows can hold of this process: answers that are being made or that they have not taken
- * yet, and the memory those take. Beyond it new ones are told to come back (503), and whoever takes too long to take an
+ * yet, and the memory those take. Beyond it new ones are told to come back (429), and whoever takes too long to take an
  * answer is cut off.
  */
 export function boundedAnswers(bounds: AnswerBounds = defaultBounds): MiddlewareHandler<HttpEnv> {
@@ -70,7 +70,7 @@ function untilTaken(outgoing: ServerResponse | undefined, timeoutMs: number): Pr
 }
 
 function busy(): AppError {
-  return new AppError('state.busy', 'the log is being read by too many at once; try again in a second', {
+  return new AppError('rate_limit.exceeded', 'the log is being read by too many at once; try again in a second', {
     retryable: true,
   });
 }

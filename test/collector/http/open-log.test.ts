@@ -91,7 +91,7 @@ describe('a log that is open to everybody', () => {
     for (const bounds of limited) {
       const { status, stall } = await serve(bounds);
       const stalled = [await stall('large'), await stall('large')];
-      assert.equal(await status('large'), 503, JSON.stringify(bounds));
+      assert.equal(await status('large'), 429, JSON.stringify(bounds));
       stalled[0]?.destroy();
       await until('somebody else is served', async () => (await status('large')) === 200);
     }
@@ -100,7 +100,7 @@ describe('a log that is open to everybody', () => {
   test('says when to come back, and lets no cache keep that', async () => {
     const { port } = await serve({ bytes: 10 });
     const { status, headers } = await fetch(`http://127.0.0.1:${port}/log/large`);
-    assert.equal(status, 503);
+    assert.equal(status, 429);
     assert.equal(headers.get('Retry-After'), '1');
     assert.equal(headers.get('Cache-Control'), 'no-store');
   });
@@ -116,8 +116,8 @@ describe('a log that is open to everybody', () => {
     const socket = await stall('held');
     socket.destroy();
     await until('the server has seen it', async () => socket.closed);
-    assert.equal(await status(), 503);
-    assert.equal(await status(), 503);
+    assert.equal(await status(), 429);
+    assert.equal(await status(), 429);
     letGo();
     await until('the place is free again', async () => (await status()) === 200);
   });
