@@ -103,7 +103,7 @@ function requireOwnAnswer(answer: EnrolResponse, { node, keys, pinned }: Expecte
   if (pinned === undefined || (pinned.origin === answer.origin && pinned.vkey === answer.vkey)) return;
   throw new AppError(
     'state.conflict',
-    `the collector at ${pinned.url} now has another ledger or key than the one pinned; if that is intended, add --force`,
+    `the collector at ${pinned.url} now has another ledger or key than the one pinned; if that is intended, make a new join token (this one is used up) and add --force`,
   );
 }
 

@@ -158,15 +158,16 @@ export class HistoryGuard implements TailGuard {
 
 function refusal(origin: string, reason: string, file: string | undefined): string {
   const evidence = file === undefined ? '' : ` Evidence: ${file}.`;
-  return `${origin} contradicts itself: ${reason}. Nothing is signed or recorded any more.${evidence} ${howToRecover}`;
+  return `${origin} contradicts itself: ${reason}. Nothing is signed or recorded any more.${evidence}${howToRecover}`;
 }
 
 /** What helps, in the order in which it should be tried; docs/recovery.md says it step by step. */
-export const howToRecover =
-  'To recover, stop the collector and (1) put back the newer database, or replay its write-ahead log or standby; or ' +
-  '(2) fill the lost entries in again from an export or the git mirror: "sigilwatch-collector ledger recover FILE"; or ' +
-  '(3) when they are lost for good, begin a new ledger under another ledger.origin and enrol the agents anew, keeping the ' +
-  'old database, checkpoint and evidence. See docs/recovery.md.';
+export const howToRecover = `
+Stop every collector on this database. Agents keep what they have to say meanwhile. Then:
+  1. Put the newer database back: the volume, the standby, or the backup with its write-ahead log replayed to the end.
+  2. Or fill the lost entries in again: sigilwatch-collector ledger recover FILE... (exports, the git mirror).
+  3. Or, if they are lost for good, begin a new ledger, and keep what is left of this one as evidence.
+Do not delete the checkpoint file to get going: it only says what was promised. docs/recovery.md has every step.`;
 
 export function shownHead({ range }: TreeHead): { size: number; root: string } {
   return { size: range.size, root: rootOf(range).toString('base64') };

@@ -67,7 +67,8 @@ export class Publisher {
     const head = await store.head();
     const size = head?.range.size ?? 0;
     if (own === undefined && size > 0) {
-      const meaning = 'whether the database was put back to an older state cannot be seen here; agents will tell';
+      const meaning =
+        'whether the database was put back to an older state cannot be seen here; agents will tell when they connect';
       logger.warn('ledger.checkpoint_file_missing', { path: file.path, ledgerSize: size, meaning });
     }
     if (own === undefined && shown.length === 0) return;
@@ -227,7 +228,7 @@ function refusedAtStart(known: OwnCheckpoint, { why, where }: { why: string; whe
     'ledger.tampered',
     `the database does not hold the ledger that was published from here: ${where} has a checkpoint of ${known.size} entries, ` +
       `but in the database ${why}. It was put back to an older state, or is another one. ` +
-      `Nothing was signed or recorded. ${howToRecover}`,
+      `Nothing was signed or recorded.${howToRecover}`,
     { details: { published: known.size, root: known.root.toString('base64'), where, why } },
   );
 }

@@ -258,6 +258,9 @@ test('faults of the collector are not spelled out to agents', () => {
   const told = refusalOf(new AppError('internal.error', 'password=hunter2 at db.internal'));
   assert.deepEqual([told.code, told.retryable, /hunter2|db/.test(told.message)], ['internal.error', true, false]);
   assert.equal(refusalOf(new AppError('auth.signature', 'x'.repeat(5_000))).message.length, 1_000);
+  const tampered = refusalOf(new AppError('ledger.tampered', 'see /var/lib/sigilwatch-collector/evidence'));
+  assert.equal(tampered.retryable, true);
+  assert.doesNotMatch(tampered.message, /var/);
 });
 
 test('a rate limit lets a burst pass, then makes wait exactly as long as the debt is', () => {
