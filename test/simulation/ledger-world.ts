@@ -23,6 +23,8 @@ interface Process {
 /** Errors of a database or disk that fails; the excuse there always is. */
 const excuses: ReadonlySet<string> = new Set(['database.unreachable', 'ledger.checkpoint_file']);
 
+const tampered = { code: 'ledger.tampered' };
+
 /** Several agents and collectors around one database that fails, and one data directory. */
 export class LedgerWorld {
   readonly store: FakeLedgerStore;
@@ -185,15 +187,14 @@ export class LedgerWorld {
   /** Where the file was lost with the database: an agent that holds more stops every collector, restarts included. */
   async auditByAgents(): Promise<void> {
     await this.#rest();
-    for (const agent of this.#agents) {
-      const { held, heldNote } = agent;
-      if (held === undefined || heldNote === undefined || this.publications.contains(held, this.store.entries))
-        continue;
+    for (const { held, heldNote } of this.#agents) {
+      if (held === undefined || heldNote === undefined) continue;
       const process = this.#newProcess();
-      await assert.rejects(
-        started(process).then(({ ledger }) => ledger.confront(heldNote)),
-        { code: 'ledger.tampered' },
-      );
+      const refusal = await started(process).then(() => undefined, toAppError);
+      // Looked at after the start: where the clock stands still, an empty database begins with the very entry it lost.
+      if (this.publications.contains(held, this.store.entries)) continue;
+      assert.equal(refusal?.code ?? tampered.code, tampered.code);
+      if (refusal === undefined) await assert.rejects(process.ledger.confront(heldNote), tampered);
       await this.#assertRefuses(process);
       await this.#assertRefuses(this.#newProcess());
     }
@@ -221,13 +222,12 @@ export class LedgerWorld {
   async #assertRefuses(process: Process): Promise<void> {
     const { ledger } = process;
     const stored = [...this.store.entries];
-    const refused = { code: 'ledger.tampered' };
     await assert.rejects(
       started(process).then(() => ledger.checkpoint()),
-      refused,
+      tampered,
     );
-    await assert.rejects(ledger.checkpoint(), refused);
-    await assert.rejects(ledger.append(testAuthor('node9').more(1)), refused);
+    await assert.rejects(ledger.checkpoint(), tampered);
+    await assert.rejects(ledger.append(testAuthor('node9').more(1)), tampered);
     assert.deepEqual(this.store.entries, stored);
   }
 
