@@ -42,9 +42,12 @@ export async function momentOf(
   }
   if ('at' in wanted) refuseFuture(wanted.at, now);
   const receipt = 'at' in wanted ? await view.receiptBy(wanted.at) : await view.receiptOf(wanted.size);
-  const size = 'at' in wanted ? receipt?.size : wanted.size;
-  if (receipt === undefined || size === undefined || size === 0) throw await beforeAll(view);
-  requireSigned(receipt, head.origin, collectorKey);
+  const size = 'at' in wanted ? (receipt?.size ?? 0) : wanted.size;
+  if (size === 0) throw await beforeAll(view);
+  // The one after names this one as the one before it: so none that is nearer to the time was taken away between them.
+  const next = receipt === undefined || receipt.size === head.size ? receipt : await view.receiptOf(receipt.size + 1);
+  if (receipt === undefined || next === undefined) throw lost(head.size);
+  for (const one of [receipt, next]) requireSigned(one, head.origin, collectorKey);
   const boundary = await view.boundary();
   if (size < boundary) throw erased(size, boundary);
   return { size, receivedAt: rfc3339(receipt.receivedAtMs) };
@@ -71,8 +74,16 @@ function requireSigned(receipt: StoredReceipt, origin: string, collectorKey: Key
   if (verifyBatch({ origin, ...batch }, signature, collectorKey)) return;
   throw new AppError(
     'ledger.tampered',
-    `when the entries ${batch.from} to ${batch.size - 1} were received is not signed as it is stored; see what "sigilwatch-collector ledger verify" says`,
+    `when the entries ${batch.from} to ${batch.size - 1} were received is not signed as it is stored: it was changed, or the batch before is gone; see what "sigilwatch-collector ledger verify" says`,
     { details: { size: batch.size } },
+  );
+}
+
+function lost(size: number): AppError {
+  return new AppError(
+    'ledger.tampered',
+    `when the last of the ${size} entries were received is missing; see what "sigilwatch-collector ledger verify" says`,
+    { details: { size } },
   );
 }
 
