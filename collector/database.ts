@@ -70,7 +70,7 @@ async function logins({ settings, logger, teardown }: DatabaseNeeds) {
 export async function migrateDatabase({ db, url, ownerUrl }: OpenDatabase, clock: Clock): Promise<readonly string[]> {
   const owner = { url: ownerUrl, applicationName };
   const applied = await migrate(owner, await readMigrations(migrationsDir), clock).catch((thrown: unknown) => {
-    throw lacksRights(thrown) ?? thrown;
+    throw (ownerUrl === url ? lacksRights(thrown) : ownerLacksRights(thrown)) ?? thrown;
   });
   if (ownerUrl !== url) await grantToWriter(owner, await currentUser(db));
   return applied.map(({ file }) => file);
@@ -106,14 +106,25 @@ export async function warnOfWeaknesses(database: OpenDatabase, logger: Logger): 
 
 /** A user without the rights to migrate, or one to whom nothing was granted yet. */
 function lacksRights(thrown: unknown): AppError | undefined {
+  const remedy =
+    'Run "sigilwatch-collector migrate" with database.ownerUrl (DATABASE_OWNER_URL) set to the user who owns the tables; it grants what is needed';
+  return refused(thrown, 'database.url', remedy);
+}
+
+/** Before PostgreSQL 15 the schema `public` does not belong to who owns the database. */
+function ownerLacksRights(thrown: unknown): AppError | undefined {
+  const remedy =
+    'It has to own the database and its schema; a superuser can run, in that database: alter schema public owner to <owner>';
+  return refused(thrown, 'database.ownerUrl', remedy);
+}
+
+function refused(thrown: unknown, whose: string, remedy: string): AppError | undefined {
   const cause = thrown instanceof AppError ? thrown.cause : thrown;
   if (errnoOf(cause) !== insufficientPrivilege) return undefined;
-  return new AppError(
-    'database.migration',
-    `the user of database.url may not do that: ${cause instanceof Error ? cause.message : ''}. ` +
-      'Run "sigilwatch-collector migrate" with database.ownerUrl (DATABASE_OWNER_URL) set to the user who owns the tables; it grants what is needed',
-    { cause: thrown },
-  );
+  const reason = cause instanceof Error ? cause.message : '';
+  return new AppError('database.migration', `the user of ${whose} may not do that: ${reason}. ${remedy}`, {
+    cause: thrown,
+  });
 }
 
 /** For commands that must not change the tables under a running collector. @throws AppError `database.migration`. */

@@ -280,6 +280,30 @@ describe("the collector's own role", () => {
     await rm(dataDir, { recursive: true, force: true });
   });
 
+  test("is set apart where the schema was not the owner's, as before PostgreSQL 15, once that is mended", async () => {
+    const adminUrl = await postgres.emptyDatabase();
+    const [url, ownerUrl] = [await postgres.stranger(adminUrl), await postgres.stranger(adminUrl)];
+    const [admin, owner] = [poolOn(adminUrl), new URL(ownerUrl).username];
+    const database = new URL(adminUrl).pathname.slice(1);
+    const adminName = await currentUser(admin);
+    await admin.query(`alter database ${database} owner to ${owner}; alter schema public owner to "${adminName}"`);
+    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
+    const env = { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl };
+    await assert.rejects(startAndStop(dataDir, env), {
+      code: 'database.migration',
+      message: /database\.ownerUrl.*alter schema public owner to/,
+    });
+    await admin.query('grant create on schema public to public');
+    assert.match(JSON.stringify(await startAndStop(dataDir, env)), /may make functions and tables in the schema/);
+    await admin.query(`alter schema public owner to ${owner}`);
+    assert.deepEqual(await startAndStop(dataDir, env), []);
+    assert.deepEqual(await rewritingPowers(poolOn(url)), []);
+    await admin.query(
+      `alter database ${database} owner to "${adminName}"; reassign owned by ${owner} to "${adminName}"`,
+    );
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
   test('of a superuser is no protection, and a start says so', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
     const warned = await startAndStop(dataDir, { DATABASE_URL: await postgres.emptyDatabase() });
