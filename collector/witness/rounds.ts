@@ -75,6 +75,8 @@ class RoundKeeper implements Rounds {
   /** Somebody could not take part in the last round: the next one is announced first. */
   #wantsNotice = false;
   #toldMissed = false;
+  /** The checkpoint and the roster that were last found to have a quorum between them. */
+  #sufficient = '';
   readonly #gathered = new Map<number, StoredCosignature[]>();
   #storing: Promise<void> | undefined;
 
@@ -94,10 +96,20 @@ class RoundKeeper implements Rounds {
     const now = await roster();
     if (now.witnesses.length === 0) return;
     if (newest === undefined || newest.size < ledgerSize) return this.#begin(now);
-    if (newest.witnessed) return;
-    // The quorum may have become smaller, and agents that have come meanwhile were not asked.
+    if (newest.witnessed && (await this.#suffices(newest.size, now))) return;
+    // The quorum may have become smaller or larger, and witnesses that have come meanwhile were not asked.
     this.#options.offerOutside(await this.#adoptStored(newest), now);
     await this.#weigh(newest.size);
+  }
+
+  /** Whether what was witnessed once would be by those who count now. Looked at again when they are others. */
+  async #suffices(size: number, roster: Roster): Promise<boolean> {
+    const of = `${size} ${roster.required} ${roster.witnesses.map(({ key }) => `${key.keyId} ${key.name}`).join(' ')}`;
+    if (this.#sufficient === of) return true;
+    // A quorum that cannot be said cannot be asked for.
+    const enough = roster.required === undefined || isQuorate(roster, await this.#options.store.cosignatures(size));
+    if (enough) this.#sufficient = of;
+    return enough;
   }
 
   heard(word: string): void {

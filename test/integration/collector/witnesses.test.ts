@@ -273,6 +273,26 @@ test('outside witnesses are asked over HTTP, and a wish for more than there are 
   assert.ok((await greedy.witnessing.published.note()).startsWith('test.example/ledger\n'));
 });
 
+test('a quorum that grows is asked for, although nothing is added to the ledger', async () => {
+  const [url, keys] = [await postgres.migratedDatabase(), generateKeyPair()];
+  const at = await collector({ url, keys, wanted: { quorum: 1, outside: [] } });
+  const outside = await startOutsideWitness(at.ledger.vkey);
+  cleanups.push(outside.close);
+  const [, node2] = await nodes(at, ['node1', 'node2']);
+  await allWitnessed(at);
+  await node2?.leave();
+  const { size } = await at.ledger.checkpoint();
+  const friend = { name: 'friend', key: outside.vkey, url: outside.url };
+  const strict = await collector({ url, keys, wanted: { quorum: 'all', outside: [friend] } });
+  node2?.join(strict);
+  const { published } = strict.witnessing;
+  await until('all three have cosigned', async () => {
+    return weighCheckpoint(await published.note(), parsePolicy(await published.policy())).quorumReached;
+  });
+  assert.equal((await judged(strict)).checkpoint.size, size);
+  assert.equal((await strict.ledger.checkpoint()).size, size);
+});
+
 test('an agent that is behind is told of the growth in between; one that is ahead of a restored database is not lied to', async () => {
   const url = await postgres.migratedDatabase();
   const keys = generateKeyPair();
