@@ -1,9 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import { AppError } from '../../common/errors.ts';
 import { goOn, stateOf } from './fleet-fold.ts';
-import type { ChainSpan, FleetNode, FleetPage, FleetView, KeyFacts, Placed } from './fleet-view.ts';
+import type { ChainBody, ChainSpan, FleetNode, FleetPage, FleetView, KeyFacts, Placed } from './fleet-view.ts';
 import { project } from './projections.ts';
 import { requireSigned, storableEntry } from './replay.ts';
+import type { StorableEntry } from './store.ts';
 
 /*
  * The fleet as the first entries of the ledger tell it: read from the entries alone, each checked against the leaf hash it
@@ -40,7 +41,7 @@ export async function fleetAt(
     const span = { author: node, after: starts.get(node)?.seq ?? 0, to: end?.seq ?? 0 };
     for await (const entries of statementsOf(view, span)) goOn(state, entries, firstIndex);
     const report = reports.get(node);
-    if (report !== undefined && report.index >= boundary) goOn(state, [storableEntry(report)], firstIndex);
+    if (report !== undefined && report.index >= boundary) goOn(state, [chainEntry(report)], firstIndex);
     fleet.push({
       node,
       ...keys,
@@ -124,8 +125,20 @@ function missing(author: string, seq: number): AppError {
 async function* statementsOf(view: FleetView, { author, after, to }: ChainSpan) {
   for (let at = after; at < to; ) {
     const page = await view.statements({ author, after: at, to }, stepEntries);
-    yield page.map(storableEntry);
+    yield page.map(chainEntry);
     if (page.length < stepEntries) return;
     at = page.at(-1)?.seq ?? to;
   }
+}
+
+/** The entry, if it is the one that its columns say: columns are what it was looked for by. */
+function chainEntry(found: ChainBody): StorableEntry {
+  const logged = storableEntry(found);
+  const { author, seq } = logged.entry;
+  if (author === found.author && seq === found.seq) return logged;
+  throw new AppError(
+    'ledger.tampered',
+    `entry ${found.index} is number ${seq} of ${author}, not ${found.seq} of ${found.author} as its columns say`,
+    { details: { index: found.index } },
+  );
 }

@@ -313,6 +313,21 @@ describe('whoever edits the database', () => {
     assert.deepEqual(plain((await fleetOf(db, { size: head })).nodes), truth);
   });
 
+  test('cannot put the words of one node into the mouth of another', async () => {
+    const swap = `update entries e set author = o.author, seq = o.seq from entries o
+                   where (e.author, o.author) in (('node1', 'node3'), ('node3', 'node1')) and e.seq = 5 and o.seq = 5`;
+    // Both at once, past the constraint that a number is taken once.
+    const free = 'alter table entries drop constraint entries_author_seq_key';
+    const put = 'alter table entries add constraint entries_author_seq_key unique (author, seq)';
+    await asAdmin(
+      db,
+      `${free}; ${swap}; ${put}; update entries set kind = 'observed' where seq = 5 and author like 'node_'`,
+    );
+    await assert.rejects(fleetOf(db, { size: head }), fails('ledger.tampered'));
+    await asAdmin(db, `${free}; ${swap}; ${put}`);
+    await fleetOf(db, { size: head });
+  });
+
   test('does not hide the end of a chain by taking away an entry within it', async () => {
     await asAdmin(
       db,
