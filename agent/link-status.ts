@@ -70,7 +70,9 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
     enter,
     status: (outbox: Pick<LinkOutbox, 'acked' | 'checkpoint'>, fork: StandingFork | undefined): LinkStatus => {
       const witness = { held: readHeld(outbox.checkpoint()), cosigned, cosignatures, fork: fork ?? null };
-      return { state, sinceMs, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
+      // From the moment it is found: saying so must not wait for whoever showed the fork to let go of the connection.
+      const shown = fork === undefined ? state : 'forked';
+      return { state: shown, sinceMs, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
     },
     cosigned: (latest: Cosigned): void => {
       cosigned = latest;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { type ForkDesk, openForkDesk, releaseFork, unreleasedForks } from '../../agent/fork-desk.ts';
+import { createLinkAccount } from '../../agent/link-status.ts';
 import { type Outbox, openOutbox } from '../../agent/outbox/outbox.ts';
 import type { Journal } from '../../agent/ports.ts';
 import { createWitness } from '../../agent/witness.ts';
@@ -123,6 +124,22 @@ test('a fork stands when only its file or only its entry could be written, and t
     assert.equal(await again.settle(3), false);
     assert.deepEqual(await kindsIn(outbox), ['witness.fork']);
   }
+});
+
+test('a fork stands and is told from the moment it is found, whatever hangs', async () => {
+  const dataDir = await folder();
+  const outbox = await outboxIn(dataDir);
+  const hanging: Journal = { append: () => new Promise(() => {}), state: (prefix) => outbox.state(prefix) };
+  const desk = await deskOf(dataDir, hanging);
+  const account = createLinkAccount({ clock: systemClock, logger: quietLogger, collectorUrl: 'http://collector' });
+  account.welcomed(0, 0);
+  const books = { acked: genesis, checkpoint: () => undefined };
+  assert.equal(account.status(books, desk.standing).state, 'connected');
+  void desk.keep(await someFork());
+  assert.ok(desk.standing);
+  const { state, witness } = account.status(books, desk.standing);
+  assert.deepEqual([state, witness.fork?.id], ['forked', desk.standing.id]);
+  await until('the file', async () => (await unreleasedForks(dataDir)).length === 1);
 });
 
 test('evidence that disappears or is damaged does not make the agent trust again', async () => {
