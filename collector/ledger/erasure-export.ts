@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { parseVerifierKey } from '../../common/note.ts';
@@ -30,6 +30,7 @@ export async function exportSpan(span: Span, needs: ExportSpanNeeds): Promise<Ex
   await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
     throw new AppError('validation.request', `cannot make the folder ${folder}: ${errnoOf(cause)}`, { cause });
   });
+  await removeLeftovers(folder, nameOf(span));
   const path = join(folder, nameOf(span));
   if (!(await exists(path))) await writeFile(path, lines(span));
   const problem = await problemOf(path, span, needs);
@@ -41,6 +42,13 @@ export async function exportSpan(span: Span, needs: ExportSpanNeeds): Promise<Ex
     );
   }
   return { file: basename(path), sha256: await digestOf(path), entries: span.to - span.from };
+}
+
+/** Whoever was writing this file is gone: only one erases at a time. */
+async function removeLeftovers(folder: string, name: string): Promise<void> {
+  for (const file of await readdir(folder)) {
+    if (file.startsWith(`${name}.partial-`)) await rm(join(folder, file), { force: true });
+  }
 }
 
 function nameOf({ from, to }: Span): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -91,6 +91,8 @@ async function assertAsItWasOrDone({ db, url, whole }: World, point: BreakingPoi
 }
 
 async function assertNextRunDoesIt({ db, url, folder, whole }: World, point: BreakingPoint): Promise<void> {
+  const file = `entries-000000000000-${String(boundary - 1).padStart(12, '0')}.jsonl`;
+  if (point === 'before the export') await writeFile(join(folder, `${file}.partial-1`), 'cut off in the mid');
   const report = await eraseEntries(whole.needs, { ...request(200), exportSpan: whole.exporting });
   assert.equal(report.boundary, boundary);
   assert.equal(report.finished?.to, onRecord(point) && point !== 'after the commit' ? boundary : undefined);
@@ -98,7 +100,7 @@ async function assertNextRunDoesIt({ db, url, folder, whole }: World, point: Bre
   const kept = await bodiesBefore(db, boundary);
   assert.ok(kept.length >= 4 && kept.length < boundary / 2);
   assert.equal(await assertInOrder(db, url), boundary - kept.length);
-  assert.deepEqual(await readdir(folder), [`entries-000000000000-${String(boundary - 1).padStart(12, '0')}.jsonl`]);
+  assert.deepEqual(await readdir(folder), [file]);
 }
 
 describe('an erasure that is broken off loses nothing, and the next run does the rest', () => {
