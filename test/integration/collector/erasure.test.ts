@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db } from '../../../collector/postgres/pool.ts';
+import { connectClient, createPool, type Db } from '../../../collector/postgres/pool.ts';
 import { randomOf, seedOf } from '../../e2e/random.ts';
 import { startLedger } from '../../ledgers.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { until } from '../../until.ts';
 import { assertInOrder, bodiesBefore, eraseTo, erasureNeeds, layPartitions } from './erasable.ts';
 import { anyHistory, asEnrolled, narrator } from './histories.ts';
 
@@ -63,4 +64,32 @@ describe('after erasures at random boundaries', () => {
       await assertInOrder(db, url);
     });
   }
+});
+
+test('an erasure lets readers and appends go first, and nothing is lost or late for long', async () => {
+  const { url, ownerUrl } = await postgres.writerDatabase();
+  await layPartitions(ownerUrl, [100]);
+  const db = poolOn(url);
+  const ledger = await startLedger(postgresLedgerStore(db));
+  const narrated = narrator(ledger);
+  const [before = [], meanwhile = []] = fc.sample(anyHistory({ minLength: 260, maxLength: 260 }), { numRuns: 2, seed });
+  await narrated.tell(asEnrolled(before));
+  const reader = await connectClient({ url, applicationName: 'test' });
+  await reader.query('begin; select count(*) from entry_bodies');
+  let erased = false;
+  const erasing = eraseTo(erasureNeeds({ db, ledger, ownerUrl }), 100).then((report) => {
+    erased = true;
+    return report;
+  });
+  await until('the erasure is on record', async () => {
+    const { rowCount } = await db.query(`select from entries where kind = 'ledger.erased'`);
+    return rowCount === 1;
+  });
+  // As long as somebody reads nothing is dropped, and nobody who appends waits for the end of that.
+  await narrated.tell(asEnrolled(meanwhile));
+  assert.equal(erased, false);
+  assert.equal((await bodiesBefore(db, 100)).length, 100);
+  await reader.end();
+  assert.equal((await erasing).boundary, 100);
+  await assertInOrder(db, url);
 });
