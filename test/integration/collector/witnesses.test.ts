@@ -273,6 +273,27 @@ test('outside witnesses are asked over HTTP, and a wish for more than there are 
   assert.ok((await greedy.witnessing.published.note()).startsWith('test.example/ledger\n'));
 });
 
+test('an agent that ends between storing a checkpoint and cosigning it is asked for it again', async () => {
+  const at = await collector({ wanted: { quorum: 'all', outside: [] } });
+  const [node1, node2] = await nodes(at, ['node1']).then(async (one) => [...one, await enrolled(at.ledger, 'node2')]);
+  assert.ok(node1 && node2);
+  const { outbox } = node2;
+  const trim = outbox.trim.bind(outbox);
+  let crashes = 6;
+  Object.assign(outbox, {
+    trim: async (...kept: Parameters<typeof trim>) => {
+      await trim(...kept);
+      if (crashes-- > 0) throw new Error('killed with the checkpoint stored');
+    },
+  });
+  node2.join(at);
+  cleanups.push(node2.leave);
+  await allWitnessed(at);
+  assert.ok(crashes <= 0);
+  assert.ok((await judged(at)).quorumReached);
+  assert.deepEqual(node2.forks, []);
+});
+
 test('a quorum that grows is asked for, although nothing is added to the ledger', async () => {
   const [url, keys] = [await postgres.migratedDatabase(), generateKeyPair()];
   const at = await collector({ url, keys, wanted: { quorum: 1, outside: [] } });
