@@ -1,6 +1,6 @@
-import type { QueryResultRow } from 'pg';
+import pg, { type QueryResultRow } from 'pg';
 import { genesis } from '../../common/entry.ts';
-import { errnoOf } from '../../common/errors.ts';
+import { AppError, errnoOf } from '../../common/errors.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
 import type { Commit, LedgerStore, SignedBatch, StoredEntryRef, TreeHead } from '../ledger/store.ts';
 import { CopyRows } from './copy.ts';
@@ -96,9 +96,23 @@ async function writeCommit(client: Tx, steps: readonly Step[], begun?: () => voi
     return true;
   } catch (thrown) {
     if (errnoOf(thrown) === headMoved) return false;
-    throw databaseFailure(thrown) ?? thrown;
+    throw placeTaken(thrown) ?? databaseFailure(thrown) ?? thrown;
   }
 }
+
+/** Whoever holds the tree head is alone behind it: a row that is there already was not written by a commit. */
+function placeTaken(thrown: unknown): AppError | undefined {
+  if (!(thrown instanceof pg.DatabaseError) || thrown.code !== uniqueViolation) return undefined;
+  if (!/^(entries|entry_bodies_[0-9]+|tiles)_pkey$/.test(thrown.constraint ?? '')) return undefined;
+  return new AppError(
+    'ledger.tampered',
+    `rows of ${thrown.table} stand where the next ones belong, and no collector wrote them. "sigilwatch-collector ledger verify" ` +
+      'names them; whoever owns the tables has to remove them (docs/tamper-resistance.md). Until then nothing can be recorded',
+    { cause: thrown },
+  );
+}
+
+const uniqueViolation = '23505';
 
 /** One statement. @throws AppError `database.unreachable` (retryable) when nobody answered it. */
 async function ask<Row extends QueryResultRow>(db: Queryable, sql: string, values: unknown[] = []): Promise<Row[]> {

@@ -146,6 +146,33 @@ describe("the collector's own role", () => {
     await ledger.append(testAuthor('node2').more(2));
   });
 
+  test('can put rows where the next ones belong, which stops the ledger, is said, and is undone by the owner', async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    const [writer, owner] = [poolOn(url), poolOn(ownerUrl)];
+    const ledger = await startLedger(postgresLedgerStore(writer));
+    const author = testAuthor('node1');
+    await ledger.append(author.more(3));
+    const head = await ledger.checkpoint();
+    const hash = `decode(repeat('00', 32), 'hex')`;
+    const rows: Readonly<Record<string, string>> = {
+      entries: `insert into entries values ($1, 'x', 1, 'report', now(), ${hash}, ${hash})`,
+      entry_bodies: `insert into entry_bodies values ($1, '', decode(repeat('00', 64), 'hex'))`,
+    };
+    const next = author.more(1);
+    for (const [table, insert] of Object.entries(rows)) {
+      await writer.query(insert, [head.size]);
+      await assert.rejects(ledger.append(next), {
+        code: 'ledger.tampered',
+        message: /no collector wrote them.*verify/s,
+      });
+      await owner.query(`alter table ${table} disable trigger append_only`);
+      await owner.query(`delete from ${table} where index >= $1`, [head.size]);
+      await owner.query(`alter table ${table} enable trigger append_only`);
+    }
+    await ledger.append(next);
+    assert.deepEqual(await missingGuards(owner), []);
+  });
+
   test('appends into the next partition of bodies, and cannot touch the new one either', async () => {
     const { url } = await postgres.writerDatabase();
     const writer = poolOn(url);
