@@ -88,6 +88,8 @@ export const limits = {
   groupCommitMaxEntries: 2_000,
   /** Groups being written; the next one is laid out on top of them. */
   groupCommitsInFlight: 2,
+  /** A group of fewer entries waits for those being written and grows meanwhile: a transaction has costs of its own. */
+  groupCommitAheadEntries: 1_000,
   /** Entries waiting for the sequencer before sessions are told to slow down. */
   sequencerQueueMaxEntries: 20_000,
   /** Full tiles of 8 KiB kept in memory for proofs. */

@@ -59,7 +59,7 @@ interface Flight {
  * commit) and moves the tree head by compare-and-swap, so several processes may run one each on the same database:
  * whoever loses the swap waits for its turn, reads the new end of the log and lays its group out again.
  *
- * While one group is being written the next one is laid out on top of it and sent after it. Should the first one fail, the swap of the
+ * While one group is being written the next one gathers and, once it is large, is laid out on top of it and sent after it. Should the first one fail, the swap of the
  * second one does too; then it is laid out again, after the first one was answered.
  *
  * What it remembers of the log (tail, chain heads, keys) is only used together with that swap: if anybody else has
@@ -73,6 +73,8 @@ export class Sequencer {
   readonly #wait: (ms: number) => Promise<unknown>;
   readonly #queue: Waiting[] = [];
   #queuedEntries = 0;
+  /** To be called when what waits is worth a group of its own while others are under way. */
+  #enough = (): void => {};
   #running: Promise<void> | undefined;
   #closed = false;
   /** Groups under way, each laid out on the one before. */
@@ -121,6 +123,7 @@ export class Sequencer {
       };
       this.#queue.push({ entries, layOut: lay, fail: reject });
       this.#queuedEntries += entries;
+      if (this.#queuedEntries >= limits.groupCommitAheadEntries) this.#enough();
       this.#running ??= this.#run();
     });
   }
@@ -165,13 +168,20 @@ export class Sequencer {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
-      // Under way are so few that the wishes which wait meanwhile make a group worth its transaction.
-      while (this.#flights.length >= limits.groupCommitsInFlight) await this.#oneLanded();
+      while (this.#mayNotLaunch()) await this.#oneLandedOrEnough();
       if (this.#queuedEntries < limits.groupCommitMaxEntries) await this.#wait(limits.groupCommitWaitMs);
       await this.#launch(this.#takeGroup());
     }
     // In the same turn as the look at the queue: a wish that comes in between would wait for the next one.
     this.#running = undefined;
+  }
+
+  /** A small group would wait for the one under way in any case; meanwhile it may as well grow. */
+  #mayNotLaunch(): boolean {
+    const { length } = this.#flights;
+    return (
+      length >= limits.groupCommitsInFlight || (length > 0 && this.#queuedEntries < limits.groupCommitAheadEntries)
+    );
   }
 
   #takeGroup(): Waiting[] {
@@ -279,8 +289,13 @@ export class Sequencer {
     while (this.#flights.length > 0) await Promise.all(this.#flights.map(({ landed }) => landed));
   }
 
-  async #oneLanded(): Promise<void> {
-    await Promise.race(this.#flights.map(({ landed }) => landed));
+  async #oneLandedOrEnough(): Promise<void> {
+    const enough = new Promise<void>((resolve) => {
+      this.#enough = resolve;
+    });
+    // With all flights in the air, more entries change nothing.
+    const full = this.#flights.length >= limits.groupCommitsInFlight;
+    await Promise.race([...this.#flights.map(({ landed }) => landed), ...(full ? [] : [enough])]);
   }
 
   async #readTail(store: LedgerStore): Promise<Tail> {

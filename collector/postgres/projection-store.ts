@@ -53,7 +53,7 @@ const enrolNodes = `
   insert into nodes as n (node, public_key, fingerprint, enrolled_at, enrolled_index, first_index)
   select distinct on (node) node, decode("publicKey", 'base64'), fingerprint, at, index,
                             min(index) over (partition by node)
-    from jsonb_to_recordset($1) as x(index bigint, node text, at timestamptz, "publicKey" text, fingerprint text)
+    from json_to_recordset($1) as x(index bigint, node text, at timestamptz, "publicKey" text, fingerprint text)
    order by node, index desc
   on conflict (node) do update
      set public_key = excluded.public_key, fingerprint = excluded.fingerprint, enrolled_at = excluded.enrolled_at,
@@ -63,7 +63,7 @@ const enrolNodes = `
 const revokeNodes = `
   update nodes n set revoked_at = x.at
     from (select distinct on (n.node) n.node, r.at
-            from jsonb_to_recordset($1) as r(index bigint, node text, at timestamptz)
+            from json_to_recordset($1) as r(index bigint, node text, at timestamptz)
             join nodes n on n.node = r.node and n.enrolled_index < r.index
            order by n.node, r.index) x
    where n.node = x.node and n.revoked_at is null`;
@@ -71,13 +71,13 @@ const revokeNodes = `
 const startNodes = `
   update nodes n set started_index = x.index, started_at = x.at, agent_version = x.version, hostname = x.hostname
     from (select distinct on (node) *
-            from jsonb_to_recordset($1) as r(index bigint, node text, at timestamptz, version text, hostname text)
+            from json_to_recordset($1) as r(index bigint, node text, at timestamptz, version text, hostname text)
            order by node, index desc) x
    where n.node = x.node and coalesce(n.started_index, n.first_index) < x.index`;
 
 const touchNodes = `
   update nodes n set last_index = x.index, last_entry_at = x.at
-    from jsonb_to_recordset($1) as x(index bigint, node text, at timestamptz)
+    from json_to_recordset($1) as x(index bigint, node text, at timestamptz)
    where n.node = x.node and coalesce(n.last_index, n.first_index) < x.index`;
 
 const reportNodes = `
@@ -86,7 +86,7 @@ const reportNodes = `
          containers = (x.containers ->> 'count')::bigint, unobserved = (x.containers ->> 'unobserved')::bigint,
          open_drifts = (x.drifts ->> 'open')::bigint, stores = x.stores, commit = x.commit
     from (select distinct on (node) *
-            from jsonb_to_recordset($1) as r(index bigint, node text, minute timestamptz, coverage text,
+            from json_to_recordset($1) as r(index bigint, node text, minute timestamptz, coverage text,
                                              containers jsonb, drifts jsonb, stores jsonb, commit text)
            order by node, index desc) x
    where n.node = x.node and coalesce(n.report_index, n.first_index) < x.index`;
@@ -94,17 +94,17 @@ const reportNodes = `
 const recordCoverage = `
   insert into coverage as c (node, minute, status, index)
   select distinct on (node, minute) node, minute, coverage, index
-    from jsonb_to_recordset($1) as x(node text, minute timestamptz, coverage text, index bigint)
+    from json_to_recordset($1) as x(node text, minute timestamptz, coverage text, index bigint)
    order by node, minute, index desc
   on conflict (node, minute) do update set status = excluded.status, index = excluded.index
    where c.index < excluded.index`;
 
 const forgetContainers = `
-  delete from containers c using jsonb_to_recordset($1) as x(node text, index bigint)
+  delete from containers c using json_to_recordset($1) as x(node text, index bigint)
    where c.node = x.node and c.seen_index < x.index`;
 
 const removeContainers = `
-  delete from containers c using jsonb_to_recordset($1) as x(node text, id text, index bigint)
+  delete from containers c using json_to_recordset($1) as x(node text, id text, index bigint)
    where c.node = x.node and c.id = x.id and c.seen_index < x.index`;
 
 const upsertContainers = `
@@ -112,7 +112,7 @@ const upsertContainers = `
                                created_at, started_at, finished_at, seen_index)
   select node, id, name, image, "imageId", state, health, "exitCode", "restartCount",
          "createdAt", "startedAt", "finishedAt", index
-    from jsonb_to_recordset($1) as x(node text, id text, name text, image text, "imageId" text, state text, health text,
+    from json_to_recordset($1) as x(node text, id text, name text, image text, "imageId" text, state text, health text,
                                      "exitCode" bigint, "restartCount" bigint, "createdAt" text, "startedAt" text,
                                      "finishedAt" text, index bigint)
   on conflict (node, id) do update
@@ -132,14 +132,14 @@ const changeStandingDrifts = `
          changed_index  = coalesce(x."changedIndex", d.changed_index),
          resolved_index = x."endedIndex",
          resolved_at    = x."endedAt"
-    from jsonb_to_recordset($1) as x(node text, id text, kind text, container text, "containerId" text,
+    from json_to_recordset($1) as x(node text, id text, kind text, container text, "containerId" text,
                                      differences jsonb, commit text, "changedIndex" bigint, "endedIndex" bigint,
                                      "endedAt" timestamptz)
    where d.node = x.node and d.id = x.id and d.resolved_index is null`;
 
 const endStandingDrifts = `
   update drifts d set resolved_index = x.index, resolved_at = x.at
-    from jsonb_to_recordset($1) as x(node text, index bigint, at timestamptz)
+    from json_to_recordset($1) as x(node text, index bigint, at timestamptz)
    where d.node = x.node and d.resolved_index is null`;
 
 const openDrifts = `
@@ -147,28 +147,28 @@ const openDrifts = `
                       node, id, kind, container, container_id, differences, commit)
   select "openedIndex", "openedAt", "changedIndex", "endedIndex", "endedAt",
          node, id, kind, container, "containerId", differences, commit
-    from jsonb_to_recordset($1) as x("openedIndex" bigint, "openedAt" timestamptz, "changedIndex" bigint,
+    from json_to_recordset($1) as x("openedIndex" bigint, "openedAt" timestamptz, "changedIndex" bigint,
                                      "endedIndex" bigint, "endedAt" timestamptz, node text, id text, kind text,
                                      container text, "containerId" text, differences jsonb, commit text)`;
 
 const clearStandingFindings = `
   update findings f set cleared_index = x."endedIndex", cleared_at = x."endedAt"
-    from jsonb_to_recordset($1) as x(node text, id text, "endedIndex" bigint, "endedAt" timestamptz)
+    from json_to_recordset($1) as x(node text, id text, "endedIndex" bigint, "endedAt" timestamptz)
    where f.node = x.node and f.id = x.id and f.cleared_index is null`;
 
 const endStandingFindings = `
   update findings f set cleared_index = x.index, cleared_at = x.at
-    from jsonb_to_recordset($1) as x(node text, index bigint, at timestamptz)
+    from json_to_recordset($1) as x(node text, index bigint, at timestamptz)
    where f.node = x.node and f.cleared_index is null`;
 
 const openFindings = `
   insert into findings (opened_index, opened_at, cleared_index, cleared_at, node, id, store, "check", finding)
   select "openedIndex", "openedAt", "endedIndex", "endedAt", node, id, store, "check", finding
-    from jsonb_to_recordset($1) as x("openedIndex" bigint, "openedAt" timestamptz, "endedIndex" bigint,
+    from json_to_recordset($1) as x("openedIndex" bigint, "openedAt" timestamptz, "endedIndex" bigint,
                                      "endedAt" timestamptz, node text, id text, store text, "check" text, finding jsonb)`;
 
 const recordGaps = `
   insert into coverage_gaps (index, node, from_at, to_at, reason, rebuilt)
   select index, node, "from", "to", reason, rebuilt
-    from jsonb_to_recordset($1) as x(index bigint, node text, "from" timestamptz, "to" timestamptz, reason text, rebuilt jsonb)
+    from json_to_recordset($1) as x(index bigint, node text, "from" timestamptz, "to" timestamptz, reason text, rebuilt jsonb)
   on conflict (index) do nothing`;
