@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemClock } from '../collector/clock.ts';
 import { openEmbedded } from '../collector/postgres/embedded.ts';
 import { migrate, migrationsDir, readMigrations } from '../collector/postgres/migrate.ts';
-import { connectClient } from '../collector/postgres/pool.ts';
+import { connectClient, createPool, type Db } from '../collector/postgres/pool.ts';
 import { grantToWriter } from '../collector/postgres/roles.ts';
 import { quietLogger } from './quiet-logger.ts';
 
@@ -21,6 +21,8 @@ export interface TestPostgres {
   copyOf(url: string): Promise<string>;
   /** A user without any rights, on the database of `url`. @returns the URL for it. */
   stranger(url: string): Promise<string>;
+  /** Connections to a database, closed by {@link stop}. */
+  pool(url: string): Db;
   stop(): Promise<void>;
 }
 
@@ -50,8 +52,14 @@ export async function startPostgres(): Promise<TestPostgres> {
     users.push(name);
     return Object.assign(new URL(url), { username: name, password: 'word' }).href;
   };
+  const pools: Db[] = [];
   return {
     stranger,
+    pool: (url) => {
+      const pool = testPool(url);
+      pools.push(pool);
+      return pool;
+    },
     writerDatabase: async () => {
       template ??= makeTemplate();
       const ownerUrl = await create(await template);
@@ -66,11 +74,17 @@ export async function startPostgres(): Promise<TestPostgres> {
       return create(await template);
     },
     stop: async () => {
+      for (const pool of pools) await pool.end();
       for (const name of made) await inMaintenance(server.url, `drop database if exists ${name} with (force)`);
       for (const name of users) await inMaintenance(server.url, `drop role if exists ${name}`);
       await server.stop();
     },
   };
+}
+
+/** A few connections; whoever asks for them closes them. */
+export function testPool(url: string): Db {
+  return createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
 }
 
 export interface TestServer {

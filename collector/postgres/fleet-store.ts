@@ -1,5 +1,6 @@
 import type { FleetContainer, FleetDrift, FleetFinding, FleetNode, FleetPage } from '../ledger/fleet-view.ts';
 import type { Tx } from './pool.ts';
+import type { NodeRow as ListedNode } from './query-store.ts';
 
 /*
  * The fleet as projections have it: those of the present, or those kept from an erasure, by the same statements. All of
@@ -50,26 +51,8 @@ async function readFleet(tx: Tx, from: Relations, names: readonly string[]): Pro
   }));
 }
 
-interface NodeRow {
-  readonly node: string;
-  readonly fingerprint: string;
-  readonly enrolled_at: Date;
-  readonly enrolled_index: number;
-  readonly revoked_at: Date | null;
+interface NodeRow extends Omit<ListedNode, 'state'> {
   readonly started_index: number | null;
-  readonly started_at: Date | null;
-  readonly agent_version: string | null;
-  readonly hostname: string | null;
-  readonly last_index: number | null;
-  readonly last_entry_at: Date | null;
-  readonly report_index: number | null;
-  readonly report_minute: Date | null;
-  readonly coverage: string | null;
-  readonly containers: number | null;
-  readonly unobserved: number | null;
-  readonly open_drifts: number | null;
-  readonly stores: unknown;
-  readonly commit: string | null;
 }
 
 async function readNodes(tx: Tx, nodes: string, names: readonly string[]): Promise<readonly NodeRow[]> {

@@ -1,3 +1,4 @@
+import type { FleetContainer } from '../ledger/fleet-view.ts';
 import type { Fleet } from '../metrics.ts';
 import type { Queryable } from './pool.ts';
 
@@ -57,21 +58,7 @@ export async function listNodes(db: Queryable, filter: NodeFilter, page: Page<st
   return rows;
 }
 
-export interface ContainerRow {
-  readonly node: string;
-  readonly id: string;
-  readonly name: string;
-  readonly image: string;
-  readonly image_id: string;
-  readonly state: string;
-  readonly health: string;
-  readonly exit_code: number;
-  readonly restart_count: number;
-  readonly created_at: string;
-  readonly started_at: string | null;
-  readonly finished_at: string | null;
-  readonly seen_index: number;
-}
+export type ContainerRow = FleetContainer & { readonly node: string };
 
 export interface ContainerFilter {
   readonly node: Given<string>;

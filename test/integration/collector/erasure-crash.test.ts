@@ -9,9 +9,9 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { eraseEntries, unfinishedErasure } from '../../../collector/ledger/erasure.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db } from '../../../collector/postgres/pool.ts';
+import type { Db } from '../../../collector/postgres/pool.ts';
 import { collectorKeys, startLedger } from '../../ledgers.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { startPostgres, type TestPostgres, testPool } from '../../postgres.ts';
 import {
   assertInOrder,
   type BreakingPoint,
@@ -51,7 +51,7 @@ after(async () => {
 async function makeTemplate(): Promise<{ url: string; ownerUrl: string }> {
   const template = await postgres.writerDatabase();
   await layPartitions(template.ownerUrl, [boundary]);
-  const db = createPool({ url: template.url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  const db = testPool(template.url);
   const [history = []] = fc.sample(anyHistory({ minLength: 270, maxLength: 270 }), { numRuns: 1, seed: 23 });
   await narrator(await startLedger(postgresLedgerStore(db))).tell(asEnrolled(history));
   await db.end();
@@ -61,7 +61,7 @@ async function makeTemplate(): Promise<{ url: string; ownerUrl: string }> {
 async function makeLedger() {
   const ownerUrl = await postgres.copyOf(template.ownerUrl);
   const url = Object.assign(new URL(template.url), { pathname: new URL(ownerUrl).pathname }).href;
-  const db = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  const db = testPool(url);
   pools.push(db);
   const ledger = await startLedger(postgresLedgerStore(db));
   const folder = await mkdtemp(join(root, 'exports-'));

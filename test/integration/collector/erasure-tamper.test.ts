@@ -4,10 +4,10 @@ import fc from 'fast-check';
 import { eraseEntries, unfinishedErasure } from '../../../collector/ledger/erasure.ts';
 import { type LedgerFault, verifyLedger } from '../../../collector/ledger/verify.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db, withTransaction } from '../../../collector/postgres/pool.ts';
+import { type Db, withTransaction } from '../../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
 import { collectorKeys, startLedger, testOrigin } from '../../ledgers.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { startPostgres, type TestPostgres, testPool } from '../../postgres.ts';
 import { assertInOrder, breakingAt, eraseTo, erasureNeeds, layPartitions, replayed, request } from './erasable.ts';
 import { anyHistory, asEnrolled, narrator } from './histories.ts';
 
@@ -36,7 +36,7 @@ before(async () => {
 after(() => postgres.stop());
 
 async function withDb<T>(url: string, work: (db: Db) => Promise<T>): Promise<T> {
-  const db = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  const db = testPool(url);
   try {
     return await work(db);
   } finally {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { connectClient, createPool, type Db } from '../../../collector/postgres/pool.ts';
+import { connectClient } from '../../../collector/postgres/pool.ts';
 import { randomOf, seedOf } from '../../e2e/random.ts';
 import { startLedger } from '../../ledgers.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
@@ -16,21 +16,13 @@ const long = process.env.SIGILWATCH_TEST_LONG === '1';
 const seed = seedOf('erasures at random boundaries');
 
 let postgres: TestPostgres;
-const pools: Db[] = [];
 
 before(async () => {
   postgres = await startPostgres();
 });
 after(async () => {
-  for (const pool of pools) await pool.end();
   await postgres.stop();
 });
-
-function poolOn(url: string): Db {
-  const pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
-  pools.push(pool);
-  return pool;
-}
 
 describe('after erasures at random boundaries', () => {
   for (let run = 0; run < (long ? 60 : 1); run++) {
@@ -40,7 +32,7 @@ describe('after erasures at random boundaries', () => {
       for (let at = random.int(1, 150); at < 3 * entries; at += random.int(1, 150)) ends.add(at);
       const { url, ownerUrl } = await postgres.writerDatabase();
       await layPartitions(ownerUrl, [...ends]);
-      const db = poolOn(url);
+      const db = postgres.pool(url);
       const ledger = await startLedger(postgresLedgerStore(db));
       const narrated = narrator(ledger);
       const needs = erasureNeeds({ db, ledger, ownerUrl });
@@ -69,7 +61,7 @@ describe('after erasures at random boundaries', () => {
 test('an erasure lets readers and appends go first, and nothing is lost or late for long', async () => {
   const { url, ownerUrl } = await postgres.writerDatabase();
   await layPartitions(ownerUrl, [100]);
-  const db = poolOn(url);
+  const db = postgres.pool(url);
   const ledger = await startLedger(postgresLedgerStore(db));
   const narrated = narrator(ledger);
   const [before = [], meanwhile = []] = fc.sample(anyHistory({ minLength: 260, maxLength: 260 }), { numRuns: 2, seed });

@@ -8,7 +8,7 @@ import { Ledger } from '../../../collector/ledger/ledger.ts';
 import { rebuildTo } from '../../../collector/ledger/replay.ts';
 import { fleetView, postgresFleetSources } from '../../../collector/postgres/history-store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { connectClient, createPool, type Db, withTransaction } from '../../../collector/postgres/pool.ts';
+import { connectClient, type Db, withTransaction } from '../../../collector/postgres/pool.ts';
 import { replaySpace } from '../../../collector/postgres/replay-store.ts';
 import type { Clock } from '../../../common/clock.ts';
 import { AppError, type ErrorCode } from '../../../common/errors.ts';
@@ -25,21 +25,13 @@ const long = process.env.SIGILWATCH_TEST_LONG === '1';
 const seed = seedOf('the fleet at a moment');
 
 let postgres: TestPostgres;
-const pools: Db[] = [];
 
 before(async () => {
   postgres = await startPostgres();
 });
 after(async () => {
-  for (const pool of pools) await pool.end();
   await postgres.stop();
 });
-
-function poolOn(url: string): Db {
-  const pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
-  pools.push(pool);
-  return pool;
-}
 
 const collectorKey = collectorKeys.publicKey;
 const everything: FleetPage = { after: undefined, limit: 100, node: undefined };
@@ -82,7 +74,7 @@ function asAdmin(db: Db, sql: string): Promise<unknown> {
 describe('the fleet at any size', () => {
   test('is what replaying the ledger up to there gives, whatever was said before and since', async () => {
     const url = await postgres.migratedDatabase();
-    const db = poolOn(url);
+    const db = postgres.pool(url);
     const ledger = await startLedger(postgresLedgerStore(db));
     const narrated = narrator(ledger);
     await fc.assert(
@@ -111,7 +103,7 @@ describe('the fleet at any size', () => {
   });
 
   test('names the root that a checkpoint of that size has', async () => {
-    const db = poolOn(await postgres.migratedDatabase());
+    const db = postgres.pool(await postgres.migratedDatabase());
     const ledger = await startLedger(postgresLedgerStore(db));
     await narrator(ledger).tell(
       fc.sample(anyHistory({ minLength: 600, maxLength: 600 }), { numRuns: 1, seed })[0] ?? [],
@@ -134,7 +126,7 @@ describe('after erasures', () => {
         ownerUrl,
         Array.from({ length: 30 }, (_, i) => (i + 1) * 41),
       );
-      const db = poolOn(url);
+      const db = postgres.pool(url);
       const ledger = await startLedger(postgresLedgerStore(db));
       const narrated = narrator(ledger);
       const needs = erasureNeeds({ db, ledger, ownerUrl });
@@ -161,7 +153,7 @@ describe('after erasures', () => {
   test('what was kept of the erased is believed only as far as a signed entry vouches for it', async () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
     await layPartitions(ownerUrl, [256]);
-    const [db, owner] = [poolOn(url), poolOn(ownerUrl)];
+    const [db, owner] = [postgres.pool(url), postgres.pool(ownerUrl)];
     const ledger = await startLedger(postgresLedgerStore(db));
     const [history = []] = fc.sample(anyHistory({ minLength: 300, maxLength: 300 }), { numRuns: 1, seed });
     await narrator(ledger).tell(asEnrolled(history));
@@ -186,7 +178,7 @@ describe('a time', () => {
   const batches: { size: number; at: number }[] = [];
 
   before(async () => {
-    db = poolOn(await postgres.migratedDatabase());
+    db = postgres.pool(await postgres.migratedDatabase());
     let now = firstEntryMs;
     const ledger = new Ledger({
       store: postgresLedgerStore(db),
@@ -270,7 +262,7 @@ describe('whoever edits the database', () => {
   let truth: unknown;
 
   before(async () => {
-    db = poolOn(await postgres.migratedDatabase());
+    db = postgres.pool(await postgres.migratedDatabase());
     const ledger = await startLedger(postgresLedgerStore(db));
     const [history = []] = fc.sample(anyHistory({ minLength: 200, maxLength: 200 }), { numRuns: 1, seed: 11 });
     await narrator(ledger).tell(history);

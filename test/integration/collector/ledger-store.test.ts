@@ -4,32 +4,24 @@ import { systemClock } from '../../../collector/clock.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import type { LedgerStore } from '../../../collector/ledger/store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db } from '../../../collector/postgres/pool.ts';
+import type { Db } from '../../../collector/postgres/pool.ts';
 import { emptyRange } from '../../../common/merkle.ts';
 import { testAuthor } from '../../authors.ts';
 import { ledgerStoreContract } from '../../contract/ledger-store.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 
 let postgres: TestPostgres;
-const pools: Db[] = [];
 
 before(async () => {
   postgres = await startPostgres();
 });
 after(async () => {
-  for (const pool of pools) await pool.end();
   await postgres.stop();
 });
 
-function poolOn(url: string): Db {
-  const pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
-  pools.push(pool);
-  return pool;
-}
-
 ledgerStoreContract('PostgreSQL', async () => {
   const url = await postgres.migratedDatabase();
-  return { store: postgresLedgerStore(poolOn(url)), other: postgresLedgerStore(poolOn(url)) };
+  return { store: postgresLedgerStore(postgres.pool(url)), other: postgresLedgerStore(postgres.pool(url)) };
 });
 
 const origin = 'sigilwatch.test/ledger';
@@ -43,7 +35,7 @@ async function startedLedger(store: LedgerStore): Promise<Ledger> {
 
 describe('the ledger in PostgreSQL', () => {
   test('what is written cannot be changed, deleted or rewound through SQL', async () => {
-    const pool = poolOn(await postgres.migratedDatabase());
+    const pool = postgres.pool(await postgres.migratedDatabase());
     const ledger = await startedLedger(postgresLedgerStore(pool));
     await ledger.append(testAuthor('node1').more(300));
     for (const sql of [
@@ -71,7 +63,9 @@ describe('the ledger in PostgreSQL', () => {
 
   test('two collectors that start on an empty database at once share one ledger', async () => {
     const url = await postgres.migratedDatabase();
-    const ledgers = await Promise.all(Array.from({ length: 4 }, () => startedLedger(postgresLedgerStore(poolOn(url)))));
+    const ledgers = await Promise.all(
+      Array.from({ length: 4 }, () => startedLedger(postgresLedgerStore(postgres.pool(url)))),
+    );
     const authors = ledgers.map((_, i) => testAuthor(`node${i + 1}`));
     const placed = await Promise.all(ledgers.map((ledger, i) => appendAll(ledger, authors[i]?.more(60) ?? [])));
     const indexes = placed.flat().sort((a, b) => a - b);
@@ -84,7 +78,7 @@ describe('the ledger in PostgreSQL', () => {
   });
 
   test('bodies go on in the next partition when one is full', async () => {
-    const pool = poolOn(await postgres.migratedDatabase());
+    const pool = postgres.pool(await postgres.migratedDatabase());
     await pool.query('select ensure_body_partition(65535), ensure_body_partition(65536), ensure_body_partition(5)');
     const partitions = `select name, from_index::int as from, to_index::int as to from body_partitions order by from_index`;
     assert.deepEqual((await pool.query(partitions)).rows, [
@@ -103,7 +97,7 @@ describe('a lost connection to PostgreSQL', () => {
   const unreachable = { name: 'AppError', code: 'database.unreachable', retryable: true };
 
   test('fails every read and write with an error that says to try again', async () => {
-    const pool = poolOn('postgres://nobody@127.0.0.1:1/nothing');
+    const pool = postgres.pool('postgres://nobody@127.0.0.1:1/nothing');
     const store = postgresLedgerStore(pool);
     const head = { origin, range: emptyRange };
     for (const call of [
@@ -124,8 +118,8 @@ describe('a lost connection to PostgreSQL', () => {
 
   test('that the server cuts again and again loses no entry and places none twice', async () => {
     const url = await postgres.migratedDatabase();
-    const executioner = poolOn(url);
-    const ledger = await startedLedger(postgresLedgerStore(poolOn(url)));
+    const executioner = postgres.pool(url);
+    const ledger = await startedLedger(postgresLedgerStore(postgres.pool(url)));
     const entries = testAuthor('node1').more(200);
     let failures = 0;
     for (const [at, entry] of entries.entries()) {

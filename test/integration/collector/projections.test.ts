@@ -5,13 +5,13 @@ import { systemClock } from '../../../collector/clock.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import { project } from '../../../collector/ledger/projections.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db, type Tx, withClient } from '../../../collector/postgres/pool.ts';
+import { type Db, type Tx, withClient } from '../../../collector/postgres/pool.ts';
 import { applyProjections } from '../../../collector/postgres/projection-store.ts';
 import { type LoggedEntry, parseEntry } from '../../../common/entry.ts';
 import type { Kind, Statement } from '../../../common/kinds.ts';
 import { statements } from '../../arbitrary/statements.ts';
 import { type TestAuthor, testAuthor } from '../../authors.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { startPostgres, type TestPostgres, testPool } from '../../postgres.ts';
 
 let postgres: TestPostgres;
 let pool: Db;
@@ -19,7 +19,7 @@ let pool: Db;
 before(async () => {
   postgres = await startPostgres();
   const url = await postgres.migratedDatabase();
-  pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  pool = testPool(url);
 });
 after(async () => {
   await pool.end();

@@ -10,12 +10,12 @@ import {
   type TableComparison,
 } from '../../../collector/ledger/replay.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db, withTransaction } from '../../../collector/postgres/pool.ts';
+import { type Db, withTransaction } from '../../../collector/postgres/pool.ts';
 import { postgresReplays, projections } from '../../../collector/postgres/replay-store.ts';
 import { AppError } from '../../../common/errors.ts';
 import { seedOf } from '../../e2e/random.ts';
 import { collectorKeys, startLedger } from '../../ledgers.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { startPostgres, type TestPostgres, testPool } from '../../postgres.ts';
 import { anyHistory, type Narrator, narrator } from './histories.ts';
 
 const long = process.env.SIGILWATCH_TEST_LONG === '1';
@@ -31,7 +31,7 @@ let narrated: Narrator;
 before(async () => {
   postgres = await startPostgres();
   url = await postgres.migratedDatabase();
-  pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  pool = testPool(url);
   ledger = await startLedger(postgresLedgerStore(pool));
   narrated = narrator(ledger);
 });

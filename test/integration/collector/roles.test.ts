@@ -8,7 +8,7 @@ import { systemClock } from '../../../collector/clock.ts';
 import { collectorSettings } from '../../../collector/config.ts';
 import { missingGuards } from '../../../collector/postgres/guards.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db } from '../../../collector/postgres/pool.ts';
+import type { Db } from '../../../collector/postgres/pool.ts';
 import {
   currentUser,
   grantToWriter,
@@ -25,25 +25,17 @@ import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 
 let postgres: TestPostgres;
-const pools: Db[] = [];
 
 before(async () => {
   postgres = await startPostgres();
 });
 after(async () => {
-  for (const pool of pools) await pool.end();
   await postgres.stop();
 });
 
-function poolOn(url: string): Db {
-  const pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
-  pools.push(pool);
-  return pool;
-}
-
 ledgerStoreContract("PostgreSQL, as the collector's own role", async () => {
   const { url } = await postgres.writerDatabase();
-  return { store: postgresLedgerStore(poolOn(url)), other: postgresLedgerStore(poolOn(url)) };
+  return { store: postgresLedgerStore(postgres.pool(url)), other: postgresLedgerStore(postgres.pool(url)) };
 });
 
 /** PostgreSQL's `insufficient_privilege`, which the triggers say too. */
@@ -131,7 +123,7 @@ const otherAttacks = [
 describe("the collector's own role", () => {
   test('cannot change, delete, drop, or switch off what guards any table of the ledger', async () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
-    const [writer, owner] = [poolOn(url), poolOn(ownerUrl)];
+    const [writer, owner] = [postgres.pool(url), postgres.pool(ownerUrl)];
     const ledger = await startLedger(postgresLedgerStore(writer));
     await ledger.append(testAuthor('node1').more(300));
     const before = await contents(owner);
@@ -148,7 +140,7 @@ describe("the collector's own role", () => {
 
   test('can put rows where the next ones belong, which stops the ledger, is said, and is undone by the owner', async () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
-    const [writer, owner] = [poolOn(url), poolOn(ownerUrl)];
+    const [writer, owner] = [postgres.pool(url), postgres.pool(ownerUrl)];
     const ledger = await startLedger(postgresLedgerStore(writer));
     const author = testAuthor('node1');
     await ledger.append(author.more(3));
@@ -175,7 +167,7 @@ describe("the collector's own role", () => {
 
   test('appends into the next partition of bodies, and cannot touch the new one either', async () => {
     const { url } = await postgres.writerDatabase();
-    const writer = poolOn(url);
+    const writer = postgres.pool(url);
     await writer.query('select ensure_body_partition(1000000)');
     await writer.query(`insert into entry_bodies values (1000000, '\\x00', decode(repeat('00', 64), 'hex'))`);
     for (const sql of [
@@ -191,17 +183,17 @@ describe("the collector's own role", () => {
   test('is not misled into functions that another user put in the way', async () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
     const strangerUrl = await postgres.stranger(ownerUrl);
-    const writer = poolOn(url);
+    const writer = postgres.pool(url);
     const shadow = `create function pg_temp.to_regclass(text) returns regclass language sql as $$ select 'entries'::regclass $$`;
     await writer.query(
       `${shadow}; set search_path = pg_temp, public; select public.ensure_body_partition(1000000); reset search_path`,
     );
     await writer.query(`insert into entry_bodies values (1000000, '\\x00', decode(repeat('00', 64), 'hex'))`);
-    await assert.rejects(poolOn(strangerUrl).query('select ensure_body_partition(2000000)'), { code: refused });
+    await assert.rejects(postgres.pool(strangerUrl).query('select ensure_body_partition(2000000)'), { code: refused });
   });
 
   test('has a list that names every table there is', async () => {
-    const owner = poolOn(await postgres.migratedDatabase());
+    const owner = postgres.pool(await postgres.migratedDatabase());
     const { rows } = await owner.query<{ name: string }>(
       `select relname as name from pg_class
         where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') and not relispartition`,
@@ -220,11 +212,11 @@ describe("the collector's own role", () => {
   test('has exactly the rights of the list, whatever it had before, and granting again changes nothing', async () => {
     const ownerUrl = await postgres.migratedDatabase();
     const url = await postgres.stranger(ownerUrl);
-    const [owner, name] = [poolOn(ownerUrl), new URL(url).username];
+    const [owner, name] = [postgres.pool(ownerUrl), new URL(url).username];
     await owner.query(`create table unlisted (x int); grant all on all tables in schema public to ${name}, public;
       grant update (leaf_hash) on entries to ${name}; grant create on schema public to ${name}`);
     assert.equal(await grantToWriter({ url: ownerUrl, applicationName: 'test' }, name), true);
-    const writer = poolOn(url);
+    const writer = postgres.pool(url);
     assert.deepEqual(await rewritingPowers(writer), []);
     await assert.rejects(writer.query('select from unlisted'), { code: refused });
     await assert.rejects(writer.query(`update entries set leaf_hash = ''`), { code: refused });
@@ -234,7 +226,7 @@ describe("the collector's own role", () => {
 
   test('has no power to rewrite by way of another role either, or a start would say so', async () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
-    const [writer, owner, name] = [poolOn(url), poolOn(ownerUrl), new URL(url).username];
+    const [writer, owner, name] = [postgres.pool(url), postgres.pool(ownerUrl), new URL(url).username];
     const other = new URL(await postgres.stranger(ownerUrl)).username;
     const ways: readonly (readonly [string, string, RegExp])[] = [
       [
@@ -276,7 +268,7 @@ describe("the collector's own role", () => {
     const ownerUrl = await postgres.emptyDatabase();
     const url = await postgres.stranger(ownerUrl);
     const name = new URL(url).username;
-    await poolOn(ownerUrl).query(`grant create on schema public to ${name}`);
+    await postgres.pool(ownerUrl).query(`grant create on schema public to ${name}`);
     const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
     const warned = await startAndStop(dataDir, { DATABASE_URL: url });
     assert.deepEqual(
@@ -287,7 +279,7 @@ describe("the collector's own role", () => {
     assert.doesNotMatch(JSON.stringify(warned), /word/);
     const settled = await startAndStop(dataDir, { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl });
     assert.deepEqual(settled, []);
-    assert.deepEqual(await rewritingPowers(poolOn(url)), []);
+    assert.deepEqual(await rewritingPowers(postgres.pool(url)), []);
     // From now on the owner's password is not needed by a collector that has nothing to migrate.
     assert.deepEqual(await startAndStop(dataDir, { DATABASE_URL: url }), []);
     await rm(dataDir, { recursive: true, force: true });
@@ -310,7 +302,7 @@ describe("the collector's own role", () => {
   test("is set apart where the schema was not the owner's, as before PostgreSQL 15, once that is mended", async () => {
     const adminUrl = await postgres.emptyDatabase();
     const [url, ownerUrl] = [await postgres.stranger(adminUrl), await postgres.stranger(adminUrl)];
-    const [admin, owner] = [poolOn(adminUrl), new URL(ownerUrl).username];
+    const [admin, owner] = [postgres.pool(adminUrl), new URL(ownerUrl).username];
     const database = new URL(adminUrl).pathname.slice(1);
     const adminName = await currentUser(admin);
     await admin.query(`alter database ${database} owner to ${owner}; alter schema public owner to "${adminName}"`);
@@ -324,7 +316,7 @@ describe("the collector's own role", () => {
     assert.match(JSON.stringify(await startAndStop(dataDir, env)), /may make functions and tables in the schema/);
     await admin.query(`alter schema public owner to ${owner}`);
     assert.deepEqual(await startAndStop(dataDir, env), []);
-    assert.deepEqual(await rewritingPowers(poolOn(url)), []);
+    assert.deepEqual(await rewritingPowers(postgres.pool(url)), []);
     await admin.query(
       `alter database ${database} owner to "${adminName}"; reassign owned by ${owner} to "${adminName}"`,
     );
@@ -341,7 +333,7 @@ describe("the collector's own role", () => {
 
 describe('what guards the ledger inside the database', () => {
   test('stands in a new database, and is missed one by one when its owner takes it down', async () => {
-    const owner = poolOn((await postgres.writerDatabase()).ownerUrl);
+    const owner = postgres.pool((await postgres.writerDatabase()).ownerUrl);
     assert.deepEqual(await missingGuards(owner), []);
     const changes: readonly (readonly [string, string])[] = [
       ['alter table entries disable trigger append_only', 'UPDATE and DELETE of entries is not refused'],
@@ -369,7 +361,7 @@ describe('what guards the ledger inside the database', () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
     const env = { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl };
     assert.deepEqual(await startAndStop(dataDir, env), []);
-    await poolOn(ownerUrl).query('alter table entries disable trigger user');
+    await postgres.pool(ownerUrl).query('alter table entries disable trigger user');
     const warned = await startAndStop(dataDir, env);
     assert.match(JSON.stringify(warned), /database\.guards_missing.*of entries is not refused.*ledger verify/s);
     await rm(dataDir, { recursive: true, force: true });
@@ -379,7 +371,7 @@ describe('what guards the ledger inside the database', () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
     const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
     // Nobody can be kept from changing what his own sessions begin with.
-    await poolOn(url).query('alter role current_user set synchronous_commit = off');
+    await postgres.pool(url).query('alter role current_user set synchronous_commit = off');
     const warned = await startAndStop(dataDir, { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl });
     assert.match(JSON.stringify(warned), /database\.not_durable.*synchronous_commit = off/s);
     await rm(dataDir, { recursive: true, force: true });
