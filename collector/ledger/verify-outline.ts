@@ -20,40 +20,88 @@ export function readOutline(bytes: Buffer): Outline | undefined {
 }
 
 const front = '{"at":"';
-const timeEnd = front.length + '2026-01-01T00:00:00.000Z'.length;
+const authorAt = front.length + '2026-01-01T00:00:00.000Z'.length;
 
 /**
  * Whether canonical bytes are an entry with this outline, its time in milliseconds since the Unix epoch. Compares both ends
  * with what RFC 8785 writes for it, and so parses nothing: time and author are the first members, and nothing but
  * the last ones can look like them, since within strings every quote is escaped, and behind the end of a body
- * stands another bracket. False also for what is not laid out that way, such as an entry of another version.
+ * stands another bracket. False also for what is not laid out that way, such as an entry of another version. Byte by byte,
+ * because making texts of them would cost more.
  */
 export function hasOutline(bytes: Buffer, said: Omit<Outline, 'at'>, atMs: number, times: TimeReader): boolean {
-  const back = `,"kind":"${said.kind}","prev":"${said.prev}","seq":${said.seq},"v":1}`;
-  if (bytes.toString('latin1', bytes.length - back.length) !== back) return false;
-  const author = `","author":"${said.author}","body":`;
-  const head = bytes.toString('latin1', 0, timeEnd + author.length);
-  return head.startsWith(front) && head.endsWith(author) && times.read(head, front.length) === atMs;
+  let at = startOf(bytes, bytes.length, ',"v":1}');
+  at = startOfNumber(bytes, at, said.seq);
+  at = startOf(bytes, at, '","seq":');
+  at = startOfLong(bytes, at, said.prev);
+  at = startOf(bytes, at, '","prev":"');
+  at = startOf(bytes, at, said.kind);
+  if (startOf(bytes, at, ',"kind":"') < 0) return false;
+  at = endOf(bytes, endOf(bytes, endOf(bytes, authorAt, '","author":"'), said.author), '","body":');
+  return at > 0 && endOf(bytes, 0, front) > 0 && times.read(bytes, front.length) === atMs;
+}
+
+/** Where `text`, plain ASCII, stands when it ends at `end`; negative when it does not, or `end` is. */
+function startOf(bytes: Buffer, end: number, text: string): number {
+  const start = end - text.length;
+  return start >= 0 && isAt(bytes, start, text) ? start : -1;
+}
+
+/** As {@link startOf}, for a text so long that comparing it whole is worth making one of the bytes. */
+function startOfLong(bytes: Buffer, end: number, text: string): number {
+  const start = end - text.length;
+  return start >= 0 && bytes.toString('latin1', start, end) === text ? start : -1;
+}
+
+/** Where `text`, plain ASCII, ends when it stands at `start`; negative when it does not, or `start` is. */
+function endOf(bytes: Buffer, start: number, text: string): number {
+  return start >= 0 && isAt(bytes, start, text) ? start + text.length : -1;
+}
+
+function isAt(bytes: Buffer, start: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80 || bytes[start + i] !== code) return false;
+  }
+  return true;
+}
+
+/** As {@link startOf}, for the decimal digits of a whole number that is not negative. */
+function startOfNumber(bytes: Buffer, end: number, value: number): number {
+  let [at, rest] = [end, value];
+  do {
+    at -= 1;
+    if (at < 0 || bytes[at] !== zero + (rest % 10)) return -1;
+    rest = Math.floor(rest / 10);
+  } while (rest > 0);
+  return at;
 }
 
 const minuteChars = '2026-01-01T00:00:'.length;
 const zero = 48;
+const point = 46;
+const zulu = 90;
 
 /** Reads the one time form of entries, RFC 3339 UTC with milliseconds; those of one log mostly share their minutes. */
 export class TimeReader {
   #minute = '';
   #minuteMs = Number.NaN;
 
-  /** The time that begins at a place of `text`, in milliseconds since the Unix epoch; NaN for what is none. */
-  read(text: string, start = 0): number {
-    if (this.#minute === '' || !text.startsWith(this.#minute, start)) {
-      this.#minute = text.slice(start, start + minuteChars);
+  /** The time that begins at `start`, in milliseconds since the Unix epoch; NaN for what is none. */
+  read(bytes: Buffer, start: number): number {
+    if (this.#minute === '' || !isAt(bytes, start, this.#minute)) {
+      this.#minute = bytes.toString('latin1', start, start + minuteChars);
       this.#minuteMs = Date.parse(`${this.#minute}00.000Z`);
     }
     const at = start + minuteChars;
-    const seconds = (text.charCodeAt(at) - zero) * 10 + text.charCodeAt(at + 1) - zero;
-    const ms =
-      (text.charCodeAt(at + 3) - zero) * 100 + (text.charCodeAt(at + 4) - zero) * 10 + text.charCodeAt(at + 5) - zero;
-    return this.#minuteMs + seconds * 1_000 + ms;
+    if (bytes[at + 2] !== point || bytes[at + 6] !== zulu) return Number.NaN;
+    const seconds = digitAt(bytes, at) * 10 + digitAt(bytes, at + 1);
+    const ms = digitAt(bytes, at + 3) * 100 + digitAt(bytes, at + 4) * 10 + digitAt(bytes, at + 5);
+    return seconds < 60 ? this.#minuteMs + seconds * 1_000 + ms : Number.NaN;
   }
+}
+
+function digitAt(bytes: Buffer, at: number): number {
+  const digit = (bytes[at] ?? Number.NaN) - zero;
+  return digit >= 0 && digit <= 9 ? digit : Number.NaN;
 }

@@ -41,6 +41,12 @@ export interface StoredBatch {
   readonly signature: Buffer;
 }
 
+/** A checkpoint as it was put to the witnesses. */
+export interface StoredCheckpoint {
+  readonly size: number;
+  readonly note: string;
+}
+
 /** Where the next entry of an author is going to be attached. Numbers in decimal, as stored; the hash in hex. */
 export interface StoredChainHead {
   readonly author: string;
@@ -75,6 +81,7 @@ export interface StoredExtent {
     readonly entry: string | null;
     readonly body: string | null;
     readonly batch: string | null;
+    readonly checkpoint: string | null;
     /** Level and place. */
     readonly tile: readonly [level: string, n: string] | null;
   };
@@ -84,6 +91,8 @@ export interface StoredExtent {
 export interface Reading {
   /** Batches whose size is greater than `from` and at most `to`, by size. */
   readonly batches: Promise<readonly StoredBatch[]>;
+  /** Those whose size is greater than `from` and at most `to`, by size. */
+  readonly checkpoints: Promise<readonly StoredCheckpoint[]>;
   /** Full tiles whose last entry is one of these, by level and place. */
   readonly tiles: Promise<readonly FullTile[]>;
   /** In order, in groups. Rejects when they cannot be read. */

@@ -3,11 +3,13 @@ import type { Checkpoint } from '../../common/checkpoint.ts';
 import { decodeDecimal } from '../../common/encoding.ts';
 import { verifyBytesAsync } from '../../common/keys.ts';
 import { encodeRange } from '../../common/merkle.ts';
+import { signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import { fullTileWidth } from '../../common/tiles.ts';
 import { type Erasure, readErasures } from './erasure-record.ts';
 import type { FullTile } from './store.ts';
 import { Authors, checkAuthors } from './verify-authors.ts';
 import { BatchCheck } from './verify-batches.ts';
+import { checkStoredCheckpoint } from './verify-checkpoints.ts';
 import { EntryCheck, signatureOf, signedBytes } from './verify-entry.ts';
 import { Erasures } from './verify-erasures.ts';
 import { Found, type LedgerFault, shortened } from './verify-fault.ts';
@@ -94,6 +96,7 @@ class Verification {
   readonly #stored: StoredLedger;
   readonly #expected: Expectations;
   readonly #signatures: Signatures | undefined;
+  readonly #logKey: VerifierKey;
   #tree = new GrowingTree();
   #authors: Authors;
   #batches: BatchCheck;
@@ -106,6 +109,7 @@ class Verification {
     this.#stored = stored;
     this.#expected = expected;
     this.#signatures = expected.signatures === false ? undefined : new Signatures();
+    this.#logKey = verifierKey(expected.origin, signatureTypes.ed25519, expected.collectorKey);
     this.#authors = new Authors(expected.collectorKey);
     this.#batches = this.#batchesFrom(0, 0);
   }
@@ -209,8 +213,7 @@ class Verification {
     { to, size, marks, check }: { to: number; size: number; marks: readonly Mark[]; check: EntryCheck },
   ): Promise<void> {
     const from = this.#tree.size;
-    const [batches, tiles] = await Promise.all([reading.batches, reading.tiles]);
-    const due = this.#due(from, to, marks, batches);
+    const [tiles, due] = await Promise.all([reading.tiles, this.#due(from, to, marks, reading)]);
     const storedTiles = tilesByName(tiles);
     for await (const group of reading.entries) {
       this.#verifyGroup(group, to, { due, storedTiles, check });
@@ -225,13 +228,18 @@ class Verification {
     await this.#keep();
   }
 
-  /** Marks and batches in the order of their sizes, the last one first. */
-  #due(from: number, to: number, marks: readonly Mark[], batches: Awaited<Reading['batches']>): Mark[] {
-    const checks = batches.map((batch) => ({
-      size: batch.size,
-      check: (root: Buffer) => this.#batches.check(batch, root),
-    }));
-    const due = [...checks, ...marks.filter(({ size }) => from < size && size <= to)];
+  /** What roots have to agree with on this stretch, in the order of sizes, the last one first. */
+  async #due(from: number, to: number, marks: readonly Mark[], reading: Reading): Promise<Mark[]> {
+    const [batches, checkpoints] = await Promise.all([reading.batches, reading.checkpoints]);
+    const rules = { logKey: this.#logKey, signatures: this.#signatures !== undefined };
+    const due: Mark[] = [
+      ...batches.map((batch) => ({ size: batch.size, check: (root: Buffer) => this.#batches.check(batch, root) })),
+      ...checkpoints.map((stored) => ({
+        size: stored.size,
+        check: (root: Buffer) => checkStoredCheckpoint(stored, root, rules),
+      })),
+      ...marks.filter(({ size }) => from < size && size <= to),
+    ];
     return due.sort((a, b) => a.size - b.size).reverse();
   }
 
@@ -286,6 +294,8 @@ class Verification {
 
   /** What is stored beside the entries, and what is stored beyond them. */
   #checkEnd(extent: StoredExtent, size: number): void {
+    checkStrayEntries(extent, size);
+    this.#batches.checkEnd(size);
     checkStrays(extent, size);
     const { range } = this.#tree;
     if (!this.#tree.root().equals(extent.root)) {
@@ -294,7 +304,6 @@ class Verification {
     if (!encodeRange(range).equals(extent.edge)) {
       throw new Found('root', null, 'the stored right edge of the tree does not follow from the entries');
     }
-    this.#batches.checkEnd(size);
     checkAuthors(extent, this.#authors);
   }
 }
@@ -314,12 +323,17 @@ function checkExtent(extent: StoredExtent, { origin, checkpoints = [] }: Expecta
   throw new Found('checkpoint', size, message);
 }
 
-function checkStrays({ strays }: StoredExtent, size: number): void {
-  const { entry, body, batch, tile } = strays;
+function checkStrayEntries({ strays: { entry, body } }: StoredExtent, size: number): void {
   const beyond = `the tree head counts ${size} entries`;
   if (entry !== null) throw new Found('head', strayIndex(entry, size), `entry ${entry} is stored, ${beyond}`);
   if (body !== null) throw new Found('body', strayIndex(body, size), `the body of entry ${body} is stored, ${beyond}`);
+}
+
+function checkStrays({ strays: { batch, checkpoint, tile } }: StoredExtent, size: number): void {
+  const beyond = `the tree head counts ${size} entries`;
   if (batch !== null) throw new Found('batch', null, `a batch of size ${batch} is stored, ${beyond}`);
+  if (checkpoint !== null)
+    throw new Found('checkpoint', null, `a checkpoint of size ${checkpoint} is stored, ${beyond}`);
   if (tile === null) return;
   const [level, n] = tile;
   throw new Found(

@@ -1,8 +1,9 @@
 import { fullTileWidth, type TileId } from '../../common/tiles.ts';
 import type { StoredStatement } from '../ledger/erasure-record.ts';
 import type { FullTile } from '../ledger/store.ts';
-import type { Reading, StoredBatch, StoredEntry, StoredExtent, StoredLedger } from '../ledger/verify-source.ts';
-import { type CopiedRow, copyOut, type Turns, turnsOf } from './copy-out.ts';
+import type { Reading, StoredBatch, StoredCheckpoint, StoredExtent, StoredLedger } from '../ledger/verify-source.ts';
+import { copyOut, type Turns, turnsOf } from './copy-out.ts';
+import { EntryUnpacker, packedEntriesBetween } from './packed-entries.ts';
 import type { Queryable } from './pool.ts';
 
 /**
@@ -11,22 +12,30 @@ import type { Queryable } from './pool.ts';
  */
 export function postgresStoredLedger(db: Queryable): StoredLedger {
   const turns = turnsOf(db);
+  const unpacker = new EntryUnpacker();
   return {
     extent: () => turns(() => readExtent(db)),
-    read: (from, to) => read({ db, turns }, from, to),
+    read: (from, to) => read({ db, turns, unpacker }, from, to),
     erasures: (size) => turns(() => readErasures(db, size)),
     tiles: (ids) => turns(() => readTiles(db, ids)),
   };
 }
 
-function read(on: { readonly db: Queryable; readonly turns: Turns }, from: number, to: number): Reading {
+interface On {
+  readonly db: Queryable;
+  readonly turns: Turns;
+  readonly unpacker: EntryUnpacker;
+}
+
+function read(on: On, from: number, to: number): Reading {
   // On one connection these come first, so that nobody waits for them behind entries that nobody takes.
   const batches = on.turns(() => readBatches(on.db, from, to));
+  const checkpoints = on.turns(() => readCheckpoints(on.db, from, to));
   const tiles = on.turns(() => readTilesBetween(on.db, from, to));
-  const entries = copyOut(on, entriesBetween(from, to), decodeEntry);
+  const entries = copyOut(on, packedEntriesBetween(from, to), (piece) => on.unpacker.unpack(piece));
   // Told to whoever waits for them; who closes before that does not want to hear of it.
-  for (const rows of [batches, tiles]) rows.catch(() => {});
-  return { batches, tiles, entries, close: entries.close };
+  for (const rows of [batches, checkpoints, tiles]) rows.catch(() => {});
+  return { batches, checkpoints, tiles, entries, close: entries.close };
 }
 
 /** One statement sees one state, so a collector that appends meanwhile does not look like a forger. */
@@ -52,6 +61,8 @@ async function readExtent(db: Queryable): Promise<StoredExtent | undefined> {
                                (select min(index) from entry_bodies where index >= h.size))::text,
               'batch', coalesce((select min(size) from batches where size <= 0),
                                 (select min(size) from batches where size > h.size))::text,
+              'checkpoint', coalesce((select min(size) from checkpoints where size <= 0),
+                                     (select min(size) from checkpoints where size > h.size))::text,
               'tile', (select jsonb_build_array(level::text, n::text)
                          from tiles
                         where case when level between 0 and 5 then n < 0 or n >= h.size >> (8 * (level + 1)) else true end
@@ -62,37 +73,19 @@ async function readExtent(db: Queryable): Promise<StoredExtent | undefined> {
   return rows[0];
 }
 
-/** Both conditions on the index: with one alone, the other table would be read from its beginning. */
-function entriesBetween(from: number, to: number): string {
-  return `select e.index, e.author, e.seq, e.kind, e.at, e.entry_hash, e.leaf_hash, b.bytes, b.signature
-            from entries e
-            left join entry_bodies b on b.index = e.index and b.index >= ${from} and b.index < ${to}
-           where e.index >= ${from} and e.index < ${to}
-           order by e.index`;
-}
-
-/** The prefix of RFC 6962 leaves. */
-const leafPrefix = 0x00;
-
-function decodeEntry(row: CopiedRow): StoredEntry {
-  const index = row.bigint();
-  const author = row.text();
-  const seq = row.bigint();
-  const kind = row.text();
-  const atMs = row.timestamptz();
-  const atMicros = row.micros;
-  const entryHash = row.hex();
-  const leafHash = row.binary();
-  const joined = row.joined(leafPrefix);
-  const body = joined && { leaf: joined.bytes, length: joined.first };
-  return { index, author, seq, kind, atMs, atMicros, entryHash, leafHash, body };
-}
-
 async function readBatches(db: Queryable, from: number, to: number): Promise<readonly StoredBatch[]> {
   const { rows } = await db.query<StoredBatch>(
     `select size, coalesce(root, '') as root, coalesce(received_ms::text, '') as "receivedMs",
             coalesce(signature, '') as signature
        from batches where size > $1 and size <= $2 order by size`,
+    [from, to],
+  );
+  return rows;
+}
+
+async function readCheckpoints(db: Queryable, from: number, to: number): Promise<readonly StoredCheckpoint[]> {
+  const { rows } = await db.query<StoredCheckpoint>(
+    `select size, coalesce(note, '') as note from checkpoints where size > $1 and size <= $2 order by size`,
     [from, to],
   );
   return rows;

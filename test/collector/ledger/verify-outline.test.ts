@@ -69,7 +69,15 @@ test('what is no entry has no outline', () => {
 
 test('times are read as the platform reads them', () => {
   const reader = new TimeReader();
-  fc.assert(fc.property(times, (ms) => assert.equal(reader.read(rfc3339(ms)), ms)));
-  assert.ok(Number.isNaN(reader.read('')));
-  assert.ok(Number.isNaN(reader.read('yesterday at noon, more or less')));
+  fc.assert(fc.property(times, (ms) => assert.equal(reader.read(Buffer.from(rfc3339(ms)), 0), ms)));
+  for (const none of [
+    '',
+    '2026-01-01T00:00:0:.000Z',
+    '2026-01-01T00:00:61.000Z',
+    '2026-01-01T00:00:01.0/0Z',
+    '2026-01-01T00:00:01,000Z',
+  ]) {
+    assert.ok(Number.isNaN(reader.read(Buffer.from(none), 0)), none);
+  }
+  assert.ok(Number.isNaN(reader.read(Buffer.from('yesterday at noon, more or less'), 0)));
 });
