@@ -37,6 +37,9 @@ export async function columnsOf({ db, batches, size }: Victim, erasedTo: number)
   });
   const tiles = [{ where: 'level = 0 and n = 0', named: [0] }];
   const froms = batches.map((end, at) => ({ where: `size = ${end}`, named: [batches[at - 1] ?? 0] }));
+  const checkpoints = (await numbers('select size as n from checkpoints')).map((end) => {
+    return { where: `size = ${end}`, named: [null] };
+  });
   const heads = (await numbers('select index as n from author_heads')).map((index) => {
     return { where: `index = ${index}`, named: [index] };
   });
@@ -66,6 +69,7 @@ export async function columnsOf({ db, batches, size }: Victim, erasedTo: number)
     ...all('tiles', tiles, { level: 'int2', n: 'int8', hashes: 'bytea' }),
     { table: 'batches', column: 'size', type: 'int8', targets: froms, named: movedBatch },
     ...all('batches', froms, { root: 'bytea', received_ms: 'int8', signature: 'bytea' }),
+    ...all('checkpoints', checkpoints, { size: 'int8', note: 'text' }),
     { table: 'ledger_head', column: 'size', type: 'int8', targets: head, named: movedHead },
     ...all('ledger_head', head, { only_row: 'bool', origin: 'text', root: 'bytea', edge: 'bytea' }),
     ...all('author_heads', heads, { author: 'text', seq: 'int8', entry_hash: 'bytea', index: 'int8' }),

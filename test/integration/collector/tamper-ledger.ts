@@ -2,11 +2,12 @@ import { digestColumns } from '../../../collector/ledger/erased-columns.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import { type KeptTree, type LedgerFault, verifyLedger } from '../../../collector/ledger/verify.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
-import { createPool, type Db, type Tx, withClient } from '../../../collector/postgres/pool.ts';
+import { type Db, type Tx, withClient } from '../../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
 import { fingerprint, type KeyPair, rawPublicKey } from '../../../common/keys.ts';
 import { firstEntryMs, testAuthor } from '../../authors.ts';
 import { collectorKeys, testOrigin } from '../../ledgers.ts';
+import { testPool } from '../../postgres.ts';
 
 /** Entries in each batch: together one full tile and the beginning of the next. */
 const batchEntries = [1, 40, 1, 7, 60, 3, 25, 1, 50, 2, 30, 33, 9, 1];
@@ -27,7 +28,7 @@ export interface Victim {
 }
 
 export async function makeVictim(url: string, { erased }: { readonly erased: boolean }): Promise<Victim> {
-  const db = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  const db = testPool(url);
   let nowMs = firstEntryMs;
   const now = () => {
     nowMs += 1_234;
@@ -39,11 +40,18 @@ export async function makeVictim(url: string, { erased }: { readonly erased: boo
   const authors = nodes.map((name) => testAuthor(name));
   for (const { name, keys } of authors) await enrol(ledger, name, keys);
   for (const [at, count] of batchEntries.entries()) await ledger.append(authors[at % nodes.length]?.more(count) ?? []);
+  const early = await ledger.checkpoint();
   await ledger.record({ kind: 'node.revoked', body: { node: 'node3', fingerprint: '', reason: 'test' } });
   await enrol(ledger, 'node2', testAuthor('node2/again').keys);
   if (erased) await erase(ledger, db);
   const { note, size, root } = await ledger.checkpoint();
   await ledger.close();
+  await db.query('insert into checkpoints (size, note) values ($1, $2), ($3, $4)', [
+    early.size,
+    early.note,
+    size,
+    note,
+  ]);
   await disarm(db);
   const { rows } = await db.query<{ size: number }>('select size from batches order by size');
   const batches = rows.map((row) => row.size);

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import type { LedgerFault } from '../../../collector/ledger/verify.ts';
 import type { Tx } from '../../../collector/postgres/pool.ts';
+import { signCheckpoint } from '../../../common/checkpoint.ts';
 import { appendLeaves, emptyRange, encodeRange, leafHash, rootOf } from '../../../common/merkle.ts';
+import { noteSigner, signatureTypes } from '../../../common/note.ts';
 import type { Random } from '../../e2e/random.ts';
+import { collectorKeys, testOrigin } from '../../ledgers.ts';
 import { firstFault, type Victim } from './tamper-ledger.ts';
 
 export interface Scene {
@@ -66,7 +69,7 @@ async function treeAt(tx: Tx, size: number): Promise<{ root: Buffer; edge: Buffe
 async function rewind(tx: Tx, size: number): Promise<void> {
   const { root, edge } = await treeAt(tx, size);
   for (const table of ['entries', 'entry_bodies']) await tx.query(`delete from ${table} where index >= ${size}`);
-  await tx.query(`delete from batches where size > ${size}`);
+  for (const table of ['batches', 'checkpoints']) await tx.query(`delete from ${table} where size > ${size}`);
   await tx.query(`delete from tiles where (n + 1) * 256 > ${size}`);
   await tx.query('update ledger_head set size = $1, root = $2, edge = $3', [size, root, edge]);
   await tx.query('delete from author_heads');
@@ -107,6 +110,23 @@ async function rewrite(tx: Tx, index: number): Promise<void> {
 }
 
 const someColumns = 'author, seq, kind, at, entry_hash, leaf_hash';
+
+const long = `repeat('x', 70000)`;
+const noValues: readonly (readonly [table: string, column: string, value: string])[] = [
+  ...['author', 'kind'].flatMap((column) => ['null', `''`, long].map((value) => ['entries', column, value] as const)),
+  ...['entry_hash', 'leaf_hash'].flatMap((column) =>
+    ['null', `''`, `'\\x00' || ${column}`, `substr(${column}, 2)`, `convert_to(${long}, 'UTF8')`].map(
+      (value) => ['entries', column, value] as const,
+    ),
+  ),
+  ...['null', '-seq'].map((value) => ['entries', 'seq', value] as const),
+  ...['null', `'infinity'`, `'-infinity'`].map((value) => ['entries', 'at', value] as const),
+  ...['bytes', 'signature'].flatMap((column) =>
+    ['null', `''`, `${column} || '\\x00'`, `substr(${column}, 2)`, `convert_to(${long}, 'UTF8')`].map(
+      (value) => ['entry_bodies', column, value] as const,
+    ),
+  ),
+];
 
 export const structuralAttacks: Readonly<Record<string, Attack>> = {
   'the tail cut, with everything put as it was then': async (scene) => {
@@ -243,6 +263,13 @@ export const structuralAttacks: Readonly<Record<string, Attack>> = {
     await scene.tx.query(`insert into batches select * from batches where size = ${to}`);
     return expect('batch', from);
   },
+  'a value that no row of ours has': async ({ tx, random, victim: { size } }) => {
+    const index = random.int(0, size - 1);
+    const [table, column, value] = random.pick(noValues);
+    await tx.query(`alter table ${table} alter column ${column} drop not null`);
+    await tx.query(`update ${table} set ${column} = ${value} where index = ${index}`);
+    return { fault: undefined, named: [index] };
+  },
   'a body without an entry': async ({ tx, random, victim: { size } }) => {
     const index = size + random.int(0, 1_000);
     await tx.query(`insert into entry_bodies select ${index}, bytes, signature from entry_bodies where index = 5`);
@@ -259,6 +286,17 @@ export const structuralAttacks: Readonly<Record<string, Attack>> = {
     await scene.tx.query(`insert into batches select ${size}, root, received_ms, signature
                             from batches where size = ${to}`);
     return expect('batch', from);
+  },
+  'a checkpoint of another history, signed by the collector': async ({ tx, victim: { size } }) => {
+    const root = hash('sha256', 'another history', 'buffer');
+    const signer = noteSigner(testOrigin, signatureTypes.ed25519, collectorKeys);
+    const note = signCheckpoint({ origin: testOrigin, size, root, extensions: [] }, signer);
+    await tx.query('update checkpoints set note = $1 where size = $2', [note, size]);
+    return expect('checkpoint', null);
+  },
+  'a checkpoint beyond the end': async ({ tx, victim: { size } }) => {
+    await tx.query(`insert into checkpoints (size, note) select size + 1, note from checkpoints where size = ${size}`);
+    return expect('checkpoint', null);
   },
   'a tile that no tree has': async ({ tx, random }) => {
     const place = random.pick(['1, 0', '0, 1', '0, -1', '7, 0', '63, 5']);
