@@ -6,7 +6,14 @@ import { verifyBytesAsync } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
 import { agentMessage, parseMessage, toWire } from '../../common/protocol.ts';
 import type { BenchAuthor } from './append-entries.ts';
-import { appendAll, type BenchLedger, type BenchPostgres, inBatches, openBenchLedger } from './append-ground.ts';
+import {
+  appendAll,
+  type BenchLedger,
+  type BenchPostgres,
+  inBatches,
+  openBenchLedger,
+  sessions,
+} from './append-ground.ts';
 import { openBareCopy } from './bare-copy.ts';
 
 /** One round: the same entries through the bare way and through the ledger, one after the other. */
@@ -69,7 +76,7 @@ async function alternate(options: SharesOptions, prepare: () => Promise<Ways>): 
     if (round % 2 === 0) bareMs = await bare();
     ledgerMs = await ledger();
     if (round % 2 !== 0) bareMs = await bare();
-    if (round >= 0) rounds.push({ entries: 8 * options.entriesPerAuthor, bareMs, ledgerMs });
+    if (round >= 0) rounds.push({ entries: sessions * options.entriesPerAuthor, bareMs, ledgerMs });
   }
   return rounds;
 }
@@ -91,10 +98,7 @@ function frameOf(entries: readonly SignedEntry[]): string {
 }
 
 /** As many at once as the thread pool can take, without anything around it. */
-export function verifyBare(
-  authors: readonly BenchAuthor[],
-  perAuthor: readonly (readonly SignedEntry[])[],
-): Promise<number> {
+function verifyBare(authors: readonly BenchAuthor[], perAuthor: readonly (readonly SignedEntry[])[]): Promise<number> {
   const all = authors.flatMap(({ keys }, at) =>
     (perAuthor[at] ?? []).map((entry) => ({ key: keys.publicKey, ...entry })),
   );
@@ -111,14 +115,15 @@ export function verifyBare(
 }
 
 /** A session past its handshake, without the socket. Resolves when the last ack is made. */
-export async function converse(
+async function converse(
   { ledger }: BenchLedger,
   { node, keys }: BenchAuthor,
   frames: readonly string[],
   verify: VerifyEntries,
 ): Promise<void> {
   const { size } = await ledger.checkpoint();
-  let awaited = frames.length * limits.maxAppendEntries;
+  let unacknowledged = 0;
+  let offering = true;
   await new Promise<void>((resolve, reject) => {
     const pipeline = createAppendPipeline({
       ledger,
@@ -133,14 +138,17 @@ export async function converse(
       fail: reject,
       send: async (message) => {
         JSON.stringify(message);
-        if (message.type === 'ack') awaited -= message.entries.length;
-        if (awaited <= 0) resolve();
+        if (message.type === 'ack') unacknowledged -= message.entries.length;
+        if (!offering && unacknowledged === 0) resolve();
       },
     });
     const offerAll = async () => {
       for (const frame of frames) {
         const message = parseMessage(agentMessage, frame);
-        if (message.type === 'append') await pipeline.offer(message.entries);
+        if (message.type !== 'append') throw new Error('a frame of ours is no append');
+        unacknowledged += message.entries.length;
+        offering = frame !== frames.at(-1);
+        await pipeline.offer(message.entries);
       }
     };
     offerAll().catch(reject);

@@ -1,8 +1,9 @@
+import { limits } from '../../common/limits.ts';
 import { measureAcks } from './append-acks.ts';
-import { type BenchPostgres, sessions, startBenchPostgres } from './append-ground.ts';
+import { sessions, startBenchPostgres } from './append-ground.ts';
 import { measureGrowth } from './append-growth.ts';
 import { measureCopyShare, measureVerifiedShare, type Round } from './append-shares.ts';
-import type { Bench, BenchOptions, BenchReport, Row } from './bench.ts';
+import type { Bench, BenchReport, Row } from './bench.ts';
 import { keepsLimits, quantile, round } from './report.ts';
 
 const least = { ratio: 0.6, verifiedRatio: 0.7 } as const;
@@ -11,7 +12,11 @@ const most = { ackP99Ms: 50, growth: 1.2 } as const;
 const sizes = { small: 10_000, large: 1_000_000 } as const;
 const defaultRounds = 9;
 const defaultAckSeconds = 10;
+/** Entries of each session in a round. */
 const perRound = { checked: 2_400, signed: 1_000, growth: 1_000 } as const;
+/** A ledger that is not to grow to a tenth of this is a trial of the bench: its rounds are short too. */
+const trialShare = 0.1;
+const shortest = limits.maxAppendEntries;
 
 /** How fast the ledger takes entries in, beside the least that can be done with the same entries in the same run. */
 export const ledgerAppend: Bench = {
@@ -24,22 +29,25 @@ export const ledgerAppend: Bench = {
     } = options;
     progress('starting PostgreSQL');
     const postgres = await startBenchPostgres();
-    const shares = await measureShares(postgres, rounds, progress);
-    const entriesPerSecond = middle(shares.verified.map(({ entries, ledgerMs }) => (1_000 * entries) / ledgerMs));
+    const of = (entries: number) =>
+      Math.max(shortest, Math.round(entries * Math.min(1, large / sizes.large / trialShare)));
+    progress(`${rounds} rounds beside a bare COPY`);
+    const copied = await measureCopyShare(postgres, { rounds, entriesPerAuthor: of(perRound.checked) });
+    progress(`${rounds} rounds beside bare verification`);
+    const verified = await measureVerifiedShare(postgres, { rounds, entriesPerAuthor: of(perRound.signed) });
+    const entriesPerSecond = middle(verified.map(({ entries, ledgerMs }) => (1_000 * entries) / ledgerMs));
     const acks = await measureAcks({ entriesPerSecond: entriesPerSecond / 2, seconds, progress });
     const small = Math.min(sizes.small, Math.ceil(large / 2));
-    const growth = await measureGrowth(postgres, { large, small, rounds, entriesPerAuthor: perRound.growth, progress });
-    return report({ ...shares, entriesPerSecond, acks, growth, small, large });
+    const growth = await measureGrowth(postgres, {
+      large,
+      small,
+      rounds,
+      entriesPerAuthor: of(perRound.growth),
+      progress,
+    });
+    return report({ copied, verified, entriesPerSecond, acks, growth, small, large });
   },
 };
-
-async function measureShares(postgres: BenchPostgres, rounds: number, progress: BenchOptions['progress']) {
-  progress(`${rounds} rounds beside a bare COPY`);
-  const copied = await measureCopyShare(postgres, { rounds, entriesPerAuthor: perRound.checked });
-  progress(`${rounds} rounds beside bare verification`);
-  const verified = await measureVerifiedShare(postgres, { rounds, entriesPerAuthor: perRound.signed });
-  return { copied, verified };
-}
 
 interface Measured {
   readonly copied: readonly Round[];

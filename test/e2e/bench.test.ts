@@ -14,6 +14,20 @@ const measured = z.object({
   engine: z.enum(['docker', 'simulated']),
 });
 
+const appended = z.object({
+  bench: z.literal('ledger-append'),
+  ratio: z.number().positive(),
+  entries_per_s: z.number().positive(),
+  verified_ratio: z.number().positive(),
+  ack_p50_ms: z.number().positive(),
+  ack_p99_ms: z.number().positive(),
+  growth_1m: z.number().positive(),
+  append_per_s: z.number().positive(),
+  sessions: z.literal(8),
+  entries: z.literal(2_000),
+  acks: z.number().int().positive(),
+});
+
 function bench(...args: readonly string[]) {
   const command = ['--import', 'tsx', 'scripts/benches/main.ts', ...args];
   return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
@@ -27,7 +41,8 @@ describe('the benches', () => {
       const { exitCode, stdout, stderr } = await bench(...args);
       assert.equal(exitCode, 2);
       assert.equal(stdout, '');
-      for (const name of ['detect', 'agent-footprint']) assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
+      for (const name of ['detect', 'agent-footprint', 'ledger-append'])
+        assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
     });
   }
 
@@ -39,5 +54,16 @@ describe('the benches', () => {
     assert.ok(figures.p50_ms <= figures.p99_ms);
     assert.ok(figures.bare_p50_ms < figures.p50_ms, 'whoever only reads the event cannot be slower');
     assert.match(lines[0] ?? '', /^From the engine's start event/);
+  });
+
+  test('ledger-append measures all five figures against real PostgreSQL and a built collector', async () => {
+    const small = ['--runs', '1', '--seconds', '1', '--records', '2000'];
+    const { exitCode, stdout, stderr } = await bench('ledger-append', ...small, '--json');
+    assert.equal(exitCode, 0, stderr);
+    const lines = stdout.trimEnd().split('\n');
+    const figures = appended.parse(jsonLine(lines.at(-1) ?? ''));
+    assert.ok(figures.ack_p50_ms <= figures.ack_p99_ms);
+    assert.ok(figures.entries_per_s < figures.append_per_s, 'whoever checks signatures too cannot be faster');
+    for (const limit of ['≥ 0.6', '≥ 0.7', '≤ 50 ms', '≤ 1.2']) assert.ok(stdout.includes(limit), limit);
   });
 });
