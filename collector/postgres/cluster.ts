@@ -155,6 +155,8 @@ function serverOptions(cluster: Cluster, port: number): string[] {
     log_checkpoints: 'off',
     wal_compression: 'on',
     max_wal_size: '1GB',
+    // Segments are written again rather than anew: a new one is filled with zeros first.
+    min_wal_size: '512MB',
     timezone: 'UTC',
   };
   return [
