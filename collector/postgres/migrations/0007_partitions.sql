@@ -20,6 +20,10 @@ declare
   width bigint;
   name  text;
 begin
+  -- Whoever may only append calls this with the owner's rights: no more is made for him than the ledger is about to need.
+  if session_user <> current_user and at_index > most + coalesce((select size from ledger_head), 0) then
+    raise exception 'entry % is too far from the end of the ledger', at_index using errcode = 'program_limit_exceeded';
+  end if;
   loop
     select coalesce(max(to_index), 0) into start from body_partitions;
     exit when start > at_index;

@@ -180,6 +180,13 @@ describe("the collector's own role", () => {
     }
   });
 
+  test('makes no partitions for indexes that are far from coming', async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    const far = 'select ensure_body_partition(3000000)';
+    await assert.rejects(postgres.pool(url).query(far), /too far from the end of the ledger/);
+    await postgres.pool(ownerUrl).query(far);
+  });
+
   test('is not misled into functions that another user put in the way', async () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
     const strangerUrl = await postgres.stranger(ownerUrl);
