@@ -33,8 +33,8 @@ interface VerifyResult {
   readonly origin: string;
   /** In order, from the first one on. */
   readonly entries: number;
-  /** Of these entries, base64. */
-  readonly root: string;
+  /** Of these entries, base64; null when something is wrong. */
+  readonly root: string | null;
   readonly authors: number;
   readonly batches: number;
   readonly tiles: number;
@@ -109,8 +109,9 @@ function resultOf(report: VerifyReport, about: About): VerifyResult {
     verified: fault === undefined && !interrupted,
     interrupted: fault === undefined && interrupted ? (stoppedBy ?? 'a signal') : null,
     origin,
-    entries: size,
-    root: root.toString('base64'),
+    // What is wrong with an entry may show only at a later one.
+    entries: Math.min(size, fault?.index ?? size),
+    root: fault === undefined ? root.toString('base64') : null,
     ...counts,
     signatures_checked: options.signatures,
     resumed_from: resumedFrom,
@@ -194,6 +195,9 @@ function progressOf({ stderr }: CommandContext, options: VerifyOptions, already:
   return asked(stderr, 'entries', already);
 }
 
+const withoutCheckpoint =
+  'NO CHECKPOINT FROM EARLIER was at hand: entries cut off at the end would not be missed; give one with --checkpoint';
+
 function formatResult(result: VerifyResult): string {
   const { fault, interrupted, entries } = result;
   const unchecked = result.signatures_checked
@@ -214,6 +218,7 @@ function formatResult(result: VerifyResult): string {
     ...(erased > 0 ? [`of ${erased} entries retention has dropped the bodies; their hashes are in order`] : []),
     ...(resumed_from > 0 ? [`the first ${resumed_from} entries were verified by the run before`] : []),
     ...result.checkpoints.map(({ file, size }) => `contains the checkpoint of size ${size} in ${file}`),
+    ...(result.checkpoints.length > 0 ? [] : [withoutCheckpoint]),
   ];
   return `${said.join('\n')}\n${unchecked}`;
 }

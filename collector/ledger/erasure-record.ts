@@ -20,12 +20,19 @@ export interface Erasure extends Body<'ledger.erased'> {
  * entry, is left out: it vouches for nothing.
  */
 export function readErasures(stored: readonly StoredStatement[], collectorKey: KeyObject): readonly Erasure[] {
-  return stored.flatMap(({ index, bytes, signature }) => {
-    if (!verifyBytes(collectorKey, bytes, signature)) return [];
-    const said = parseOrUndefined(bytes);
-    if (said?.kind !== 'ledger.erased' || said.author !== collectorAuthor) return [];
-    return [{ index, ...said.body }];
-  });
+  return stored.flatMap((statement) => erasureIn(statement, collectorKey) ?? []);
+}
+
+/** Where statements lie that {@link readErasures} leaves out, in order. */
+export function brokenErasures(stored: readonly StoredStatement[], collectorKey: KeyObject): readonly number[] {
+  return stored.filter((statement) => erasureIn(statement, collectorKey) === undefined).map(({ index }) => index);
+}
+
+function erasureIn({ index, bytes, signature }: StoredStatement, collectorKey: KeyObject): Erasure | undefined {
+  if (!verifyBytes(collectorKey, bytes, signature)) return undefined;
+  const said = parseOrUndefined(bytes);
+  if (said?.kind !== 'ledger.erased' || said.author !== collectorAuthor) return undefined;
+  return { index, ...said.body };
 }
 
 /** The last word about the erasure that ends at `boundary`. */

@@ -119,7 +119,8 @@ export class EntryCheck {
   /** Its leaf hash is still in the tree, and its place in the chain must still be the next one; no more can be known. */
   #checkErased(entry: StoredEntry): void {
     const { index, author, kind } = entry;
-    if (!this.#rules.erasures.covers(index)) throw new Found('body', index, 'the body of the entry is missing');
+    const { erasures } = this.#rules;
+    if (!erasures.covers(index)) throw erasures.uncovered(index);
     if (keptKinds.has(kind)) throw new Found('body', index, `the body is missing, which no ${kind} entry may lose`);
     const known = this.#rules.authors.get(author);
     this.#keyInForce(known, entry, index);

@@ -18,9 +18,11 @@ export class Erasures {
   #open: readonly Span[] = [];
   /** Where that changes next. */
   #nextChange = 0;
+  readonly #broken: readonly number[];
 
-  /** @param soFar of an earlier run that is gone on with. */
-  constructor(said: readonly Erasure[], soFar: DigestsSoFar = []) {
+  /** @param broken where statements lie that say nothing, not being as they were signed. @param soFar of an earlier run that is gone on with. */
+  constructor(said: readonly Erasure[], broken: readonly number[] = [], soFar: DigestsSoFar = []) {
+    this.#broken = broken;
     const begun = new Map(soFar.map(({ index, digest }) => [index, digest]));
     this.#digests = said.map((erasure) => ({ said: erasure, digest: new ColumnsDigest(begun.get(erasure.index)) }));
   }
@@ -29,6 +31,14 @@ export class Erasures {
   covers(index: number): boolean {
     if (index >= this.#nextChange) this.#turnTo(index);
     return this.#open.length > 0;
+  }
+
+  /** What it means that a body is gone which no statement covers. Where one was changed that may have, that is what is wrong. */
+  uncovered(index: number): Found {
+    const broken = this.#broken.find((at) => at > index);
+    if (broken === undefined) return new Found('body', index, 'the body of the entry is missing');
+    const message = `the entry, which tells of an erasure, is not as the collector signed it: nothing vouches for the missing body of entry ${index}`;
+    return new Found('body', broken, message);
   }
 
   /** @throws Found when this is the last entry of an erased span and the columns in it are not those it had. */

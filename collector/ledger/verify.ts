@@ -5,7 +5,7 @@ import { verifyBytesAsync } from '../../common/keys.ts';
 import { encodeRange } from '../../common/merkle.ts';
 import { signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import { fullTileWidth } from '../../common/tiles.ts';
-import { type Erasure, readErasures } from './erasure-record.ts';
+import { brokenErasures, type Erasure, readErasures } from './erasure-record.ts';
 import type { FullTile } from './store.ts';
 import { Authors, checkAuthors } from './verify-authors.ts';
 import { BatchCheck } from './verify-batches.ts';
@@ -131,10 +131,10 @@ class Verification {
     if (extent === undefined) throw new Found('head', null, 'the ledger has no tree head');
     const size = checkExtent(extent, this.#expected);
     const { collectorKey } = this.#expected;
-    const erasures = readErasures(await this.#stored.erasures(size), collectorKey).filter(
-      ({ to, index }) => to <= index,
-    );
-    this.#erasures = new Erasures(erasures, this.#expected.continue?.erasures);
+    const statements = await this.#stored.erasures(size);
+    const erasures = readErasures(statements, collectorKey).filter(({ to, index }) => to <= index);
+    const broken = brokenErasures(statements, collectorKey);
+    this.#erasures = new Erasures(erasures, broken, this.#expected.continue?.erasures);
     const marks = this.#marks(erasures);
     await this.#begin(marks, size);
     await this.#verifyEntries(size, marks);
@@ -219,12 +219,14 @@ class Verification {
       this.#verifyGroup(group, to, { due, storedTiles, check });
       await this.#signatures?.room();
       this.#expected.onProgress?.(this.#tree.size, size);
-      if (this.#expected.stop?.aborted === true) {
+      if (this.#expected.stop?.aborted === true && this.#canBeKept()) {
         this.#interrupted = true;
-        return;
+        break;
       }
     }
-    if (this.#tree.size < to) throw new Found('missing', this.#tree.size, 'the entry is missing');
+    if (this.#tree.size < to && !this.#interrupted) {
+      throw new Found('missing', this.#tree.size, 'the entry is missing');
+    }
     await this.#keep();
   }
 
@@ -281,9 +283,14 @@ class Verification {
     }
   }
 
+  /** Where a tile ends, a later run finds the tree again. */
+  #canBeKept(): boolean {
+    return this.#tree.size % fullTileWidth === 0;
+  }
+
   async #keep(): Promise<void> {
     const { keep, origin, collectorKey, signatures = true } = this.#expected;
-    if (keep === undefined || this.#tree.size % fullTileWidth !== 0) return;
+    if (keep === undefined || !this.#canBeKept()) return;
     // Nothing is said to be verified while its signature is still being checked.
     await this.#signatures?.settled();
     const [tree, authors, batches] = [this.#tree, this.#authors, this.#batches];
