@@ -27,8 +27,13 @@ export interface Flip {
 /** Every column of every table that the ledger is made of, with its rows. */
 export async function columnsOf({ db, batches, size }: Victim, erasedTo: number): Promise<readonly Column[]> {
   const numbers = async (sql: string) => (await db.query<{ n: number }>({ text: sql })).rows.map(({ n }) => n);
+  const [firstErased = 0] = await numbers(
+    'select min(e.index) as n from entries e left join entry_bodies b using (index) where b.index is null',
+  );
   const entries: Target[] = Array.from({ length: size }, (_, index) => {
     const batch = batches.findLast((end) => end <= index) ?? 0;
+    // Without the entry that tells of the erasure, nothing vouches for the first body that is gone.
+    if (erasedTo > 0 && index === size - 1) return { where: `index = ${index}`, named: [index, firstErased] };
     // Of an erased entry only the tree and the digest of its span are left to tell, and they tell of more than one.
     return { where: `index = ${index}`, named: index < erasedTo ? [index, batch, 0] : [index] };
   });
@@ -58,7 +63,9 @@ export async function columnsOf({ db, batches, size }: Victim, erasedTo: number)
   ];
   // Both places are wrong: where it was, and where it came to lie if that is the place of an entry, whose own was erased.
   const movedBody = (target: Target, value: bigint) =>
-    target.named.map((index) => (value >= 0n && value < BigInt(index ?? size) ? Number(value) : index));
+    erasedTo > 0 && target.named.includes(size - 1)
+      ? [size - 1, firstErased]
+      : target.named.map((index) => (value >= 0n && value < BigInt(index ?? size) ? Number(value) : index));
   const movedHead = (_: Target, value: bigint) =>
     value < 0n || value > BigInt(Number.MAX_SAFE_INTEGER) ? [null] : [Math.min(Number(value), size)];
   return [

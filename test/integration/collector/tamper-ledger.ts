@@ -103,7 +103,11 @@ export function inUndone<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
   });
 }
 
-export async function firstFault(tx: Tx | Db, kept: readonly KeptTree[]): Promise<LedgerFault | undefined> {
-  const expected = { origin: testOrigin, collectorKey: collectorKeys.publicKey, checkpoints: kept };
+export async function firstFault(
+  tx: Tx | Db,
+  kept: readonly KeptTree[],
+  signatures = true,
+): Promise<LedgerFault | undefined> {
+  const expected = { origin: testOrigin, collectorKey: collectorKeys.publicKey, checkpoints: kept, signatures };
   return (await verifyLedger(postgresStoredLedger(tx), expected)).fault;
 }

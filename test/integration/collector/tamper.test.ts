@@ -19,6 +19,8 @@ const long = process.env.SIGILWATCH_TEST_LONG === '1';
 const [flips, structural] = long ? [10_000, 1_000] : [150, 40];
 /** Every so many flips are made in the checkpoint file, and in the ledger some of which is erased. */
 const [checkpointShare, erasedShare] = [25, 5];
+/** Every so many are looked for with signatures at once; the others when no entry is named without, which is seldom. */
+const signedShare = 4;
 
 /** Without anything that would move the cursor of whoever is told. */
 const harmless = /^\P{Cc}{1,600}$/u;
@@ -52,7 +54,9 @@ test(`${flips} single bytes changed anywhere: found every time, and the right en
     await inUndone(db, async (tx) => {
       let flip = await flipOne(tx, random, from);
       while (flip === undefined) flip = await flipOne(tx, random, from);
-      const fault = await firstFault(tx, [kept]);
+      // One byte leaves the entries before it in order: the one that is named without signatures is the first with them.
+      const quick = trial % signedShare === 0 ? undefined : await firstFault(tx, [kept], false);
+      const fault = typeof quick?.index === 'number' ? quick : await firstFault(tx, [kept]);
       const told = `${flip.what} (trial ${trial}, seed ${seed}): ${JSON.stringify(fault)}`;
       assert.ok(fault !== undefined, `not found: ${told}`);
       assert.match(fault.message, harmless);
