@@ -28,6 +28,20 @@ const appended = z.object({
   acks: z.number().int().positive(),
 });
 
+const verified = z.object({
+  bench: z.literal('ledger-verify'),
+  ratio: z.number().positive(),
+  ratio_copy: z.number().positive(),
+  signed_per_s_core: z.number().positive(),
+  signed_per_s_core_with_database: z.number().positive(),
+  signatures_alone_per_s_core: z.number().positive(),
+  limit_ratio: z.literal(0.6),
+  limit_signed_per_s_core: z.literal(8_000),
+  entries: z.number().int(),
+  runs: z.literal(2),
+  kept: z.boolean(),
+});
+
 function bench(...args: readonly string[]) {
   const command = ['--import', 'tsx', 'scripts/benches/main.ts', ...args];
   return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
@@ -41,7 +55,7 @@ describe('the benches', () => {
       const { exitCode, stdout, stderr } = await bench(...args);
       assert.equal(exitCode, 2);
       assert.equal(stdout, '');
-      for (const name of ['detect', 'agent-footprint', 'ledger-append'])
+      for (const name of ['detect', 'agent-footprint', 'ledger-append', 'ledger-verify'])
         assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
     });
   }
@@ -65,5 +79,15 @@ describe('the benches', () => {
     assert.ok(figures.ack_p50_ms <= figures.ack_p99_ms);
     assert.ok(figures.entries_per_s < figures.append_per_s, 'whoever checks signatures too cannot be faster');
     for (const limit of ['≥ 0.6', '≥ 0.7', '≤ 50 ms', '≤ 1.2']) assert.ok(stdout.includes(limit), limit);
+  });
+
+  test('ledger-verify measures both figures and their peers, all on the same entries', async () => {
+    const { exitCode, stdout, stderr } = await bench('ledger-verify', '--runs', '2', '--records', '2000', '--json');
+    assert.equal(exitCode, 0, stderr);
+    const lines = stdout.trimEnd().split('\n');
+    const figures = verified.parse(jsonLine(lines.at(-1) ?? ''));
+    assert.ok(figures.entries >= 2000);
+    assert.ok(figures.signed_per_s_core_with_database <= figures.signed_per_s_core);
+    for (const limit of ['≥ 0.6', '≥ 8000 entries/s']) assert.ok(stdout.includes(limit), limit);
   });
 });
