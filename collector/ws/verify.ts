@@ -21,20 +21,26 @@ export interface Author {
  */
 export type VerifyEntries = (entries: WireEntries, author: Author) => Promise<readonly SignedEntry[]>;
 
-/** Entries whose signatures are checked one after the other; several such runs of a batch are under way at once. */
-const runEntries = 20;
+/** A batch has so many places in the line for the thread pool, each for a few entries at a time. */
+const lanes = 4;
+const runEntries = 10;
 
-/** Signatures are checked on the thread pool, at most `concurrency` at once for all sessions together. */
+/**
+ * Signatures are checked on the thread pool, those of at most `concurrency` entries at once for all sessions together. Batches
+ * take turns there: a small one does not wait until all of a large one is through.
+ */
 export function createVerifier(concurrency: number): VerifyEntries {
   const limit = pLimit(concurrency);
   return async (entries, author) => {
     const signed = entries.map((wire) => readEntry(wire, author.node));
-    const runs: Promise<void>[] = [];
-    for (let at = 0; at < signed.length; at += runEntries) {
-      const run = signed.slice(at, at + runEntries);
-      runs.push(limit(() => requireSignatures(run, author)));
-    }
-    await Promise.all(runs);
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      for (let at = next; at < signed.length; at = next) {
+        next += runEntries;
+        await limit(() => requireSignatures(signed.slice(at, at + runEntries), author));
+      }
+    };
+    await Promise.all(Array.from({ length: lanes }, lane));
     return signed;
   };
 }
