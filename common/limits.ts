@@ -85,7 +85,7 @@ export const limits = {
 
   /** Group commit: wait this long for company, take at most this many. */
   groupCommitWaitMs: 2,
-  groupCommitMaxEntries: 2_000,
+  groupCommitMaxEntries: 3_000,
   /** Groups being written; the next one is laid out on top of them. */
   groupCommitsInFlight: 2,
   /** A group of fewer entries waits for those being written and grows meanwhile: a transaction has costs of its own. */
