@@ -7,6 +7,7 @@ import { systemClock } from '../../collector/clock.ts';
 import { parseCheckpoint } from '../../common/checkpoint.ts';
 import { cosign } from '../../common/cosignature.ts';
 import { fingerprint, type KeyPair, signBytes } from '../../common/keys.ts';
+import { limits } from '../../common/limits.ts';
 import { type NoteSigner, parseNote } from '../../common/note.ts';
 import {
   type AgentMessage,
@@ -23,7 +24,7 @@ import { nodeWitnessSigner } from '../../common/witnesses.ts';
 import { enrolNode, makeTemporaryFolder, type RunningCollector, startCollector } from '../../test/system.ts';
 import { until } from '../../test/until.ts';
 import { benchAuthor } from './append-entries.ts';
-import { inBatches, sessions } from './append-ground.ts';
+import { sessions } from './append-ground.ts';
 
 export interface AcksOptions {
   readonly entriesPerSecond: number;
@@ -32,14 +33,14 @@ export interface AcksOptions {
 }
 
 export interface Acks {
-  /** From a frame given to the agent's socket to its ack received there, milliseconds. */
+  /** From a frame given to the agent's socket to its ack having come back there, milliseconds, for each frame. */
   readonly waitedMs: readonly number[];
   /** What was really sent. */
   readonly entriesPerSecond: number;
 }
 
-/** What an agent sends at once: a twentieth of a second's worth, more or less. */
-const framesPerSecond = 20;
+/** How often a node has something to say. */
+const statementsPerSecond = 20;
 
 /**
  * A built collector with its own PostgreSQL, checkpoint file and rounds of cosigning, and agents on loopback sockets that
@@ -49,7 +50,6 @@ export async function measureAcks({ entriesPerSecond, seconds, progress }: AcksO
   progress('starting a collector and enrolling its agents');
   const { path } = makeTemporaryFolder('sgw-bench-acks-');
   const collector = await startCollector({ dir: join(path, 'collector') });
-  const perFrame = Math.max(1, Math.round(entriesPerSecond / sessions / framesPerSecond));
   const names = Array.from({ length: sessions }, (_, at) => `node${at + 1}`);
   const agents = await Promise.all(
     names.map(async (node) => {
@@ -57,21 +57,25 @@ export async function measureAcks({ entriesPerSecond, seconds, progress }: AcksO
       return connectAgent(collector, join(path, node));
     }),
   );
-  progress(`${seconds} s of ${entriesPerSecond} entries per second in frames of ${perFrame}`);
-  for (const agent of agents)
-    agent.prepare(Math.ceil((entriesPerSecond / sessions) * (seconds + warmUpSeconds)), perFrame);
-  const gapMs = (1_000 * perFrame * sessions) / entriesPerSecond;
+  const perStatement = Math.max(1, Math.round(entriesPerSecond / sessions / statementsPerSecond));
+  const entries = Math.ceil((entriesPerSecond / sessions) * (seconds + warmUpSeconds));
+  progress(`${seconds} s of ${Math.round(entriesPerSecond)} entries per second`);
+  for (const agent of agents) agent.prepare(entries);
+  const gapMs = (1_000 * perStatement * sessions) / entriesPerSecond;
   const startMs = performance.now() + 100;
-  await Promise.all(agents.map((agent, at) => agent.run({ firstMs: startMs + (at * gapMs) / sessions, gapMs })));
+  await Promise.all(
+    agents.map((agent, at) => agent.run({ firstMs: startMs + (at * gapMs) / sessions, gapMs, perStatement })),
+  );
   const tookSeconds = (performance.now() - startMs) / 1_000;
-  const sent = agents.reduce((sum, { frames }) => sum + frames, 0) * perFrame;
   for (const agent of agents) agent.close();
   await collector.stop();
   const counted = agents.flatMap(({ waits }) =>
     waits.filter(({ sentMs }) => sentMs >= startMs + warmUpSeconds * 1_000),
   );
-  return { waitedMs: counted.map(({ waitedMs }) => waitedMs), entriesPerSecond: sent / tookSeconds };
+  return { waitedMs: counted.map(({ waitedMs }) => waitedMs), entriesPerSecond: (entries * sessions) / tookSeconds };
 }
+
+const patienceMs = 60_000;
 
 /** Not counted: the collector's code is not compiled yet. */
 const warmUpSeconds = 2;
@@ -81,15 +85,16 @@ interface Wait {
   readonly waitedMs: number;
 }
 
-/** One agent that does not check what it is told: that costs the other machine, not the collector. */
+/**
+ * One agent that does not check what it is told: that costs the other machine, not the collector. It sends as agents do:
+ * at once what there is, in one frame, unless four of them are not acknowledged.
+ */
 interface LoadAgent {
   readonly waits: readonly Wait[];
-  /** How many frames it has. */
-  readonly frames: number;
   /** Makes and signs what will be sent. */
-  prepare(entries: number, perFrame: number): void;
-  /** Sends a frame every `gapMs` from `firstMs` on. Resolves with the last ack. */
-  run(schedule: { readonly firstMs: number; readonly gapMs: number }): Promise<void>;
+  prepare(entries: number): void;
+  /** Has `perStatement` entries to send every `gapMs` from `firstMs` on. Resolves with the last ack. */
+  run(schedule: { readonly firstMs: number; readonly gapMs: number; readonly perStatement: number }): Promise<void>;
   close(): void;
 }
 
@@ -98,16 +103,28 @@ async function connectAgent({ url }: RunningCollector, dir: string): Promise<Loa
   const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${socketPath}`, subprotocol);
   const waits: Wait[] = [];
   const underWay: { readonly lastSeq: number; readonly sentMs: number }[] = [];
-  let frames: readonly { readonly text: string; readonly lastSeq: number }[] = [];
+  /** As JSON, ready to be put into a frame. */
+  let prepared: readonly string[] = [];
+  let due = 0;
+  let sent = 0;
   let welcomed = false;
   let ended: Error | undefined;
   const send = (message: AgentMessage) => socket.send(JSON.stringify(message));
+  const pump = (): void => {
+    while (sent < due && underWay.length < limits.maxAppendsInFlight) {
+      const batch = prepared.slice(sent, Math.min(due, sent + limits.maxAppendEntries));
+      sent += batch.length;
+      underWay.push({ lastSeq: sent, sentMs: performance.now() });
+      socket.send(`{"type":"append","entries":[${batch.join(',')}]}`);
+    }
+  };
   const acknowledged = (throughSeq: number): void => {
     const nowMs = performance.now();
     for (let oldest = underWay[0]; oldest !== undefined && oldest.lastSeq <= throughSeq; oldest = underWay[0]) {
       waits.push({ sentMs: oldest.sentMs, waitedMs: nowMs - oldest.sentMs });
       underWay.shift();
     }
+    pump();
   };
   const hear = (message: CollectorMessage): void => {
     if (message.type === 'challenge') send(proofOf(message, node, keys));
@@ -123,31 +140,29 @@ async function connectAgent({ url }: RunningCollector, dir: string): Promise<Loa
   await once(socket, 'open');
   send({ type: 'hello', node, fingerprint: fingerprint(keys.publicKey), version: 'bench', checkpoint: null });
   const waitUntil = (what: string, holds: () => boolean) =>
-    until(what, async () => {
-      if (ended !== undefined) throw ended;
-      return holds();
-    });
+    until(
+      what,
+      async () => {
+        if (ended !== undefined) throw ended;
+        return holds();
+      },
+      patienceMs,
+    );
   await waitUntil(`${node} is welcome`, () => welcomed);
   return {
     waits,
-    get frames() {
-      return frames.length;
+    prepare: (entries) => {
+      prepared = benchAuthor(node, keys)
+        .sign(entries)
+        .map((entry) => JSON.stringify(toWire(entry)));
     },
-    prepare: (entries, perFrame) => {
-      frames = inBatches(benchAuthor(node, keys).sign(entries), perFrame).map((batch) => ({
-        text: JSON.stringify({ type: 'append', entries: batch.map(toWire) }),
-        lastSeq: batch.at(-1)?.entry.seq ?? 0,
-      }));
-    },
-    run: async ({ firstMs, gapMs }) => {
-      for (const [at, { text, lastSeq }] of frames.entries()) {
-        const dueMs = firstMs + at * gapMs;
-        await delay(Math.max(0, dueMs - performance.now()));
-        // Counted from when it was due: who is late because the machine is must not hide it.
-        underWay.push({ lastSeq, sentMs: Math.min(dueMs, performance.now()) });
-        socket.send(text);
+    run: async ({ firstMs, gapMs, perStatement }) => {
+      for (let at = 0; due < prepared.length; at++) {
+        await delay(Math.max(0, firstMs + at * gapMs - performance.now()));
+        due = Math.min(prepared.length, due + perStatement);
+        pump();
       }
-      await waitUntil(`the last entry of ${node} is acknowledged`, () => underWay.length === 0);
+      await waitUntil(`the last entry of ${node} is acknowledged`, () => underWay.length === 0 && sent === due);
     },
     close: () => {
       ended = undefined;
