@@ -14,7 +14,7 @@ import {
   writeVerifiedPart,
 } from '../ledger/verify-state-file.ts';
 import { undisturbed } from '../postgres/erasure-run-store.ts';
-import { postgresStoredLedger } from '../postgres/stored-ledger.ts';
+import { damageOf, postgresStoredLedger } from '../postgres/stored-ledger.ts';
 import { type CommandContext, type CommandOutput, show, stderrLogger, withCollectorData } from './context.ts';
 import { type Progress, progressBar, progressLines } from './progress.ts';
 
@@ -79,6 +79,8 @@ export async function ledgerVerify(context: CommandContext, options: VerifyOptio
         keep: state.keep,
         stop: stop.signal,
         onProgress: bar,
+      }).catch((thrown: unknown) => {
+        throw damageOf(thrown) ?? thrown;
       });
     // Bodies that are erased meanwhile would look lost.
     const waiting = () => context.stderr.write('waiting for an erasure or a repair that is under way\n');

@@ -77,7 +77,6 @@ class CopyOut<Row> {
   #connection: pg.Connection | undefined;
   #paused = false;
   #end: 'open' | 'done' | { readonly thrown: unknown } = 'open';
-  #error: unknown;
   #wake: () => void = () => {};
   #resolve: () => void = () => {};
   #reject: (thrown: unknown) => void = () => {};
@@ -143,19 +142,14 @@ class CopyOut<Row> {
 
   handleCommandComplete(): void {}
 
+  /** The last that is heard of this statement: the driver keeps to itself when the connection is ready for the next one. */
   handleError(thrown: unknown): void {
-    this.#error = thrown;
-    // A connection that is gone is never ready again.
-    if (this.#connection === undefined || databaseFailure(thrown) !== undefined) this.handleReadyForQuery();
+    this.#reject(thrown);
   }
 
   handleReadyForQuery(): void {
-    if (this.#error === undefined) {
-      this.#finish('done');
-      this.#resolve();
-    } else {
-      this.#reject(this.#error);
-    }
+    this.#finish('done');
+    this.#resolve();
   }
 
   #finish(end: 'done' | { readonly thrown: unknown }): void {

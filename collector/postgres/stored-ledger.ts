@@ -1,3 +1,5 @@
+import pg from 'pg';
+import { AppError } from '../../common/errors.ts';
 import { fullTileWidth, type TileId } from '../../common/tiles.ts';
 import type { StoredStatement } from '../ledger/erasure-record.ts';
 import type { FullTile } from '../ledger/store.ts';
@@ -19,6 +21,22 @@ export function postgresStoredLedger(db: Queryable): StoredLedger {
     erasures: (size) => turns(() => readErasures(db, size)),
     tiles: (ids) => turns(() => readTiles(db, ids)),
   };
+}
+
+/**
+ * What a failed statement means when tables or columns are not there as the migrations made them (class 42), or when the server cannot
+ * read its own files (XX001, XX002); undefined for any other failure.
+ */
+export function damageOf(thrown: unknown): AppError | undefined {
+  if (!(thrown instanceof pg.DatabaseError)) return undefined;
+  const { code = '', message } = thrown;
+  if (/^(42P01|42703|42804|42883)$/.test(code)) {
+    const said = `the tables of the ledger are not as the migrations made them: ${message}`;
+    return new AppError('ledger.tampered', said, { cause: thrown });
+  }
+  if (!/^XX00[12]$/.test(code)) return undefined;
+  const said = `the database cannot read what it has stored: ${message}. Its files are damaged: restore a backup`;
+  return new AppError('ledger.tampered', said, { cause: thrown });
 }
 
 interface On {
