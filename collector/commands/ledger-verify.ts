@@ -207,7 +207,7 @@ function formatResult(result: VerifyResult): string {
     : 'SIGNATURES WERE NOT CHECKED: leave out --no-signatures for that\n';
   if (fault !== null) {
     const where = fault.index === null ? 'the ledger' : `entry ${fault.index}`;
-    return `NOT IN ORDER (${fault.fault}): ${where}: ${fault.message}\n${entries} entries before it are in order\n${unchecked}`;
+    return `NOT IN ORDER (${fault.fault}): ${where}: ${fault.message}\n${entries} entries from the first one on are in order\n${unchecked}`;
   }
   if (interrupted !== null) {
     return `stopped by ${interrupted} after ${entries} entries, which are in order\ngo on with "ledger verify --resume"\n${unchecked}`;
