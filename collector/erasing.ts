@@ -11,11 +11,11 @@ import {
   planErasure,
   type Span,
   unfinishedErasure,
-} from './ledger/erasure.ts';
-import { exportSpan } from './ledger/erasure-export.ts';
-import type { ErasureLimit } from './ledger/erasure-plan.ts';
-import type { Erasure } from './ledger/erasure-record.ts';
-import { exportLines } from './ledger/export.ts';
+} from './ledger/erasure/erasure.ts';
+import { exportSpan } from './ledger/erasure/export.ts';
+import type { ErasureLimit } from './ledger/erasure/plan.ts';
+import type { Erasure } from './ledger/erasure/record.ts';
+import { exportLines } from './ledger/export/export.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import { writeNewFile } from './new-file.ts';
 import { postgresErasureStore } from './postgres/erasure-run-store.ts';

@@ -1,4 +1,4 @@
-import { type ExportSource, exportLines, type StoredLeaf } from '../collector/ledger/export.ts';
+import { type ExportSource, exportLines, type StoredLeaf } from '../collector/ledger/export/export.ts';
 import type { Ledger } from '../collector/ledger/ledger.ts';
 import type { PublishedCheckpoint } from '../collector/ledger/publisher.ts';
 import { cosign, withCosignature } from '../common/cosignature.ts';

@@ -1,7 +1,7 @@
 import { driftSchema } from '../../common/drift.ts';
 import { sigilFinding } from '../../common/sigil.ts';
-import type { Fleet } from '../ledger/fleet.ts';
-import type { FleetContainer, FleetDrift, FleetFinding, FleetNode } from '../ledger/fleet-view.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import type { FleetContainer, FleetDrift, FleetFinding, FleetNode } from '../fleet/view.ts';
 import { formatTable } from './context.ts';
 import { printable } from './ledger-replay.ts';
 

@@ -1,7 +1,7 @@
 import { decodeDecimal } from '../../common/encoding.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
-import { type ExportSpan, exportLines } from '../ledger/export.ts';
+import { type ExportSpan, exportLines } from '../ledger/export/export.ts';
 import { writeNewFile, writePieces } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
 import { witnessesBeside } from '../witnessed.ts';

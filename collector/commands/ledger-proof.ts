@@ -4,7 +4,7 @@ import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { expandProof } from '../../common/proof.ts';
 import { formatTlogProof } from '../../common/tlog-proof.ts';
-import type { StoredLeaf } from '../ledger/export.ts';
+import type { StoredLeaf } from '../ledger/export/export.ts';
 import { writeNewFile } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
 import { witnessesBeside } from '../witnessed.ts';

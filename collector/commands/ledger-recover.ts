@@ -2,7 +2,7 @@ import { exitCodes } from '../../common/exit-codes.ts';
 import { signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import { ledgerMemory } from '../app.ts';
 import { systemClock } from '../clock.ts';
-import { openExportFiles } from '../ledger/export-files.ts';
+import { openExportFiles } from '../ledger/export/files.ts';
 import { type OwnCheckpoint, openOwn } from '../ledger/guard.ts';
 import type { LedgerMemory } from '../ledger/ledger.ts';
 import { recoverLedger } from '../ledger/recover.ts';

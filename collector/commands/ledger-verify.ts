@@ -6,13 +6,13 @@ import { exitCodes } from '../../common/exit-codes.ts';
 import { signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import { applicationName } from '../database.ts';
 import { checkpointPath, fsCheckpointFile } from '../ledger/fs-checkpoint-file.ts';
-import { type KeptTree, type VerifiedPart, type VerifyReport, verifyLedger } from '../ledger/verify.ts';
 import {
   readVerifiedPart,
   removeVerifiedPart,
   verifyStatePath,
   writeVerifiedPart,
-} from '../ledger/verify-state-file.ts';
+} from '../ledger/verify/state-file.ts';
+import { type KeptTree, type VerifiedPart, type VerifyReport, verifyLedger } from '../ledger/verify/verify.ts';
 import { undisturbed } from '../postgres/erasure-run-store.ts';
 import { damageOf, postgresStoredLedger } from '../postgres/stored-ledger.ts';
 import { type CommandContext, type CommandOutput, show, stderrLogger, withCollectorData } from './context.ts';

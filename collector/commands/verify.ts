@@ -7,10 +7,10 @@ import { isExportEnd } from '../../common/export-line.ts';
 import type { JudgedCheckpoint } from '../../common/judgement.ts';
 import { limits } from '../../common/limits.ts';
 import { noQuorum, type Policy, parsePolicy } from '../../common/policy.ts';
-import { verifyExportFile } from '../ledger/export-file.ts';
-import { readLastLine } from '../ledger/export-read.ts';
-import type { ExportFault } from '../ledger/export-verify.ts';
-import { judgeNote, verifyProofFile } from '../ledger/proof-verify.ts';
+import { verifyExportFile } from '../ledger/export/file.ts';
+import { judgeNote, verifyProofFile } from '../ledger/export/proof-verify.ts';
+import { readLastLine } from '../ledger/export/read.ts';
+import type { ExportFault } from '../ledger/export/verify.ts';
 import type { CommandOutput } from './context.ts';
 import { progressBar } from './progress.ts';
 

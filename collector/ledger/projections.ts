@@ -1,7 +1,7 @@
 import type { LoggedEntry } from '../../common/entry.ts';
 import { type Body, type Kind, type Statement, statementSchema } from '../../common/kinds.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
-import { foldOccurrences, type OccurrenceChanges, type OccurrenceEvent, type When } from './occurrences.ts';
+import { foldOccurrences, type OccurrenceChanges, type OccurrenceEvent, type When } from './verify/occurrences.ts';
 
 /** A projected fact and the entry it comes from. */
 export type From<K extends Kind> = When & Body<K>;

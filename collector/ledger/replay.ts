@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { entryHash, parseLogged } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { leafHash } from '../../common/merkle.ts';
-import { newestErasureTo, type StoredStatement } from './erasure-record.ts';
+import { newestErasureTo, type StoredStatement } from './erasure/record.ts';
 import type { StorableEntry } from './store.ts';
 
 /*

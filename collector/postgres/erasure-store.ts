@@ -1,4 +1,4 @@
-import type { StoredStatement } from '../ledger/erasure-record.ts';
+import type { StoredStatement } from '../ledger/erasure/record.ts';
 import type { Queryable } from './pool.ts';
 
 /** `ledger.erased` entries, in order; their bodies are kept for ever. */

@@ -1,4 +1,4 @@
-import type { ExportSource, StoredLeaf } from '../ledger/export.ts';
+import type { ExportSource, StoredLeaf } from '../ledger/export/export.ts';
 import type { Db } from './pool.ts';
 
 /** The rows that exports are made of. */

@@ -1,4 +1,4 @@
-import type { FleetContainer, FleetDrift, FleetFinding, FleetNode, FleetPage } from '../ledger/fleet-view.ts';
+import type { FleetContainer, FleetDrift, FleetFinding, FleetNode, FleetPage } from '../fleet/view.ts';
 import type { Tx } from './pool.ts';
 import type { NodeRow as ListedNode } from './query-store.ts';
 

@@ -1,7 +1,7 @@
-import type { FleetSources } from '../ledger/fleet.ts';
-import type { ChainBody, ChainPlace, ChainSpan, FleetView, Placed, StoredReceipt } from '../ledger/fleet-view.ts';
+import type { FleetSources } from '../fleet/fleet.ts';
+import { rootAt } from '../fleet/root-at.ts';
+import type { ChainBody, ChainPlace, ChainSpan, FleetView, Placed, StoredReceipt } from '../fleet/view.ts';
 import type { StoredBody } from '../ledger/replay.ts';
-import { rootAt } from '../ledger/root-at.ts';
 import { readErasureStatements } from './erasure-store.ts';
 import { readKept, readPresent } from './fleet-store.ts';
 import { postgresLedgerStore } from './ledger-store.ts';

@@ -1,5 +1,5 @@
 import { limits } from '../../common/limits.ts';
-import type { StoredBody, StoredEntry } from '../ledger/verify-source.ts';
+import type { StoredBody, StoredEntry } from '../ledger/verify/source.ts';
 import { int8At, Names, RecordReader, timeMicrosAt, timeMsAt } from './packed-values.ts';
 
 /*

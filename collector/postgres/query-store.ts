@@ -1,4 +1,4 @@
-import type { FleetContainer } from '../ledger/fleet-view.ts';
+import type { FleetContainer } from '../fleet/view.ts';
 import type { Fleet } from '../metrics.ts';
 import type { Queryable } from './pool.ts';
 

@@ -1,9 +1,9 @@
 import pg from 'pg';
 import { AppError } from '../../common/errors.ts';
 import { fullTileWidth, type TileId } from '../../common/tiles.ts';
-import type { StoredStatement } from '../ledger/erasure-record.ts';
+import type { StoredStatement } from '../ledger/erasure/record.ts';
 import type { FullTile } from '../ledger/store.ts';
-import type { Reading, StoredBatch, StoredCheckpoint, StoredExtent, StoredLedger } from '../ledger/verify-source.ts';
+import type { Reading, StoredBatch, StoredCheckpoint, StoredExtent, StoredLedger } from '../ledger/verify/source.ts';
 import { copyOut, type Turns, turnsOf } from './copy-out.ts';
 import { EntryUnpacker, packedEntriesBetween } from './packed-entries.ts';
 import type { Queryable } from './pool.ts';

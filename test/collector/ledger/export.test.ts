@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { exportLines, type StoredLeaf } from '../../../collector/ledger/export.ts';
+import { exportLines, type StoredLeaf } from '../../../collector/ledger/export/export.ts';
 import { writeNewFile } from '../../../collector/new-file.ts';
 import { numberedLeaf } from '../../common/trees.ts';
 import { exportableLedger } from '../../exports.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { hasOutline, readOutline, TimeReader } from '../../../collector/ledger/verify-outline.ts';
+import { hasOutline, readOutline, TimeReader } from '../../../collector/ledger/verify/outline.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import { sealEntry } from '../../../common/entry.ts';
 import { statements } from '../../arbitrary/statements.ts';

@@ -9,7 +9,7 @@ import {
   GrowingTree,
   partialTilesFrom,
   rangeFromTiles,
-} from '../../../collector/ledger/verify-tree.ts';
+} from '../../../collector/ledger/verify/tree.ts';
 import { appendLeaves, emptyRange, encodeRange } from '../../../common/merkle.ts';
 
 /** Enough for a full tile of the second level. */

@@ -4,12 +4,12 @@ import {
   type ErasureRequest,
   type ErasureRoom,
   eraseEntries,
-} from '../../../collector/ledger/erasure.ts';
-import { exportSpan } from '../../../collector/ledger/erasure-export.ts';
-import { exportLines } from '../../../collector/ledger/export.ts';
+} from '../../../collector/ledger/erasure/erasure.ts';
+import { exportSpan } from '../../../collector/ledger/erasure/export.ts';
+import { exportLines } from '../../../collector/ledger/export/export.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { checkProjections, matches } from '../../../collector/ledger/replay.ts';
-import { verifyLedger } from '../../../collector/ledger/verify.ts';
+import { verifyLedger } from '../../../collector/ledger/verify/verify.ts';
 import { writeNewFile } from '../../../collector/new-file.ts';
 import { postgresErasureStore } from '../../../collector/postgres/erasure-run-store.ts';
 import { postgresExportSource } from '../../../collector/postgres/export-store.ts';

@@ -1,4 +1,4 @@
-import { eraseEntries } from '../../../collector/ledger/erasure.ts';
+import { eraseEntries } from '../../../collector/ledger/erasure/erasure.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import { startLedger } from '../../ledgers.ts';
 import { testPool } from '../../postgres.ts';

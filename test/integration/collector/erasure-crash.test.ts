@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
-import { eraseEntries, unfinishedErasure } from '../../../collector/ledger/erasure.ts';
+import { eraseEntries, unfinishedErasure } from '../../../collector/ledger/erasure/erasure.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
 import { collectorKeys, startLedger } from '../../ledgers.ts';

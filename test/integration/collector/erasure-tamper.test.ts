@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { eraseEntries, unfinishedErasure } from '../../../collector/ledger/erasure.ts';
-import { type LedgerFault, verifyLedger } from '../../../collector/ledger/verify.ts';
+import { eraseEntries, unfinishedErasure } from '../../../collector/ledger/erasure/erasure.ts';
+import { type LedgerFault, verifyLedger } from '../../../collector/ledger/verify/verify.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import { type Db, withTransaction } from '../../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Fleet, tellFleet } from '../../../collector/ledger/fleet.ts';
-import type { FleetMoment } from '../../../collector/ledger/fleet-moment.ts';
-import type { FleetNode, FleetPage } from '../../../collector/ledger/fleet-view.ts';
+import { type Fleet, tellFleet } from '../../../collector/fleet/fleet.ts';
+import type { FleetMoment } from '../../../collector/fleet/moment.ts';
+import type { FleetNode, FleetPage } from '../../../collector/fleet/view.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import { rebuildTo } from '../../../collector/ledger/replay.ts';
 import { fleetView, postgresFleetSources } from '../../../collector/postgres/history-store.ts';

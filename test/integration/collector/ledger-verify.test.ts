@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { collectorKeyPath, readCollectorKey } from '../../../collector/keys.ts';
-import { type VerifyReport, verifyLedger } from '../../../collector/ledger/verify.ts';
+import { type VerifyReport, verifyLedger } from '../../../collector/ledger/verify/verify.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
 import type { Checkpoint } from '../../../common/checkpoint.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';

@@ -1,6 +1,6 @@
-import { digestColumns } from '../../../collector/ledger/erased-columns.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
-import { type KeptTree, type LedgerFault, verifyLedger } from '../../../collector/ledger/verify.ts';
+import { digestColumns } from '../../../collector/ledger/verify/erased-columns.ts';
+import { type KeptTree, type LedgerFault, verifyLedger } from '../../../collector/ledger/verify/verify.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import { type Db, type Tx, withClient } from '../../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import type { LedgerFault } from '../../../collector/ledger/verify.ts';
+import type { LedgerFault } from '../../../collector/ledger/verify/verify.ts';
 import type { Tx } from '../../../collector/postgres/pool.ts';
 import { signCheckpoint } from '../../../common/checkpoint.ts';
 import { appendLeaves, emptyRange, encodeRange, leafHash, rootOf } from '../../../common/merkle.ts';
