@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { FullTile } from '../../../collector/ledger/store.ts';
-import { growTail } from '../../../collector/ledger/tail.ts';
+import type { FullTile } from '../../../../collector/ledger/store.ts';
+import { growTail } from '../../../../collector/ledger/tail.ts';
 import {
   type FullTileReader,
   GrowingTree,
   partialTilesFrom,
   rangeFromTiles,
-} from '../../../collector/ledger/verify/tree.ts';
-import { appendLeaves, emptyRange, encodeRange } from '../../../common/merkle.ts';
+} from '../../../../collector/ledger/verify/tree.ts';
+import { appendLeaves, emptyRange, encodeRange } from '../../../../common/merkle.ts';
 
 /** Enough for a full tile of the second level. */
 const leafCount = 66_000;

@@ -3,10 +3,10 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { exportLines, type StoredLeaf } from '../../../collector/ledger/export/export.ts';
-import { writeNewFile } from '../../../collector/new-file.ts';
-import { numberedLeaf } from '../../common/trees.ts';
-import { exportableLedger } from '../../exports.ts';
+import { exportLines, type StoredLeaf } from '../../../../collector/ledger/export/export.ts';
+import { writeNewFile } from '../../../../collector/new-file.ts';
+import { numberedLeaf } from '../../../common/trees.ts';
+import { exportableLedger } from '../../../exports.ts';
 
 let root: string;
 before(async () => {

@@ -4,12 +4,12 @@ import { mkdir, mkdtemp, open, readFile, rm, utimes, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { verifyExportFile } from '../../../collector/ledger/export/file.ts';
-import { mirrorBatch, mirroredPaths } from '../../../collector/ledger/export/mirror.ts';
-import { type MirrorBranch, openMirrorBranch } from '../../../collector/ledger/export/mirror-git.ts';
-import { writeNewFile } from '../../../collector/new-file.ts';
-import { parsePolicy } from '../../../common/policy.ts';
-import { type ExportableLedger, exportableLedger } from '../../exports.ts';
+import { verifyExportFile } from '../../../../collector/ledger/export/file.ts';
+import { mirrorBatch, mirroredPaths } from '../../../../collector/ledger/export/mirror.ts';
+import { type MirrorBranch, openMirrorBranch } from '../../../../collector/ledger/export/mirror-git.ts';
+import { writeNewFile } from '../../../../collector/new-file.ts';
+import { parsePolicy } from '../../../../common/policy.ts';
+import { type ExportableLedger, exportableLedger } from '../../../exports.ts';
 
 let root: string;
 let repositories = 0;

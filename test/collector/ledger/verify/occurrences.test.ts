@@ -5,7 +5,7 @@ import {
   foldOccurrences,
   type OccurrenceChanges,
   type OccurrenceEvent,
-} from '../../../collector/ledger/verify/occurrences.ts';
+} from '../../../../collector/ledger/verify/occurrences.ts';
 
 interface Row {
   node: string;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { hasOutline, readOutline, TimeReader } from '../../../collector/ledger/verify/outline.ts';
-import { rfc3339 } from '../../../common/clock.ts';
-import { sealEntry } from '../../../common/entry.ts';
-import { statements } from '../../arbitrary/statements.ts';
-import { testAuthor } from '../../authors.ts';
+import { hasOutline, readOutline, TimeReader } from '../../../../collector/ledger/verify/outline.ts';
+import { rfc3339 } from '../../../../common/clock.ts';
+import { sealEntry } from '../../../../common/entry.ts';
+import { statements } from '../../../arbitrary/statements.ts';
+import { testAuthor } from '../../../authors.ts';
 
 const { privateKey } = testAuthor('node1').keys;
 /** From 1970 to 9999, which is what entries can say. */
