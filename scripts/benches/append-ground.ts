@@ -21,15 +21,28 @@ export interface BenchPostgres {
   readonly url: string;
   /** @param template the name of a database that nobody is connected to; migrated and empty without one. */
   createDatabase(name: string, template?: string): Promise<string>;
+  /** So that what was measured last leaves nothing to be written, cleaned up or analysed while something else is. */
+  settle(databaseUrl: string): Promise<void>;
+  stop(): Promise<void>;
 }
 
 export async function startBenchPostgres(): Promise<BenchPostgres> {
   const { path } = makeTemporaryFolder('sgw-bench-');
   const newPassword = () => randomBytes(16).toString('hex');
   const embedded = await openEmbedded({ dataDir: join(path, 'collector'), newPassword, logger: quietLogger });
-  takeCareOf({ remove: embedded.release, removeNow: () => {} });
+  const forget = takeCareOf({ remove: embedded.release, removeNow: () => {} });
   return {
     url: embedded.url,
+    settle: async (url) => {
+      const client = await connectClient({ url, applicationName });
+      await client.query('vacuum (analyze)');
+      await client.query('checkpoint');
+      await client.end();
+    },
+    stop: async () => {
+      await embedded.release();
+      forget();
+    },
     createDatabase: async (name, template) => {
       const client = await connectClient({ url: embedded.url, applicationName });
       await client.query(`create database ${name} template ${template ?? 'template0'}`);

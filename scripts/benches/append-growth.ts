@@ -19,8 +19,10 @@ export interface GrowthRound {
 /** Fills the large ledger as everything else fills one: through `Ledger.append`. */
 export async function measureGrowth(postgres: BenchPostgres, options: GrowthOptions): Promise<GrowthRound[]> {
   const { large: size, small, rounds, progress } = options;
-  const large = await openBenchLedger(await postgres.createDatabase('bench_large'), 'large');
+  const url = await postgres.createDatabase('bench_large');
+  const large = await openBenchLedger(url, 'large');
   await fill(large, size, progress);
+  await postgres.settle(url);
   progress(`${rounds} rounds, each with a ledger of ${small} entries beside the one of ${size}`);
   const measured: GrowthRound[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -34,6 +36,7 @@ export async function measureGrowth(postgres: BenchPostgres, options: GrowthOpti
     await fresh.close();
   }
   await large.close();
+  await postgres.settle(url);
   return measured;
 }
 

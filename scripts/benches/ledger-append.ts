@@ -45,6 +45,7 @@ export const ledgerAppend: Bench = {
     progress(`${rounds} rounds beside bare verification`);
     const verified = await measureVerifiedShare(postgres, { rounds, entriesPerAuthor: of(perRound.signed) });
     const entriesPerSecond = middle(verified.map(({ entries, ledgerMs }) => (1_000 * entries) / ledgerMs));
+    await postgres.stop();
     const acks = await measureAcks({ entriesPerSecond: entriesPerSecond / 2, seconds, progress });
     return report({ copied, verified, entriesPerSecond, acks, growth, small, large });
   },
