@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { verifyLedger } from '../../collector/ledger/verify.ts';
+import { verifyLedger } from '../../collector/ledger/verify/verify.ts';
 import { createPool } from '../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../collector/postgres/stored-ledger.ts';
 import { generateKeyPair, verifyBytesAsync } from '../../common/keys.ts';
@@ -169,6 +169,8 @@ function report({ size, batches }: Scene, rounds: readonly Round[]): BenchReport
   const ratio = median(({ paged, unsigned }) => paged.wall / unsigned.wall);
   const copyRatio = median(({ copied, unsigned }) => copied.wall / unsigned.wall);
   const withDatabase = median(({ signed }) => signed.entries / (signed.cpu + signed.database));
+  const cost = ({ cpu, entries }: Took) => cpu / entries;
+  const signedShare = median(({ bareSignatures, signed }) => cost(bareSignatures) / cost(signed));
   const { signedPerSecondAndCore } = limitsOf;
   const rows = [
     { what: 'without signatures, as a share of a bare loop', measured: ratio, unit: '', atLeast: limitsOf.ratio },
@@ -184,6 +186,7 @@ function report({ size, batches }: Scene, rounds: readonly Round[]): BenchReport
       atLeast: signedPerSecondAndCore,
     },
     { what: 'the same, the database server counted too', measured: withDatabase, unit: 'entries/s' },
+    { what: 'with signatures, as a share of signatures alone', measured: signedShare, unit: '' },
     { what: 'signatures alone, per core', measured: perCore('bareSignatures'), unit: 'entries/s' },
   ];
   return {
@@ -200,6 +203,7 @@ function report({ size, batches }: Scene, rounds: readonly Round[]): BenchReport
       signed_per_s_core: Math.round(perCore('signed')),
       signed_per_s_core_with_database: Math.round(withDatabase),
       signatures_alone_per_s_core: Math.round(perCore('bareSignatures')),
+      signed_share: round(signedShare, 3),
       limit_signed_per_s_core: signedPerSecondAndCore,
       bare_per_s: Math.round(rate('paged')),
       copy_per_s: Math.round(rate('copied')),
