@@ -40,6 +40,18 @@ export async function missingGuards(db: Queryable): Promise<readonly string[]> {
                where pronamespace = current_schema()::regnamespace and proname = name
                  and encode(sha256(convert_to(prosrc, 'UTF8')), 'hex') = digest)
      union all
+     -- What would show one thing to one reader and another to the next.
+     select format('%s shows rows by policy (row-level security)', relname) from guarded join pg_class using (oid, relname)
+      where relrowsecurity or relforcerowsecurity
+     union all
+     select format('%s is rewritten by the rule %s', relname, rulename) from guarded join pg_rewrite on ev_class = guarded.oid
+     union all
+     select format('%s has lost its primary key', relname) from guarded
+      where not exists (
+              select from pg_index where indrelid = guarded.oid and indisprimary and indisunique and indisvalid)
+     union all
+     select format('%s is no table', relname) from guarded join pg_class using (oid, relname) where relkind not in ('r', 'p')
+     union all
      select format('the table %s is missing', name) from unnest($4::text[]) as listed (name)
       where not exists (select from pg_class where relnamespace = current_schema()::regnamespace and relname = name)
       order by missing`,

@@ -352,6 +352,9 @@ describe('what guards the ledger inside the database', () => {
         `create or replace function refuse_change() returns trigger language plpgsql as 'begin return new; end'`,
         'the function refuse_change was replaced',
       ],
+      ['alter table tiles enable row level security', 'tiles shows rows by policy (row-level security)'],
+      ['create rule quiet as on insert to batches do instead nothing', 'batches is rewritten by the rule quiet'],
+      ['alter table entry_bodies drop constraint entry_bodies_pkey', 'entry_bodies has lost its primary key'],
       ['drop function refuse_rewind', 'the function refuse_rewind was replaced'],
       ['drop table cosignatures', 'the table cosignatures is missing'],
     ];
@@ -359,8 +362,10 @@ describe('what guards the ledger inside the database', () => {
       await owner.query(change);
       const found = await missingGuards(owner);
       assert.ok(found.includes(missing), `${change}: ${found.join()}`);
-      assert.equal(found.length, at + 1);
+      assert.ok(found.length > at, `${change}: ${found.join()}`);
     }
+    await owner.query('alter table tiles rename to kept; create view tiles as select * from kept');
+    assert.ok((await missingGuards(owner)).includes('tiles is no table'));
   });
 
   test('is missed at the next start, which says what to do', async () => {
