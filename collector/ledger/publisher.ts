@@ -39,6 +39,8 @@ export class Publisher {
   /** The publication under way, and the one that everybody shares who came since it began. */
   #running: Promise<unknown> = Promise.resolve();
   #next: Promise<PublishedCheckpoint> | undefined;
+  /** Writes of what contradicts the ledger, one at a time: the largest stays. */
+  #remembering: Promise<void> = Promise.resolve();
   /** `size/root` of checkpoints found to be contained, oldest first; in a history that only grows they stay so. */
   readonly #contained = new Set<string>();
 
@@ -63,7 +65,7 @@ export class Publisher {
     // Read before the head: another collector may be publishing.
     const noted = await file.read();
     const own = noted === undefined ? undefined : this.#openKept(noted);
-    const shown = (await evidence.notes()).flatMap((note) => this.#openEvidence(note));
+    const shown = (await evidence.notes()).flatMap((note) => this.#openIfOurs(note));
     const head = await store.head();
     const size = head?.range.size ?? 0;
     if (own === undefined && size > 0) {
@@ -100,13 +102,13 @@ export class Publisher {
   }
 
   /**
-   * Compares a checkpoint that somebody holds with the ledger.
+   * Compares a checkpoint that somebody holds with the ledger. Once the ledger is contradicted nothing is compared any
+   * more, but how far it had been published is still learned from what is shown: recovery has to lead there.
    * @throws AppError `auth.signature` or `ledger.proof` when it is not one of ours, which says nothing; `ledger.tampered`
    *   when it is and the ledger does not contain its tree; `ledger.checkpoint_file` (retryable) as {@link checkpoint}.
    */
   async confront(note: string): Promise<void> {
-    const { guard } = this.#options;
-    await guard.requireTrusted();
+    if (this.contradiction !== undefined) return this.#refuseAndRemember(note);
     const held = openOwn(note, this.#logKey);
     const name = `${held.size}/${held.root.toString('base64')}`;
     if (this.#contained.has(name)) return;
@@ -118,8 +120,16 @@ export class Publisher {
     if (oldest !== undefined && this.#contained.size > limits.confrontedCheckpoints) this.#contained.delete(oldest);
   }
 
+  /** @throws AppError `ledger.tampered`, whatever the note is. */
+  async #refuseAndRemember(note: string): Promise<void> {
+    const [held] = this.#openIfOurs(note);
+    if (held !== undefined) await this.#afterRunning(() => this.#remember(held));
+    await this.#options.guard.requireTrusted();
+  }
+
   async close(): Promise<void> {
     await this.#running;
+    await this.#remembering;
     await this.#options.file.close();
   }
 
@@ -179,17 +189,23 @@ export class Publisher {
       await guard.require(held, tail, store);
       return tail;
     } catch (thrown) {
-      await this.#remember(held, thrown);
+      if (toAppError(thrown).code === 'ledger.tampered') await this.#remember(held);
       throw thrown;
     }
   }
 
   /** So that a restart, or another collector beside this one, does not sign what this one refused to. */
-  async #remember(held: OwnCheckpoint, thrown: unknown): Promise<void> {
-    if (toAppError(thrown).code !== 'ledger.tampered') return;
+  #remember(held: OwnCheckpoint): Promise<void> {
     const { file, logger } = this.#options;
+    const write = async () => {
+      // Another one may have been remembered meanwhile, also by another process.
+      const [there] = this.#openIfOurs((await file.read()) ?? '');
+      if (held.size > Math.max(there?.size ?? 0, this.#kept?.size ?? 0)) await file.write(held);
+    };
+    // What is refused is refused with or without it.
     const failed = (error: unknown) => logger.error('ledger.checkpoint_file_failed', { path: file.path, error });
-    if (held.size > (this.#kept?.size ?? 0)) await file.write(held).catch(failed);
+    this.#remembering = this.#remembering.then(write).catch(failed);
+    return this.#remembering;
   }
 
   async #keep(checkpoint: OwnCheckpoint): Promise<void> {
@@ -214,7 +230,7 @@ export class Publisher {
   }
 
   /** Evidence of another ledger that was kept here is no concern of this one. */
-  #openEvidence(note: string): readonly OwnCheckpoint[] {
+  #openIfOurs(note: string): readonly OwnCheckpoint[] {
     try {
       return [openOwn(note, this.#logKey)];
     } catch {

@@ -289,6 +289,35 @@ describe('confronted with what an agent holds', () => {
     });
   }
 
+  test('what is shown after the contradiction still says how far the ledger was published, also over a restart', async () => {
+    const { store, disk, author } = await grown({ early: 20, late: 9 });
+    const restore = store.snapshot();
+    const before = await startOn(store, disk);
+    const held: string[] = [];
+    for (const more of [5, 70, 3]) {
+      await before.append(author.more(more));
+      held.push((await before.checkpoint()).note);
+    }
+    const [little = '', middle = '', most = ''] = held;
+    restore();
+    disk.lose();
+    const ledger = await startOn(store, disk);
+    await Promise.all([little, middle, little].map((note) => assert.rejects(ledger.confront(note), tampered)));
+    assert.equal(disk.note, middle);
+    await Promise.all([most, middle].map((note) => assert.rejects(ledger.confront(note), tampered)));
+    assert.equal(disk.note, most);
+    await assert.rejects(ledger.confront(middle), tampered);
+    const other = ledgerOn(new FakeLedgerStore(), new FakeDisk(), quietLogger, testAuthor('node1').keys);
+    await other.start();
+    await other.append(testAuthor('node1').more(200));
+    for (const foreign of [(await other.checkpoint()).note, most.replace(/\n\d+\n/, '\n999\n'), 'x']) {
+      await assert.rejects(ledger.confront(foreign), tampered);
+    }
+    assert.equal(disk.note, most);
+    assert.equal(disk.contradictions.length, 1);
+    await assert.rejects(ledgerOn(store, disk).start(), tampered);
+  });
+
   test('evidence of a rollback is settled once the entries are back', async () => {
     const { store, disk, restore, published, lost } = await grown({ early: 20, late: 9 });
     restore();
