@@ -18,6 +18,7 @@ import { Ledger, type LedgerMemory } from './ledger/ledger.ts';
 import { createMetrics } from './metrics.ts';
 import { createMirroring } from './mirroring.ts';
 import { postgresEnrolment, postgresOperatorTokens, revokedChannel, revokedNodes } from './postgres/access-store.ts';
+import { databaseNow } from './postgres/erasure-run-store.ts';
 import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
 import { postgresNodeKeys } from './postgres/node-keys.ts';
@@ -135,7 +136,10 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const { database, ledger, logger, clock, teardown } = served;
   const { db } = database;
   const erasing = createErasing(settings, served);
-  const retention = createRetention(settings, { ...{ erasing, clock, logger }, random: Math.random });
+  const retention = createRetention(settings, {
+    ...{ erasing, clock, logger, random: Math.random },
+    databaseNow: () => databaseNow(db),
+  });
   const metrics = createMetrics(new Registry(), {
     ledgerEntries: async () => (await ledger.checkpoint()).size,
     ledgerContradicted: () => ledger.contradiction !== undefined,

@@ -9,6 +9,8 @@ import type { Erasing } from './erasing.ts';
 export interface RetentionNeeds {
   readonly erasing: Erasing;
   readonly clock: Clock;
+  /** The database server's clock, Unix milliseconds. */
+  readonly databaseNow: () => Promise<number>;
   readonly logger: Logger;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -27,7 +29,7 @@ export interface Retention {
 const dayMs = 86_400_000;
 
 export function createRetention({ ledger }: CollectorSettings, needs: RetentionNeeds): Retention {
-  const { erasing, clock, logger, random } = needs;
+  const { erasing, clock, databaseNow, logger, random } = needs;
   const { retentionDays, retentionExport } = ledger;
   let succeededAt: number | undefined;
 
@@ -37,6 +39,7 @@ export function createRetention({ ledger }: CollectorSettings, needs: RetentionN
     const unfinished = await erasing.unfinished();
     // Whoever has nothing to drop needs no rights to.
     if (unfinished !== undefined || (await erasing.plan(limit)) !== undefined) {
+      requireAgreement(nowMs, await databaseNow());
       const reason = `ledger.retentionDays is ${retentionDays}`;
       const { finished, erased } = await erasing.erase({
         limit,
@@ -79,6 +82,15 @@ export function createRetention({ ledger }: CollectorSettings, needs: RetentionN
       return succeededAt;
     },
   };
+}
+
+/** What is dropped because one clock was set wrong is gone for good. */
+function requireAgreement(nowMs: number, databaseMs: number): void {
+  if (Math.abs(nowMs - databaseMs) <= limits.retentionMaxClockGapMs) return;
+  throw new AppError(
+    'state.conflict',
+    `nothing is erased while the clocks disagree: it is ${rfc3339(nowMs)} here and ${rfc3339(databaseMs)} at the database`,
+  );
 }
 
 /** Before it is on record nothing has been done; what comes after takes no time or is finished at the next start. */

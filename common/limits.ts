@@ -78,6 +78,8 @@ export const limits = {
   outsideWitnessTimeoutMs: 10_000,
   /** The answer of an outside witness: its signature lines. */
   maxWitnessAnswerBytes: 64 * 1024,
+  /** A cosignature by a clock further ahead than this counts for nothing; a clock that shows local time as UTC is within. */
+  maxCosignatureAheadMs: 24 * 3_600_000,
   /** How often the collector looks at the manifest. */
   manifestPollMs: 60_000,
   /** How often an agent that stands by a fork looks whether it was released. */
@@ -105,6 +107,8 @@ export const limits = {
   /** Looks for what retention lets go; later by up to a tenth, so that collectors do not look at once. */
   retentionIntervalMs: 86_400_000,
   retentionRetryMs: 3_600_000,
+  /** By how much the collector's clock and the database's may differ where age decides what goes. */
+  retentionMaxClockGapMs: 3_600_000,
   /** Entries that `ledger recover` puts back in one step. */
   recoverBatchEntries: 500,
   /** One line of an export: an entry with every character escaped, and its proof. */

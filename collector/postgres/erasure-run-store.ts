@@ -225,3 +225,9 @@ function neverFree(to: number, cause: unknown): AppError {
     { cause, retryable: true, details: { to } },
   );
 }
+
+/** The server's clock, Unix milliseconds. */
+export async function databaseNow(db: Queryable): Promise<number> {
+  const { rows } = await db.query<{ now: Date }>('select clock_timestamp() as now');
+  return rows[0]?.now.getTime() ?? Number.NaN;
+}

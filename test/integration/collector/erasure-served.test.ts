@@ -291,9 +291,14 @@ describe('retention', () => {
       const keys = await readCollectorKey(collectorKeyPath(settings.dataDir));
       const erasing = () =>
         createErasing(settings, { database: { ...open, ownerUrl: database.ownerUrl }, keys, ledger: under.ledger });
+      const needs = (days: number) => {
+        return { erasing: erasing(), clock: later(days), logger: quietLogger, random: () => 0 };
+      };
       const retention = (days: number) =>
-        createRetention(settings, { erasing: erasing(), clock: later(days), logger: quietLogger, random: () => 0 });
+        createRetention(settings, { ...needs(days), databaseNow: async () => later(days).now() });
       const signal = new AbortController().signal;
+      const misled = createRetention(settings, { ...needs(400), databaseNow: async () => Date.now() });
+      await assert.rejects(misled.pass(signal), /while the clocks disagree/);
       await retention(29).pass(signal);
       assert.equal(await erasing().boundary(), 600, 'nothing is old enough');
       const both = [retention(31), retention(31)];
