@@ -71,8 +71,13 @@ export class Ledger {
     this.#keys = keys;
     this.#clock = clock;
     this.#guard = new HistoryGuard({ logKey, ...memory });
-    this.#sequencer = new Sequencer(store, clock, keys.privateKey, this.#guard, wait);
     this.#tiles = new TileReader(store);
+    this.#sequencer = new Sequencer({
+      ...{ store, clock, wait, guard: this.#guard },
+      privateKey: keys.privateKey,
+      // The next proofs are about them.
+      onTiles: (tiles) => this.#tiles.learn(tiles),
+    });
     this.#bundles = new BundleReader(store, clock);
     this.#publisher = new Publisher({ origin, keys, store, tails: this.#sequencer, guard: this.#guard, ...memory });
   }

@@ -5,7 +5,7 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { rootOf } from '../../common/merkle.ts';
 import { type KnownAuthors, nothingKnown, Plan } from './plan.ts';
-import type { Commit, LedgerStore, StorableEntry, TreeHead } from './store.ts';
+import type { Commit, FullTile, LedgerStore, StorableEntry, TreeHead } from './store.ts';
 import { loadTail, type Tail, type TreeStore } from './tail.ts';
 
 /** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
@@ -27,6 +27,18 @@ export interface TailGuard {
   admission(): Promise<(tail: Tail, store: TreeStore) => Promise<void>>;
   /** What to throw for a stored head that cannot come after the one `known`. */
   rolledBack(known: TreeHead, found: TreeHead | undefined): Promise<AppError>;
+}
+
+export interface SequencerOptions {
+  readonly store: LedgerStore;
+  readonly clock: Clock;
+  /** The collector's: signs when each group was received. */
+  readonly privateKey: KeyObject;
+  readonly guard: TailGuard;
+  /** Hears of tiles that are full now, once they are durable. */
+  readonly onTiles: (tiles: readonly FullTile[]) => void;
+  /** Passes a number of milliseconds. */
+  readonly wait?: ((ms: number) => Promise<unknown>) | undefined;
 }
 
 /** Where a plan starts from. */
@@ -70,6 +82,7 @@ export class Sequencer {
   readonly #clock: Clock;
   readonly #privateKey: KeyObject;
   readonly #guard: TailGuard;
+  readonly #onTiles: SequencerOptions['onTiles'];
   readonly #wait: (ms: number) => Promise<unknown>;
   readonly #queue: Waiting[] = [];
   #queuedEntries = 0;
@@ -86,21 +99,12 @@ export class Sequencer {
   /** The end of the log once all that is under way is durable; undefined when that has to be found out. */
   #ahead: Ground | undefined;
 
-  /**
-   * @param privateKey the collector's: signs when each group was received.
-   * @param wait passes a number of milliseconds.
-   */
-  constructor(
-    store: LedgerStore,
-    clock: Clock,
-    privateKey: KeyObject,
-    guard: TailGuard,
-    wait: (ms: number) => Promise<unknown> = delay,
-  ) {
+  constructor({ store, clock, privateKey, guard, onTiles, wait = delay }: SequencerOptions) {
     this.#store = store;
     this.#clock = clock;
     this.#privateKey = privateKey;
     this.#guard = guard;
+    this.#onTiles = onTiles;
     this.#wait = wait;
   }
 
@@ -253,7 +257,10 @@ export class Sequencer {
   }
 
   #answer({ commit, granted, refused, after }: LaidOut): void {
-    if (commit !== undefined) this.#remember(after.tail);
+    if (commit !== undefined) {
+      this.#remember(after.tail);
+      this.#onTiles(commit.tiles);
+    }
     // A crash here loses only the answers: the entries are durable, and offering them again finds them in their place.
     for (const { waiting, error } of refused) waiting.fail(error);
     for (const tell of granted) tell();

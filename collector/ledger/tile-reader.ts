@@ -4,7 +4,7 @@ import { limits } from '../../common/limits.ts';
 import type { NodeId } from '../../common/merkle.ts';
 import type { HashReader } from '../../common/proof.ts';
 import { placeOf, subtreesOf, type TileId } from '../../common/tiles.ts';
-import type { LedgerStore } from './store.ts';
+import type { FullTile, LedgerStore } from './store.ts';
 import { missingTile, type Tail, tileInTail } from './tail.ts';
 
 /** A tile, and what proofs need of it, computed when the first one does. */
@@ -34,6 +34,11 @@ export class TileReader {
   async tile(tail: Tail, ref: TileId): Promise<Buffer> {
     const tiles = await this.#tiles(tail, [ref]);
     return wanted(tiles, ref).bytes;
+  }
+
+  /** Takes note of full tiles that somebody has at hand; the store holds them too. */
+  learn(tiles: readonly FullTile[]): void {
+    for (const tile of tiles) this.#remember(tile, { bytes: tile.hashes });
   }
 
   async #read(tail: Tail, nodes: readonly NodeId[]): Promise<readonly Buffer[]> {
