@@ -5,12 +5,14 @@ import {
   enrolPath,
   enrolRequest,
   enrolResponse,
+  hashLogKey,
+  parseJoinToken,
   signEnrolment,
 } from '../common/enrol.ts';
 import { AppError } from '../common/errors.ts';
 import { fingerprint, type KeyPair } from '../common/keys.ts';
 import { limits } from '../common/limits.ts';
-import { parseVerifierKey } from '../common/note.ts';
+import { parseVerifierKey, type VerifierKey } from '../common/note.ts';
 import {
   adoptIdentity,
   type Enrolment,
@@ -38,32 +40,36 @@ export interface Enrolled {
   /** To be compared with the one the collector shows. */
   readonly fingerprint: string;
   readonly origin: string;
+  /** Of the log's key that was pinned. */
+  readonly logFingerprint: string;
 }
 
 /**
- * Enrols this node: proves to hold a key made here, and pins the collector's log. May be repeated with the same token
+ * Enrols this node: proves to hold a key made here and the join token, and pins the log that the token names. May be repeated with the same token
  * when the answer was lost: the key is durable before it is shown to anybody.
  * @throws AppError `state.conflict` when the node is enrolled elsewhere, `validation.request` for a malformed token, name or
  *   URL, `collector.unreachable`, `collector.refused`, `auth.key_file`.
  */
 export async function enrol(options: EnrolOptions): Promise<Enrolled> {
-  const { dataDir, node, token, force } = options;
+  const { dataDir, node, force } = options;
+  const { secret, logKeyHash } = parseJoinToken(options.token);
   const url = collectorUrl(options.collector);
   const paths = identityPaths(dataDir);
   await ensureDataDir(dataDir);
   const pinned = force ? undefined : await readEnrolment(paths.enrolment);
   if (pinned !== undefined) requireSameTarget(pinned, { node, url });
   const { keys, from } = await keysFor(paths, options);
-  const request = validRequest(signEnrolment({ token, node, agent_version: options.version }, keys));
+  const request = validRequest(signEnrolment({ secret, node, agent_version: options.version }, keys));
   const answer = await postEnrolment(new URL(url + enrolPath), request);
-  requireOwnAnswer(answer, { node, keys, pinned });
+  const logKey = requireOwnAnswer(answer, { node, keys, pinned, logKeyHash });
   await adoptIdentity(paths, { node, url, origin: answer.origin, vkey: answer.vkey }, from);
-  return { node, fingerprint: answer.fingerprint, origin: answer.origin };
+  const { fingerprint: print, origin } = answer;
+  return { node, fingerprint: print, origin, logFingerprint: fingerprint(logKey.publicKey) };
 }
 
-/** For a person, who compares the fingerprint with the one the collector shows. */
-export function formatEnrolment({ node, fingerprint: print, origin }: Enrolled): string {
-  return `Enrolled as ${node} with ${origin}.\nKey fingerprint: ${print}\nThe collector shows the same one: sigilwatch-collector nodes list\n`;
+/** For a person, who compares the fingerprints with those the collector shows. */
+export function formatEnrolment({ node, fingerprint: print, origin, logFingerprint }: Enrolled): string {
+  return `Enrolled as ${node} with ${origin}.\nKey fingerprint: ${print}\nThe collector shows the same one: sigilwatch-collector nodes list\nLog key fingerprint: ${logFingerprint}, as the join token says and "nodes token" showed\n`;
 }
 
 /** The key in force, or the one of an interrupted enrolment, or a new one. */
@@ -90,17 +96,30 @@ interface Expected {
   readonly node: string;
   readonly keys: KeyPair;
   readonly pinned: Enrolment | undefined;
+  /** From the join token. */
+  readonly logKeyHash: string;
 }
 
-/** Nothing is pinned unless it is about us, names a usable key, and does not contradict what was pinned before. */
-function requireOwnAnswer(answer: EnrolResponse, { node, keys, pinned }: Expected): void {
+/**
+ * Nothing is pinned unless it is about us, names the log key that the token names, and does not contradict what was
+ * pinned before. An answer that somebody on the way has changed costs nothing: the token is bound to our key by now, so
+ * the same command works again.
+ */
+function requireOwnAnswer(answer: EnrolResponse, { node, keys, pinned, logKeyHash }: Expected): VerifierKey {
   if (answer.node !== node || answer.fingerprint !== fingerprint(keys.publicKey)) {
     throw new AppError('collector.refused', `the collector enrolled ${answer.node} with ${answer.fingerprint}, not us`);
   }
-  if (parseVerifierKey(answer.vkey).name !== answer.origin) {
+  if (hashLogKey(answer.vkey) !== logKeyHash) {
+    throw new AppError(
+      'collector.refused',
+      'the answer names another log key than the join token does, so nothing was stored: either the token was made by another collector, or somebody between here and the collector changed the answer',
+    );
+  }
+  const logKey = parseVerifierKey(answer.vkey);
+  if (logKey.name !== answer.origin) {
     throw new AppError('collector.refused', `the collector gave a log key that is not of its log ${answer.origin}`);
   }
-  if (pinned === undefined || (pinned.origin === answer.origin && pinned.vkey === answer.vkey)) return;
+  if (pinned === undefined || (pinned.origin === answer.origin && pinned.vkey === answer.vkey)) return logKey;
   throw new AppError(
     'state.conflict',
     `the collector at ${pinned.url} now has another ledger or key than the one pinned; if that is intended, make a new join token (this one is used up) and add --force`,
@@ -113,7 +132,6 @@ function collectorUrl(text: string): string {
   throw new AppError('validation.request', `collector URL "${text}" must start with http:// or https://`);
 }
 
-/** The token is not repeated in the message: it may still be good. */
 function validRequest(request: EnrolRequest): EnrolRequest {
   const { success, error } = enrolRequest.safeParse(request);
   if (success) return request;

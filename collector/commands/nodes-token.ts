@@ -13,13 +13,14 @@ export async function nodesToken(context: CommandContext, options: { node: strin
   await withLedger(context, async ({ ledger, database }) => {
     const ports = { store: postgresEnrolment(database.db), ledger, clock: systemClock };
     const issued = await issueJoinToken(ports, { node, ttlMs: fleet.joinTokenTtlMs, randomBytes });
-    const result = { node, token: issued.token, expires_at: rfc3339(issued.expiresAt) };
+    const { token: made, logFingerprint: log_fingerprint } = issued;
+    const result = { node, token: made, expires_at: rfc3339(issued.expiresAt), log_fingerprint };
     const address = `http://${http.host}:${http.port}`;
     show(
       context,
       result,
       ({ token, expires_at }) =>
-        `${token}\n\nOn ${node}, before ${expires_at}, once:\n\n  sigilwatch-agent enroll --collector ${address} --node ${node} --token ${token}\n`,
+        `${token}\n\nOn ${node}, before ${expires_at}, once:\n\n  sigilwatch-agent enroll --collector ${address} --node ${node} --token ${token}\n\nIt will show the key of this log: ${log_fingerprint}\n`,
     );
   });
   return exitCodes.done;

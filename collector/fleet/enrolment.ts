@@ -1,13 +1,23 @@
 import type { Clock } from '../../common/clock.ts';
-import { type EnrolRequest, type EnrolResponse, enrolBytes, tokenHash } from '../../common/enrol.ts';
+import {
+  type EnrolRequest,
+  type EnrolResponse,
+  enrolBytes,
+  formatJoinToken,
+  hashLogKey,
+  joinKeyHash,
+  joinKeys,
+} from '../../common/enrol.ts';
 import { collectorAuthor } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
-import { fingerprint, publicKeyFromRaw, verifyBytes } from '../../common/keys.ts';
+import { fingerprint, publicKeyFromRaw, rawPublicKey, verifyBytes } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
+import { parseVerifierKey } from '../../common/note.ts';
 import type { Recorder } from '../auth/operator-token.ts';
 import { newToken, type RandomBytes } from '../auth/tokens.ts';
 
 export interface JoinToken {
+  /** Of the public key that the token's secret makes. */
   readonly hash: Buffer;
   readonly node: string;
   /** Unix milliseconds, as all times here. */
@@ -51,18 +61,28 @@ export interface FleetPorts {
   readonly clock: Clock;
 }
 
-/** A single-use join token for `node`. Shown once; only its hash is kept. */
+/** A join token as it is shown, once. */
+export interface IssuedToken {
+  readonly token: string;
+  readonly expiresAt: number;
+  /** Of the log's key, which the token names: what the node shows when it has pinned it. */
+  readonly logFingerprint: string;
+}
+
+/** A single-use join token for `node`. Only the hash of the public key that its secret makes is kept. */
 export async function issueJoinToken(
   { store, ledger, clock }: FleetPorts,
   { node, ttlMs, randomBytes }: { node: string; ttlMs: number; randomBytes: RandomBytes },
-): Promise<{ token: string; expiresAt: number }> {
+): Promise<IssuedToken> {
   if (node === collectorAuthor) throw new AppError('state.conflict', `no node can be called "${collectorAuthor}"`);
-  const token = newToken('join', randomBytes);
+  const secret = newToken('join', randomBytes);
   const createdAt = clock.now();
   const expiresAt = createdAt + ttlMs;
   await ledger.record(authEvent('join_token.created', 'operator', node, `valid for ${Math.round(ttlMs / 1000)} s`));
-  await store.insertToken({ hash: tokenHash(token), node, createdAt, expiresAt });
-  return { token, expiresAt };
+  const hash = joinKeyHash(rawPublicKey(joinKeys(secret).publicKey));
+  await store.insertToken({ hash, node, createdAt, expiresAt });
+  const token = formatJoinToken({ secret, logKeyHash: hashLogKey(ledger.vkey) });
+  return { token, expiresAt, logFingerprint: fingerprint(parseVerifierKey(ledger.vkey).publicKey) };
 }
 
 /**
@@ -71,10 +91,10 @@ export async function issueJoinToken(
  *   `auth.revoked` for a key that was revoked, `state.conflict` for a key that is another node's.
  */
 export async function enrolNode({ store, ledger, clock }: FleetPorts, request: EnrolRequest): Promise<EnrolResponse> {
-  const { node, token } = request;
+  const { node } = request;
   const print = provenFingerprint(request);
   await requireFreeKey(store, node, print);
-  const use = await store.useToken({ hash: tokenHash(token), node, fingerprint: print, now: clock.now() });
+  const use = await store.useToken({ hash: provenTokenHash(request), node, fingerprint: print, now: clock.now() });
   if (use === undefined) throw badToken(node);
   const known = await store.node(node);
   // An old token of a key that has been replaced since must not bring that key back.
@@ -93,6 +113,14 @@ function provenFingerprint(request: EnrolRequest): string {
   const key = publicKeyFromRaw(Buffer.from(request.public_key, 'base64'));
   if (verifyBytes(key, enrolBytes(request), Buffer.from(request.signature, 'base64'))) return fingerprint(key);
   throw new AppError('auth.signature', 'the signature is not by the key that asks to be enrolled');
+}
+
+/** The public half of a token's key may be seen by anybody; only who holds the token signs with it. */
+function provenTokenHash(request: EnrolRequest): Buffer {
+  const raw = Buffer.from(request.token_key, 'base64');
+  const signature = Buffer.from(request.token_signature, 'base64');
+  if (verifyBytes(publicKeyFromRaw(raw), enrolBytes(request), signature)) return joinKeyHash(raw);
+  throw new AppError('auth.signature', 'the signature is not by the join token that is used');
 }
 
 async function requireFreeKey(store: EnrolmentStore, node: string, print: string): Promise<void> {

@@ -8,9 +8,10 @@ import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, test } from 'node:test';
 import { enrol, formatEnrolment } from '../../agent/enrol.ts';
 import { loadIdentity } from '../../agent/identity.ts';
-import { enrolBytes, enrolPath, enrolRequest } from '../../common/enrol.ts';
+import { enrolBytes, enrolPath, enrolRequest, formatJoinToken, hashLogKey, joinKeys } from '../../common/enrol.ts';
 import { AppError } from '../../common/errors.ts';
-import { fingerprint, publicKeyFromRaw, verifyBytes } from '../../common/keys.ts';
+import { fingerprint, publicKeyFromRaw, rawPublicKey, verifyBytes } from '../../common/keys.ts';
+import { parseVerifierKey } from '../../common/note.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
 import { portOf } from '../wire.ts';
 
@@ -24,18 +25,26 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-const token = `swj_${'a'.repeat(43)}`;
+const secret = `swj_${'a'.repeat(43)}`;
+const tokenOf = (vkey: string) => formatJoinToken({ secret, logKeyHash: hashLogKey(vkey) });
 
 /** The collector's side of enrolment: a token belongs to the first key that uses it. */
 async function joinServer(ledger = memoryLedger()) {
   const uses: string[] = [];
+  const seen: string[] = [];
   const state = { losesReplies: 0, answer: (body: object): object => body };
   const server = http.createServer(async (request, response) => {
-    const wish = enrolRequest.parse(JSON.parse(await text(request)));
+    const body = await text(request);
+    seen.push(body);
+    const wish = enrolRequest.parse(JSON.parse(body));
     const key = publicKeyFromRaw(Buffer.from(wish.public_key, 'base64'));
     const print = fingerprint(key);
     const proved = verifyBytes(key, enrolBytes(wish), Buffer.from(wish.signature, 'base64'));
-    const fits = request.url === enrolPath && proved && (uses[0] ?? print) === print;
+    const tokenKey = publicKeyFromRaw(Buffer.from(wish.token_key, 'base64'));
+    const invited =
+      rawPublicKey(joinKeys(secret).publicKey).toString('base64') === wish.token_key &&
+      verifyBytes(tokenKey, enrolBytes(wish), Buffer.from(wish.token_signature, 'base64'));
+    const fits = request.url === enrolPath && proved && invited && (uses[0] ?? print) === print;
     uses.push(print);
     if (state.losesReplies-- > 0) return void request.socket.destroy();
     const refusal = { error_code: 'auth.token', message: 'used by another key', details: {}, request_id: '1' };
@@ -46,82 +55,124 @@ async function joinServer(ledger = memoryLedger()) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   cleanups.push(async () => server.close().closeAllConnections());
-  return { url: `http://127.0.0.1:${portOf(server)}`, ledger, uses, state };
+  return { collector: `http://127.0.0.1:${portOf(server)}`, token: tokenOf(ledger.vkey), ledger, uses, seen, state };
 }
 
-const wish = (collector: string) => ({ collector, token, node: 'node1', version: '0.1.0', dataDir: dir, force: false });
+const wish = (at: { collector: string; token: string }) => ({
+  ...{ collector: at.collector, token: at.token },
+  ...{ node: 'node1', version: '0.1.0', dataDir: dir, force: false },
+});
 const failsWith = (code: string, message: RegExp) => (error: unknown) =>
   error instanceof AppError && error.code === code && message.test(error.message);
 
 test('a node enrols with a key made here, and pins the log', async () => {
-  const { url, ledger, uses } = await joinServer();
-  const enrolled = await enrol(wish(url));
+  const server = await joinServer();
+  const { collector: url, ledger, uses } = server;
+  const enrolled = await enrol(wish(server));
   const identity = await loadIdentity(dir);
   assert.deepEqual(identity.collector, { url, origin: ledger.origin, vkey: ledger.vkey });
   assert.equal(enrolled.fingerprint, fingerprint(identity.keys.publicKey));
   assert.deepEqual(uses, [enrolled.fingerprint]);
-  assert.ok(formatEnrolment(enrolled).includes(enrolled.fingerprint));
+  assert.equal(enrolled.logFingerprint, fingerprint(parseVerifierKey(ledger.vkey).publicKey));
+  for (const print of [enrolled.fingerprint, enrolled.logFingerprint]) {
+    assert.ok(formatEnrolment(enrolled).includes(print));
+  }
 });
 
 test('after a lost reply the same command works, with the same key', async () => {
-  const { url, uses, state } = await joinServer();
+  const server = await joinServer();
+  const { uses, state } = server;
   state.losesReplies = 1;
-  await assert.rejects(enrol(wish(url)), failsWith('collector.unreachable', /can be run again/));
-  await enrol(wish(url));
-  await enrol(wish(url));
+  await assert.rejects(enrol(wish(server)), failsWith('collector.unreachable', /can be run again/));
+  await enrol(wish(server));
+  await enrol(wish(server));
   assert.equal(uses.length, 3);
   assert.equal(new Set(uses).size, 1);
 });
 
 test('an identity enrolled elsewhere is not overwritten unless forced, and then with a new key', async () => {
   const [first, second] = [await joinServer(), await joinServer()];
-  const { fingerprint: before } = await enrol(wish(first.url));
-  await assert.rejects(enrol(wish(second.url)), failsWith('state.conflict', /enrolled as node1 with .*--force/));
-  await assert.rejects(enrol({ ...wish(first.url), node: 'node2' }), failsWith('state.conflict', /--force/));
+  const { fingerprint: before } = await enrol(wish(first));
+  await assert.rejects(enrol(wish(second)), failsWith('state.conflict', /enrolled as node1 with .*--force/));
+  await assert.rejects(enrol({ ...wish(first), node: 'node2' }), failsWith('state.conflict', /--force/));
   assert.equal(second.uses.length, 0);
   second.state.losesReplies = 1;
-  await assert.rejects(enrol({ ...wish(second.url), force: true }), failsWith('collector.unreachable', /./));
-  assert.equal((await loadIdentity(dir)).collector.url, first.url);
-  const { fingerprint: after } = await enrol({ ...wish(second.url), force: true });
+  await assert.rejects(enrol({ ...wish(second), force: true }), failsWith('collector.unreachable', /./));
+  assert.equal((await loadIdentity(dir)).collector.url, first.collector);
+  const { fingerprint: after } = await enrol({ ...wish(second), force: true });
   assert.notEqual(after, before);
-  assert.equal((await loadIdentity(dir)).collector.url, second.url);
+  assert.equal((await loadIdentity(dir)).collector.url, second.collector);
   assert.deepEqual((await readdir(dir)).sort(), ['collector.json', 'identity.pem']);
 });
 
 test('a collector whose log changed behind its address is not pinned over the old one', async () => {
-  const { url, state } = await joinServer();
-  await enrol(wish(url));
+  const server = await joinServer();
+  await enrol(wish(server));
   const { origin, vkey } = memoryLedger({ origin: 'other.example/log' });
-  state.answer = (body) => ({ ...body, origin, vkey });
-  await assert.rejects(enrol(wish(url)), failsWith('state.conflict', /another ledger/));
+  server.state.answer = (body) => ({ ...body, origin, vkey });
+  await assert.rejects(enrol(wish(server)), failsWith('collector.refused', /another log key/));
+  const invited = { ...wish(server), token: tokenOf(vkey) };
+  await assert.rejects(enrol(invited), failsWith('state.conflict', /another ledger/));
+});
+
+test('somebody on the way who swaps the log key is not believed, and has not used the token up', async () => {
+  const server = await joinServer();
+  const { origin } = server.ledger;
+  server.state.answer = (body) => ({ ...body, vkey: memoryLedger({ origin }).vkey });
+  await assert.rejects(enrol(wish(server)), failsWith('collector.refused', /another log key than the join token/));
+  await assert.rejects(loadIdentity(dir), failsWith('auth.required', /./));
+  server.state.answer = (body) => body;
+  await enrol(wish(server));
+  assert.equal((await loadIdentity(dir)).collector.vkey, server.ledger.vkey);
+});
+
+test('the secret of a join token never travels', async () => {
+  const server = await joinServer();
+  await enrol(wish(server));
+  assert.equal(server.seen.length, 1);
+  assert.equal(server.seen.join('').includes('a'.repeat(43)), false);
 });
 
 test('answers that are not about us, or name a foreign key, are not pinned', async () => {
-  const { url, state } = await joinServer();
+  const server = await joinServer();
+  const { state } = server;
   const { vkey } = memoryLedger({ origin: 'other.example/log' });
   for (const wrong of [{ node: 'node2' }, { fingerprint: 'SHA256:x' }, { vkey }, { vkey: undefined }]) {
     state.answer = (body) => ({ ...body, ...wrong });
-    await assert.rejects(enrol(wish(url)), failsWith('collector.refused', /./));
+    await assert.rejects(enrol(wish(server)), failsWith('collector.refused', /./));
   }
   await assert.rejects(loadIdentity(dir), failsWith('auth.required', /./));
 });
 
 test('a token that does not fit is reported with the collector’s reason', async () => {
-  const { url, uses } = await joinServer();
+  const server = await joinServer();
+  const { uses } = server;
   uses.push('SHA256:somebody-else');
-  await assert.rejects(enrol(wish(url)), failsWith('collector.refused', /auth\.token\): used by another key/));
+  await assert.rejects(enrol(wish(server)), failsWith('collector.refused', /auth\.token\): used by another key/));
 });
 
 test('malformed wishes never leave the node, and the token is not repeated', async () => {
-  const { url, uses } = await joinServer();
+  const server = await joinServer();
+  const { uses } = server;
   const isQuiet = (error: unknown) =>
     error instanceof AppError && error.code === 'validation.request' && !error.message.includes('secret');
-  await assert.rejects(enrol({ ...wish(url), token: 'secret' }), isQuiet);
-  await assert.rejects(enrol({ ...wish(url), node: 'Node 1' }), isQuiet);
-  await assert.rejects(enrol(wish('ftp://x')), isQuiet);
+  await assert.rejects(enrol({ ...wish(server), token: 'secret' }), isQuiet);
+  await assert.rejects(enrol({ ...wish(server), token: `${server.token}.secret` }), isQuiet);
+  await assert.rejects(enrol({ ...wish(server), node: 'Node 1' }), isQuiet);
+  await assert.rejects(enrol({ ...wish(server), collector: 'ftp://x' }), isQuiet);
   assert.equal(uses.length, 0);
 });
 
+test('a token that does not say which log to trust is refused before anything is sent', async () => {
+  const server = await joinServer();
+  const half = { ...wish(server), token: secret };
+  await assert.rejects(enrol(half), failsWith('validation.request', /lacks its second part/));
+  assert.equal(server.seen.length, 0);
+});
+
 test('an address where nobody listens is reported as unreachable', async () => {
-  await assert.rejects(enrol(wish('http://127.0.0.1:1')), failsWith('collector.unreachable', /127\.0\.0\.1:1/));
+  await assert.rejects(
+    enrol(wish({ collector: 'http://127.0.0.1:1', token: tokenOf(memoryLedger().vkey) })),
+    failsWith('collector.unreachable', /127\.0\.0\.1:1/),
+  );
 });

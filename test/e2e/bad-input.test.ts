@@ -167,11 +167,12 @@ test('wrong tokens get nowhere: not to a place in the fleet, not to the API', as
     const flags = ['--collector', collector.url, '--node', 'stranger', '--token', token];
     return bystander().agent.cli('--data-dir', dir, '--json', 'enroll', ...flags);
   };
-  const { exitCode, stderr } = await enrol(`swj_${'a'.repeat(43)}`);
+  const other = await collector.cli('--json', 'nodes', 'token', 'somebody-else');
+  const { token } = JSON.parse(other.stdout);
+  const { exitCode, stderr } = await enrol(String(token).replace(/_[^.]+/, `_${'a'.repeat(43)}`));
   assert.equal(exitCode, 4, stderr);
   assert.match(stderr, /the join token is not valid for stranger/);
-  const other = await collector.cli('--json', 'nodes', 'token', 'somebody-else');
-  const misused = await enrol(JSON.parse(other.stdout).token);
+  const misused = await enrol(token);
   assert.equal(misused.exitCode, 4, misused.stderr);
   assert.match(misused.stderr, /nodes token stranger/, 'the fix is named');
   for (const [authorization, code] of [

@@ -92,7 +92,14 @@ test('a data directory that cannot be used is named', async () => {
   const file = join(folder.path, 'a-file');
   writeFileSync(file, 'not a folder');
   const below = join(file, 'data');
-  const flags = ['--collector', fleet.collector.url, '--token', `swj_${'a'.repeat(43)}`, '--node', 'x'];
+  const flags = [
+    '--collector',
+    fleet.collector.url,
+    '--token',
+    `swj_${'a'.repeat(43)}.${'a'.repeat(22)}`,
+    '--node',
+    'x',
+  ];
   const enrolled = await agent(['--data-dir', below, 'enroll', ...flags]);
   assertSaid(enrolled, 2, below);
   assertSaid(await agent(['--data-dir', below, 'run']), 3, below);

@@ -92,7 +92,9 @@ test('a collector starts, shows its token once, serves commands beside it, and s
   await until('the token is shown', () => /swo_[A-Za-z0-9_-]{43}/.test(first.output.stdout));
   const made = await cli(['nodes', 'token', 'lyra', '--data-dir', dataDir, '--json']);
   assert.equal(made.code, 0, made.stderr);
-  assert.match(JSON.parse(made.stdout).token, /^swj_/);
+  const { token, log_fingerprint } = JSON.parse(made.stdout);
+  assert.match(token, /^swj_[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{22}$/);
+  assert.match(log_fingerprint, /^SHA256:/);
   first.child.kill('SIGTERM');
   assert.equal(await first.ended, 0);
   assert.equal(first.output.stdout.match(/swo_/g)?.length, 1);

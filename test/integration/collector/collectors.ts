@@ -8,7 +8,7 @@ import { openDatabase } from '../../../collector/database.ts';
 import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
-import { type EnrolRequest, enrolPath, signEnrolment } from '../../../common/enrol.ts';
+import { type EnrolRequest, enrolPath, parseJoinToken, signEnrolment } from '../../../common/enrol.ts';
 import { headAfter, sealEntry } from '../../../common/entry.ts';
 import { fingerprint, generateKeyPair, type KeyPair, rawPublicKey } from '../../../common/keys.ts';
 import type { Statement } from '../../../common/kinds.ts';
@@ -79,7 +79,7 @@ export async function postEnrolment(
 }
 
 export function enrolmentOf(node: string, token: string, keys: KeyPair): EnrolRequest {
-  return signEnrolment({ node, token, agent_version: '0.1.0' }, keys);
+  return signEnrolment({ node, secret: parseJoinToken(token).secret, agent_version: '0.1.0' }, keys);
 }
 
 /** Enrols `node` by the collector's own record, without the token dance. */

@@ -5,8 +5,8 @@ import { systemClock } from '../../../collector/clock.ts';
 import { issueJoinToken, revokeNode } from '../../../collector/fleet/enrolment.ts';
 import { postgresEnrolment, revokedChannel } from '../../../collector/postgres/access-store.ts';
 import { listen } from '../../../collector/postgres/listen.ts';
-import { enrolResponse } from '../../../common/enrol.ts';
-import { fingerprint, generateKeyPair } from '../../../common/keys.ts';
+import { enrolBytes, enrolResponse, hashLogKey, parseJoinToken, tokenHash } from '../../../common/enrol.ts';
+import { fingerprint, generateKeyPair, rawPublicKey, signBytes } from '../../../common/keys.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
@@ -71,7 +71,7 @@ test('a token counts for its node only, not after its time, and not when it was 
   const keys = generateKeyPair();
   const wrongNode = enrolmentOf('node3', await joinToken('node2'), keys);
   const expired = enrolmentOf('node2', await joinToken('node2', 0), keys);
-  const invented = enrolmentOf('node2', `swj_${'A'.repeat(43)}`, keys);
+  const invented = enrolmentOf('node2', `swj_${'A'.repeat(43)}.${'A'.repeat(22)}`, keys);
   for (const request of [wrongNode, expired, invented]) {
     const { status, json } = await postEnrolment(under.collector.url, request);
     assert.equal(status, 401);
@@ -85,10 +85,40 @@ test('a key that is not held, or was signed for something else, is refused', asy
   for (const forged of [
     { ...request, node: 'node9' },
     { ...request, signature: enrolmentOf('node2', token, generateKeyPair()).signature },
+    { ...request, agent_version: '6.6.6' },
   ]) {
     const { status, json } = await postEnrolment(under.collector.url, forged);
     assert.equal(status, 401);
     assert.equal(json.error_code, 'auth.signature');
+  }
+});
+
+test('who has only seen a join token used cannot enrol a key of their own with it', async () => {
+  const token = await joinToken('watched');
+  const seen = enrolmentOf('watched', token, generateKeyPair());
+  const { signature, public_key } = enrolmentOf('watched', token, generateKeyPair());
+  const own = enrolmentOf('watched', `swj_${'A'.repeat(43)}.${'A'.repeat(22)}`, generateKeyPair());
+  const keys = generateKeyPair();
+  const bound = { ...seen, public_key: rawPublicKey(keys.publicKey).toString('base64') };
+  const stolen = { ...bound, signature: signBytes(keys.privateKey, enrolBytes(bound)).toString('base64') };
+  for (const forged of [stolen, { ...seen, signature, public_key }, { ...own, token_key: seen.token_key }]) {
+    const { status, json } = await postEnrolment(under.collector.url, forged);
+    assert.equal(status, 401);
+    assert.equal(json.error_code, 'auth.signature');
+  }
+  assert.equal((await postEnrolment(under.collector.url, seen)).status, 200);
+});
+
+test('neither the wire nor the database holds a join token', async () => {
+  const token = await joinToken('discreet');
+  const { secret, logKeyHash } = parseJoinToken(token);
+  assert.equal(logKeyHash, hashLogKey(under.ledger.vkey));
+  assert.equal(JSON.stringify(enrolmentOf('discreet', token, generateKeyPair())).includes(secret), false);
+  const { rows } = await under.db.query<{ kept: string }>(`select join_tokens::text as kept from join_tokens`);
+  const kept = rows.map((row) => row.kept).join();
+  assert.ok(kept.includes('discreet'));
+  for (const form of [secret, Buffer.from(secret).toString('hex'), tokenHash(secret).toString('hex')]) {
+    assert.equal(kept.includes(form), false);
   }
 });
 
