@@ -9,6 +9,7 @@ import type { FleetNode } from '../fleet/view.ts';
 import { snakeCased } from '../http/json.ts';
 import { postgresFleetSources } from '../postgres/history-store.ts';
 import { type CommandContext, requireNodeName, show, withCollectorData } from './context.ts';
+import { contradictedField, contradictionOf } from './contradicted.ts';
 import { formatFleet } from './fleet-text.ts';
 import { parseMoment } from './moment.ts';
 
@@ -22,15 +23,18 @@ export interface FleetShowOptions {
 export async function fleetShow(context: CommandContext, options: FleetShowOptions): Promise<number> {
   const moment = momentOf(options, systemClock.now());
   const node = options.node === undefined ? undefined : requireNodeName(options.node);
-  await withCollectorData(context, async ({ database, keys }) => {
+  const contradicted = await withCollectorData(context, async (data) => {
+    const { database, keys } = data;
+    const found = await contradictionOf(context, data);
     const needs = { ...postgresFleetSources(database.db), collectorKey: keys.publicKey, clock: systemClock };
     const fleet = await wholeFleet(needs, moment, node);
     if (node !== undefined && fleet.nodes.length === 0) throw unknownNode(node, fleet);
     const { as_of, nodes } = fleet;
-    if (context.json) show(context, { as_of, items: nodes.map(snakeCased) }, () => '');
+    if (context.json) show(context, { as_of, items: nodes.map(snakeCased), ...contradictedField(found) }, () => '');
     else show(context, fleet, formatFleet);
+    return found;
   });
-  return exitCodes.done;
+  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
 function momentOf({ at, size }: FleetShowOptions, now: number): FleetMoment {

@@ -1,4 +1,5 @@
 import { exitCodes } from '../../common/exit-codes.ts';
+import { printable } from '../../common/printable.ts';
 import { applicationName } from '../database.ts';
 import {
   checkProjections,
@@ -9,6 +10,7 @@ import {
 } from '../ledger/replay.ts';
 import { postgresReplays } from '../postgres/replay-store.ts';
 import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
+import { type Contradicted, contradictedField, contradictionOf } from './contradicted.ts';
 import { progressBar, untilStopped } from './progress.ts';
 
 export interface ReplayOptions {
@@ -23,11 +25,15 @@ interface ReplayResult {
   readonly from: number;
   readonly seconds: number;
   readonly tables: readonly TableComparison[];
+  /** Projections may be what the entries say, and the entries not those that were published. */
+  readonly contradicted?: Contradicted;
 }
 
 /** Rebuilds the projections from the entries: to compare them with the stored ones, or to repair those. */
 export async function ledgerReplay(context: CommandContext, { check = false }: ReplayOptions): Promise<number> {
-  const result = await withCollectorData(context, async ({ database, keys }): Promise<ReplayResult> => {
+  const result = await withCollectorData(context, async (data): Promise<ReplayResult> => {
+    const { database, keys } = data;
+    const contradicted = await contradictionOf(context, data);
     const replays = postgresReplays({ url: database.url, applicationName });
     const bar = progressBar(context.stderr, 'entries');
     const needs = { collectorKey: keys.publicKey, onProgress: untilStopped(context, bar) };
@@ -35,10 +41,11 @@ export async function ledgerReplay(context: CommandContext, { check = false }: R
     const report = await (check ? checkProjections : repairProjections)(replays, needs).finally(() => bar(1, 1));
     const same = matches(report.tables);
     const seconds = Math.round(performance.now() - startedMs) / 1000;
-    return { matches: same, repaired: !same && !check, ...report, seconds };
+    return { matches: same, repaired: !same && !check, ...report, seconds, ...contradictedField(contradicted) };
   });
   show(context, result, formatResult);
-  return check && !result.matches ? exitCodes.findings : exitCodes.done;
+  const found = result.contradicted !== undefined || (check && !result.matches);
+  return found ? exitCodes.findings : exitCodes.done;
 }
 
 function formatResult(result: ReplayResult): string {
@@ -67,10 +74,10 @@ function formatDifferences({ table, differing, rows }: TableComparison): string 
 
 function formatRow(table: string, { problem, key, index, columns }: RowDifference): string {
   const where = index === null ? '' : ` (entry ${index})`;
-  const named = Object.entries(key).map(([column, value]) => `${column}=${printable(value)}`);
+  const named = Object.entries(key).map(([column, value]) => `${column}=${shownCell(value)}`);
   const changes = columns.map(
     ({ column, stored, rebuilt }) =>
-      `    ${column}: stored ${printable(stored)}, by the entries ${printable(rebuilt)}\n`,
+      `    ${column}: stored ${shownCell(stored)}, by the entries ${shownCell(rebuilt)}\n`,
   );
   return `  ${table} ${named.join(' ')} is ${problem}${where}\n${changes.join('')}`;
 }
@@ -78,9 +85,7 @@ function formatRow(table: string, { problem, key, index, columns }: RowDifferenc
 const shownChars = 200;
 
 /** Values come from nodes: whatever they hold, it stays one line and moves no cursor. */
-export function printable(value: string | null): string {
+export function shownCell(value: string | null): string {
   if (value === null) return 'null';
-  const text = value.length > shownChars ? `${value.slice(0, shownChars)}...` : value;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not reach a terminal
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+  return printable(value.length > shownChars ? `${value.slice(0, shownChars)}...` : value);
 }

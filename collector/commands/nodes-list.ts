@@ -3,13 +3,17 @@ import { limits } from '../../common/limits.ts';
 import type { Db } from '../postgres/pool.ts';
 import { listNodes, type NodeRow } from '../postgres/query-store.ts';
 import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
+import { contradictedField, contradictionOf } from './contradicted.ts';
 
 /** All nodes that were ever enrolled. */
 export async function nodesList(context: CommandContext): Promise<number> {
-  await withCollectorData(context, async ({ database }) => {
-    show(context, { items: await allNodes(database.db) }, ({ items }) => formatNodes(items));
+  const contradicted = await withCollectorData(context, async (data) => {
+    const found = await contradictionOf(context, data);
+    const items = await allNodes(data.database.db);
+    show(context, { items, ...contradictedField(found) }, () => formatNodes(items));
+    return found;
   });
-  return exitCodes.done;
+  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
 async function allNodes(db: Db): Promise<readonly NodeRow[]> {

@@ -4,18 +4,22 @@ import { postgresWantedStore, postgresWitnessStore } from '../postgres/witness-s
 import { viewOf, type WitnessesView } from '../witness/published.ts';
 import { createRosterMaker } from '../witness/roster.ts';
 import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
+import { contradictedField, contradictionOf } from './contradicted.ts';
 
 /** Who witnesses the ledger, what each cosigned last, and what no quorum vouches for yet. */
 export async function witnessesList(context: CommandContext): Promise<number> {
   const { ledger, manifest } = context.settings;
-  await withCollectorData(context, async ({ database }) => {
+  const contradicted = await withCollectorData(context, async (data) => {
+    const { database } = data;
+    const found = await contradictionOf(context, data);
     const store = postgresWitnessStore(database.db);
     // What the running collector made of the manifest, and not what it says at this moment.
     const kept = manifest.repository === undefined ? undefined : await postgresWantedStore(database.db).wanted();
     const roster = createRosterMaker(ledger.origin)(await store.activeNodes(), kept ?? defaultWitnesses);
-    show(context, await viewOf(roster, store), formatWitnesses);
+    show(context, { ...(await viewOf(roster, store)), ...contradictedField(found) }, formatWitnesses);
+    return found;
   });
-  return exitCodes.done;
+  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
 function formatWitnesses({ quorum, ledger_size, witnessed_size, unwitnessed, witnesses }: WitnessesView): string {

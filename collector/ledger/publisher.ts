@@ -3,13 +3,14 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import type { KeyPair } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import { emptyRange, rootOf } from '../../common/merkle.ts';
+import { rootOf } from '../../common/merkle.ts';
 import { type NoteSigner, noteSigner, signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import type { CheckpointFile, Contradiction, EvidenceFolder } from './checkpoint-file.ts';
-import { type HistoryGuard, howToRecover, type OwnCheckpoint, openOwn, shownHead, whyNotContained } from './guard.ts';
+import { type HistoryGuard, howToRecover, type OwnCheckpoint, openOwn, shownHead } from './guard.ts';
+import { firstUnheld, openIfOurs, readRemembered, type Unheld } from './remembered.ts';
 import type { Sequencer } from './sequencer.ts';
 import type { LedgerStore } from './store.ts';
-import { loadTail, type Tail } from './tail.ts';
+import type { Tail } from './tail.ts';
 
 export interface PublishedCheckpoint {
   readonly size: number;
@@ -61,11 +62,9 @@ export class Publisher {
    *   what is remembered cannot be read, or is not of this ledger.
    */
   async resume(): Promise<void> {
-    const { store, file, evidence, guard, logger, origin } = this.#options;
-    // Read before the head: another collector may be publishing.
-    const noted = await file.read();
-    const own = noted === undefined ? undefined : this.#openKept(noted);
-    const shown = (await evidence.notes()).flatMap((note) => this.#openIfOurs(note));
+    const { store, file, guard, logger, origin } = this.#options;
+    const remembered = await readRemembered(this.#options, this.#logKey);
+    const { own, shown } = remembered;
     const head = await store.head();
     const size = head?.range.size ?? 0;
     if (own === undefined && size > 0) {
@@ -73,17 +72,12 @@ export class Publisher {
         'whether the database was put back to an older state cannot be seen here; agents will tell when they connect';
       logger.warn('ledger.checkpoint_file_missing', { path: file.path, ledgerSize: size, meaning });
     }
-    if (own === undefined && shown.length === 0) return;
-    const tail =
-      head === undefined ? { head: { origin, range: emptyRange }, partial: [] } : await loadTail(store, head);
-    for (const known of own === undefined ? shown : [own, ...shown]) {
-      const why = await whyNotContained(known, tail, store);
-      if (why !== undefined) {
-        const error = refusedAtStart(known, { why, where: known === own ? file.path : evidence.path });
-        throw guard.refuse(error, { reason: why, notes: [known.note], found: head && shownHead(head) });
-      }
-      guard.learn(known);
+    const unheld = await firstUnheld(remembered, head, { store, memory: this.#options, origin });
+    if (unheld !== undefined) {
+      const contradiction = { reason: unheld.why, notes: [unheld.known.note], found: head && shownHead(head) };
+      throw guard.refuse(refusedAtStart(unheld), contradiction);
     }
+    for (const known of [own, ...shown]) if (known !== undefined) guard.learn(known);
     if (own !== undefined) this.#kept = own;
   }
 
@@ -122,7 +116,7 @@ export class Publisher {
 
   /** @throws AppError `ledger.tampered`, whatever the note is. */
   async #refuseAndRemember(note: string): Promise<void> {
-    const [held] = this.#openIfOurs(note);
+    const [held] = openIfOurs(note, this.#logKey);
     if (held !== undefined) await this.#afterRunning(() => this.#remember(held));
     await this.#options.guard.requireTrusted();
   }
@@ -199,7 +193,7 @@ export class Publisher {
     const { file, logger } = this.#options;
     const write = async () => {
       // Another one may have been remembered meanwhile, also by another process.
-      const [there] = this.#openIfOurs((await file.read()) ?? '');
+      const [there] = openIfOurs((await file.read()) ?? '', this.#logKey);
       if (held.size > Math.max(there?.size ?? 0, this.#kept?.size ?? 0)) await file.write(held);
     };
     // What is refused is refused with or without it.
@@ -214,32 +208,9 @@ export class Publisher {
     await this.#options.file.write(checkpoint);
     this.#kept = checkpoint;
   }
-
-  #openKept(note: string): OwnCheckpoint {
-    const { file, origin } = this.#options;
-    try {
-      return openOwn(note, this.#logKey);
-    } catch (cause) {
-      throw new AppError(
-        'ledger.checkpoint_file',
-        `the checkpoint file ${file.path} is not signed by this collector's key for the ledger ${origin} (${toAppError(cause).message}). ` +
-          'Give back the key and ledger.origin it was written with; or, to begin another ledger here, move the file away and keep it',
-        { cause, details: { path: file.path } },
-      );
-    }
-  }
-
-  /** Evidence of another ledger that was kept here is no concern of this one. */
-  #openIfOurs(note: string): readonly OwnCheckpoint[] {
-    try {
-      return [openOwn(note, this.#logKey)];
-    } catch {
-      return [];
-    }
-  }
 }
 
-function refusedAtStart(known: OwnCheckpoint, { why, where }: { why: string; where: string }): AppError {
+function refusedAtStart({ known, why, where }: Unheld): AppError {
   return new AppError(
     'ledger.tampered',
     `the database does not hold the ledger that was published from here: ${where} has a checkpoint of ${known.size} entries, ` +

@@ -160,6 +160,31 @@ test('what the files do not reach is named as missing, and the rest can be put b
   assert.deepEqual([both.code, both.json().to, both.json().files], [0, late, 2]);
 });
 
+test('commands that only show say aloud that the database was put back', async () => {
+  const restored = await postgres.copyOf(backup);
+  const shown = [
+    ['witnesses', 'list'],
+    ['nodes', 'list'],
+    ['fleet', 'show'],
+    ['fleet', 'show', '--at', 'now'],
+    ['ledger', 'replay', '--check'],
+  ];
+  for (const args of shown) {
+    const { code, stderr, json } = await collector(restored, ...args);
+    const what = args.join(' ');
+    assert.equal(code, 1, `${what}: ${stderr}`);
+    const remembered = `${checkpointPath(dataDir)} has a checkpoint of ${late} entries, but in the database it ends at ${early}`;
+    assert.match(stderr, /^CONTRADICTED: /, what);
+    assert.ok(stderr.includes(remembered) && stderr.includes('ledger recover FILE'), stderr);
+    const { contradicted } = json();
+    assert.deepEqual([contradicted.published.size, contradicted.found.size], [late, early], what);
+    assert.match(contradicted.reason, new RegExp(`${late - early} are missing`));
+    const { code: fine, stderr: nothing, json: told } = await collector(main, ...args);
+    assert.deepEqual([fine, nothing, told().contradicted], [0, '', undefined], what);
+  }
+  assert.equal((await extentOf(restored))[0]?.size, early);
+});
+
 test('files that begin after the end of the database, or that nothing vouches for, put nothing back', async () => {
   const restored = await postgres.copyOf(backup);
   const before = await extentOf(restored);
