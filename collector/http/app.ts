@@ -57,13 +57,14 @@ export function createHttpApp(sources: HttpSources): Routes {
   if (publicLog) app.use('/log/*', boundedAnswers());
   addOperationRoutes(app, { db, ledger, metrics });
   addLogRoutes(app, { ledger, checkpoint: () => sources.witnesses.note(), isPublic: publicLog });
-  addWitnessRoutes(app, sources.witnesses);
+  addWitnessRoutes(app, sources.witnesses, ledger);
   addNodesRoutes(app, db);
   addContainersRoutes(app, db);
   addDriftsRoutes(app, db);
   addFindingsRoutes(app, db);
   addEntriesRoutes(app, db);
-  addFleetRoutes(app, { ...postgresFleetSources(db), collectorKey: parseVerifierKey(ledger.vkey).publicKey, clock });
+  const collectorKey = parseVerifierKey(ledger.vkey).publicKey;
+  addFleetRoutes(app, { ...postgresFleetSources(db), collectorKey, clock, ledger });
   addStatsRoutes(app, { db, ledger, clock });
   return app;
 }

@@ -5,6 +5,8 @@ import { limits } from '../../common/limits.ts';
 import { type AsOf, type FleetNeeds, tellFleet } from '../fleet/fleet.ts';
 import type { FleetMoment } from '../fleet/moment.ts';
 import type { FleetNode } from '../fleet/view.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import { contradictedField } from './contradicted.ts';
 import type { Routes } from './env.ts';
 import { snakeCased } from './json.ts';
 import { type Paging, page } from './paging.ts';
@@ -34,8 +36,12 @@ const paging: Paging<Row, [number, string]> = {
   show: ({ node }) => snakeCased(node),
 };
 
+export interface FleetRoutesNeeds extends FleetNeeds {
+  readonly ledger: Pick<Ledger, 'contradiction'>;
+}
+
 /** The fleet of the present, or as the ledger knew it: `at` a time, or at a tree `size`. */
-export function addFleetRoutes(routes: Routes, needs: FleetNeeds): void {
+export function addFleetRoutes(routes: Routes, needs: FleetRoutesNeeds): void {
   // Each holds a connection for as long as it reads: most are to be left to who appends.
   const inTurn = pLimit(limits.fleetReadsAtOnce);
   routes.get('/api/v1/fleet', async (c) => {
@@ -51,7 +57,7 @@ export function addFleetRoutes(routes: Routes, needs: FleetNeeds): void {
       asOf = fleet.as_of;
       return fleet.nodes.map((row) => ({ size: fleet.as_of.size, node: row }));
     });
-    return c.json({ as_of: asOf, ...answer });
+    return c.json({ as_of: asOf, ...answer, ...contradictedField(needs.ledger) });
   });
 }
 

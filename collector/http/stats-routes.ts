@@ -3,6 +3,7 @@ import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Queryable } from '../postgres/pool.ts';
 import { coverageSince, fleetStats } from '../postgres/query-store.ts';
+import { contradictedField } from './contradicted.ts';
 import type { Routes } from './env.ts';
 import { readQuery } from './query.ts';
 
@@ -10,7 +11,7 @@ const dayMs = 24 * 60 * 60_000;
 
 export interface StatsSources {
   readonly db: Queryable;
-  readonly ledger: Pick<Ledger, 'checkpoint' | 'origin' | 'vkey'>;
+  readonly ledger: Pick<Ledger, 'checkpoint' | 'contradiction' | 'origin' | 'vkey'>;
   readonly clock: Clock;
 }
 
@@ -18,14 +19,26 @@ export function addStatsRoutes(routes: Routes, { db, ledger, clock }: StatsSourc
   routes.get('/api/v1/stats', async (c) => {
     readQuery(c, z.strictObject({}));
     const [head, fleet, coverage] = await Promise.all([
-      ledger.checkpoint(),
+      headOf(ledger),
       fleetStats(db),
       coverageSince(db, rfc3339(clock.now() - dayMs)),
     ]);
     return c.json({
-      ledger: { origin: ledger.origin, vkey: ledger.vkey, size: head.size, root: head.root.toString('base64') },
+      ledger: { origin: ledger.origin, vkey: ledger.vkey, ...head },
       ...fleet,
       coverage_minutes_24h: coverage,
+      ...contradictedField(ledger),
     });
   });
+}
+
+/** Once contradicted, of what was found in the database then. */
+async function headOf(ledger: StatsSources['ledger']) {
+  try {
+    const { size, root } = await ledger.checkpoint();
+    return { size, root: root.toString('base64') };
+  } catch (thrown) {
+    if (ledger.contradiction === undefined) throw thrown;
+    return ledger.contradiction.found ?? { size: 0, root: null };
+  }
 }

@@ -147,7 +147,10 @@ describe('a whole collector', () => {
 
   test('says that it is contradicted, and is not ready', async () => {
     const under = await startTestCollector(await postgres.emptyDatabase());
-    assert.equal((await under.get('/ready')).status, 200);
+    for (const path of ['/ready', '/api/v1/fleet', '/api/v1/witnesses', '/api/v1/stats']) {
+      const { status, json } = await under.get(path);
+      assert.deepEqual([status, json.contradicted], [200, undefined], path);
+    }
     const { size } = await under.ledger.checkpoint();
     const { dataDir, ledger } = under.settings;
     const signer = noteSigner(ledger.origin, signatureTypes.ed25519, await loadCollectorKey(collectorKeyPath(dataDir)));
@@ -159,6 +162,11 @@ describe('a whole collector', () => {
     assert.equal(status, 503);
     assert.deepEqual(json.checks, { database: 'ok', ledger: 'ledger.tampered' });
     assert.match(String(json.contradiction), /10 are missing/);
+    for (const path of ['fleet', 'witnesses', 'stats']) {
+      const told = await under.get(`/api/v1/${path}`);
+      assert.equal(told.status, 200, path);
+      assert.match(String(told.json.contradicted), /10 are missing/, path);
+    }
     assert.equal((await under.get('/log/checkpoint')).json.error_code, 'ledger.tampered');
     const metrics = await fetch(`${under.collector.url}/metrics`, {
       headers: { Authorization: `Bearer ${under.token}` },
