@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { type AppError, toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
+import { printableJson, printableLines } from '../common/printable.ts';
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
@@ -57,7 +58,7 @@ export async function runCli(world: CliWorld): Promise<number> {
 
 function tell({ stderr }: CliWorld, error: AppError, json: boolean): number {
   const { code, message, details } = error;
-  stderr.write(json ? `${JSON.stringify({ error_code: code, message, details })}\n` : `${code}: ${message}\n`);
+  stderr.write(json ? printableJson({ error_code: code, message, details }) : printableLines(`${code}: ${message}\n`));
   // A mistake of ours: the stack is for whoever reports it.
   if (code === 'internal.error' && error.cause instanceof Error) stderr.write(`${error.cause.stack}\n`);
   return exitCodeOf(error);

@@ -5,6 +5,7 @@ import { AppError } from '../../common/errors.ts';
 import { nodeName } from '../../common/fields.ts';
 import type { KeyPair } from '../../common/keys.ts';
 import type { LogEvent, Logger } from '../../common/log.ts';
+import { printable, printableJson, printableLines } from '../../common/printable.ts';
 import { createTeardown } from '../../common/teardown.ts';
 import { openLedger } from '../app.ts';
 import { systemClock } from '../clock.ts';
@@ -92,7 +93,7 @@ export function stderrLogger(stderr: CommandOutput): Logger {
 
 /** Writes the result: as one line of JSON when that was asked for, else as text. */
 export function show<T>({ json, stdout }: CommandContext, result: T, format: (result: T) => string): void {
-  stdout.write(json ? `${JSON.stringify(result)}\n` : format(result));
+  stdout.write(json ? printableJson(result) : printableLines(format(result)));
 }
 
 /** @throws AppError `validation.request`. */
@@ -103,7 +104,8 @@ export function requireNodeName(text: string): string {
 }
 
 /** Rows as columns of equal width, two spaces apart. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+export function formatTable(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(printable));
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, column) => {

@@ -3,7 +3,7 @@ import { sigilFinding } from '../../common/sigil.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { FleetContainer, FleetDrift, FleetFinding, FleetNode } from '../fleet/view.ts';
 import { formatTable } from './context.ts';
-import { printable } from './ledger-replay.ts';
+import { shownCell } from './ledger-replay.ts';
 
 const shownIdChars = 12;
 
@@ -19,8 +19,8 @@ export function formatFleet({ as_of, nodes }: Fleet): string {
 function formatNode(node: FleetNode): string {
   const { containers, drifts, findings } = node;
   return [
-    `\n${printable(node.node)}  ${formatState(node)}\n`,
-    ...aboutNode(node).map((line) => `  ${printable(line)}\n`),
+    `\n${shownCell(node.node)}  ${formatState(node)}\n`,
+    ...aboutNode(node).map((line) => `  ${shownCell(line)}\n`),
     section(byName(containers), ['CONTAINER', 'STATE', 'HEALTH', 'IMAGE', 'ID'], containerCells),
     section(drifts, ['DRIFT', 'CONTAINER', 'SINCE', 'DIFFERENCES'], driftCells),
     section(findings, ['FINDING', 'STORE', 'SINCE', 'DETAIL'], findingCells),
@@ -53,7 +53,7 @@ function counted({ length }: readonly unknown[], what: string): string {
 function section<T>(rows: readonly T[], heading: readonly string[], cells: (row: T) => readonly string[]): string {
   if (rows.length === 0) return '';
   // Values come from nodes.
-  const table = formatTable([heading, ...rows.map((row) => cells(row).map(printable))]);
+  const table = formatTable([heading, ...rows.map((row) => cells(row).map(shownCell))]);
   return table.replace(/^/gm, '    ').trimEnd().concat('\n');
 }
 
