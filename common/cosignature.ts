@@ -1,5 +1,6 @@
 import { AppError } from './errors.ts';
 import { signatureBytes, signBytes, verifyBytes, verifyBytesAsync } from './keys.ts';
+import { limits } from './limits.ts';
 import { type NoteSignature, type NoteSigner, type SignedNote, signaturesBy, type VerifierKey } from './note.ts';
 
 /*
@@ -23,6 +24,9 @@ export interface Cosignature {
 }
 
 const timestampBytes = 8;
+
+/** 13 September 275760, the last moment that a Date can hold; RFC 3339 and PostgreSQL give out earlier or soon after. */
+const maxTimestampSeconds = 8.64e12;
 
 /**
  * The signature line with which a witness vouches for the checkpoint whose note text is `text`. The caller has
@@ -88,12 +92,32 @@ export async function verifyCosignatureAsync(text: string, line: NoteSignature, 
  * @throws AppError `auth.signature` when it is none.
  */
 export function cosignatureTime(signature: Buffer): number {
-  const seconds = signature.length === timestampBytes + signatureBytes ? Number(signature.readBigUInt64BE()) : -1;
-  if (Number.isSafeInteger(seconds) && seconds >= 0) return seconds;
-  throw new AppError('auth.signature', 'not a cosignature/v1: expected a timestamp and an Ed25519 signature');
+  if (signature.length !== cosignatureBytes) {
+    throw new AppError('auth.signature', 'not a cosignature/v1: expected a timestamp and an Ed25519 signature');
+  }
+  const seconds = signature.readBigUInt64BE();
+  if (seconds <= maxTimestampSeconds) return Number(seconds);
+  throw new AppError('auth.signature', `a cosignature of a time that no clock shows: ${seconds} s after 1970`);
 }
 
-function cosignedMessage(text: string, timestampSeconds: number): Buffer {
+/**
+ * Whether `key` did make this cosignature, of a time for which {@link verifyCosignature} refuses it. It counts for nothing, and
+ * is no damage that somebody else has done either.
+ */
+export function isTimelessCosignature(text: string, line: NoteSignature, key: VerifierKey): boolean {
+  const { name, keyId, signature } = line;
+  if (name !== key.name || keyId !== key.keyId || signature.length !== cosignatureBytes) return false;
+  const seconds = signature.readBigUInt64BE();
+  if (seconds <= maxTimestampSeconds) return false;
+  return verifyBytes(key.publicKey, cosignedMessage(text, seconds), signature.subarray(timestampBytes));
+}
+
+/** Whether a cosignature was made later than a collector at `nowMs` accepts from whoever has a clock of his own. */
+export function isFromFuture(timestampSeconds: number, nowMs: number): boolean {
+  return timestampSeconds * 1_000 > nowMs + limits.maxCosignatureAheadMs;
+}
+
+function cosignedMessage(text: string, timestampSeconds: number | bigint): Buffer {
   return Buffer.from(`cosignature/v1\ntime ${timestampSeconds}\n${text}`);
 }
 

@@ -1,5 +1,5 @@
 import { type Checkpoint, type OpenedCheckpoint, openCheckpoint } from './checkpoint.ts';
-import { type Cosignature, verifyCosignature } from './cosignature.ts';
+import { type Cosignature, isTimelessCosignature, verifyCosignature } from './cosignature.ts';
 import { AppError } from './errors.ts';
 import { type NoteSignature, parseNote, type SignedNote, signaturesBy, type VerifierKey } from './note.ts';
 import { noQuorum, type Policy, type PolicyWitness } from './policy.ts';
@@ -22,6 +22,8 @@ export interface JudgedCheckpoint extends OpenedCheckpoint {
   readonly logKey: VerifierKey;
   /** In the order of the policy. */
   readonly cosignatures: readonly WitnessedBy[];
+  /** Names of witnesses with a cosignature that does not count, since it is of a time that no clock shows. */
+  readonly timeless: readonly string[];
   readonly quorumReached: boolean;
   /** Signatures by keys that the policy does not name; they count for nothing and prove nothing wrong. */
   readonly unknownSignatures: number;
@@ -51,7 +53,9 @@ export function weighCheckpoint(note: string, policy: Policy): JudgedCheckpoint 
   requireUnmistaken(opened.note.text, unknown, policy.witnesses);
   const names = new Set(cosignatures.map(({ name }) => name));
   const quorumReached = isQuorum(policy, names);
-  return { ...opened, logKey, cosignatures, quorumReached, unknownSignatures: unknown.length };
+  const timeless = policy.witnesses.filter((witness) => timelessBy(opened.note, witness).length > 0);
+  const timelessNames = timeless.map(({ name }) => name);
+  return { ...opened, logKey, cosignatures, timeless: timelessNames, quorumReached, unknownSignatures: unknown.length };
 }
 
 /** Whether the witnesses called `names` are enough. */
@@ -78,8 +82,15 @@ function logOf(note: string, { logs }: Policy): VerifierKey {
 }
 
 function cosignaturesBy(note: SignedNote, { name, key }: PolicyWitness): WitnessedBy[] {
-  const times = signaturesBy(note, key).map((line) => verifyCosignature(note.text, line, key));
+  const timeless = timelessBy(note, { key });
+  const lines = signaturesBy(note, key).filter((line) => !timeless.includes(line));
+  const times = lines.map((line) => verifyCosignature(note.text, line, key));
   return times.length === 0 ? [] : [{ name, key, timestampSeconds: Math.max(...times) }];
+}
+
+/** What a known witness signed of its own will, so that refusing the note for it would let one witness spoil the others' word. */
+function timelessBy(note: SignedNote, { key }: Pick<PolicyWitness, 'key'>): NoteSignature[] {
+  return signaturesBy(note, key).filter((line) => isTimelessCosignature(note.text, line, key));
 }
 
 function unknownOf(note: SignedNote, known: readonly VerifierKey[]): NoteSignature[] {

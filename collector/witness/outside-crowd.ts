@@ -50,7 +50,7 @@ export function createOutsideCrowd(options: CrowdOptions): OutsideCrowd {
   const members = new Map<string, Member>();
 
   function memberOf(id: string, { key, url = '' }: RosterWitness): Member {
-    const client = () => createOutsideClient({ key, url }, options.ledger, timeoutMs);
+    const client = () => createOutsideClient({ key, url }, options.ledger, { timeoutMs, clock });
     const member = members.get(id) ?? {
       client: client(),
       size: 0,

@@ -1,5 +1,6 @@
 import { Agent, request } from 'undici';
-import { cosignatureTime, verifyCosignatureAsync } from '../../common/cosignature.ts';
+import type { Clock } from '../../common/clock.ts';
+import { cosignatureTime, isFromFuture, verifyCosignatureAsync } from '../../common/cosignature.ts';
 import { decodeDecimal } from '../../common/encoding.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
@@ -38,7 +39,11 @@ interface Answer {
   readonly text: string;
 }
 
-export function createOutsideClient(target: OutsideTarget, ledger: ProvingLedger, timeoutMs: number): OutsideClient {
+export function createOutsideClient(
+  target: OutsideTarget,
+  ledger: ProvingLedger,
+  { timeoutMs, clock }: { readonly timeoutMs: number; readonly clock: Pick<Clock, 'now'> },
+): OutsideClient {
   const url = `${target.url.replace(/\/+$/, '')}/add-checkpoint`;
   const dispatcher = new Agent({ maxResponseSize: limits.maxWitnessAnswerBytes, connect: { timeout: timeoutMs } });
 
@@ -67,7 +72,7 @@ export function createOutsideClient(target: OutsideTarget, ledger: ProvingLedger
     addCheckpoint: async (checkpoint, oldSize) => {
       const first = await post(checkpoint, oldSize);
       const known = sizeIn(first);
-      if (known === undefined) return cosignatureIn(first, checkpoint, target.key);
+      if (known === undefined) return cosignatureIn(first, checkpoint, target.key, clock);
       // With the same size the roots differ, and what it has beyond ours was signed by us: the log was forked.
       if (known === oldSize && known === checkpoint.size) throw contradicted(target, known, checkpoint.size);
       if (known > checkpoint.size) {
@@ -77,7 +82,7 @@ export function createOutsideClient(target: OutsideTarget, ledger: ProvingLedger
         throw refused(target, first);
       }
       const second = await post(checkpoint, known);
-      if (sizeIn(second) === undefined) return cosignatureIn(second, checkpoint, target.key);
+      if (sizeIn(second) === undefined) return cosignatureIn(second, checkpoint, target.key, clock);
       // Somebody else is submitting too; the next round goes on from there.
       throw refused(target, second);
     },
@@ -93,15 +98,21 @@ function sizeIn({ status, contentType, text }: Answer): number | undefined {
 }
 
 /** Signatures of other keys are ignored, as the specification has it; ours has to be there and right. */
-async function cosignatureIn(answer: Answer, { text }: RoundCheckpoint, key: VerifierKey): Promise<NoteSignature> {
+async function cosignatureIn(
+  answer: Answer,
+  { text }: RoundCheckpoint,
+  key: VerifierKey,
+  clock: Pick<Clock, 'now'>,
+): Promise<NoteSignature> {
   if (answer.status !== 200) throw refused({ key }, answer);
   const lines = signaturesBy(readNote(text, answer.text, key), key);
   const [newest] = [...lines].sort((a, b) => cosignatureTime(b.signature) - cosignatureTime(a.signature));
   if (newest === undefined) {
     throw new AppError('auth.signature', `witness ${key.name} answered without a cosignature by its key`);
   }
-  await verifyCosignatureAsync(text, newest, key);
-  return newest;
+  const timestampSeconds = await verifyCosignatureAsync(text, newest, key);
+  if (!isFromFuture(timestampSeconds, clock.now())) return newest;
+  throw new AppError('auth.signature', `witness ${key.name} cosigned by a clock that is far ahead of ours`);
 }
 
 function readNote(text: string, signatures: string, key: VerifierKey) {

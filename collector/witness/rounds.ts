@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseCheckpoint } from '../../common/checkpoint.ts';
 import type { Clock } from '../../common/clock.ts';
 import { rfc3339 } from '../../common/clock.ts';
-import { verifyCosignatureAsync } from '../../common/cosignature.ts';
+import { isFromFuture, verifyCosignatureAsync } from '../../common/cosignature.ts';
 import type { LoggedEntry } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import type { Statement } from '../../common/kinds.ts';
@@ -75,6 +75,8 @@ class RoundKeeper implements Rounds {
   /** Somebody could not take part in the last round: the next one is announced first. */
   #wantsNotice = false;
   #toldMissed = false;
+  /** Witnesses of whose clock it was said that it is ahead; no more than there are keys of nodes. */
+  readonly #toldAhead = new Set<string>();
   /** The checkpoint and the roster that were last found to have a quorum between them. */
   #sufficient = '';
   readonly #gathered = new Map<number, StoredCosignature[]>();
@@ -126,17 +128,25 @@ class RoundKeeper implements Rounds {
   }
 
   async cosigned({ node, publicKey, checkpoint, cosignature }: Vote): Promise<void> {
-    const { ledger, metrics } = this.#options;
+    const { ledger, metrics, clock } = this.#options;
     const key = nodeWitnessKey(ledger.origin, node, publicKey);
     const line = { name: key.name, keyId: key.keyId, signature: cosignature };
-    try {
-      await verifyCosignatureAsync(checkpoint.text, line, key);
-    } catch (thrown) {
+    const timestampSeconds = await verifyCosignatureAsync(checkpoint.text, line, key).catch((thrown: unknown) => {
       metrics.cosignature('node', 'refused');
       throw thrown;
-    }
+    });
+    if (isFromFuture(timestampSeconds, clock.now())) return this.#refuseAhead(node);
+    this.#toldAhead.delete(node);
     metrics.cosignature('node', 'accepted');
     this.add(checkpoint.size, { witness: key.name, keyId: key.keyId, cosignature });
+  }
+
+  /** Its entries are worth no less for a wrong clock, so that the session goes on. */
+  #refuseAhead(node: string): void {
+    this.#options.metrics.cosignature('node', 'refused');
+    if (this.#toldAhead.has(node)) return;
+    this.#toldAhead.add(node);
+    this.#options.logger.warn('witness.clock_ahead', { node, maxAheadMs: limits.maxCosignatureAheadMs });
   }
 
   async forked(report: Parameters<Witnessing['forked']>[0]): Promise<void> {

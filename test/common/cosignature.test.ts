@@ -6,6 +6,7 @@ import { formatCheckpoint, openCheckpoint } from '../../common/checkpoint.ts';
 import {
   cosign,
   cosignatureTime,
+  isTimelessCosignature,
   verifyCosignature,
   verifyCosignatures,
   withCosignature,
@@ -35,6 +36,8 @@ const cosignedVector = z.strictObject({
 const timeVector = z.strictObject({ source: z.string(), payload: z.string(), timestampSeconds: z.int().nullable() });
 
 const now = 1_700_000_000_999;
+/** The last moment of a Date. */
+const maxTimeMs = 8.64e15;
 const refused = { code: 'auth.signature' };
 
 function witness(name: string, seed: number) {
@@ -83,7 +86,7 @@ describe('a cosignature', () => {
 
   test('survives the note it is carried in, at any time of any clock', () => {
     fc.assert(
-      fc.property(fc.maxSafeNat(), (unixMs) => {
+      fc.property(fc.integer({ min: 0, max: maxTimeMs }), (unixMs) => {
         const cosigned = withCosignature(note, cosign(text, lyra.signer, unixMs));
         const parsed = parseNote(formatNote(cosigned));
         const timestampSeconds = Math.floor(unixMs / 1_000);
@@ -101,6 +104,19 @@ describe('a cosignature', () => {
     ]);
     const replaced = withCosignature(withCosignature(note, cosign(text, lyra.signer, now)), again);
     assert.deepEqual(replaced.signatures.slice(1), [again]);
+  });
+
+  test('of a time that no Date can show is refused, and known for what it is', () => {
+    const last = cosign(text, lyra.signer, maxTimeMs);
+    assert.equal(new Date(verifyCosignature(text, last, lyra.key) * 1_000).getTime(), maxTimeMs);
+    assert.equal(isTimelessCosignature(text, last, lyra.key), false);
+    for (const unixMs of [maxTimeMs + 1_000, 9e15 * 1_000]) {
+      const line = cosign(text, lyra.signer, unixMs);
+      assert.throws(() => verifyCosignature(text, line, lyra.key), { ...refused, message: /no clock shows/ });
+      assert.equal(isTimelessCosignature(text, line, lyra.key), true);
+      assert.equal(isTimelessCosignature(text, line, node1.key), false);
+      assert.equal(isTimelessCosignature(text.replace('9', '8'), line, lyra.key), false);
+    }
   });
 
   test('with any byte changed is refused', () => {

@@ -7,7 +7,15 @@ import { AppError } from '../../common/errors.ts';
 import { isQuorum, judgeCheckpoint, weighCheckpoint } from '../../common/judgement.ts';
 import { keyPairFromSeed } from '../../common/keys.ts';
 import { emptyRoot } from '../../common/merkle.ts';
-import { formatNote, noteSigner, parseVerifierKey, signatureTypes, signNote, verifierKey } from '../../common/note.ts';
+import {
+  formatNote,
+  noteSigner,
+  parseNote,
+  parseVerifierKey,
+  signatureTypes,
+  signNote,
+  verifierKey,
+} from '../../common/note.ts';
 import { fleetPolicy, formatPolicy, parsePolicy } from '../../common/policy.ts';
 import { loadVectors } from './load-vectors.ts';
 
@@ -162,6 +170,20 @@ describe('a checkpoint is judged by the policy', () => {
     const strangers = [witness(`${origin}/node1`, 77), witness('elsewhere', 78)];
     assert.throws(() => judgeCheckpoint(noteBy([...all.slice(2), ...strangers]), policy), { code: 'ledger.quorum' });
     assert.equal(weighCheckpoint(noteBy([...all, ...strangers]), policy).unknownSignatures, 2);
+  });
+
+  test('a witness whose clock shows an impossible time does not count, and spoils nothing for the others', () => {
+    const [evil] = all;
+    assert.ok(evil);
+    const lines = parseNote(noteBy(all.slice(1))).signatures;
+    const note = { text, signatures: [...lines, cosign(text, evil.signer, 9e18)] };
+    const { timeless, cosignatures, quorumReached, unknownSignatures } = judgeCheckpoint(formatNote(note), policy);
+    assert.deepEqual([timeless, cosignatures.length, quorumReached, unknownSignatures], [[evil.key.name], 3, true, 0]);
+    const short = { text, signatures: note.signatures.toSpliced(1, 1) };
+    assert.throws(() => judgeCheckpoint(formatNote(short), policy), { code: 'ledger.quorum' });
+    const broken = Buffer.from(formatNote(note));
+    broken.write(broken.at(-20) === 0x41 ? 'B' : 'A', broken.length - 20);
+    assert.throws(() => judgeCheckpoint(broken.toString(), policy), { code: 'auth.signature' });
   });
 
   test('one witness twice is one witness', () => {

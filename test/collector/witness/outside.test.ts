@@ -29,7 +29,9 @@ async function witnessOf(vkey: string | undefined, name?: string): Promise<Outsi
 }
 
 function clientFor(witness: OutsideWitnessServer, ledger: MemoryLedger, timeoutMs = 5_000): OutsideClient {
-  const client = createOutsideClient({ key: parseVerifierKey(witness.vkey), url: witness.url }, ledger, timeoutMs);
+  const client = createOutsideClient({ key: parseVerifierKey(witness.vkey), url: witness.url }, ledger, {
+    ...{ timeoutMs, clock: systemClock },
+  });
   cleanups.push(client.close);
   return client;
 }
@@ -97,7 +99,9 @@ test('each refusal is told apart, and says what to do', async () => {
   await clientFor(witness, ledger).addCheckpoint(round, 0);
   await grow(2);
   const lying = { consistency: async () => [Buffer.alloc(32)], checkpoint: () => ledger.checkpoint() };
-  const client = createOutsideClient({ key: parseVerifierKey(witness.vkey), url: witness.url }, lying, 5_000);
+  const client = createOutsideClient({ key: parseVerifierKey(witness.vkey), url: witness.url }, lying, {
+    ...{ timeoutMs: 5_000, clock: systemClock },
+  });
   cleanups.push(client.close);
   assert.equal(await status(client.addCheckpoint(await roundOf(ledger), 3)), 422);
 });
@@ -156,6 +160,24 @@ test('answers that are none are refused: another key, another checkpoint, noise,
   await assert.rejects(clientFor(witness, ledger, 50).addCheckpoint(next, 3), codeOf('collector.unreachable'));
   witness.misbehave = (response) => response.writeHead(302, { location: witness.url }).end();
   assert.equal(await status(clientFor(witness, ledger).addCheckpoint(next, 3)), 302);
+});
+
+test('a cosignature by a clock that is far ahead is refused, a little is forgiven', async () => {
+  const { ledger } = grown(3);
+  const round = await roundOf(ledger);
+  const behind = (byMs: number) => ({ now: () => Date.now() - byMs });
+  for (const [byMs, code] of [
+    [limits.maxCosignatureAheadMs - 60_000, undefined],
+    [limits.maxCosignatureAheadMs + 60_000, 'auth.signature'],
+  ] as const) {
+    const witness = await witnessOf(ledger.vkey);
+    const target = { key: parseVerifierKey(witness.vkey), url: witness.url };
+    const client = createOutsideClient(target, ledger, { timeoutMs: 5_000, clock: behind(byMs) });
+    cleanups.push(client.close);
+    const asked = client.addCheckpoint(round, 0);
+    if (code === undefined) await asked;
+    else await assert.rejects(asked, codeOf(code));
+  }
 });
 
 test('one witness that hangs delays no other, and is asked again when it is back', async () => {

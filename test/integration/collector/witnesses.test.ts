@@ -7,6 +7,7 @@ import { parseEntry, splitLeaf } from '../../../common/entry.ts';
 import { AppError } from '../../../common/errors.ts';
 import { judgeCheckpoint, weighCheckpoint } from '../../../common/judgement.ts';
 import { generateKeyPair } from '../../../common/keys.ts';
+import { limits } from '../../../common/limits.ts';
 import { parseNote, parseVerifierKey } from '../../../common/note.ts';
 import { parsePolicy } from '../../../common/policy.ts';
 import { nodeWitnessKey, nodeWitnessSigner } from '../../../common/witnesses.ts';
@@ -251,6 +252,25 @@ test('what somebody put into the tables by hand is not served', async () => {
   await at.store.addCosignatures(size, [forged]);
   const { note } = openCheckpoint(await at.witnessing.published.note(), parseVerifierKey(at.ledger.vkey));
   assert.equal(note.signatures.length, 1, 'the log alone');
+});
+
+test('a node that cosigns by an impossible clock is heard, but does not count and spoils nothing', async () => {
+  const at = await collector({ wanted: { quorum: 1, outside: [] } });
+  const evil = await enrolled(at.ledger, 'evil');
+  const { size, note } = await at.ledger.checkpoint();
+  const { text } = parseNote(note);
+  const signer = nodeWitnessSigner(at.ledger.origin, 'evil', evil.keys);
+  const vote = (unixMs: number) => {
+    const { signature: cosignature } = cosign(text, signer, unixMs);
+    const checkpoint = { size, note, text };
+    return at.witnessing.rounds.cosigned({ node: 'evil', publicKey: evil.keys.publicKey, checkpoint, cosignature });
+  };
+  await assert.rejects(vote(9e18), { code: 'auth.signature' });
+  const ahead = systemClock.now() + 2 * limits.maxCosignatureAheadMs;
+  for (const ms of [ahead, ahead, 8.64e15]) await vote(ms);
+  assert.equal(at.events.filter(({ event }) => event === 'witness.clock_ahead').length, 1);
+  assert.equal((await view(at)).witnesses.find(({ name }) => name === 'evil')?.last_size, null);
+  assert.match(await at.registry.metrics(), /cosignatures_total\{[^}]*outcome="refused"[^}]*\} 4/);
 });
 
 test('outside witnesses are asked over HTTP, and a wish for more than there are is named', async () => {
