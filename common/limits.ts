@@ -34,6 +34,14 @@ export const limits = {
   /** Entries per second one agent may send, sustained, and how many seconds' worth it may send in one burst. */
   maxEntriesPerSecondPerNode: 5_000,
   entryBurstSeconds: 10,
+  /**
+   * Of a frame's bytes so many per entry are paid for by the rate in entries: more than ordinary entries take. What is
+   * beyond it, of entries full of containers, costs the collector by its size and has a rate of its own; the burst lets
+   * the first baseline of a node with ten thousand containers through.
+   */
+  freeFrameBytesPerEntry: 1_536,
+  maxExcessBytesPerSecondPerNode: 512 * 1024,
+  excessBurstBytes: 4 * 1024 * 1024,
   /** Pieces one frame may come in; a frame of one-byte pieces costs far more memory than its size. */
   maxFrameFragments: 1_024,
   /** Sockets that have not proved a key yet; beyond it, the address that holds the most of them loses its oldest. */
@@ -55,6 +63,8 @@ export const limits = {
   maxHeldNoteChars: 8_000,
   /** How often the collector has its newest checkpoint cosigned, at most. */
   witnessRoundMs: 1_000,
+  /** Checkpoints an agent cosigns come at least this far apart; less than a round, which may be late and the next one not. */
+  cosignIntervalMs: 500,
   /** How long an ack waits for a round to settle which checkpoint it is about. */
   witnessGateMs: 100,
   /** How long cosignatures of one round are gathered before they are stored together. */
@@ -88,6 +98,8 @@ export const limits = {
   /** Group commit: wait this long for company, take at most this many. */
   groupCommitWaitMs: 2,
   groupCommitMaxEntries: 3_000,
+  /** Canonical bytes; everybody in a group waits for all of it. */
+  groupCommitMaxBytes: 2 * 1024 * 1024,
   /** Groups being written; the next one is laid out on top of them. */
   groupCommitsInFlight: 2,
   /** A group of fewer entries waits for those being written and grows meanwhile: a transaction has costs of its own. */
@@ -111,6 +123,10 @@ export const limits = {
   retentionMaxClockGapMs: 3_600_000,
   /** Entries that `ledger recover` puts back in one step. */
   recoverBatchEntries: 500,
+  /** Stretches without body in one export; an erasure leaves one for each body it keeps. */
+  maxExportGaps: 262_144,
+  /** Of everything that is wrong with an exported file, this much is told one by one. */
+  shownFaults: 10,
   /** One line of an export: an entry with every character escaped, and its proof. */
   maxExportLineChars: 1024 * 1024,
   /** A proof file without its checkpoint: a leaf in base64, and 53 hashes. */

@@ -1,6 +1,7 @@
 import { type ExportSource, exportLines, type StoredLeaf } from '../collector/ledger/export/export.ts';
 import type { Ledger } from '../collector/ledger/ledger.ts';
 import type { PublishedCheckpoint } from '../collector/ledger/publisher.ts';
+import { keptKinds } from '../collector/ledger/verify/entry.ts';
 import { cosign, withCosignature } from '../common/cosignature.ts';
 import { leafData, parseEntry } from '../common/entry.ts';
 import { fingerprint, rawPublicKey } from '../common/keys.ts';
@@ -25,6 +26,8 @@ export interface ExportableLedger {
   checkpoint(witnesses?: number): Promise<PublishedCheckpoint>;
   /** As `ledger export` writes it. */
   exported(from: number, to: number, checkpoint?: PublishedCheckpoint): Promise<string>;
+  /** Puts on record that the bodies from `from` up to but not including `to` are erased, and drops them from the source. */
+  erase(from: number, to: number): Promise<void>;
   /** As `ledger proof` writes it. */
   proof(index: number, checkpoint?: PublishedCheckpoint): Promise<string>;
 }
@@ -45,7 +48,8 @@ export async function exportableLedger(entries: number): Promise<ExportableLedge
     const author = nodes[turn % nodes.length];
     if (author !== undefined) await ledger.append(author.more(Math.min(7, entries - store.entries.length)));
   }
-  const source = sourceOf(store);
+  const gone: { from: number; to: number }[] = [];
+  const source = sourceOf(store, (index) => gone.some(({ from, to }) => from <= index && index < to));
   const witnesses = nodes.map(({ name, keys }) => ({ key: nodeWitnessKey(testOrigin, name, keys.publicKey) }));
   const checkpoint = async (count = 2) => {
     const newest = await ledger.checkpoint();
@@ -64,6 +68,11 @@ export async function exportableLedger(entries: number): Promise<ExportableLedge
       for await (const piece of lines) text += piece;
       return text;
     },
+    erase: async (from, to) => {
+      const keptBodies = store.entries.slice(0, to).filter(({ entry }) => keptKinds.has(entry.kind)).length;
+      await ledger.record(erasedStatement({ from, to, keptBodies }));
+      gone.push({ from, to });
+    },
     proof: async (index, at) => {
       const { size, note } = at ?? (await checkpoint());
       const hashes = expandProof(await ledger.inclusion([index], size), 0);
@@ -74,9 +83,17 @@ export async function exportableLedger(entries: number): Promise<ExportableLedge
   };
 }
 
-function sourceOf({ entries }: FakeLedgerStore): ExportSource {
-  const leaf = (entry: (typeof entries)[number]): StoredLeaf => {
-    return { index: entry.index, leafHash: entry.leafHash, body: { bytes: entry.bytes, signature: entry.signature } };
+/** An erasure that was carried out nowhere. */
+export function erasedStatement(span: { readonly from: number; readonly to: number; readonly keptBodies: number }) {
+  const digests = { root: '0'.repeat(64), base: '0'.repeat(64), columns: '0'.repeat(64) };
+  const body = { ...span, entries: span.to - span.from, ...digests, exported: null, actor: 'test', reason: 'a test' };
+  return { kind: 'ledger.erased', body } as const;
+}
+
+function sourceOf({ entries }: FakeLedgerStore, isErased: (index: number) => boolean): ExportSource {
+  const leaf = ({ entry, index, leafHash, bytes, signature }: (typeof entries)[number]): StoredLeaf => {
+    const erased = isErased(index) && !keptKinds.has(entry.kind);
+    return { index, kind: entry.kind, leafHash, body: erased ? undefined : { bytes, signature } };
   };
   const aboutKeys = new Set(['ledger.created', 'node.enrolled', 'node.revoked']);
   return {
@@ -88,5 +105,6 @@ function sourceOf({ entries }: FakeLedgerStore): ExportSource {
         .map(leaf);
     },
     authors: async (from, to) => [...new Set(entries.slice(from, to).map(({ entry }) => entry.author))],
+    erasures: async () => entries.filter(({ entry }) => entry.kind === 'ledger.erased'),
   };
 }

@@ -2,9 +2,8 @@ import { decodeDecimal } from '../../common/encoding.ts';
 import { leafData } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
-import { expandProof } from '../../common/proof.ts';
 import { formatTlogProof } from '../../common/tlog-proof.ts';
-import type { StoredLeaf } from '../ledger/export/export.ts';
+import { provedLeaf, type StoredLeaf } from '../ledger/export/export.ts';
 import { writeNewFile } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
 import { witnessesBeside } from '../witnessed.ts';
@@ -28,11 +27,11 @@ export async function ledgerProof(context: CommandContext, options: ProofOptions
     if (index >= latest) {
       throw new AppError('resource.not_found', `the ledger has ${latest} entries; the last index is ${latest - 1}`);
     }
-    const [leaf] = await postgresExportSource(database.db).leaves(index, index + 1);
-    if (leaf === undefined) throw new AppError('ledger.tampered', `entry ${index} is missing from the database`);
     const checkpoint = await witnessesBeside(context.settings, { ledger, database }).covering(index + 1);
     const { size, note, witnessed } = checkpoint;
-    const hashes = expandProof(await ledger.inclusion([index], size), 0);
+    const source = postgresExportSource(database.db);
+    // So that what is written verifies, or there is no file.
+    const { leaf, hashes } = await provedLeaf(index, { source, prover: ledger, checkpoint });
     const file = options.output ?? `entry-${index}.tlog-proof`;
     await writeNewFile(file, [formatTlogProof({ index, hashes, checkpoint: note, ...entryOf(leaf) })]);
     if (leaf.body === undefined) context.stderr.write(erasedNote(index));

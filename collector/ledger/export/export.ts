@@ -1,14 +1,17 @@
 import { parseEntry } from '../../../common/entry.ts';
-import { AppError } from '../../../common/errors.ts';
 import { formatExportEnd, formatExportEntry } from '../../../common/export-line.ts';
 import { leafHash, nodeHash } from '../../../common/merkle.ts';
+import { parseVerifierKey } from '../../../common/note.ts';
 import { expandProof, type SharedProofs, verifyInclusion } from '../../../common/proof.ts';
 import { fullTileWidth } from '../../../common/tiles.ts';
+import { MissingStored, tampered } from '../erasure/missing.ts';
+import type { StoredStatement } from '../erasure/record.ts';
 import type { PublishedCheckpoint } from '../publisher.ts';
 
 /** An entry as stored; without body where retention has dropped it. */
 export interface StoredLeaf {
   readonly index: number;
+  readonly kind: string;
   readonly leafHash: Buffer;
   readonly body: { readonly bytes: Buffer; readonly signature: Buffer } | undefined;
 }
@@ -21,10 +24,14 @@ export interface ExportSource {
   keyStatements(before: number): Promise<readonly StoredLeaf[]>;
   /** Who authored entries from `from` up to but not including `to`. */
   authors(from: number, to: number): Promise<readonly string[]>;
+  /** `ledger.erased` entries, in order, not believed. */
+  erasures(): Promise<readonly StoredStatement[]>;
 }
 
 /** Whoever proves inclusion; the ledger. */
 export interface Prover {
+  /** Verifier key of the ledger. */
+  readonly vkey: string;
   inclusion(indexes: readonly number[], size: number): Promise<SharedProofs>;
 }
 
@@ -54,6 +61,7 @@ const blockHeight = 8;
  */
 export async function* exportLines(options: ExportOptions): AsyncGenerator<string> {
   const { source, prover, checkpoint, from, to, onProgress, onEntry } = options;
+  const bodies = missingBodies(source, prover);
   const context = await keyContext(source, { from, to });
   if (context.length > 0) yield (await Promise.all(context.map((leaf) => lineOf(leaf, prover, checkpoint)))).join('');
   for (let start = from; start < to; ) {
@@ -61,6 +69,7 @@ export async function* exportLines(options: ExportOptions): AsyncGenerator<strin
     const leaves = await source.leaves(start, end);
     requireAll(leaves, start, end);
     for (const leaf of leaves) requireAsLogged(leaf);
+    await bodies.requireErased(leaves.filter(({ body }) => body === undefined));
     const proofs = await proofsOf(leaves, { source, prover, checkpoint });
     yield leaves.map((leaf, at) => line(leaf, proofs[at] ?? [])).join('');
     for (const leaf of leaves) onEntry?.(leaf);
@@ -73,14 +82,14 @@ export async function* exportLines(options: ExportOptions): AsyncGenerator<strin
 
 /**
  * What a reader has to know before the span: for each author in it the last enrolment, and its end if it was revoked
- * since; and what created the ledger. Entries without body say nothing and are left out.
+ * since; and what created the ledger. These bodies are never erased.
  */
 async function keyContext(source: ExportSource, { from, to }: ExportSpan): Promise<readonly StoredLeaf[]> {
   if (from === 0 || from === to) return [];
   const authors = new Set(await source.authors(from, to));
   const chosen = new Map<string, StoredLeaf[]>();
   for (const leaf of await source.keyStatements(from)) {
-    if (leaf.body === undefined) continue;
+    if (leaf.body === undefined) throw tampered(leaf.index, 'its body is missing, which is never erased');
     requireAsLogged(leaf);
     const { kind, body } = parseEntry(leaf.body.bytes);
     if (kind === 'ledger.created') chosen.set('', [leaf]);
@@ -88,6 +97,27 @@ async function keyContext(source: ExportSource, { from, to }: ExportSpan): Promi
     if (kind === 'node.revoked' && authors.has(body.node)) chosen.get(body.node)?.push(leaf);
   }
   return [...chosen.values()].flat().sort((a, b) => a.index - b.index);
+}
+
+/**
+ * One entry with its proof, the leaf's sibling first.
+ * @throws AppError `ledger.tampered` when it is not as it was logged, or its body is gone and was not erased.
+ */
+export async function provedLeaf(
+  index: number,
+  { source, prover, checkpoint }: Pick<ExportOptions, 'source' | 'prover' | 'checkpoint'>,
+): Promise<{ readonly leaf: StoredLeaf; readonly hashes: readonly Buffer[] }> {
+  const [leaf] = await source.leaves(index, index + 1);
+  if (leaf === undefined) throw tampered(index, 'it is missing from the database');
+  requireAsLogged(leaf);
+  if (leaf.body === undefined) await missingBodies(source, prover).requireErased([leaf]);
+  const hashes = expandProof(await prover.inclusion([index], checkpoint.size), 0);
+  requireProved(leaf, hashes, checkpoint);
+  return { leaf, hashes };
+}
+
+function missingBodies(source: ExportSource, { vkey }: Prover): MissingStored {
+  return new MissingStored(() => source.erasures(), parseVerifierKey(vkey).publicKey);
 }
 
 async function lineOf(leaf: StoredLeaf, prover: Prover, checkpoint: PublishedCheckpoint): Promise<string> {
@@ -179,12 +209,4 @@ function requireProved(leaf: StoredLeaf, proof: readonly Buffer[], { size, root 
 
 function base64(hash: Buffer): string {
   return hash.toString('base64');
-}
-
-function tampered(index: number, problem: string): AppError {
-  return new AppError(
-    'ledger.tampered',
-    `entry ${index}: ${problem}; "sigilwatch-collector ledger verify" tells more`,
-    { details: { index } },
-  );
 }

@@ -1,7 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { toAppError } from '../../../common/errors.ts';
-import { type ExportEnd, parseExportEnd } from '../../../common/export-line.ts';
+import { type ExportEnd, isExportEnd, parseExportEnd } from '../../../common/export-line.ts';
 import type { JudgedCheckpoint } from '../../../common/judgement.ts';
+import { limits } from '../../../common/limits.ts';
 import type { Policy } from '../../../common/policy.ts';
 import { judgeNote } from './proof-verify.ts';
 import { readLastLine, readLines } from './read.ts';
@@ -22,6 +23,8 @@ export interface ExportReport {
   readonly faults: number;
   /** What comes first in the file; what is wrong with the checkpoint counts as before everything. */
   readonly first: ExportFault | undefined;
+  /** The next few after it. */
+  readonly more: readonly ExportFault[];
 }
 
 /** Lines whose signatures may be under way before more are read. */
@@ -38,6 +41,7 @@ export async function verifyExportFile(file: FileHandle, needs: ExportFileNeeds)
     const counts = {
       entries: 0,
       dropped: 0,
+      unaccounted: 0,
       signed: 0,
       unverifiable: new Map(),
       firstAt: undefined,
@@ -87,27 +91,30 @@ async function takeLines(
 
 function readEnd(last: string | undefined, add: (fault: ExportFault) => void): ExportEnd | undefined {
   const refuse = (message: string) => add({ fault: 'checkpoint', index: null, line: null, message });
-  if (last === undefined) {
-    refuse('the file does not end with the line of a checkpoint; was it cut off?');
+  if (last === undefined || !isExportEnd(last)) {
+    refuse('the file is cut off, or was added to: its last line is not the end of an export');
     return undefined;
   }
   try {
     return parseExportEnd(last);
   } catch (thrown) {
-    refuse(`${toAppError(thrown).message}; was the file cut off?`);
+    refuse(`the last line is damaged: ${toAppError(thrown).message}`);
     return undefined;
   }
 }
 
-/** Signatures answer in any order; the fault that is told is the first one in the file. */
+/** Signatures answer in any order; the faults that are told are the first ones in the file. */
 function collectFaults() {
   let faults = 0;
-  let first: ExportFault | undefined;
+  const kept: ExportFault[] = [];
   return {
     add: (fault: ExportFault) => {
       faults += 1;
-      if (first === undefined || (fault.line ?? 0) < (first.line ?? 0)) first = fault;
+      const after = kept.findIndex(({ line }) => (line ?? 0) > (fault.line ?? 0));
+      if (after >= 0) kept.splice(after, 0, fault);
+      else kept.push(fault);
+      if (kept.length > limits.shownFaults) kept.pop();
     },
-    told: () => ({ faults, first }),
+    told: () => ({ faults, first: kept[0], more: kept.slice(1) }),
   };
 }

@@ -1,12 +1,14 @@
-import { entryHash, parseEntry } from '../../../common/entry.ts';
+import { collectorAuthor, entryHash, parseEntry } from '../../../common/entry.ts';
 import { toAppError } from '../../../common/errors.ts';
 import { type ExportEnd, type ExportEntry, parseExportEntry } from '../../../common/export-line.ts';
 import type { JudgedCheckpoint } from '../../../common/judgement.ts';
 import { rawPublicKey, verifyBytesAsync } from '../../../common/keys.ts';
+import { limits } from '../../../common/limits.ts';
 import { leafHash } from '../../../common/merkle.ts';
 import type { Policy } from '../../../common/policy.ts';
 import { InclusionRun } from '../../../common/proof-run.ts';
 import { AuthorKeys, isForeignKind, type Outline, readOutline } from '../author-keys.ts';
+import { MissingBodies } from './missing.ts';
 
 /*
  * Verification of an export line by line: needs the checkpoint of its last line and a policy, and nothing else. Believes no
@@ -19,6 +21,7 @@ export const exportFaults = [
   'line',
   'missing',
   'order',
+  'body',
   'leaf_hash',
   'proof',
   'author',
@@ -46,9 +49,10 @@ export interface ExportNeeds {
 }
 
 export interface ExportCounts {
-  /** Entries of the span that were proved, and those of them without body. */
+  /** Entries of the span that were proved, those of them without body, and of these the ones that no erasure accounts for. */
   entries: number;
   dropped: number;
+  unaccounted: number;
   /** Signatures by their authors: verified, and not verifiable for want of a key, by author. */
   signed: number;
   readonly unverifiable: Map<string, number>;
@@ -64,16 +68,17 @@ interface ChainPlace {
   readonly stretch: number;
 }
 
-/** Takes the lines of one export in order. Memory grows with the number of authors only. */
+/** Takes the lines of one export in order. Memory grows with the number of authors, and with that of gaps between bodies, only. */
 export class ExportVerifier {
   readonly counts: ExportCounts = {
-    ...{ entries: 0, dropped: 0, signed: 0, unverifiable: new Map() },
+    ...{ entries: 0, dropped: 0, unaccounted: 0, signed: 0, unverifiable: new Map() },
     ...{ firstAt: undefined, lastAt: undefined },
   };
   readonly #needs: ExportNeeds;
   readonly #keys: AuthorKeys;
   readonly #run: InclusionRun;
   readonly #chains = new Map<string, ChainPlace>();
+  readonly #missing = new MissingBodies();
   /** Line that is due next, counted from 0: first the context, then the span. */
   #due = 0;
   /** The line after the last one that was proved to be where it is. */
@@ -102,20 +107,69 @@ export class ExportVerifier {
     if (from > 0 && index <= from) this.#stretch += 1;
     if (index >= from) this.counts.entries += 1;
     if (entry.body === undefined) {
-      this.#stretch += 1;
-      this.counts.dropped += 1;
+      this.#miss(index, line);
       return Promise.resolve();
     }
     return this.#checkBody(index, line, entry.body);
   }
 
-  /** After the last entry's line. */
+  /** After the last entry's line, when all signatures are checked. */
   finish(line: number): void {
+    this.#settleMissing();
+    this.#finishLines(line);
+  }
+
+  #finishLines(line: number): void {
     const { from, to, context } = this.#needs.end;
     const due = this.#indexAt(this.#due);
     if (due === undefined) return;
     const all = context.length + to - from;
     this.#fault('missing', due, line, `${all - this.#due} entries, from ${due} on, are missing at the end`);
+  }
+
+  /** Nothing is said about it yet: the entry that tells of an erasure comes after those that it took. */
+  #miss(index: number, line: number): void {
+    this.#stretch += 1;
+    if (index < this.#needs.end.from) {
+      const message = 'the entry is here for the key it tells of, and its body, which is never erased, is not';
+      this.#fault('body', index, line, message);
+      return;
+    }
+    this.counts.dropped += 1;
+    if (this.#missing.add(index, line)) return;
+    const message = `bodies are missing in more than ${limits.maxExportGaps} places, as no erasure leaves them`;
+    this.#fault('body', index, line, message);
+  }
+
+  #settleMissing(): void {
+    const { unaccounted } = this.#missing;
+    if (unaccounted === undefined) return;
+    const { entries, first } = unaccounted;
+    this.counts.unaccounted = entries;
+    const which =
+      entries === 1 ? 'the body of this entry is' : `the bodies of ${entries} entries, from this one on, are`;
+    this.#fault(
+      'body',
+      first.from,
+      first.line,
+      `${which} missing, and no entry ledger.erased in this export accounts for that; if it was erased, export up to the entry ledger.erased that says so, or use the export that was made before the erasure; otherwise somebody took it out`,
+    );
+  }
+
+  /** By the collector's signature, which is verified. */
+  #account(bytes: Buffer, { index, line }: { index: number; line: number }): void {
+    try {
+      const statement = parseEntry(bytes);
+      // Only what is before it can have been erased.
+      if (statement.kind !== 'ledger.erased' || statement.body.to > index) return;
+      const { to, keptBodies } = statement.body;
+      const excess = this.#missing.account(statement.body);
+      if (excess === 0) return;
+      const message = `before entry ${to}, ${keptBodies} bodies were kept, as this entry says, and here ${excess} more are missing than were erased`;
+      this.#fault('body', index, line, `${message}; somebody took them out: make the export anew`);
+    } catch (thrown) {
+      this.#fault('author', index, line, toAppError(thrown).message);
+    }
   }
 
   #parse(text: string | undefined, line: number, due: number | undefined): ExportEntry | undefined {
@@ -215,6 +269,7 @@ export class ExportVerifier {
     if (known.key === undefined) return this.#unverifiable(outline, known.why, { index, line });
     if (await verifyBytesAsync(known.key, bytes, signature)) {
       this.counts.signed += 1;
+      if (outline.kind === 'ledger.erased' && outline.author === collectorAuthor) this.#account(bytes, { index, line });
       return;
     }
     const whose = known.from === 'policy' ? 'that the policy has for it as a witness' : 'in force at this entry';

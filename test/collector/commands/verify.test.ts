@@ -13,7 +13,7 @@ import { fleetPolicy, formatPolicy, parsePolicy } from '../../../common/policy.t
 import { formatTlogProof, parseTlogProof } from '../../../common/tlog-proof.ts';
 import { cleared, firstEntryMs, testAuthor } from '../../authors.ts';
 import { randomOf, seedOf } from '../../e2e/random.ts';
-import { type ExportableLedger, enrol, exportableLedger } from '../../exports.ts';
+import { type ExportableLedger, enrol, erasedStatement, exportableLedger } from '../../exports.ts';
 
 const long = process.env.SIGILWATCH_TEST_LONG === '1';
 const trials = long ? 10_000 : 500;
@@ -163,11 +163,61 @@ describe('what is in order is accepted, without settings, database or network', 
   });
 
   test('where retention dropped bodies, what remains is proved', async () => {
-    const dropped = linesOf(whole).map((line, at) => {
-      return at === 60 || at % 3 !== 0 ? line : formatExportEntry({ ...parseExportEntry(line), body: undefined });
-    });
-    const { code, said } = await verify(joined(dropped));
-    assert.deepEqual([code, said.entries.proved, said.entries.without_body], [0, 60, 20], JSON.stringify(said.fault));
+    const own = await exportableLedger(60);
+    await own.erase(0, 25);
+    await own.erase(25, 40);
+    for (const [from, without] of [
+      [0, 36],
+      [10, 30],
+      [39, 1],
+    ] as const) {
+      const { code, said } = await verify(await own.exported(from, 62), own.policy);
+      assert.deepEqual([code, said.entries.without_body], [0, without], JSON.stringify(said.fault));
+      assert.equal(said.entries.without_body_unaccounted, 0);
+    }
+  });
+});
+
+describe('a body that is missing is not erased because it is missing', () => {
+  const emptied = (text: string, ...places: readonly number[]) =>
+    joined(
+      linesOf(text).map((line, at) =>
+        places.includes(at) ? formatExportEntry({ ...parseExportEntry(line), body: undefined }) : line,
+      ),
+    );
+
+  test('without an entry that says so, the first one is named, with how many there are and what to do', async () => {
+    const { code, said } = await verify(emptied(whole, 20, 21, 40));
+    assert.deepEqual([code, said.faults, said.fault.fault, said.fault.index, said.fault.line], [1, 1, 'body', 20, 21]);
+    assert.match(said.fault.message, /3 entries.*export up to the entry ledger\.erased.*made before the erasure/);
+    assert.deepEqual([said.entries.without_body, said.entries.without_body_unaccounted], [3, 3]);
+    const [file, policy] = [await fileWith(emptied(whole, 20)), await fileWith(fleet.policy)];
+    assert.doesNotMatch((await cli(['verify', file, '--policy', policy])).stdout, /which was erased/);
+  });
+
+  test('nor is one beside what was erased, or of those that were kept', async () => {
+    const own = await exportableLedger(60);
+    await own.erase(0, 40);
+    const text = await own.exported(0, 61);
+    await assertFault(emptied(text, 40), 'body', 40, own.policy);
+    await assertFault(emptied(text, 2), 'body', 60, own.policy);
+    await assertFault(emptied(text, 60), 'body', 4, own.policy);
+    await assertFault(await own.exported(0, 60), 'body', 4, own.policy);
+    await assertFault(emptied(await own.exported(50, 61), 1), 'body', 1, own.policy);
+  });
+
+  test('an erasure that the log did not sign, or that speaks of what comes after it, accounts for nothing', async () => {
+    const own = await exportableLedger(10);
+    const [lyra, node1] = own.nodes;
+    assert.ok(lyra && node1);
+    await own.ledger.record(erasedStatement({ from: 0, to: 30, keptBodies: 0 }));
+    const head = await own.ledger.authorHead('collector');
+    const by = { author: 'collector', head, now: firstEntryMs, privateKey: lyra.keys.privateKey };
+    await own.ledger.append([sealEntry(erasedStatement({ from: 0, to: 10, keptBodies: 0 }), by)]);
+    await own.ledger.append([node1.next(erasedStatement({ from: 0, to: 10, keptBodies: 0 }))]);
+    const { said } = await verify(emptied(await own.exported(0, 13), 8), own.policy);
+    assert.deepEqual([said.fault.fault, said.fault.index], ['body', 8]);
+    assert.equal(said.entries.without_body_unaccounted, 1);
   });
 });
 
