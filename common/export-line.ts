@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { decodeBase64, decodeBase64Hash } from './encoding.ts';
 import { AppError } from './errors.ts';
 import { signatureBytes } from './keys.ts';
+import { shownValue } from './sigil-text.ts';
 
 /*
  * Exports of the ledger: JSON lines. Each entry's line stands by itself, with its inclusion proof in the tree of the checkpoint
@@ -55,6 +56,7 @@ export function formatExportEntry({ index, body, leafHash, proof }: ExportEntry)
  * @throws AppError `ledger.proof` for anything but what {@link formatExportEntry} writes.
  */
 export function parseExportEntry(line: string): ExportEntry {
+  if (isExportEnd(line)) throw malformed('the end of an export stands here, and the file goes on after it');
   const { index, entry, signature: encoded, leaf_hash, proof } = readLine(entryLine, line, 'an exported entry');
   const leafHash = decodeBase64Hash(leaf_hash);
   if (leafHash === undefined) throw malformed('leaf_hash is not the base64 of a SHA-256 hash');
@@ -95,10 +97,16 @@ function readLine<T extends z.ZodType>(schema: T, line: string, what: string): z
     throw new AppError('ledger.proof', `not ${what}: not JSON`, { cause });
   }
   const parsed = schema.safeParse(json);
-  if (!parsed.success) throw malformed(`not ${what}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw malformed(`not ${what}: ${firstProblem(parsed.error)}`);
   // Members in the schema's order, which is the order of writing.
   if (JSON.stringify(parsed.data) !== line) throw malformed(`not ${what} in the one way it is written`);
   return parsed.data;
+}
+
+/** In one short line, whatever stands in the file. */
+function firstProblem({ issues: [first] }: z.ZodError): string {
+  const where = first === undefined || first.path.length === 0 ? '' : `${first.path.join('.')}: `;
+  return shownValue(`${where}${first?.message ?? 'it has another form'}`, (text) => text);
 }
 
 function malformed(reason: string): AppError {

@@ -87,9 +87,23 @@ export function formatPolicy({ logs, witnesses, groups, quorum }: Policy): strin
 /**
  * The policy in a file. Names may be any octets, as the specification has it: those that are not UTF-8 are kept apart from
  * all that are.
+ * @param name of the file, for what is said about it.
  * @throws AppError `validation.policy` naming the line (also `details.line`, from 1; 0 when no single line is at fault).
  */
-export function parsePolicy(file: string | Uint8Array): Policy {
+export function parsePolicy(file: string | Uint8Array, name = 'policy'): Policy {
+  try {
+    return readPolicy(file);
+  } catch (thrown) {
+    if (!(thrown instanceof Faulty)) throw thrown;
+    const { line, message } = thrown;
+    throw new AppError('validation.policy', `${name}${line === 0 ? '' : `, line ${line}`}: ${message}`, {
+      details: { line },
+      cause: thrown.cause,
+    });
+  }
+}
+
+function readPolicy(file: string | Uint8Array): Policy {
   const bytes = typeof file === 'string' ? encodeText(file) : Buffer.from(file);
   if (bytes.length > limits.maxPolicyBytes) throw faulty(0, `it is longer than ${limits.maxPolicyBytes} bytes`);
   const lines = bytes.toString('latin1').split('\n');
@@ -239,9 +253,16 @@ function wrong(message: string): AppError {
   return new AppError('validation.policy', message);
 }
 
-function faulty(line: number, message: string, cause?: unknown): AppError {
-  return new AppError('validation.policy', `policy${line === 0 ? '' : `, line ${line}`}: ${message}`, {
-    details: { line },
-    ...(cause === undefined ? {} : { cause }),
-  });
+/** What is wrong with which line. */
+class Faulty extends Error {
+  readonly line: number;
+
+  constructor(line: number, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.line = line;
+  }
+}
+
+function faulty(line: number, message: string, cause?: unknown): Faulty {
+  return new Faulty(line, message, cause);
 }
