@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -7,6 +8,8 @@ import { isExportEnd } from '../../common/export-line.ts';
 import type { JudgedCheckpoint } from '../../common/judgement.ts';
 import { limits } from '../../common/limits.ts';
 import { noQuorum, type Policy, parsePolicy } from '../../common/policy.ts';
+import { printable, printableJson } from '../../common/printable.ts';
+import { cutText } from '../../common/sigil-text.ts';
 import { verifyExportFile } from '../ledger/export/file.ts';
 import { judgeNote, verifyProofFile } from '../ledger/export/proof-verify.ts';
 import { readLastLine } from '../ledger/export/read.ts';
@@ -35,9 +38,10 @@ interface VerifyResult {
   readonly entry?: Readonly<Record<string, unknown>> | null;
   /** What an export holds. */
   readonly entries?: Readonly<Record<string, unknown>>;
-  /** How much is wrong, and what comes first. */
+  /** How much is wrong, what comes first, and the next few. */
   readonly faults: number;
   readonly fault: ExportFault | null;
+  readonly more: readonly ExportFault[];
 }
 
 type CheckpointResult = ReturnType<typeof checkpointResult>;
@@ -55,13 +59,13 @@ const proofHeader = /^c2sp\.org\/tlog-proof@/;
  * database and no network. Exit code 1 when something is wrong with the file, 2 when it or the policy cannot be read.
  */
 export async function verifyFile(world: VerifyWorld, path: string, options: VerifyOptions): Promise<number> {
-  const policy = parsePolicy(await readAll(options.policy, limits.maxPolicyBytes));
-  const file = await open(path, 'r').catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
+  const policy = parsePolicy(await readAll(options.policy, limits.maxPolicyBytes), options.policy);
+  const file = await openRegular(path);
   try {
     const needs = { policy, requireSignatures: options.requireSignatures === true };
     const { result, lines } = await verifyKind(file, path, { ...needs, world });
-    if (world.json) world.stdout.write(`${JSON.stringify(result)}\n`);
-    else world.stdout.write([...faultLines(result), ...lines].map((line) => `${line}\n`).join(''));
+    if (world.json) world.stdout.write(printableJson(result));
+    else world.stdout.write([...faultLines(result), ...lines].map((line) => `${printable(line)}\n`).join(''));
     return result.verified ? exitCodes.done : exitCodes.findings;
   } finally {
     await file.close();
@@ -83,15 +87,26 @@ async function verifyKind(file: FileHandle, path: string, needs: Needs): Promise
   const kind = proofHeader.test(start) ? 'proof' : 'checkpoint';
   if (!isUtf8(bytes)) return { result: { kind, file: path, checkpoint: null, ...summary([notText]) }, lines: [] };
   const text = bytes.toString('utf8');
+  if (isPolicy(text)) throw refused(path, `is a policy, which says whom to believe: give it as --policy, and ${what}`);
   return kind === 'proof' ? verifyProof(text, path, needs) : verifyCheckpoint(text, path, needs);
 }
+
+const what = 'as the file a proof file, an export or a checkpoint';
+
+/** Nothing that was ever signed: that has an empty line before its signatures. */
+function isPolicy(text: string): boolean {
+  return policyStart.test(text) && !text.includes('\n\n\u2014 ');
+}
+
+const policyStart = /^(?:[ \t]*(?:#.*)?\n)*[ \t]*(?:log|witness|group|quorum)[ \t]/;
 
 const notText: ExportFault = { fault: 'line', index: null, line: null, message: 'the file is not UTF-8' };
 
 function verifyCheckpoint(text: string, path: string, { policy }: Needs): Shown {
   const { judged, faults } = judgeNote(text, policy);
   const result = { kind: 'checkpoint' as const, file: path, checkpoint: checkpointResult(judged, policy) };
-  return { result: { ...result, ...summary(faults) }, lines: checkpointLines(judged, policy) };
+  const verdict = faults.length === 0 ? ['in order: the policy accepts this checkpoint'] : [];
+  return { result: { ...result, ...summary(faults) }, lines: [...verdict, ...checkpointLines(judged, policy)] };
 }
 
 function verifyProof(text: string, path: string, needs: Needs): Shown {
@@ -114,15 +129,17 @@ async function verifyExport(file: FileHandle, path: string, needs: Needs): Promi
   const startedMs = performance.now();
   const report = await verifyExportFile(file, { ...needs, onProgress: bar });
   bar(1, 1);
-  const { judged, end, counts, faults, first } = report;
+  const { judged, end, counts, faults, first, more } = report;
   const seconds = Math.round(performance.now() - startedMs) / 1000;
   const unverifiable = Object.fromEntries(counts.unverifiable);
+  const erased = counts.dropped - counts.unaccounted;
   const unsigned = [...counts.unverifiable.values()].reduce((sum, count) => sum + count, 0);
   const entries = {
     from: end?.from ?? null,
     to: end?.to ?? null,
     proved: counts.entries,
     without_body: counts.dropped,
+    without_body_unaccounted: counts.unaccounted,
     signatures_verified: counts.signed,
     signatures_unverifiable: unverifiable,
     first_at: counts.firstAt ?? null,
@@ -138,15 +155,17 @@ async function verifyExport(file: FileHandle, path: string, needs: Needs): Promi
     ...(unsigned === 0
       ? []
       : [`  ${unsigned} not verified, since no key is known of ${Object.keys(unverifiable).join(', ')}`]),
-    ...(counts.dropped === 0 ? [] : [`  ${counts.dropped} entries without body, which retention has dropped`]),
+    ...(erased === 0
+      ? []
+      : [`  ${erased} entries without body, which was erased, as entries ledger.erased in this file say`]),
   ];
-  const found = { verified: faults === 0, faults, fault: first ?? null };
+  const found = { verified: faults === 0, faults, fault: first ?? null, more };
   return { result: { ...result, ...found }, lines: [...lines, ...checkpointLines(judged, needs.policy)] };
 }
 
 function checkpointResult(judged: JudgedCheckpoint | undefined, { quorum }: Policy) {
   if (judged === undefined) return null;
-  const { checkpoint, cosignatures, quorumReached, unknownSignatures } = judged;
+  const { checkpoint, cosignatures, timeless, quorumReached, unknownSignatures } = judged;
   return {
     origin: checkpoint.origin,
     size: checkpoint.size,
@@ -154,43 +173,72 @@ function checkpointResult(judged: JudgedCheckpoint | undefined, { quorum }: Poli
     quorum,
     quorum_reached: quorumReached,
     witnesses: cosignatures.map(({ name, timestampSeconds }) => ({ name, at: rfc3339(timestampSeconds * 1_000) })),
+    timeless_witnesses: timeless,
     unknown_signatures: unknownSignatures,
   };
 }
 
 function checkpointLines(judged: JudgedCheckpoint | undefined, { quorum }: Policy): readonly string[] {
   if (judged === undefined) return [];
-  const { checkpoint, cosignatures, quorumReached, unknownSignatures } = judged;
+  const { checkpoint, cosignatures, timeless, quorumReached, unknownSignatures } = judged;
   const by = cosignatures.map(({ name, timestampSeconds }) => `${name} (${rfc3339(timestampSeconds * 1_000)})`);
   const reached = quorumReached ? 'reached' : 'NOT reached';
   return [
     `checkpoint of ${checkpoint.origin}, size ${checkpoint.size}, root ${checkpoint.root.toString('base64')}`,
     `  cosigned by ${by.length === 0 ? 'no witness of the policy' : by.join(', ')}`,
     quorum === noQuorum ? '  the policy asks for no quorum' : `  quorum "${quorum}" ${reached}`,
+    ...timeless.map((name) => `  a cosignature by ${name} does not count: it is of a time that no clock shows`),
     ...(unknownSignatures === 0 ? [] : [`  ${unknownSignatures} more signatures, by keys the policy does not name`]),
   ];
 }
 
 function summary(faults: readonly ExportFault[]) {
-  return { verified: faults.length === 0, faults: faults.length, fault: faults[0] ?? null };
+  return { verified: faults.length === 0, faults: faults.length, fault: faults[0] ?? null, more: faults.slice(1) };
 }
 
-function faultLines({ fault, faults }: VerifyResult): readonly string[] {
+function faultLines({ fault, faults, more }: VerifyResult): readonly string[] {
   if (fault === null) return [];
-  const entry = fault.index === null ? '' : ` entry ${fault.index}:`;
-  const line = fault.line === null ? '' : ` (line ${fault.line})`;
-  const more = faults === 1 ? [] : [`${faults - 1} more faults`];
-  return [`NOT IN ORDER (${fault.fault}):${entry} ${fault.message}${line}`, ...more];
+  const others = faults - 1 - more.length;
+  return [
+    `NOT IN ORDER ${faultText(fault)}`,
+    ...more.map((next) => `  also ${faultText(next)}`),
+    ...(others === 0 ? [] : [`  and ${others} more ${others === 1 ? 'fault' : 'faults'}`]),
+  ];
+}
+
+function faultText({ fault, index, line, message }: ExportFault): string {
+  const entry = index === null ? '' : ` entry ${index}:`;
+  return `(${fault}):${entry} ${cutText(message)}${line === null ? '' : ` (line ${line})`}`;
+}
+
+async function openRegular(path: string): Promise<FileHandle> {
+  const refuse = (cause: unknown) => Promise.reject(unreadable(path, cause));
+  // Not waiting for the other end of a pipe, which may never come.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(refuse);
+  const found = await file.stat();
+  if (found.isFile()) return file;
+  await file.close();
+  throw refused(path, `is ${kindOf(found)}: give ${what}`);
+}
+
+function kindOf(found: Stats): string {
+  return found.isDirectory() ? 'a folder' : 'not a regular file';
 }
 
 async function readAll(path: string, maxBytes: number): Promise<Buffer> {
   try {
-    const { size } = await stat(path);
-    if (size <= maxBytes) return await readFile(path);
+    const found = await stat(path);
+    // From a pipe a policy is as good; a device may go on for ever.
+    if (!found.isFile() && !found.isFIFO()) throw refused(path, `is ${kindOf(found)}`);
+    if (found.size <= maxBytes) return await readFile(path);
   } catch (cause) {
-    throw unreadable(path, cause);
+    throw cause instanceof AppError ? cause : unreadable(path, cause);
   }
-  throw new AppError('validation.request', `${path} is longer than anything it could be (${maxBytes} bytes)`);
+  throw refused(path, `is longer than anything it could be (${maxBytes} bytes)`);
+}
+
+function refused(path: string, why: string): AppError {
+  return new AppError('validation.request', `${path} ${why}`);
 }
 
 function unreadable(path: string, cause: unknown): AppError {
