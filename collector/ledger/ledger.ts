@@ -22,7 +22,7 @@ import {
 import { HistoryGuard } from './guard.ts';
 import { type Place, type Plan, signedBatch } from './plan.ts';
 import { type PublishedCheckpoint, Publisher } from './publisher.ts';
-import { Sequencer } from './sequencer.ts';
+import { Sequencer, type WishSize } from './sequencer.ts';
 import type { LedgerStore } from './store.ts';
 import type { Tail } from './tail.ts';
 import { TileReader } from './tile-reader.ts';
@@ -101,7 +101,7 @@ export class Ledger {
     await this.#publisher.resume();
     await this.#store.create({ origin: this.origin, range: emptyRange });
     const collectorKey = rawPublicKey(this.#keys.publicKey).toString('base64');
-    await this.#sequencer.submit(1, async (plan) => {
+    await this.#sequencer.submit(oneStatement, async (plan) => {
       if (!plan.first) return;
       await this.#lay(plan, { kind: 'ledger.created', body: { origin: this.origin, collectorKey } });
     });
@@ -136,7 +136,7 @@ export class Ledger {
    */
   async append(entries: readonly SignedEntry[], signedWith?: KeyObject): Promise<readonly Place[]> {
     try {
-      return await this.#submit(entries.length, (plan) => plan.append(entries, signedWith));
+      return await this.#submit(sizeOf(entries), (plan) => plan.append(entries, signedWith));
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code === 'ledger.equivocation') await this.#recordEquivocation(error, entries);
@@ -146,7 +146,7 @@ export class Ledger {
 
   /** Puts a statement of the collector itself on record. */
   record(statement: Statement): Promise<LoggedEntry> {
-    return this.#submit(1, (plan) => this.#lay(plan, statement));
+    return this.#submit(oneStatement, (plan) => this.#lay(plan, statement));
   }
 
   /**
@@ -205,8 +205,8 @@ export class Ledger {
   }
 
   /** Looks at the moment of laying out, so that what already waits in line is not committed after a contradiction either. */
-  #submit<T>(entries: number, layOut: (plan: Plan) => Promise<T>): Promise<T> {
-    return this.#sequencer.submit(entries, async (plan) => {
+  #submit<T>(size: WishSize, layOut: (plan: Plan) => Promise<T>): Promise<T> {
+    return this.#sequencer.submit(size, async (plan) => {
       await this.#guard.requireTrusted();
       return layOut(plan);
     });
@@ -261,6 +261,13 @@ export class Ledger {
       throw thrown;
     }
   }
+}
+
+/** The collector's own statements are small and few. */
+const oneStatement: WishSize = { entries: 1, bytes: 1_024 };
+
+function sizeOf(entries: readonly SignedEntry[]): WishSize {
+  return { entries: entries.length, bytes: entries.reduce((sum, { bytes }) => sum + bytes.length, 0) };
 }
 
 function forgetful(): LedgerMemory {

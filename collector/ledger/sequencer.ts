@@ -11,8 +11,14 @@ import { loadTail, type Tail, type TreeStore } from './tail.ts';
 /** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
 export type LayOut = (plan: Plan) => Promise<() => void>;
 
-interface Waiting {
+/** How much a wish will add to the log, at most. */
+export interface WishSize {
   readonly entries: number;
+  /** Canonical. */
+  readonly bytes: number;
+}
+
+interface Waiting extends WishSize {
   readonly layOut: LayOut;
   readonly fail: (error: AppError) => void;
 }
@@ -109,11 +115,11 @@ export class Sequencer {
   }
 
   /**
-   * Puts a wish of `entries` entries in line. Resolves when what it laid out is durable.
+   * Puts a wish in line. Resolves when what it laid out is durable.
    * @throws AppError `state.busy` (retryable) when the line is full; whatever laying out refuses; a retryable error when
    *   the database failed, in which case the entries may or may not be in the ledger and should be offered again.
    */
-  submit<T>(entries: number, layOut: (plan: Plan) => Promise<T>): Promise<T> {
+  submit<T>({ entries, bytes }: WishSize, layOut: (plan: Plan) => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new AppError('state.busy', 'the ledger is closing', { retryable: true }));
     if (this.#queuedEntries + entries > limits.sequencerQueueMaxEntries) {
       return Promise.reject(
@@ -125,7 +131,7 @@ export class Sequencer {
         const result = await layOut(plan);
         return () => resolve(result);
       };
-      this.#queue.push({ entries, layOut: lay, fail: reject });
+      this.#queue.push({ entries, bytes, layOut: lay, fail: reject });
       this.#queuedEntries += entries;
       if (this.#queuedEntries >= limits.groupCommitAheadEntries) this.#enough();
       this.#running ??= this.#run();
@@ -189,11 +195,16 @@ export class Sequencer {
   }
 
   #takeGroup(): Waiting[] {
-    let [count, entries] = [0, 0];
+    let [count, entries, bytes] = [0, 0, 0];
     for (const waiting of this.#queue) {
-      if (count > 0 && entries + waiting.entries > limits.groupCommitMaxEntries) break;
-      count += 1;
       entries += waiting.entries;
+      bytes += waiting.bytes;
+      const full = entries > limits.groupCommitMaxEntries || bytes > limits.groupCommitMaxBytes;
+      if (count > 0 && full) {
+        entries -= waiting.entries;
+        break;
+      }
+      count += 1;
     }
     this.#queuedEntries -= entries;
     return this.#queue.splice(0, count);

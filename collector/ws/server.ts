@@ -11,7 +11,7 @@ import { closeSocket, type Identified, type Peer, type PeerBounds, type PeerOpti
 import type { NodeKeys, RoundCheckpoint, SessionLedger, SocketMetrics, Witnessing } from './ports.ts';
 import { createRegistry } from './registry.ts';
 import { createAgentSession } from './session.ts';
-import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
+import { createNodeRate, type NodeRate } from './token-bucket.ts';
 import { createVerifier } from './verify.ts';
 
 export interface SocketsOptions {
@@ -29,6 +29,8 @@ export interface SocketsBounds extends PeerBounds {
   readonly maxUnauthenticatedSockets: number;
   readonly maxEntriesPerSecondPerNode: number;
   readonly entryBurst: number;
+  readonly maxExcessBytesPerSecondPerNode: number;
+  readonly excessBurstBytes: number;
 }
 
 /** One node's session, as operators see it. */
@@ -59,6 +61,8 @@ const defaultBounds: SocketsBounds = {
   maxUnauthenticatedSockets: limits.maxUnauthenticatedSockets,
   maxEntriesPerSecondPerNode: limits.maxEntriesPerSecondPerNode,
   entryBurst: limits.maxEntriesPerSecondPerNode * limits.entryBurstSeconds,
+  maxExcessBytesPerSecondPerNode: limits.maxExcessBytesPerSecondPerNode,
+  excessBurstBytes: limits.excessBurstBytes,
 };
 
 const noMetrics: SocketMetrics = { opened: () => {}, closed: () => {}, refused: () => {}, acknowledged: () => {} };
@@ -197,11 +201,15 @@ function sessionInfo({ identified, remote, sinceMs }: Peer): SessionInfo[] {
 }
 
 /** One rate limit per node, kept across its sessions; there are no more of them than enrolled nodes. */
-function createRates(bounds: SocketsBounds, clock: Clock): (node: string) => TokenBucket {
-  const rates = new Map<string, TokenBucket>();
-  const limit = { perSecond: bounds.maxEntriesPerSecondPerNode, burst: bounds.entryBurst };
+function createRates(bounds: SocketsBounds, clock: Clock): (node: string) => NodeRate {
+  const rates = new Map<string, NodeRate>();
+  const limit = {
+    entries: { perSecond: bounds.maxEntriesPerSecondPerNode, burst: bounds.entryBurst },
+    excessBytes: { perSecond: bounds.maxExcessBytesPerSecondPerNode, burst: bounds.excessBurstBytes },
+    freeBytesPerEntry: limits.freeFrameBytesPerEntry,
+  };
   return (node) => {
-    const rate = rates.get(node) ?? createTokenBucket(limit, clock.monotonicMs());
+    const rate = rates.get(node) ?? createNodeRate(limit, clock.monotonicMs());
     rates.set(node, rate);
     return rate;
   };

@@ -13,7 +13,7 @@ import {
 } from '../../common/protocol.ts';
 import { type AppendPipeline, createAppendPipeline } from './append-pipeline.ts';
 import type { NodeKey, NodeKeys, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
-import type { TokenBucket } from './token-bucket.ts';
+import type { NodeRate } from './token-bucket.ts';
 import type { Author, VerifyEntries } from './verify.ts';
 
 type Hello = MessageOf<AgentMessage, 'hello'>;
@@ -29,7 +29,7 @@ export interface AgentSessionOptions {
   /** 32 random bytes, never used before. */
   readonly nonce: Buffer;
   /** The rate limit of a node; the same one for all its sessions, so that reconnecting does not refill it. */
-  readonly rateOf: (node: string) => TokenBucket;
+  readonly rateOf: (node: string) => NodeRate;
   /** Makes this the node's one session. @throws AppError `state.conflict` while another one is alive. */
   readonly claim: (hello: Hello) => Promise<void>;
   /** Resolves when the message has left for the network. */
@@ -62,7 +62,7 @@ interface OpenPhase {
   readonly name: 'open';
   readonly author: Author;
   readonly pipeline: AppendPipeline;
-  readonly rate: TokenBucket;
+  readonly rate: NodeRate;
 }
 
 export function createAgentSession(options: AgentSessionOptions): AgentSession {
@@ -83,8 +83,9 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     await send(welcome.message);
   }
 
-  async function take({ entries }: MessageOf<AgentMessage, 'append'>, { pipeline, rate }: OpenPhase): Promise<void> {
-    const waitMs = rate.take(entries.length, clock.monotonicMs());
+  async function take(frame: string, { entries }: MessageOf<AgentMessage, 'append'>, open: OpenPhase): Promise<void> {
+    const { pipeline, rate } = open;
+    const waitMs = rate.take({ entries: entries.length, bytes: Buffer.byteLength(frame) }, clock.monotonicMs());
     if (waitMs > 0) await sleep(waitMs);
     await pipeline.offer(entries);
   }
@@ -111,7 +112,7 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
         return send({ type: 'challenge', ...challenge });
       }
       if (message.type === 'proof' && phase.name === 'awaiting proof') return admit(phase.hello, message);
-      if (message.type === 'append' && phase.name === 'open') return take(message, phase);
+      if (message.type === 'append' && phase.name === 'open') return take(frame, message, phase);
       if (message.type === 'cosign' && phase.name === 'open') return cosigned(message, phase);
       if (message.type === 'fork' && phase.name === 'open') return forked(message, phase);
       throw new AppError('validation.protocol', `${message.type} came in a session that is ${phase.name}`);

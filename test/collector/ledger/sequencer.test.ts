@@ -108,6 +108,23 @@ describe('a group of wishes', () => {
     assert.equal((await ledger.append([...between, ...after], key)).length, 4);
   });
 
+  test('is bounded in bytes, so that nobody waits for what a neighbour stuffed into few entries', async () => {
+    const store = new CountingStore();
+    const ledger = await startLedger(store);
+    const text = 'x'.repeat(2_000);
+    const stuffed: Statement = { kind: 'outbox.recovered', body: { reason: text, salvaged: 1, quarantine: text } };
+    const perWish = 100;
+    const wishes = ['node1', 'node2', 'node3', 'node4', 'node5', 'node6', 'node7', 'node8'].map((name) => {
+      const author = testAuthor(name);
+      return Array.from({ length: perWish }, () => author.next(stuffed));
+    });
+    const bytes = wishes.flat().reduce((sum, entry) => sum + entry.bytes.length, 0);
+    assert.ok(wishes.flat().length < limits.groupCommitMaxEntries && bytes > limits.groupCommitMaxBytes);
+    store.commits = 0;
+    await Promise.all(wishes.map((entries) => ledger.append(entries)));
+    assert.equal(store.commits, Math.ceil(bytes / limits.groupCommitMaxBytes));
+  });
+
   test('that is larger than a group is taken all the same', async () => {
     const ledger = await startLedger(new FakeLedgerStore());
     const places = await ledger.append(testAuthor('node1').more(limits.groupCommitMaxEntries + 200));

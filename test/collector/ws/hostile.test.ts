@@ -326,6 +326,24 @@ test('a flood is slowed to the rate, not refused and not lost', async () => {
   assert.deepEqual(to.refusals, []);
 });
 
+test('a flood of few large entries is slowed too', async () => {
+  const text = 'x'.repeat(2_000);
+  const stuffed: Statement = { kind: 'outbox.recovered', body: { reason: text, salvaged: 1, quarantine: text } };
+  const bounds = { maxExcessBytesPerSecondPerNode: 400_000, excessBurstBytes: 40_000 };
+  const to = await collector({ bounds });
+  const agent = await welcomedAgent(to);
+  const outbox = memoryOutbox('node1', agent.keys.privateKey);
+  const startedMs = performance.now();
+  const frames = Array.from({ length: 6 }, () => append(...Array.from({ length: 10 }, () => outbox.append(stuffed))));
+  const excess = JSON.stringify(frames).length - 60 * limits.freeFrameBytesPerEntry;
+  for (const frame of frames) agent.send(frame);
+  await until('all in the ledger', () => to.ledger.entries.length === 60);
+  const elapsedMs = performance.now() - startedMs;
+  const leastMs = (excess - bounds.excessBurstBytes) / 400;
+  assert.ok(leastMs > 200 && elapsedMs >= leastMs * 0.9, `${excess} bytes in ${elapsedMs} ms`);
+  assert.deepEqual(to.refusals, []);
+});
+
 test('an agent that does not answer pings is given up, and one that took its place is served', async () => {
   const to = await collector({ bounds: { incumbentProbeMs: 100 } });
   const frozen = await welcomedAgent(to);

@@ -4,7 +4,7 @@ import { createWitness } from '../../../agent/witness.ts';
 import { refusalOf } from '../../../collector/ws/refusal.ts';
 import { createRegistry, type Speaker } from '../../../collector/ws/registry.ts';
 import { type AgentSession, createAgentSession } from '../../../collector/ws/session.ts';
-import { createTokenBucket } from '../../../collector/ws/token-bucket.ts';
+import { createNodeRate, createTokenBucket } from '../../../collector/ws/token-bucket.ts';
 import { createVerifier } from '../../../collector/ws/verify.ts';
 import { openCheckpoint } from '../../../common/checkpoint.ts';
 import { AppError, toAppError } from '../../../common/errors.ts';
@@ -26,6 +26,7 @@ import { quietRounds } from '../../fakes/rounds.ts';
 import { until } from '../../until.ts';
 import { nodeTable, statement } from '../../wire.ts';
 
+const plenty = { perSecond: 1_000_000_000, burst: 1_000_000_000 };
 const nonce = Buffer.alloc(32, 3);
 const codeOf = (code: string) => (error: unknown) => error instanceof AppError && error.code === code;
 
@@ -45,7 +46,7 @@ function bench(ledger = memoryLedger(), rounds = quietRounds()) {
     sleep: async (ms) => {
       clock.at += ms;
     },
-    rateOf: () => createTokenBucket({ perSecond: 1_000_000, burst: 1_000_000 }, 0),
+    rateOf: () => createNodeRate({ entries: plenty, excessBytes: plenty, freeBytesPerEntry: 0 }, 0),
     claim: async ({ node }) => {
       claims.push(node);
       gate.claimed();
@@ -261,6 +262,15 @@ test('faults of the collector are not spelled out to agents', () => {
   const tampered = refusalOf(new AppError('ledger.tampered', 'see /var/lib/sigilwatch-collector/evidence'));
   assert.equal(tampered.retryable, true);
   assert.doesNotMatch(tampered.message, /var/);
+});
+
+test('a node’s rate counts the bytes of large entries beside the number of small ones', () => {
+  const bounds = { perSecond: 1_000, burst: 2_000 };
+  const rate = createNodeRate({ entries: bounds, excessBytes: bounds, freeBytesPerEntry: 100 }, 0);
+  assert.equal(rate.take({ entries: 1_000, bytes: 100_000 }, 0), 0, 'small ones cost their number only');
+  assert.equal(rate.take({ entries: 10, bytes: 1_000 + 2_000 }, 0), 0, 'a burst');
+  assert.equal(rate.take({ entries: 10, bytes: 1_000 + 500 }, 0), 500);
+  assert.equal(rate.take({ entries: 10, bytes: 1_000 }, 500), 0, 'paid');
 });
 
 test('a rate limit lets a burst pass, then makes wait exactly as long as the debt is', () => {
