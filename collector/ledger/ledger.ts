@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
 import { hashBytes } from '../../common/encoding.ts';
-import { type ChainHead, type LoggedEntry, parseEntry, type SignedEntry, splitLeaf } from '../../common/entry.ts';
+import type { ChainHead, LoggedEntry, SignedEntry } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { type KeyPair, rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
@@ -20,7 +20,8 @@ import {
   forgetfulFile,
 } from './checkpoint-file.ts';
 import { HistoryGuard } from './guard.ts';
-import { type Place, type Plan, signedBatch } from './plan.ts';
+import { requireOwnLedger } from './ownership.ts';
+import type { Place, Plan } from './plan.ts';
 import { type PublishedCheckpoint, Publisher } from './publisher.ts';
 import { Sequencer, type WishSize } from './sequencer.ts';
 import type { LedgerStore } from './store.ts';
@@ -94,8 +95,8 @@ export class Ledger {
 
   /**
    * Makes the ledger's first entry when there is none, and makes sure that this is the ledger of this key.
-   * @throws AppError `state.conflict` when the database holds a ledger of another origin or key; `ledger.tampered` or
-   *   `ledger.checkpoint_file` as {@link Publisher.resume}, before anything is written.
+   * @throws AppError `state.conflict` or `ledger.tampered` as {@link requireOwnLedger}; `ledger.tampered` or
+   *   `ledger.checkpoint_file` as {@link Publisher.resume}; before anything is written or signed.
    */
   async start(): Promise<void> {
     await this.#publisher.resume();
@@ -105,26 +106,9 @@ export class Ledger {
       if (!plan.first) return;
       await this.#lay(plan, { kind: 'ledger.created', body: { origin: this.origin, collectorKey } });
     });
-    const { head } = await this.#sequencer.tail();
-    const { origin } = head;
-    if (origin !== this.origin) throw otherLedger(origin);
-    if ((await this.#store.lastBatch()) === undefined) {
-      // From before there were batches: when its entries were received is not known any better.
-      const by = { privateKey: this.#keys.privateKey, now: this.#clock.now(), from: 0 };
-      await this.#store.addBatch(signedBatch(head, by));
-    }
-    await this.#requireOwn(collectorKey);
+    await this.#store.exclusively((store) => requireOwnLedger(store, { origin: this.origin, collectorKey }));
     // From here on the checkpoint file knows all that anybody can have been shown before.
     await this.#publisher.checkpoint();
-  }
-
-  async #requireOwn(collectorKey: string): Promise<void> {
-    const [leaf] = await this.#store.leaves(0, 1);
-    // Retention may have dropped the oldest bodies; the tree head still names the origin.
-    if (leaf === undefined) return;
-    const { kind, body } = parseEntry(splitLeaf(leaf).bytes);
-    if (kind === 'ledger.created' && body.origin === this.origin && body.collectorKey === collectorKey) return;
-    throw otherLedger(this.origin);
   }
 
   /**
@@ -274,12 +258,4 @@ function forgetful(): LedgerMemory {
   const silent = () => {};
   const logger = { debug: silent, info: silent, warn: silent, error: silent };
   return { file: forgetfulFile(), evidence: forgetfulEvidence(), logger };
-}
-
-function otherLedger(origin: string): AppError {
-  return new AppError(
-    'state.conflict',
-    'this database holds the ledger of another collector key or origin; give back the key file it was started with',
-    { details: { origin } },
-  );
 }

@@ -78,8 +78,6 @@ export interface LedgerStore {
   leaves(from: number, to: number): Promise<readonly Buffer[]>;
   /** Full tiles in the order asked for; undefined where one does not exist. */
   tiles(refs: readonly TileId[]): Promise<readonly (Buffer | undefined)[]>;
-  /** The last batch; undefined for a ledger whose first entries are older than batches. */
+  /** The largest batch; undefined without any. */
   lastBatch(): Promise<Omit<Batch, 'origin' | 'from'> | undefined>;
-  /** Adds the batch of entries that have none; no effect when there is one of its size. */
-  addBatch(received: SignedBatch): Promise<void>;
 }

@@ -36,7 +36,6 @@ function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively'
     leaves: (from, to) => readLeaves(db, from, to),
     tiles: (refs) => readTiles(db, refs),
     lastBatch: () => readLastBatch(db),
-    addBatch: (received) => insertBatch(db, received),
   };
 }
 
@@ -103,7 +102,7 @@ async function writeCommit(client: Tx, steps: readonly Step[], begun?: () => voi
 /** Whoever holds the tree head is alone behind it: a row that is there already was not written by a commit. */
 function placeTaken(thrown: unknown): AppError | undefined {
   if (!(thrown instanceof pg.DatabaseError) || thrown.code !== uniqueViolation) return undefined;
-  if (!/^(entries|entry_bodies_[0-9]+|tiles)_pkey$/.test(thrown.constraint ?? '')) return undefined;
+  if (!/^(entries|entry_bodies_[0-9]+|tiles|batches)_pkey$/.test(thrown.constraint ?? '')) return undefined;
   return new AppError(
     'ledger.tampered',
     `rows of ${thrown.table} stand where the next ones belong, and no collector wrote them. "sigilwatch-collector ledger verify" ` +
@@ -202,16 +201,11 @@ function copyTiles({ tiles }: Commit): Step[] {
   return [{ text: 'copy tiles (level, n, hashes) from stdin (format binary)', copy: rows.messages() }];
 }
 
-function addBatchOf({ batch, signature }: SignedBatch): Step & { values: (string | number | Buffer)[] } {
+function addBatchOf({ batch, signature }: SignedBatch): Step {
   return {
-    text: 'insert into batches (size, root, received_ms, signature) values ($1, $2, $3, $4) on conflict (size) do nothing',
+    text: 'insert into batches (size, root, received_ms, signature) values ($1, $2, $3, $4)',
     values: [batch.size, batch.root, batch.receivedAtMs, signature],
   };
-}
-
-async function insertBatch(db: Queryable, received: SignedBatch): Promise<void> {
-  const { text, values } = addBatchOf(received);
-  await ask(db, text, values);
 }
 
 async function readLastBatch(db: Queryable) {

@@ -116,7 +116,6 @@ export class FakeLedgerStore implements LedgerStore {
       leaves: (from, to) => this.leaves(from, to),
       tiles: (refs) => this.tiles(refs),
       lastBatch: () => this.lastBatch(),
-      addBatch: (received) => this.addBatch(received),
     };
   }
 
@@ -172,12 +171,6 @@ export class FakeLedgerStore implements LedgerStore {
     return this.#read(() => this.batches.at(-1)?.batch);
   }
 
-  async addBatch(received: SignedBatch): Promise<void> {
-    await this.#pause();
-    if (this.batches.every(({ batch }) => batch.size !== received.batch.size)) this.batches.push(received);
-    await this.#pause();
-  }
-
   async #read<T>(answer: () => T): Promise<T> {
     await this.#pause();
     if (this.failingReads > 0) {
@@ -222,6 +215,8 @@ export class FakeLedgerStore implements LedgerStore {
       if (this.refuses(logged)) throw new Error(`${number} cannot be stored`);
       numbers.add(number);
     }
+    if (this.batches.some(({ batch }) => batch.size === to.range.size))
+      throw new Error(`a batch of size ${to.range.size} is there`);
     if (to.range.size !== from.range.size + entries.length)
       throw new Error('the tree head is not where the entries end');
   }

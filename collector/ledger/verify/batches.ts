@@ -63,7 +63,6 @@ export class BatchCheck {
   /** @throws Found unless the last batch is the one that led to the tree head. */
   checkEnd(size: number): void {
     if (this.#size === size) return;
-    const hint = this.#size === 0 ? '; a ledger from before there were batches gets one when the collector starts' : '';
-    throw new Found('batch', this.#size, `no batch says when this entry and those behind it were received${hint}`);
+    throw new Found('batch', this.#size, 'no batch says when this entry and those behind it were received');
   }
 }

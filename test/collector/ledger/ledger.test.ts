@@ -166,6 +166,41 @@ describe('starting', () => {
     await new Ledger(options).start();
     assert.deepEqual(kindsIn(store), ['ledger.created']);
   });
+
+  test('never says a second time when something was received, whatever became of what was said', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await startLedger(store);
+    const author = testAuthor('node1');
+    for (let i = 0; i < 3; i++) await ledger.append(author.more(2));
+    const said = [...store.batches];
+    const [last] = said.slice(-1);
+    assert.ok(last);
+    const other = { ...last, batch: { ...last.batch, root: Buffer.alloc(32) } };
+    const beyond = { ...last, batch: { ...last.batch, size: last.batch.size + 5 } };
+    for (const left of [[], said.slice(0, -1), said.slice(0, 1), [...said.slice(0, -1), other], [...said, beyond]]) {
+      store.batches.splice(0, Number.POSITIVE_INFINITY, ...left);
+      await assert.rejects(startLedger(store), { code: 'ledger.tampered', message: /batch/ });
+      assert.deepEqual(store.batches, left);
+    }
+    store.batches.splice(0, Number.POSITIVE_INFINITY, ...said);
+    await (await startLedger(store)).append(author.more(1));
+    assert.equal(store.batches.at(-1)?.batch.from, last.batch.size);
+  });
+
+  test('without the first body, or with another one, is refused to every key and writes nothing', async () => {
+    const store = new FakeLedgerStore();
+    await (await startLedger(store)).append(testAuthor('node1').more(2));
+    const whole = [...store.entries];
+    for (const keys of [collectorKeys, testAuthor('node1').keys]) {
+      for (const first of [undefined, whole[1]]) {
+        store.leaves = async () => (first === undefined ? [] : [leafData(first)]);
+        const ledger = new Ledger({ store, origin: testOrigin, keys, clock: stoppedClock });
+        await assert.rejects(ledger.start(), { code: 'ledger.tampered', message: /first entry/ });
+      }
+    }
+    assert.deepEqual(store.entries, whole);
+    assert.equal(store.batches.length, 2);
+  });
 });
 
 describe('publishing', () => {
