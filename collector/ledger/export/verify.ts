@@ -180,6 +180,7 @@ export class ExportVerifier {
       this.#fault('line', due ?? null, line, toAppError(thrown).message);
     }
     this.#due += 1;
+    this.#stretch += 1;
     return undefined;
   }
 
