@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
 import { hashBytes } from '../../common/encoding.ts';
-import type { ChainHead, LoggedEntry, SignedEntry } from '../../common/entry.ts';
+import { type ChainHead, type LoggedEntry, type SignedEntry, splitLeaf } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { type KeyPair, rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
@@ -79,7 +79,12 @@ export class Ledger {
       // The next proofs are about them.
       onTiles: (tiles) => this.#tiles.learn(tiles),
     });
-    this.#bundles = new BundleReader(store, clock);
+    this.#bundles = new BundleReader({
+      store,
+      clock,
+      collectorKey: keys.publicKey,
+      hashes: (index, width) => this.#leafHashes(index, width),
+    });
     this.#publisher = new Publisher({ origin, keys, store, tails: this.#sequencer, guard: this.#guard, ...memory });
   }
 
@@ -170,16 +175,29 @@ export class Ledger {
 
   /**
    * Bytes of an entry bundle with `width` entries; undefined beyond the end of the log.
-   * @throws AppError `resource.gone` when bodies in it are not kept any more.
+   * @throws AppError `resource.gone` when bodies in it were erased; `ledger.tampered` when it is not as it was logged.
    */
   async bundle(index: number, width: number): Promise<Buffer | undefined> {
     if ((await this.#tailWith({ level: 0, index }, width)) === undefined) return undefined;
     return this.#bundles.read(index, width);
   }
 
+  async #leafHashes(index: number, width: number): Promise<Buffer> {
+    const hashes = await this.tile(0, index, width);
+    if (hashes !== undefined) return hashes;
+    throw new AppError('ledger.tampered', `the tree has become smaller than bundle ${index}`, { details: { index } });
+  }
+
   /** Where an author's chain stands in the ledger. */
   authorHead(author: string): Promise<ChainHead> {
     return this.#store.authorHead(author);
+  }
+
+  /** An author's entry by its number, with its place; undefined when there is none or its body is not kept any more. */
+  async entryOf(author: string, seq: number) {
+    const [ref] = await this.#store.refs(author, seq, seq);
+    const [leaf] = ref === undefined ? [] : await this.#store.leaves(ref.index, ref.index + 1);
+    return ref === undefined || leaf === undefined ? undefined : { ...splitLeaf(leaf), index: ref.index };
   }
 
   /** Takes nothing more and waits for what is being written. */

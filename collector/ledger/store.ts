@@ -2,6 +2,7 @@ import type { Batch } from '../../common/batch.ts';
 import type { ChainHead, LoggedEntry } from '../../common/entry.ts';
 import type { CompactRange } from '../../common/merkle.ts';
 import type { TileId } from '../../common/tiles.ts';
+import type { StoredStatement } from './erasure/record.ts';
 import type { ProjectionChanges } from './projections.ts';
 
 /** The one row that says how far the log has come. */
@@ -76,6 +77,8 @@ export interface LedgerStore {
   leafHashes(from: number, to: number): Promise<Buffer>;
   /** Leaves (canonical bytes and signature) of the same span, in order; shorter where a body is gone. */
   leaves(from: number, to: number): Promise<readonly Buffer[]>;
+  /** `ledger.erased` entries, in order, not believed. */
+  erasures(): Promise<readonly StoredStatement[]>;
   /** Full tiles in the order asked for; undefined where one does not exist. */
   tiles(refs: readonly TileId[]): Promise<readonly (Buffer | undefined)[]>;
   /** The largest batch; undefined without any. */

@@ -4,6 +4,7 @@ import { AppError, errnoOf } from '../../common/errors.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
 import type { Commit, LedgerStore, SignedBatch, StoredEntryRef, TreeHead } from '../ledger/store.ts';
 import { CopyRows } from './copy.ts';
+import { readErasureStatements } from './erasure-store.ts';
 import { runTogether, type Step } from './pipeline.ts';
 import { type Db, databaseFailure, type Queryable, type Tx, withClient, withTransaction } from './pool.ts';
 import { projectionSteps } from './projection-store.ts';
@@ -34,6 +35,7 @@ function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively'
     refs: (author, fromSeq, toSeq) => readRefs(db, author, fromSeq, toSeq),
     leafHashes: (from, to) => readLeafHashes(db, from, to),
     leaves: (from, to) => readLeaves(db, from, to),
+    erasures: () => readErasureStatements(db),
     tiles: (refs) => readTiles(db, refs),
     lastBatch: () => readLastBatch(db),
   };

@@ -33,6 +33,8 @@ export class FakeLedgerStore implements LedgerStore {
   /** Entries that no database takes, for a reason of their own. */
   refuses: (entry: StorableEntry) => boolean = () => false;
   readonly entries: StorableEntry[] = [];
+  /** Indexes of entries whose bodies are gone. */
+  readonly bodiless = new Set<number>();
   readonly batches: SignedBatch[] = [];
   #head: TreeHead | undefined;
   /** Settles when the last in line is done: one commit or one exclusive work at a time. */
@@ -114,6 +116,7 @@ export class FakeLedgerStore implements LedgerStore {
       refs: (author, fromSeq, toSeq) => this.refs(author, fromSeq, toSeq),
       leafHashes: (from, to) => this.leafHashes(from, to),
       leaves: (from, to) => this.leaves(from, to),
+      erasures: () => this.erasures(),
       tiles: (refs) => this.tiles(refs),
       lastBatch: () => this.lastBatch(),
     };
@@ -160,7 +163,16 @@ export class FakeLedgerStore implements LedgerStore {
   }
 
   leaves(from: number, to: number): Promise<readonly Buffer[]> {
-    return this.#read(() => this.entries.slice(from, to).map(leafData));
+    return this.#read(() =>
+      this.entries
+        .slice(from, to)
+        .filter(({ index }) => !this.bodiless.has(index))
+        .map(leafData),
+    );
+  }
+
+  erasures() {
+    return this.#read(() => this.entries.filter(({ entry }) => entry.kind === 'ledger.erased'));
   }
 
   tiles(refs: readonly TileId[]): Promise<readonly (Buffer | undefined)[]> {

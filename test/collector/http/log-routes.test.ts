@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { Hono } from 'hono';
+import { z } from 'zod';
 import type { HttpEnv } from '../../../collector/http/env.ts';
 import { errorAnswer } from '../../../collector/http/errors.ts';
 import { addLogRoutes, takesGzip } from '../../../collector/http/log-routes.ts';
@@ -12,6 +13,7 @@ import { limits } from '../../../common/limits.ts';
 import { emptyRange, leafHash } from '../../../common/merkle.ts';
 import { decodeBundle, formatTilePath, hashTiles } from '../../../common/tiles.ts';
 import { testAuthor } from '../../authors.ts';
+import { erasedStatement } from '../../exports.ts';
 import { FakeLedgerStore } from '../../fakes/ledger-store.ts';
 import { collectorKeys, startLedger, stoppedClock, testOrigin } from '../../ledgers.ts';
 import { quietLogger } from '../../quiet-logger.ts';
@@ -152,6 +154,41 @@ describe('the log over HTTP', () => {
     }
   });
 
+  test('gives out no entry that is not as it was logged, and says erased only of what the log has signed for', async () => {
+    const store = new FakeLedgerStore();
+    const ledger = await logOf(700, store);
+    await ledger.record(erasedStatement({ from: 0, to: 256, keptBodies: 0 }));
+    const get = served(ledger);
+    const answerOf = z.looseObject({
+      error_code: z.string(),
+      details: z.looseObject({ index: z.number().optional() }),
+    });
+    const refused = async (path: string, status: number, code: string, index?: number) => {
+      const answer = await get(`tile/entries/${path}`);
+      assert.equal(answer.headers.get('Cache-Control'), 'no-store');
+      const { error_code, details } = answerOf.parse(await answer.json());
+      assert.deepEqual([answer.status, error_code, details.index], [status, code, index], path);
+    };
+    store.bodiless.add(7);
+    store.bodiless.add(300);
+    await refused('000', 410, 'resource.gone');
+    await refused('001', 500, 'ledger.tampered', 300);
+    await refused('001.p/45', 500, 'ledger.tampered', 300);
+    assert.equal((await get('tile/entries/001.p/44')).status, 200);
+    const [entry, other] = [store.entries[600], store.entries[601]];
+    assert.ok(entry && other);
+    for (const changed of [
+      { ...entry, bytes: Buffer.from(entry.bytes.toString().replace('n', 'm')) },
+      { ...entry, signature: Buffer.alloc(64) },
+      { ...other, index: 600 },
+    ]) {
+      store.entries[600] = changed;
+      await refused('002.p/100', 500, 'ledger.tampered', 600);
+    }
+    store.entries[600] = entry;
+    assert.equal((await get('tile/entries/002.p/100')).status, 200);
+  });
+
   test('answers HEAD as GET, without the bytes', async () => {
     const get = served(await logOf(300));
     for (const path of ['checkpoint', 'tile/0/000', 'tile/entries/001.p/44', 'tile/entries/009']) {
@@ -224,7 +261,15 @@ describe('bundles in memory', () => {
       const indexes = Array.from({ length: end - start }, (_, i) => start + i).filter((index) => index >= world.from);
       return indexes.map((index) => Buffer.concat([leaf(index), Buffer.alloc(bytes)]));
     };
-    return { world, bundles: new BundleReader({ leaves }, { now: () => 0, monotonicMs: () => world.nowMs }) };
+    const clock = { now: () => 0, monotonicMs: () => world.nowMs };
+    const hashes = async (index: number, width: number) => {
+      const indexes = Array.from({ length: width }, (_, i) => index * 256 + i);
+      return Buffer.concat(indexes.map((at) => leafHash(Buffer.concat([leaf(at), Buffer.alloc(bytes)]))));
+    };
+    const { keys, next } = testAuthor('collector');
+    const said = next(erasedStatement({ from: 0, to: 1_000, keptBodies: 0 }));
+    const store = { leaves, erasures: async () => [{ ...said, index: 1_000 }] };
+    return { world, bundles: new BundleReader({ store, clock, hashes, collectorKey: keys.publicKey }) };
   }
   const textsOf = (bundle: Buffer) => decodeBundle(bundle).map(String);
 
@@ -265,7 +310,11 @@ describe('bundles in memory', () => {
       if (failing) throw new Error('no answer');
       return Array.from({ length: end - start }, (_, i) => leaf(start + i));
     };
-    const bundles = new BundleReader({ leaves }, stoppedClock);
+    const hashes = async (_: number, width: number) => {
+      return Buffer.concat(Array.from({ length: width }, (_, i) => leafHash(leaf(i))));
+    };
+    const store = { leaves, erasures: async () => [] };
+    const bundles = new BundleReader({ store, clock: stoppedClock, hashes, collectorKey: collectorKeys.publicKey });
     await assert.rejects(bundles.read(0, 1), /no answer/);
     failing = false;
     assert.deepEqual(textsOf(await bundles.read(0, 1)), ['leaf 0']);
