@@ -17,15 +17,16 @@ import { evidencePath, fsEvidenceFolder } from './ledger/fs-evidence-folder.ts';
 import { Ledger, type LedgerMemory } from './ledger/ledger.ts';
 import { createMetrics } from './metrics.ts';
 import { createMirroring } from './mirroring.ts';
-import { postgresEnrolment, postgresOperatorTokens, revokedChannel, revokedNodes } from './postgres/access-store.ts';
+import { postgresEnrolment, postgresOperatorTokens, revokedChannel } from './postgres/access-store.ts';
 import { databaseNow } from './postgres/erasure-run-store.ts';
 import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
 import { postgresNodeKeys } from './postgres/node-keys.ts';
 import { fleetStats } from './postgres/query-store.ts';
 import { createRetention } from './retention.ts';
+import { createRevocations, type Revocations } from './revocations.ts';
 import { openWitnessing } from './witnessing.ts';
-import { attachSockets, type Sockets } from './ws/server.ts';
+import { attachSockets } from './ws/server.ts';
 
 /** A collector that is up. */
 export interface Collector {
@@ -172,7 +173,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   witnessing.start(sockets.offer);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);
-  await cutRevoked(database, sockets, served);
+  await cutRevoked(database, createRevocations({ nodes, sockets, logger }), served);
   teardown.add('server', () => stopListening(server, () => sockets.close()));
   const { host, port } = settings.http;
   if (!isLoopback(host))
@@ -196,16 +197,12 @@ function followUntilStopped(name: string, follow: (signal: AbortSignal) => Promi
 }
 
 /** Ends sessions of revoked keys, whichever collector or command revoked them. */
-async function cutRevoked({ db, url }: OpenDatabase, sockets: Sockets, { logger, teardown }: Parts): Promise<void> {
-  const cut = (node: string) => sockets.disconnect(node, `the key of ${node} was revoked or replaced`);
-  const catchUp = async () => {
-    for (const node of await revokedNodes(db)) cut(node);
-  };
+async function cutRevoked({ url }: OpenDatabase, revocations: Revocations, { logger, teardown }: Parts): Promise<void> {
   const listener = await listen({
     database: { url, applicationName },
     channel: revokedChannel,
-    onNotify: cut,
-    onListening: () => void catchUp().catch((error: unknown) => logger.error('revocation.catch_up_failed', { error })),
+    onNotify: revocations.announced,
+    onListening: revocations.lookAtAll,
     logger,
   });
   teardown.add('revocation listener', () => listener.stop());

@@ -3,7 +3,7 @@ import type { OperatorTokenStore } from '../auth/operator-token.ts';
 import type { EnrolmentStore, JoinTokenUse, KnownNode } from '../fleet/enrolment.ts';
 import { type Db, type Queryable, type Tx, withTransaction } from './pool.ts';
 
-/** Channel on which the names of nodes go whose sessions have to end. */
+/** Channel on which the names of nodes go whose key was revoked or replaced. */
 export const revokedChannel = 'sigilwatch_revoked';
 
 export function postgresOperatorTokens(db: Db): OperatorTokenStore {
@@ -113,10 +113,4 @@ function toKnownNode(row: NodeRow): KnownNode {
 
 async function notifyRevoked(db: Db, node: string): Promise<void> {
   await db.query('select pg_notify($1, $2)', [revokedChannel, node]);
-}
-
-/** Names of all revoked nodes: what a listener that was away has to catch up with. */
-export async function revokedNodes(db: Db): Promise<readonly string[]> {
-  const { rows } = await db.query<{ node: string }>('select node from nodes where revoked_at is not null');
-  return rows.map((row) => row.node);
 }

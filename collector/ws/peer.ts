@@ -21,6 +21,8 @@ export interface PeerBounds extends LivenessBounds {
 /** Who is at the other end, once the hello has been proved. */
 export interface Identified {
   readonly node: string;
+  /** Of the key it proved. */
+  readonly fingerprint: string;
   readonly version: string;
 }
 

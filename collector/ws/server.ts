@@ -36,6 +36,8 @@ export interface SocketsBounds extends PeerBounds {
 /** One node's session, as operators see it. */
 export interface SessionInfo {
   readonly node: string;
+  /** Of the key it proved. */
+  readonly fingerprint: string;
   readonly version: string;
   readonly remote: string;
   /** Unix milliseconds. */
@@ -135,9 +137,9 @@ function createFleet(options: FleetOptions) {
     registry.release(peer.identified.node, peer);
     metrics.closed();
   };
-  const claim = async ({ node, version }: Identified, peer: Peer): Promise<void> => {
+  const claim = async ({ node, fingerprint, version }: Identified, peer: Peer): Promise<void> => {
     await registry.claim(node, peer);
-    peer.identify({ node, version });
+    peer.identify({ node, fingerprint, version });
     metrics.opened();
     logger.info('session.opened', { remote: peer.remote, node, version });
   };
