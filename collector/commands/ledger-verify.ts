@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { openCheckpoint } from '../../common/checkpoint.ts';
-import { AppError, toAppError } from '../../common/errors.ts';
+import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import { applicationName } from '../database.ts';
@@ -135,7 +135,8 @@ async function readCheckpoints(
   const kept: KeptTree[] = [];
   if (checkpoint !== undefined) {
     const note = await readFile(checkpoint, 'utf8').catch((cause: unknown) => {
-      throw new AppError('validation.request', `cannot read the checkpoint ${checkpoint}`, { cause });
+      const why = errnoOf(cause) ?? toAppError(cause).message;
+      throw new AppError('validation.request', `cannot read the checkpoint ${checkpoint}: ${why}`, { cause });
     });
     kept.push(openKept(checkpoint, note, key));
   }
@@ -207,7 +208,10 @@ function formatResult(result: VerifyResult): string {
     : 'SIGNATURES WERE NOT CHECKED: leave out --no-signatures for that\n';
   if (fault !== null) {
     const where = fault.index === null ? 'the ledger' : `entry ${fault.index}`;
-    return `NOT IN ORDER (${fault.fault}): ${where}: ${fault.message}\n${entries} entries from the first one on are in order\n${unchecked}`;
+    // Some things are found before the first entry is read.
+    const looked = entries > 0 || fault.index === 0;
+    const rest = looked ? `${entries} entries from the first one on are in order` : 'no entry was looked at';
+    return `NOT IN ORDER (${fault.fault}): ${where}: ${fault.message}\n${rest}\n${unchecked}`;
   }
   if (interrupted !== null) {
     return `stopped by ${interrupted} after ${entries} entries, which are in order\ngo on with "ledger verify --resume"\n${unchecked}`;

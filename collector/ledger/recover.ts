@@ -15,6 +15,8 @@ export interface ExportedEntry {
   readonly index: number;
   /** Null where retention had dropped it. */
   readonly leaf: { readonly bytes: Buffer; readonly signature: Buffer } | null;
+  /** What the line says that the leaf hashes to. */
+  readonly leafHash?: Buffer | undefined;
   /** That it is in the tree of a signed checkpoint: the hashes of the inclusion proof, the leaf's sibling first. */
   readonly proof: { readonly hashes: readonly Buffer[]; readonly note: string } | undefined;
   /** File and line, for messages. */
@@ -201,7 +203,11 @@ function signedEntry(exported: ExportedEntry): SignedEntry {
 
 function hashOf(exported: ExportedEntry): Buffer {
   const { bytes, signature } = signedEntry(exported);
-  return leafHash(bytes, signature);
+  const hash = leafHash(bytes, signature);
+  // Proves nothing about the rest, but a line that was changed without thought is named.
+  if (exported.leafHash?.equals(hash) === false)
+    throw wrong(exported, 'it does not hash to the leaf_hash beside it: the line was changed');
+  return hash;
 }
 
 function anotherHistory(checkpoint: OwnCheckpoint, why: string): AppError {

@@ -31,6 +31,7 @@ const line = z.union([
     index: z.int().nonnegative(),
     entry: z.string().nullable(),
     signature: z.base64().nullable(),
+    leaf_hash: z.base64().optional(),
     proof: z.array(z.base64()).optional(),
   }),
   z.object({ checkpoint: z.string().max(limits.maxNoteChars), from: z.int().nonnegative().optional() }),
@@ -114,15 +115,16 @@ function parseLine(text: string, where: string): Line {
 }
 
 function exportedEntry(
-  { index, entry, signature, proof: hashes }: Extract<Line, { index: number }>,
+  { index, entry, signature, leaf_hash, proof: hashes }: Extract<Line, { index: number }>,
   { where, note }: { where: string; note: string | undefined },
 ): ExportedEntry {
   const decoded = hashes?.map((hash) => decodeBase64(hash) ?? Buffer.alloc(0));
   const proof = decoded === undefined || note === undefined ? undefined : { hashes: decoded, note };
-  if (entry === null || signature === null) return { index, leaf: null, proof, where };
+  const said = leaf_hash === undefined ? undefined : decodeBase64(leaf_hash);
+  if (entry === null || signature === null) return { index, leaf: null, leafHash: said, proof, where };
   const bytes = decodeBase64(signature);
   if (bytes?.length !== signatureBytes) throw refused(where, 'the signature is not one of 64 bytes');
-  return { index, leaf: { bytes: Buffer.from(entry), signature: bytes }, proof, where };
+  return { index, leaf: { bytes: Buffer.from(entry), signature: bytes }, leafHash: said, proof, where };
 }
 
 function refused(where: string, why: string, cause?: unknown): AppError {

@@ -326,7 +326,8 @@ function checkExtent(extent: StoredExtent, { origin, checkpoints = [] }: Expecta
     throw new Found('head', null, `the tree head is of ${shortened(extent.origin)}, not of ${origin}`);
   const [lost] = checkpoints.filter((kept) => kept.size > size);
   if (lost === undefined) return size;
-  const message = `${lost.name} knows ${lost.size} entries, the ledger has only ${size}: entries were removed`;
+  const gone = lost.size - size === 1 ? `entry ${size} was` : `entries ${size} to ${lost.size - 1} were`;
+  const message = `${lost.name} knows ${lost.size} entries, the ledger has only ${size}: ${gone} removed`;
   throw new Found('checkpoint', size, message);
 }
 

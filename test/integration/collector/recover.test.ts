@@ -179,9 +179,15 @@ test('commands that only show say aloud that the database was put back', async (
     const { contradicted } = json();
     assert.deepEqual([contradicted.published.size, contradicted.found.size], [late, early], what);
     assert.match(contradicted.reason, new RegExp(`${late - early} are missing`));
-    const { code: fine, stderr: nothing, json: told } = await collector(main, ...args);
-    assert.deepEqual([fine, nothing, told().contradicted], [0, '', undefined], what);
   }
+  const inOrder = await collector(main, 'witnesses', 'list');
+  assert.deepEqual([inOrder.code, inOrder.stderr, inOrder.json().contradicted], [0, '', undefined]);
+  const verified = await collector(restored, 'ledger', 'verify');
+  assert.deepEqual([verified.code, verified.json().fault.index], [1, early]);
+  assert.match(verified.json().fault.message, new RegExp(`entries ${early} to ${late - 1} were removed`));
+  const without = await collector(main, 'ledger', 'verify', '--checkpoint', join(root, 'nope.txt'));
+  assert.equal(without.code, 2);
+  assert.match(without.stderr, /nope\.txt: ENOENT/);
   assert.equal((await extentOf(restored))[0]?.size, early);
 });
 
@@ -203,17 +209,20 @@ test('files that begin after the end of the database, or that nothing vouches fo
 
 test('a changed line puts nothing back; one left out or misplaced ends what is put back before it', async () => {
   const at = early + 150;
-  const changes: Record<string, { to: number; change: (lines: string[]) => readonly string[] }> = {
+  const named = new RegExp(`jsonl:${at + 1}: entry ${at} cannot be put back: .* the line was changed`);
+  const changes: Record<string, { to: number; change: (lines: string[]) => readonly string[]; says?: RegExp }> = {
     'another kind': {
       to: early,
       change: (lines) => lines.with(at, (lines[at] ?? '').replaceAll('MISSING_', 'MIXXING_')),
     },
     'another container': {
       to: early,
+      says: named,
       change: (lines) => lines.with(at, (lines[at] ?? '').replaceAll(/b(\d+)/g, 'x$1')),
     },
     'another signature': {
       to: early,
+      says: named,
       change: (lines) => lines.with(at, (lines[at] ?? '').replace(/"signature":"..../, '"signature":"AAAA')),
     },
     'another checkpoint': {
@@ -231,11 +240,12 @@ test('a changed line puts nothing back; one left out or misplaced ends what is p
     },
     'told twice': { to: late, change: (lines) => lines.toSpliced(at, 0, lines[at] ?? '') },
   };
-  for (const [name, { to, change }] of Object.entries(changes)) {
+  for (const [name, { to, change, says = /./ }] of Object.entries(changes)) {
     const restored = await postgres.copyOf(backup);
     const file = await rewritten(all, `${name}.jsonl`, change);
     const { code, stderr } = await collector(restored, 'ledger', 'recover', file);
     assert.equal(code === 0, to === late, `${name}: ${stderr}`);
+    if (to === early) assert.match(stderr, says, name);
     assert.equal((await extentOf(restored))[0]?.size, to, name);
     if (to === late) assert.equal((await collector(restored, 'ledger', 'verify')).code, 0, name);
   }
