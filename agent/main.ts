@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { errnoOf } from '../common/errors.ts';
 import { exitCodes } from '../common/exit-codes.ts';
+import { flushed, lostOutput } from '../common/lost-output.ts';
 import { runCli } from './cli.ts';
 import { systemClock } from './clock.ts';
 import type { AgentSettings } from './config.ts';
@@ -25,10 +25,10 @@ async function run(settings: AgentSettings): Promise<number> {
   return exitCodes.done;
 }
 
-// Whoever reads the output may have seen enough, as `head` has: that is no mistake of anybody's.
 process.stdout.on('error', (error) => {
-  if (errnoOf(error) === 'EPIPE') process.exit(exitCodes.done);
-  throw error;
+  const { exitCode, message } = lostOutput(error);
+  process.stderr.write(message);
+  process.exit(exitCode);
 });
 
 // What is left are the sockets of calls that a frozen engine never answered; they would hold us for seconds.
@@ -41,4 +41,5 @@ const exitCode = await runCli({
   stderr: (text) => void process.stderr.write(text),
   run,
 });
+await flushed(process.stdout);
 process.exit(exitCode);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { errnoOf } from '../common/errors.ts';
 import { exitCodes } from '../common/exit-codes.ts';
+import { flushed, lostOutput } from '../common/lost-output.ts';
 import { runCli } from './cli.ts';
 
 /** The first signal asks to stop; a second one, from somebody who lost patience, ends the program where it stands. */
@@ -21,10 +21,10 @@ process.on('uncaughtException', (error) => {
   process.exit(exitCodes.internal);
 });
 
-// Whoever reads the output may have seen enough, as `head` has: that is no mistake of anybody's.
 process.stdout.on('error', (error) => {
-  if (errnoOf(error) === 'EPIPE') process.exit(exitCodes.done);
-  throw error;
+  const { exitCode, message } = lostOutput(error);
+  process.stderr.write(message);
+  process.exit(exitCode);
 });
 
 // Everything is closed by now; Node taking itself apart could wait for ever for a request that never ends.
@@ -36,4 +36,5 @@ const exitCode = await runCli({
   readFile: (path) => readFileSync(path, 'utf8'),
   stopRequested,
 });
+await flushed(process.stdout);
 process.exit(exitCode);

@@ -9,7 +9,7 @@ export const exitCodes = {
   usage: 2,
   /** Not enrolled, not signed in, or a key or token that does not count. */
   auth: 3,
-  /** The other side, or the state of things, forbids it. */
+  /** The other side, or the state of things, forbids it; or there was no place to write the result to. */
   refused: 4,
   /** Agent, collector, database or engine do not answer. */
   unreachable: 5,
