@@ -56,7 +56,8 @@ export interface StoredEntryRef {
  * `commit` is one transaction, durable when it resolves: tree head (compare-and-swap from `from.size`), entries, tiles,
  * batch and projections, or nothing at all. It resolves to false, having written nothing, when the tree head has moved: some
  * other collector appended. It may reject although the transaction was committed (the reply was lost), so the ledger
- * reads everything anew after any rejection. Reads see at least every commit that has resolved.
+ * reads everything anew after any rejection; unless it is certain that nothing was written the error is retryable, and then
+ * nothing of the commit is laid out a second time. Reads see at least every commit that has resolved.
  */
 export interface LedgerStore {
   head(): Promise<TreeHead | undefined>;

@@ -6,7 +6,15 @@ import type { Commit, LedgerStore, SignedBatch, StoredEntryRef, TreeHead } from 
 import { CopyRows } from './copy.ts';
 import { readErasureStatements } from './erasure-store.ts';
 import { runTogether, type Step } from './pipeline.ts';
-import { type Db, databaseFailure, type Queryable, type Tx, withClient, withTransaction } from './pool.ts';
+import {
+  commitFailure,
+  type Db,
+  databaseFailure,
+  type Queryable,
+  type Tx,
+  withClient,
+  withTransaction,
+} from './pool.ts';
 import { projectionSteps } from './projection-store.ts';
 
 /** How often room is made for the bodies that come next, and for how many; more than a commit holds. */
@@ -97,7 +105,7 @@ async function writeCommit(client: Tx, steps: readonly Step[], begun?: () => voi
     return true;
   } catch (thrown) {
     if (errnoOf(thrown) === headMoved) return false;
-    throw placeTaken(thrown) ?? databaseFailure(thrown) ?? thrown;
+    throw placeTaken(thrown) ?? commitFailure(thrown) ?? thrown;
   }
 }
 

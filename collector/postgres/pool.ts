@@ -97,6 +97,7 @@ export async function withClient<T>(pool: Db, work: (client: Tx) => Promise<T>):
 /**
  * One transaction: committed when `work` resolves, rolled back when it rejects. When COMMIT itself fails because the
  * connection broke, nobody knows whether it happened; callers for whom that matters look.
+ * @throws AppError `database.unreachable` (retryable) then, as {@link commitFailure}.
  */
 export function withTransaction<T>(pool: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
   return withClient(pool, (client) => inTransaction(client, work));
@@ -107,7 +108,9 @@ export async function inTransaction<T>(client: Tx, work: (tx: Tx) => Promise<T>)
   try {
     await client.query('begin');
     const result = await work(client);
-    await client.query('commit');
+    await client.query('commit').catch((thrown: unknown) => {
+      throw commitFailure(thrown) ?? thrown;
+    });
     return result;
   } catch (thrown) {
     // On a broken connection this fails too, and the server rolls back by itself.
@@ -130,6 +133,20 @@ export function databaseFailure(thrown: unknown): AppError | undefined {
   const lost =
     thrown instanceof Error && /connection terminated|timeout exceeded when trying|not queryable/i.test(thrown.message);
   if (!lost && !unreachableErrnos.has(code) && !unreachableStates.test(code)) return undefined;
+  return noAnswer(thrown, code);
+}
+
+/**
+ * What went wrong with a statement that commits. There are more ways for a connection to break than are known by name, and
+ * only an answer of the server says that nothing was committed: with anything else it may have been.
+ */
+export function commitFailure(thrown: unknown): AppError | undefined {
+  const known = databaseFailure(thrown);
+  if (known !== undefined || thrown instanceof pg.DatabaseError) return known;
+  return noAnswer(thrown, errnoOf(thrown) ?? '');
+}
+
+function noAnswer(thrown: unknown, code: string): AppError {
   return new AppError('database.unreachable', 'the database does not answer; the request can be repeated later', {
     cause: thrown,
     retryable: true,

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { systemClock } from '../../../collector/clock.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import type { LedgerStore } from '../../../collector/ledger/store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
+import type { Statement } from '../../../common/kinds.ts';
 import { emptyRange } from '../../../common/merkle.ts';
 import { testAuthor } from '../../authors.ts';
 import { ledgerStoreContract } from '../../contract/ledger-store.ts';
@@ -133,7 +135,69 @@ describe('a lost connection to PostgreSQL', () => {
     assert.deepEqual(rows, [{ entries: 201, numbers: 200 }]);
     assert.ok(failures < entries.length, `${failures} failures`);
   });
+
+  test('that breaks in whatever way after the commit leaves every statement of the collector there once', async () => {
+    const pool = postgres.pool(await postgres.migratedDatabase());
+    const wire = losingAnswers(pool);
+    const ledger = await startedLedger(postgresLedgerStore(pool));
+    const other = await startedLedger(postgresLedgerStore(pool));
+    for (const code of ['EHOSTUNREACH', 'ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC', undefined]) {
+      for (const way of ['at once', 'after somebody else appended']) {
+        const subjects = ['one', 'two'].map((which) => `${code} ${way} ${which}`);
+        if (way !== 'at once') await other.record(authEvent('something else'));
+        wire.loseNext(code);
+        const told = await Promise.allSettled(subjects.map((subject) => ledger.record(authEvent(subject))));
+        assert.equal(wire.waits, false, `the answer was lost: ${code} ${way}`);
+        for (const outcome of told) {
+          assert.ok(outcome.status === 'rejected');
+          assert.deepEqual([outcome.reason.code, outcome.reason.retryable], [unreachable.code, true]);
+        }
+        const { rows } = await pool.query<{ subject: string }>(
+          `select convert_from(bytes, 'UTF8')::jsonb #>> '{body,subject}' as subject from entry_bodies order by index desc limit 3`,
+        );
+        assert.deepEqual(
+          rows.slice(0, 2).reverse(),
+          subjects.map((subject) => ({ subject })),
+        );
+        assert.ok(!subjects.includes(rows[2]?.subject ?? ''));
+      }
+    }
+  });
 });
+
+function authEvent(subject: string): Statement {
+  return { kind: 'auth.event', body: { event: 'test', actor: 'test', subject, detail: '' } };
+}
+
+/** Lets connections made from now on break when the server says that something was committed. */
+function losingAnswers(pool: Db) {
+  const lost = { waits: false, error: new Error() };
+  class LosingSocket extends Socket {
+    override emit(event: string | symbol, ...args: unknown[]): boolean {
+      const [chunk] = args;
+      if (event !== 'data' || !lost.waits || !Buffer.isBuffer(chunk) || !isCommitted(chunk))
+        return super.emit(event, ...args);
+      lost.waits = false;
+      this.destroy(lost.error);
+      return true;
+    }
+  }
+  pool.options.stream = () => new LosingSocket();
+  return {
+    get waits() {
+      return lost.waits;
+    },
+    loseNext: (code: string | undefined) => {
+      lost.error = Object.assign(new Error(`read ${code}`), code === undefined ? {} : { code });
+      lost.waits = true;
+    },
+  };
+}
+
+/** ReadyForQuery outside of a transaction, after what only commits bring. */
+function isCommitted(chunk: Buffer): boolean {
+  return chunk.subarray(-6).toString('latin1') === 'Z\0\0\0\x05I' && /COPY |COMMIT/.test(chunk.toString('latin1'));
+}
 
 async function appendAll(
   ledger: Ledger,
