@@ -11,7 +11,7 @@ export type LinkState =
   | 'disconnected'
   | 'connecting'
   | 'connected'
-  /** The collector will not have us, or we will not have it; tried again slowly, since somebody may fix it. */
+  /** The collector will not have us, or we will not have it; tried again all the while, since somebody may fix it. */
   | 'refused'
   /** The ledger contradicted itself. Nothing is sent to it until a person has looked and released the agent. */
   | 'forked';

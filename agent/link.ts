@@ -118,7 +118,8 @@ async function keepConnected(context: LinkContext): Promise<void> {
     const lasting = isLasting(error);
     if (progressed) failures = 0;
     const waitMs = backoffDelayMs(lasting ? lateAttempt : failures, bounds.backoff, context.random);
-    account.ended(error, { state: lasting ? 'refused' : 'disconnected', waitMs, nowMs: clock.now() });
+    const state = lasting || needsSomebody(error) ? 'refused' : 'disconnected';
+    account.ended(error, { state, waitMs, nowMs: clock.now() });
     failures += 1;
     await delay(waitMs, undefined, { signal }).catch(() => {});
   }
@@ -127,6 +128,14 @@ async function keepConnected(context: LinkContext): Promise<void> {
 /** What no retry mends before somebody does something. */
 function isLasting({ code, retryable }: AppError): boolean {
   return (code === 'collector.refused' && !retryable) || code === 'auth.signature' || code === 'ledger.sequence';
+}
+
+/**
+ * What somebody has to do something about, though not here: the collector has to be recovered, or another agent with our
+ * key to be stopped. It may be done at any moment, so we come back as soon as after a lost connection.
+ */
+function needsSomebody({ code, details }: AppError): boolean {
+  return code === 'collector.refused' && (details.code === 'ledger.tampered' || details.code === 'state.conflict');
 }
 
 /** Until somebody has looked at the evidence and released the agent, or it is stopped. */

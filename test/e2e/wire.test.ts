@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
+import { AppError } from '../../common/errors.ts';
 import { generateKeyPair } from '../../common/keys.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
 import { memoryOutbox } from '../fakes/outbox.ts';
@@ -96,6 +97,7 @@ test('a second agent with the same key is refused while the first is alive', asy
   await until('refused', () => second.link.status().lastError !== undefined);
   assert.equal(second.link.status().lastError?.code, 'collector.refused');
   assert.match(second.link.status().lastError?.message ?? '', /state\.conflict/);
+  assert.equal(state(second), 'refused');
   assert.equal(state(first), 'connected');
   assert.equal(to.sockets.sessions().length, 1);
   await first.link.stop();
@@ -116,6 +118,25 @@ test('a node that is revoked is cut off within a second, stays refused and says 
     to.refusals.every((code) => code === 'auth.revoked'),
     true,
   );
+});
+
+test('an agent whose collector lost what it published says that it is refused, and goes on once it is back', async () => {
+  const memory = memoryLedger();
+  let lost = true;
+  const checkpoint = async () => {
+    if (lost) throw new AppError('ledger.tampered', 'not what was published');
+    return memory.checkpoint();
+  };
+  const to = await collector({ ledger: { ...memory, checkpoint } });
+  const from = agent(to);
+  from.outbox.append(statement(1));
+  await until('refused', () => state(from) === 'refused');
+  assert.match(from.link.status().lastError?.message ?? '', /ledger\.tampered/);
+  await until('tried again', () => to.refusals.length >= 3);
+  assert.equal(state(from), 'refused', 'not forgotten while it tries');
+  lost = false;
+  await until('acknowledged', () => from.outbox.depth === 0);
+  assert.equal(state(from), 'connected');
 });
 
 test('an agent nobody enrolled, or with another key, is refused and keeps its entries', async () => {
