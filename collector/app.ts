@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Registry } from 'prom-client';
 import type { Clock } from '../common/clock.ts';
+import { AppError } from '../common/errors.ts';
 import { fingerprint, type KeyPair } from '../common/keys.ts';
 import type { Logger } from '../common/log.ts';
 import { createTeardown, type Teardown } from '../common/teardown.ts';
@@ -11,7 +12,7 @@ import { applicationName, migrateDatabase, type OpenDatabase, openDatabase, warn
 import { createErasing } from './erasing.ts';
 import { createHttpApp } from './http/app.ts';
 import { createHttpServer, isLoopback, startListening, stopListening } from './http/server.ts';
-import { collectorKeyPath, loadCollectorKey } from './keys.ts';
+import { collectorKeyPath, findCollectorKey, loadCollectorKey } from './keys.ts';
 import { checkpointPath, fsCheckpointFile, tidyCheckpointFiles } from './ledger/fs-checkpoint-file.ts';
 import { evidencePath, fsEvidenceFolder } from './ledger/fs-evidence-folder.ts';
 import { Ledger, type LedgerMemory } from './ledger/ledger.ts';
@@ -72,7 +73,7 @@ async function start(settings: CollectorSettings, parts: Parts): Promise<Collect
   const applied = await migrateDatabase(database, clock);
   if (applied.length > 0) logger.info('database.migrated', { applied });
   await warnOfWeaknesses(database, logger);
-  const keys = await loadCollectorKey(collectorKeyPath(settings.dataDir));
+  const keys = await keyOf(settings, database);
   const ledger = await openLedger(settings, { database, keys, clock, teardown, logger });
   const operators = postgresOperatorTokens(database.db);
   const operatorToken = await ensureOperatorToken({ store: operators, ledger, clock, randomBytes });
@@ -87,6 +88,24 @@ async function start(settings: CollectorSettings, parts: Parts): Promise<Collect
     ledgerSize: size,
     stop: teardown.run,
   };
+}
+
+/**
+ * Made only where there is no ledger yet: a new key would not be the one of the ledger that is there, and be in the way.
+ * @throws AppError `state.conflict` when there is a ledger and no key; `auth.key_file`.
+ */
+async function keyOf({ dataDir }: CollectorSettings, { db, description }: OpenDatabase): Promise<KeyPair> {
+  const path = collectorKeyPath(dataDir);
+  const head = await postgresLedgerStore(db).head();
+  if (head === undefined || head.range.size === 0) return loadCollectorKey(path);
+  const keys = await findCollectorKey(path);
+  if (keys !== undefined) return keys;
+  throw new AppError(
+    'state.conflict',
+    `the database (${description}) holds the ledger ${head.origin}, but its key is not in ${path}. ` +
+      "Put it there: from the backup, or, for a second collector, a copy of the first one's collector.key; or name the right --data-dir",
+    { details: { path, origin: head.origin } },
+  );
 }
 
 export interface LedgerNeeds {
@@ -105,7 +124,8 @@ export async function openLedger(settings: CollectorSettings, needs: LedgerNeeds
   const { database, keys, clock, teardown } = needs;
   const { origin } = settings.ledger;
   const memory = ledgerMemory(settings, needs);
-  const ledger = new Ledger({ store: postgresLedgerStore(database.db), origin, keys, clock, memory });
+  const [store, keyPath] = [postgresLedgerStore(database.db), collectorKeyPath(settings.dataDir)];
+  const ledger = new Ledger({ store, origin, keys, keyPath, clock, memory });
   await ledger.start();
   await tidyCheckpointFiles(memory.file.path, clock.now() - staleWriteMs);
   teardown.add('ledger', () => ledger.close());

@@ -18,12 +18,12 @@ export function collectorKeyPath(dataDir: string): string {
  * @throws AppError `auth.key_file` when others may read the file, it is another user's, or it holds no such key.
  */
 export async function loadCollectorKey(path: string): Promise<KeyPair> {
-  return (await readKey(path)) ?? (await makeKey(path));
+  return (await findCollectorKey(path)) ?? (await makeKey(path));
 }
 
 /** As {@link loadCollectorKey}, for commands that need the key of a collector that exists: never makes one. */
 export async function readCollectorKey(path: string): Promise<KeyPair> {
-  const keys = await readKey(path);
+  const keys = await findCollectorKey(path);
   if (keys !== undefined) return keys;
   throw new AppError(
     'auth.key_file',
@@ -34,7 +34,8 @@ export async function readCollectorKey(path: string): Promise<KeyPair> {
   );
 }
 
-async function readKey(path: string): Promise<KeyPair | undefined> {
+/** The key, if it is there. @throws AppError `auth.key_file` as {@link loadCollectorKey}. */
+export async function findCollectorKey(path: string): Promise<KeyPair | undefined> {
   const file = await open(path, 'r').catch((thrown: unknown) => {
     if (errnoOf(thrown) === 'ENOENT') return undefined;
     throw new AppError('auth.key_file', `cannot read the collector key ${path}: ${errnoOf(thrown)}`, { cause: thrown });
@@ -93,7 +94,7 @@ async function makeKey(path: string): Promise<KeyPair> {
     await link(staging, path);
     return pair;
   } catch (thrown) {
-    const made = errnoOf(thrown) === 'EEXIST' ? await readKey(path) : undefined;
+    const made = errnoOf(thrown) === 'EEXIST' ? await findCollectorKey(path) : undefined;
     if (made === undefined) throw thrown;
     return made;
   } finally {

@@ -34,6 +34,8 @@ export interface LedgerOptions {
   readonly origin: string;
   /** The collector's key: signs checkpoints and the collector's own entries. */
   readonly keys: KeyPair;
+  /** Where that is kept, for messages. */
+  readonly keyPath?: string;
   readonly clock: Clock;
   /** What is remembered outside the database; without it, as much as this process has seen. */
   readonly memory?: LedgerMemory;
@@ -55,6 +57,7 @@ export class Ledger {
   readonly vkey: string;
   readonly #store: LedgerStore;
   readonly #keys: KeyPair;
+  readonly #keyPath: string;
   readonly #clock: Clock;
   readonly #guard: HistoryGuard;
   readonly #publisher: Publisher;
@@ -64,12 +67,13 @@ export class Ledger {
   /** `number/hash` of what was put on record against each node. */
   readonly #toldEquivocations = new Map<string, Set<string>>();
 
-  constructor({ store, origin, keys, clock, memory = forgetful(), wait }: LedgerOptions) {
+  constructor({ store, origin, keys, keyPath = 'collector.key', clock, memory = forgetful(), wait }: LedgerOptions) {
     const logKey = verifierKey(origin, signatureTypes.ed25519, keys.publicKey);
     this.origin = origin;
     this.vkey = formatVerifierKey(logKey);
     this.#store = store;
     this.#keys = keys;
+    this.#keyPath = keyPath;
     this.#clock = clock;
     this.#guard = new HistoryGuard({ logKey, ...memory });
     this.#tiles = new TileReader(store);
@@ -111,7 +115,8 @@ export class Ledger {
       if (!plan.first) return;
       await this.#lay(plan, { kind: 'ledger.created', body: { origin: this.origin, collectorKey } });
     });
-    await this.#store.exclusively((store) => requireOwnLedger(store, { origin: this.origin, collectorKey }));
+    const owner = { origin: this.origin, collectorKey, keyPath: this.#keyPath };
+    await this.#store.exclusively((store) => requireOwnLedger(store, owner));
     // From here on the checkpoint file knows all that anybody can have been shown before.
     await this.#publisher.checkpoint();
   }

@@ -8,6 +8,8 @@ export interface Owner {
   readonly origin: string;
   /** Raw Ed25519 key, base64. */
   readonly collectorKey: string;
+  /** Where that key is kept, for messages. */
+  readonly keyPath: string;
 }
 
 /**
@@ -19,7 +21,7 @@ export interface Owner {
 export async function requireOwnLedger(store: LedgerStore, owner: Owner): Promise<void> {
   const head = await store.head();
   if (head === undefined) throw new AppError('ledger.tampered', 'the ledger has no tree head');
-  if (head.origin !== owner.origin) throw otherLedger(head.origin);
+  if (head.origin !== owner.origin) throw otherOrigin(head.origin, owner);
   await requireBegun(store, owner);
   await requireReceived(store, head);
 }
@@ -33,8 +35,9 @@ async function requireBegun(store: LedgerStore, owner: Owner): Promise<void> {
     throw broken('the body of its first entry, which says whose ledger this is, was changed');
   }
   const { kind, body } = parseEntry(bytes);
-  if (kind === 'ledger.created' && body.origin === owner.origin && body.collectorKey === owner.collectorKey) return;
-  throw otherLedger(owner.origin);
+  if (kind !== 'ledger.created') throw broken('its first entry is not the one that every ledger begins with');
+  if (body.origin !== owner.origin) throw otherOrigin(body.origin, owner);
+  if (body.collectorKey !== owner.collectorKey) throw otherKey(owner);
 }
 
 /** A commit writes the tree head and its batch together, so the newest batch is always that of the head. */
@@ -58,10 +61,20 @@ function broken(why: string): AppError {
   );
 }
 
-function otherLedger(origin: string): AppError {
+function otherOrigin(found: string, { origin }: Owner): AppError {
   return new AppError(
     'state.conflict',
-    'this database holds the ledger of another collector key or origin; give back the key file it was started with',
-    { details: { origin } },
+    `this database holds the ledger ${found}, but the settings say that this is ${origin}. ` +
+      'Were the settings given, with --config FILE or SIGILWATCH_CONFIG? If they were, give ledger.origin or the database back that they had before',
+    { details: { differs: 'origin', found, origin } },
+  );
+}
+
+function otherKey({ origin, keyPath }: Owner): AppError {
+  return new AppError(
+    'state.conflict',
+    `this database holds the ledger ${origin} of another collector key than the one in ${keyPath}. ` +
+      `Put the key it was begun with there: from the backup, or, for a second collector, a copy of the first one's collector.key`,
+    { details: { differs: 'key', origin, path: keyPath } },
   );
 }

@@ -125,7 +125,26 @@ describe('at start', () => {
   test("a file of another key's ledger is refused", async () => {
     const { disk } = await grown({ early: 2, late: 2 });
     const other = ledgerOn(new FakeLedgerStore(), disk, quietLogger, testAuthor('node1').keys);
-    await assert.rejects(other.start(), { code: 'ledger.checkpoint_file' });
+    await assert.rejects(other.start(), {
+      code: 'ledger.checkpoint_file',
+      message: /not signed by this collector's key/,
+    });
+  });
+
+  test('a file of another origin is refused with both names, and not said to be in the way', async () => {
+    const { store, disk } = await grown({ early: 2, late: 2 });
+    const file = disk.open();
+    const memory = { file, evidence: file.evidence, logger: quietLogger };
+    const origin = 'default.test/ledger';
+    const ledger = new Ledger({ store, origin, keys: collectorKeys, clock: stoppedClock, memory });
+    await assert.rejects(ledger.start(), (error: Error) => {
+      assert.match(
+        error.message,
+        /of the ledger sigilwatch\.test\/ledger, but .* this is default\.test\/ledger\. .*--config/,
+      );
+      assert.doesNotMatch(error.message, /move/);
+      return 'code' in error && error.code === 'ledger.checkpoint_file';
+    });
   });
 });
 

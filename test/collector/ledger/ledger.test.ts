@@ -160,9 +160,14 @@ describe('starting', () => {
     const store = new FakeLedgerStore();
     await startLedger(store);
     const options = { store, origin: testOrigin, keys: collectorKeys, clock: stoppedClock };
-    const conflict = { code: 'state.conflict' };
-    await assert.rejects(new Ledger({ ...options, keys: testAuthor('node1').keys }).start(), conflict);
-    await assert.rejects(new Ledger({ ...options, origin: 'another.test/ledger' }).start(), conflict);
+    const code = 'state.conflict';
+    const keys = { keys: testAuthor('node1').keys, keyPath: '/data/collector.key' };
+    const message = /another collector key than the one in \/data\/collector\.key.*copy of the first one's/;
+    await assert.rejects(new Ledger({ ...options, ...keys }).start(), { code, message });
+    await assert.rejects(new Ledger({ ...options, origin: 'another.test/ledger' }).start(), {
+      code,
+      message: /the ledger sigilwatch\.test\/ledger, but the settings say that this is another\.test\/ledger.*--config/,
+    });
     await new Ledger(options).start();
     assert.deepEqual(kindsIn(store), ['ledger.created']);
   });

@@ -145,6 +145,22 @@ describe('a whole collector', () => {
     await again.stop();
   });
 
+  test('beside another one needs its key, and leaves no other key in the way', async () => {
+    const main = await postgres.emptyDatabase();
+    const first = await startTestCollector(main);
+    const second = join(root, 'second');
+    await mkdir(second, { mode: 0o700 });
+    const start = () => startCollector(settingsFor(second, main), { logger: quietLogger });
+    const message = /second\/collector\.key.*copy of the first one's collector\.key/;
+    await assert.rejects(start(), { code: 'state.conflict', message });
+    assert.deepEqual(await readdir(second), []);
+    await copyFile(collectorKeyPath(first.settings.dataDir), collectorKeyPath(second));
+    const beside = await start();
+    assert.equal(beside.keyFingerprint, first.collector.keyFingerprint);
+    await beside.stop();
+    await first.stop();
+  });
+
   test('says that it is contradicted, and is not ready', async () => {
     const under = await startTestCollector(await postgres.emptyDatabase());
     for (const path of ['/ready', '/api/v1/fleet', '/api/v1/witnesses', '/api/v1/stats']) {
