@@ -2,12 +2,12 @@ import type { Clock } from '../common/clock.ts';
 import { AppError, toAppError } from '../common/errors.ts';
 import type { KeyPair } from '../common/keys.ts';
 import { collectorMessage, parseMessage } from '../common/protocol.ts';
-import { type Cosigned, createLinkSession, type LinkSession } from './link-session.ts';
+import { type Cosigned, createLinkSession, type LinkSession, type SessionBounds } from './link-session.ts';
 import type { LinkOutbox } from './ports.ts';
 import { openSocket, type SocketBounds } from './socket.ts';
 import type { ForkStatement, Witness } from './witness.ts';
 
-export interface ConnectionBounds extends SocketBounds {
+export interface ConnectionBounds extends SocketBounds, SessionBounds {
   readonly ackTimeoutMs: number;
 }
 

@@ -64,13 +64,25 @@ export function createInFlight(): InFlight {
   };
 }
 
-function verifyAck(ack: Ack, { size, root }: Checkpoint, inFlight: readonly SentEntry[]): number {
-  const shared = { hashes: ack.hashes.map(readHash), proofs: ack.entries.map(({ proof }) => proof) };
-  ack.entries.forEach(({ seq, index }, at) => {
-    const sent = inFlight[at];
-    if (sent?.seq !== seq) throw misdirected(seq, sent?.seq);
-    verifyInclusion({ leafHash: sent.leafHash, index, size, root, proof: expandProof(shared, at) });
+/**
+ * Checks that `entries` are in the tree of `checkpoint`, in the places that `said` names.
+ * @throws AppError `validation.protocol` when it is about other entries, `ledger.proof` for a proof that does not hold.
+ */
+export function verifyPlaces(
+  said: Pick<Ack, 'entries' | 'hashes'>,
+  { size, root }: Checkpoint,
+  entries: readonly SentEntry[],
+): void {
+  const shared = { hashes: said.hashes.map(readHash), proofs: said.entries.map(({ proof }) => proof) };
+  said.entries.forEach(({ seq, index }, at) => {
+    const entry = entries[at];
+    if (entry?.seq !== seq) throw misdirected(seq, entry?.seq);
+    verifyInclusion({ leafHash: entry.leafHash, index, size, root, proof: expandProof(shared, at) });
   });
+}
+
+function verifyAck(ack: Ack, checkpoint: Checkpoint, inFlight: readonly SentEntry[]): number {
+  verifyPlaces(ack, checkpoint, inFlight);
   const last = ack.entries.at(-1);
   if (last === undefined) throw new AppError('validation.protocol', 'an ack that acknowledges nothing');
   return last.seq;
@@ -78,7 +90,7 @@ function verifyAck(ack: Ack, { size, root }: Checkpoint, inFlight: readonly Sent
 
 function readHash(text: string): Buffer {
   const hash = decodeBase64Hash(text);
-  if (hash === undefined) throw new AppError('validation.protocol', 'an ack with a proof hash that is not one');
+  if (hash === undefined) throw new AppError('validation.protocol', 'a proof hash that is not one');
   return hash;
 }
 

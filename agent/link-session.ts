@@ -2,28 +2,37 @@ import type { Checkpoint } from '../common/checkpoint.ts';
 import type { Clock } from '../common/clock.ts';
 import { cosign } from '../common/cosignature.ts';
 import { decodeBase64Hash } from '../common/encoding.ts';
-import { type ChainHead, entryHash, type SignedEntry } from '../common/entry.ts';
+import { entryHash, parseLogged, type SignedEntry } from '../common/entry.ts';
 import { AppError } from '../common/errors.ts';
 import { fingerprint, type KeyPair, signBytes } from '../common/keys.ts';
 import { limits } from '../common/limits.ts';
+import { leafHash } from '../common/merkle.ts';
 import { parseNote } from '../common/note.ts';
 import {
   type AgentMessage,
   type CollectorMessage,
+  fromWire,
   handshakeBytes,
   type MessageOf,
   toWire,
 } from '../common/protocol.ts';
 import { nodeWitnessSigner } from '../common/witnesses.ts';
-import { type Ack, createInFlight } from './in-flight.ts';
-import type { LinkOutbox } from './ports.ts';
+import { type Ack, createInFlight, verifyPlaces } from './in-flight.ts';
+import type { LedgerHead, LinkOutbox } from './ports.ts';
 import type { CheckpointUpdate, ForkStatement, Witness } from './witness.ts';
+
+type Welcome = MessageOf<CollectorMessage, 'welcome'>;
 
 /** A checkpoint this node has vouched for. */
 export interface Cosigned {
   readonly size: number;
   /** Unix milliseconds. */
   readonly atMs: number;
+}
+
+export interface SessionBounds {
+  /** Between two checkpoints that are cosigned; what is offered in between is passed over. */
+  readonly cosignIntervalMs: number;
 }
 
 export interface LinkSessionOptions {
@@ -40,6 +49,7 @@ export interface LinkSessionOptions {
   /** Hears of every cosignature that has left. */
   readonly onCosigned: (cosigned: Cosigned) => void;
   readonly clock: Clock;
+  readonly bounds: SessionBounds;
   /** Resolves once the message has left for the network; until then nothing more is read from the outbox. */
   readonly send: (message: AgentMessage) => Promise<void>;
 }
@@ -74,6 +84,7 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
   const { node, keys, origin, witness, outbox, clock, send } = options;
   const inFlight = createInFlight();
   let phase: Phase = { name: 'greeting' };
+  let vouched: { readonly text: string; readonly atMs: number; readonly cosignature: string } | undefined;
   let sentSeq = 0;
   let acks = 0;
   let lastAckMs = 0;
@@ -92,14 +103,22 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
     }
   }
 
-  /** A crash before the trim resolves means that nothing was cosigned, after it that the next round asks again. */
+  /**
+   * A crash before the trim resolves means that nothing was cosigned, after it that the next round asks again. Signing and
+   * writing are bounded, however often we are asked: the same is answered from memory, what comes too soon not at all.
+   */
   async function vouch({ checkpoint }: MessageOf<CollectorMessage, 'checkpoint'>): Promise<void> {
     const { size } = await accept(checkpoint);
-    // Durable first: a witness that forgets what it vouched for could vouch for something else.
-    await outbox.trim(outbox.acked.seq, checkpoint.note);
     const { text } = parseNote(checkpoint.note);
-    const { signature } = cosign(text, nodeWitnessSigner(origin, node, keys), clock.now());
-    await send({ type: 'cosign', size, cosignature: signature.toString('base64') });
+    if (vouched?.text !== text) {
+      const atMs = clock.monotonicMs();
+      if (vouched !== undefined && atMs - vouched.atMs < options.bounds.cosignIntervalMs) return;
+      // Durable first: a witness that forgets what it vouched for could vouch for something else.
+      await outbox.trim(outbox.acked.seq, checkpoint.note);
+      const { signature } = cosign(text, nodeWitnessSigner(origin, node, keys), clock.now());
+      vouched = { text, atMs, cosignature: signature.toString('base64') };
+    }
+    await send({ type: 'cosign', size, cosignature: vouched.cosignature });
     options.onCosigned({ size, atMs: clock.now() });
   }
 
@@ -111,10 +130,10 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
     await send({ type: 'proof', signature });
   }
 
-  async function begin(welcome: MessageOf<CollectorMessage, 'welcome'>, sentAtMs: number): Promise<void> {
+  async function begin(welcome: Welcome, sentAtMs: number): Promise<void> {
     const clockOffsetMs = Date.parse(welcome.now) - Math.round((sentAtMs + clock.now()) / 2);
-    await accept(welcome.checkpoint);
-    if (!(await holdsUnproved(outbox, welcome.head))) await outbox.anchor(welcome.head);
+    const checkpoint = await accept(welcome.checkpoint);
+    await outbox.anchor(readHead(welcome.head, checkpoint, node));
     await outbox.trim(outbox.acked.seq, welcome.checkpoint.note);
     // From what was proved to us, not from what the ledger has: an ack that was lost is asked for again.
     sentSeq = outbox.acked.seq;
@@ -199,14 +218,23 @@ function onePump(work: () => Promise<void>): () => Promise<void> {
 }
 
 /**
- * Whether the ledger's word goes further than its proofs, and is about entries that we wrote and still have. Those
- * are sent and proved again instead of being dropped on its word alone: whoever took the collector over could have
- * taken them off us without ever putting them into the log.
+ * The head as far as it can be believed. Its signature is not looked at: of a node that was enrolled anew it is by a key we do
+ * not have, and what counts is that the ledger holds the entry.
+ * @throws AppError `ledger.proof` for a proof of something else.
  */
-async function holdsUnproved(outbox: LinkOutbox, head: ChainHead): Promise<boolean> {
-  if (!outbox.anchored || head.seq <= outbox.acked.seq) return false;
-  const [entry] = await outbox.read(head.seq - 1, { maxEntries: 1, maxBytes: limits.maxAppendBytes });
-  return entry !== undefined && entry.entry.seq === head.seq && entryHash(entry.bytes) === head.hash;
+function readHead({ seq, hash, proof }: Welcome['head'], checkpoint: Checkpoint, node: string): LedgerHead {
+  if (proof === null) return { seq, hash };
+  const { bytes, signature } = fromWire(proof.entry);
+  const said = { entries: [{ seq, index: proof.index, proof: proof.proof }], hashes: proof.hashes };
+  verifyPlaces(said, checkpoint, [{ seq, leafHash: leafHash(bytes, signature) }]);
+  const entry = parseLogged(bytes);
+  if (entry.author !== node || entry.seq !== seq || entryHash(bytes) !== hash) {
+    throw new AppError(
+      'ledger.proof',
+      `entry ${entry.seq} of ${entry.author} was proved instead of the chain head ${seq}`,
+    );
+  }
+  return { seq, hash, proved: true };
 }
 
 function readUpdate({ note, consistency }: Ack['checkpoint']): CheckpointUpdate {

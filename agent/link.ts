@@ -48,6 +48,7 @@ export interface Link {
 const defaultBounds: LinkBounds = {
   handshakeTimeoutMs: limits.handshakeTimeoutMs,
   ackTimeoutMs: limits.ackTimeoutMs,
+  cosignIntervalMs: limits.cosignIntervalMs,
   pingIntervalMs: limits.pingIntervalMs,
   pongTimeoutMs: limits.pongTimeoutMs,
   backoff: { minMs: limits.backoffMinMs, maxMs: limits.backoffMaxMs },

@@ -7,6 +7,12 @@ export interface ReadBound {
   readonly maxBytes: number;
 }
 
+/** Where the author chain is said to stand in the ledger. */
+export interface LedgerHead extends ChainHead {
+  /** True once its entry was proved to be in a checkpoint that was accepted; else it is the collector's word alone. */
+  readonly proved?: boolean;
+}
+
 /**
  * What the link needs of the agent's durable queue.
  *
@@ -33,11 +39,11 @@ export interface LinkOutbox {
    */
   trim(throughSeq: number, checkpointNote: string): Promise<void>;
   /**
-   * Compares where the ledger says our chain stands with the chain itself, and takes its word for it: entries up to
-   * `head` are dropped, and an outbox that lost its place goes on from there.
-   * @throws AppError `ledger.sequence` when the ledger holds something that we did not write.
+   * Compares where our chain is said to stand with the chain itself, and drops nothing: an outbox that lost its place goes on
+   * from there if the head is proved.
+   * @throws AppError `ledger.sequence` when it cannot go on from there.
    */
-  anchor(head: ChainHead): Promise<void>;
+  anchor(head: LedgerHead): Promise<void>;
   /** Note of the last checkpoint remembered, if any. */
   checkpoint(): string | undefined;
   /** Calls `listener` after every durable append. @returns the function that ends it. */

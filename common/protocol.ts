@@ -32,7 +32,7 @@ export const agentMessage = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('proof'), signature: z.base64().length(88) }),
   z.strictObject({ type: z.literal('append'), entries: z.array(wireEntry).min(1).max(limits.maxAppendEntries) }),
-  /** Answers the oldest `checkpoint` message not answered yet. */
+  /** Answers the `checkpoint` message of that size, in their order; those before it that were not answered are passed over. */
   z.strictObject({ type: z.literal('cosign'), size: count, cosignature }),
   /** Two checkpoints of this log that cannot stand beside each other; nothing follows. */
   z.strictObject({
@@ -46,13 +46,24 @@ export const agentMessage = z.discriminatedUnion('type', [
 /** A signed tree head and the proof that it continues the last one the agent accepted. */
 const checkpointUpdate = z.strictObject({ note, consistency: z.array(hash64).max(128) });
 
+/**
+ * The head's entry and its place in the welcome's checkpoint, in the manner of an ack. Null for a chain that has not begun and
+ * where the entry's body is not kept any more.
+ */
+const headProof = z.strictObject({
+  entry: wireEntry,
+  index: count,
+  proof: z.array(count).max(64),
+  hashes: z.array(hash64).max(64),
+});
+
 /** From the collector. */
 export const collectorMessage = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('challenge'), nonce: hash64, origin: z.string().max(256) }),
   z.strictObject({
     type: z.literal('welcome'),
     /** Where this node's author chain stands in the ledger. */
-    head: z.strictObject({ seq: count, hash: hex64 }),
+    head: z.strictObject({ seq: count, hash: hex64, proof: headProof.nullable() }),
     checkpoint: checkpointUpdate,
     /** The collector's clock, RFC 3339. */
     now: timestamp,

@@ -111,7 +111,11 @@ export interface TestAgent {
   readonly forks: ForkStatement[];
 }
 
-export const quickBounds: Partial<LinkBounds> = { backoff: { minMs: 5, maxMs: 40 }, releasePollMs: 20 };
+export const quickBounds: Partial<LinkBounds> = {
+  backoff: { minMs: 5, maxMs: 40 },
+  releasePollMs: 20,
+  cosignIntervalMs: 5,
+};
 
 /** Keeps forks in `kept`; nobody ever releases one. */
 export function memoryForkDesk(kept: ForkStatement[]): ForkDesk {

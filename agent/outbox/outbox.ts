@@ -6,6 +6,7 @@ import { fingerprint } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
+import type { LedgerHead } from '../ports.ts';
 import type { Room, Seal } from './admission.ts';
 import type { Drops } from './drops.ts';
 import { outboxPaths } from './folder.ts';
@@ -15,8 +16,8 @@ import { entriesAfter, entryKey, entryRange, recordBytes, sealValue, statePrefix
 import { type BatchOp, pages } from './level-store.ts';
 import type { Recovery } from './load.ts';
 import { hashAt, type ReadBounds, readEntries } from './read.ts';
-import { lastInLedger, rebase } from './rebase.ts';
-import type { Standing } from './standing.ts';
+import { rebase } from './rebase.ts';
+import type { Standing, Unanchored } from './standing.ts';
 import { Vault } from './vault.ts';
 
 export interface OutboxOptions {
@@ -82,12 +83,12 @@ export interface Outbox {
   /** The last checkpoint note the agent accepted. */
   checkpoint(): string | undefined;
   /**
-   * Compares with where the ledger says this author's chain stands, and drops what is in it already. An outbox that had
-   * lost its place re-bases on that head.
-   * @throws AppError `ledger.sequence` when the chains differ and this outbox had not lost its place: two agents use one
-   * key, or the ledger was set back. Nothing is changed then.
+   * Compares with where this author's chain is said to stand in the ledger, and drops nothing. An outbox that lost its
+   * place re-bases on that head if it was proved, again until an ack has proved that the place was the right one.
+   * @throws AppError `ledger.sequence` when the chains differ and this outbox has not lost its place (two agents use one
+   * key, or the ledger was set back), or has and the head is not proved. Nothing is changed then.
    */
-  anchor(ledgerHead: ChainHead): Promise<void>;
+  anchor(ledgerHead: LedgerHead): Promise<void>;
   /** Calls back after entries became durable. Returns the function that ends it. */
   onAppended(listener: () => void): () => void;
   /** Calls back when a damaged outbox was replaced while running; what the caller remembers as told may be void. */
@@ -147,7 +148,7 @@ class LevelOutbox implements Outbox {
     return this.#vault.standing.bytes;
   }
   get anchored(): boolean {
-    return this.#vault.standing.unanchored === null;
+    return this.#vault.standing.unanchored?.based ?? true;
   }
   get drops(): Omit<Drops, 'refused'> | undefined {
     return this.#vault.standing.drops ?? undefined;
@@ -186,7 +187,7 @@ class LevelOutbox implements Outbox {
     return this.#run(() => this.#trim(throughSeq, checkpointNote));
   }
 
-  anchor(ledgerHead: ChainHead): Promise<void> {
+  anchor(ledgerHead: LedgerHead): Promise<void> {
     return this.#run(() => this.#anchor(ledgerHead));
   }
 
@@ -260,31 +261,32 @@ class LevelOutbox implements Outbox {
     if (throughSeq > standing.head.seq) {
       throw sequenceError(`acknowledged up to ${throughSeq}`, this.#options.dir, standing);
     }
+    const unanchored = afterAck(standing.unanchored, throughSeq);
     const next = { ...standing, checkpoint: note };
-    if (throughSeq > standing.acked.seq) return this.#dropThrough(await this.#headAt(throughSeq), next);
+    if (throughSeq > standing.acked.seq)
+      return this.#dropThrough(await this.#headAt(throughSeq), { ...next, unanchored });
     if (note !== standing.checkpoint) await this.#vault.commit([], next);
   }
 
-  async #anchor(ledgerHead: ChainHead): Promise<void> {
+  async #anchor(ledgerHead: LedgerHead): Promise<void> {
     const { standing } = this.#vault;
     const { acked, unanchored } = standing;
     if (await this.#contains(ledgerHead)) {
-      const next: Standing = { ...standing, unanchored: null };
-      if (ledgerHead.seq > acked.seq) return this.#dropThrough(ledgerHead, next);
-      if (unanchored !== null) await this.#vault.commit([], next);
-      return;
+      if (unanchored === null || unanchored.based) return;
+      return this.#vault.commit([], { ...standing, unanchored: { ...unanchored, based: true } });
     }
     // What was acknowledged under a verified checkpoint cannot become unsaid, not even for an outbox that lost its tail.
     if (unanchored === null || (unanchored.ackedKnown && ledgerHead.seq <= acked.seq)) {
       throw sequenceError(`at entry ${ledgerHead.seq} (${ledgerHead.hash})`, this.#options.dir, standing);
     }
-    await this.#rebaseOn(ledgerHead, standing);
+    // That there is nothing cannot be proved. Believed wrongly it loses nothing: a proved head comes before any ack.
+    if (ledgerHead.proved !== true && ledgerHead.seq > 0) throw unprovedError(ledgerHead, this.#options.dir);
+    await this.#rebaseOn({ seq: ledgerHead.seq, hash: ledgerHead.hash }, standing);
   }
 
   /** Crash points: before the switch the new generation is swept at the next start, after it the old one. */
   async #rebaseOn(ledgerHead: ChainHead, from: Standing): Promise<void> {
-    const after = lastInLedger(from, ledgerHead);
-    const next = await this.#vault.scratch((db) => rebase(db, from, after, ledgerHead, this.#seal));
+    const next = await this.#vault.scratch((db) => rebase(db, from, ledgerHead, this.#seal));
     await this.#vault.commit([], next);
     const end = entryKey(next.generation, 0);
     await this.#vault.scratch((db) => db.clear({ gte: entryRange.gte, lt: end }));
@@ -347,6 +349,22 @@ function sequenceError(ledger: string, dir: string, { acked, head }: Standing): 
       'agent uses the same key, or the ledger was set back; stop the other agent or enrol this node anew',
     { details: { dir, acked, head } },
   );
+}
+
+function unprovedError({ seq, hash }: ChainHead, dir: string): AppError {
+  return new AppError(
+    'ledger.sequence',
+    `the collector says that this node's chain stands at entry ${seq} (${hash}), which this outbox lost or never had, and does ` +
+      'not prove it: somebody altered what it said, or the body of that entry is not kept any more. Nothing was dropped and ' +
+      'nothing is sent; if it stays so, enrol the node under another name (docs/outbox.md)',
+    { details: { dir, seq } },
+  );
+}
+
+/** The numbers given since the place was lost are proved to be right by the first of them that is in the ledger. */
+function afterAck(unanchored: Unanchored | null, throughSeq: number): Unanchored | null {
+  if (unanchored === null || throughSeq > unanchored.keep) return null;
+  return { ...unanchored, ackedKnown: true };
 }
 
 function closedError(dir: string): AppError {

@@ -4,31 +4,20 @@ import type { Statement } from '../../common/kinds.ts';
 import type { Seal } from './admission.ts';
 import { entriesAfter, entryKey, ownEntry, packRecord, storedBytes, unpackRecord } from './layout.ts';
 import { type BatchOp, type OutboxDb, pages, writeDurably } from './level-store.ts';
-import type { Standing } from './standing.ts';
+import type { Standing, Unanchored } from './standing.ts';
 
 /**
- * The number after which the entries of an unanchored outbox are not in the ledger, given that its head there is not in
- * our chain.
- *
- * A ledger that goes on past `keep` holds all that stood before: this node wrote both, and a number it may have sent was
- * never given twice. Any other head is on a branch where ours is not, and then saying something twice is better than
- * not at all.
+ * Writes all queued entries again as the next generation: numbered from `ledgerHead`, chained, signed, their time kept.
+ * All, also those that the ledger may hold under their old numbers: that a later entry is in it proves nothing about them,
+ * and saying something twice is better than not at all. The outbox does not change until its standing is switched to the
+ * result; a crash before that leaves a generation that the next start sweeps away.
  */
-export function lastInLedger({ acked, unanchored }: Standing, ledgerHead: ChainHead): number {
-  return unanchored !== null && ledgerHead.seq > unanchored.keep ? unanchored.keep : acked.seq;
-}
-
-/**
- * Writes the entries after number `after` again as the next generation: numbered from `ledgerHead`, chained, signed,
- * their time kept. The outbox does not change until its standing is switched to the result; a crash before that leaves a
- * generation that the next start sweeps away.
- */
-export async function rebase(db: OutboxDb, from: Standing, after: number, ledgerHead: ChainHead, seal: Seal) {
+export async function rebase(db: OutboxDb, from: Standing, ledgerHead: ChainHead, seal: Seal) {
   const generation = from.generation + 1;
   await db.clear({ gte: entryKey(generation, 0), lt: entryKey(generation + 1, 0) });
   let head = ledgerHead;
   let bytes = 0;
-  for await (const page of pages(db, entriesAfter(from.generation, after))) {
+  for await (const page of pages(db, entriesAfter(from.generation, from.acked.seq))) {
     const ops: BatchOp[] = [];
     for (const [key, value] of page) {
       const signed = resealed(key, value, head, seal);
@@ -38,7 +27,8 @@ export async function rebase(db: OutboxDb, from: Standing, after: number, ledger
     }
     await writeDurably(db, ops);
   }
-  const standing: Standing = { ...from, generation, acked: ledgerHead, unanchored: null, head, bytes };
+  const unanchored: Unanchored = { keep: ledgerHead.seq, ackedKnown: true, based: true };
+  const standing: Standing = { ...from, generation, acked: ledgerHead, unanchored, head, bytes };
   return standing;
 }
 

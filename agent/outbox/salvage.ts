@@ -160,18 +160,18 @@ async function copyState(target: OutboxDb, { db, meta }: Source, head: ChainHead
 }
 
 /**
- * Which numbers may have been sent. Those given while unanchored never were, and only the record of the chain says so
- * for sure; without it they begin with an earlier `outbox.recovered`, or with number 1 in a new folder.
+ * Which numbers may have been sent. Those given while there was no head to go on from never were, and only the record of the
+ * chain says so for sure; without it they begin with an earlier `outbox.recovered`, or with number 1 in a new folder.
  */
 function unanchoredAfter(meta: FoundMeta | undefined, copied: Copied, start: ChainHead): Unanchored {
   if (meta?.chain !== undefined) {
     const { acked, unanchored } = meta.chain;
-    const keep = unanchored?.keep ?? copied.head.seq;
+    const keep = unanchored === null || unanchored.based ? copied.head.seq : unanchored.keep;
     const ackedKnown = (unanchored?.ackedKnown ?? true) && start.seq === acked.seq;
-    return { keep: Math.max(start.seq, Math.min(keep, copied.head.seq)), ackedKnown };
+    return { keep: Math.max(start.seq, Math.min(keep, copied.head.seq)), ackedKnown, based: false };
   }
   const provisionalFrom = start.seq === 0 ? 1 : (copied.earlierRecovery ?? copied.head.seq + 1);
-  return { keep: provisionalFrom - 1, ackedKnown: false };
+  return { keep: provisionalFrom - 1, ackedKnown: false, based: false };
 }
 
 /** Pages until the first one that cannot be read. */

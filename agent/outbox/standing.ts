@@ -8,12 +8,14 @@ const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.int().nonnegative();
 const chainHead = z.strictObject({ seq: count, hash: hex64 });
 
-/** Set while it is not known where this chain stands in the ledger; see `docs/outbox.md`. */
+/** Set until an ack has proved where this chain stands in the ledger; see `docs/outbox.md`. */
 const unanchoredSchema = z.strictObject({
-  /** Entries up to here keep the number they may have been sent with; later ones are provisional and were never sent. */
+  /** Entries up to here have the numbers they had before the place was lost; that later ones are right is yet to be proved. */
   keep: count,
   /** False when the acknowledged head was lost and `acked` is only the predecessor of the first entry found. */
   ackedKnown: z.boolean(),
+  /** Whether the collector has told a head to go on from, so that entries may be sent. */
+  based: z.boolean().default(false),
 });
 export type Unanchored = Readonly<z.infer<typeof unanchoredSchema>>;
 
@@ -55,7 +57,7 @@ export interface Standing {
 export const emptyStanding: Standing = {
   generation: 0,
   acked: genesis,
-  unanchored: { keep: 0, ackedKnown: true },
+  unanchored: { keep: 0, ackedKnown: true, based: false },
   head: genesis,
   bytes: 0,
   write: 0,

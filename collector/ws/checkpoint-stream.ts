@@ -30,8 +30,9 @@ export interface CheckpointStream {
   /** Asks the agent to cosign; only the newest offer counts, and none that it cannot answer any more. */
   offer(checkpoint: RoundCheckpoint): void;
   /**
-   * The offer that an answer of this size is to: the oldest one not answered.
-   * @throws AppError `validation.protocol` when there is none, or another is due.
+   * The offer that an answer of this size is to. Older ones will not be answered any more: an agent passes over what comes
+   * sooner than it cosigns.
+   * @throws AppError `validation.protocol` when there is none.
    */
   answered(size: number): RoundCheckpoint;
 }
@@ -108,10 +109,11 @@ export function createCheckpointStream(options: CheckpointStreamOptions): Checkp
       work().catch(fail);
     },
     answered: (size) => {
-      const [oldest] = unanswered;
-      if (oldest?.size !== size) throw unasked(size, oldest?.size);
-      unanswered.shift();
-      return oldest;
+      const at = unanswered.findIndex((offer) => offer.size === size);
+      const offer = unanswered[at];
+      if (offer === undefined) throw unasked(size, unanswered[0]?.size);
+      unanswered.splice(0, at + 1);
+      return offer;
     },
   };
 }

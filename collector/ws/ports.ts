@@ -8,6 +8,11 @@ export interface Placed {
   readonly index: number;
 }
 
+/** An entry as it is in the ledger. */
+export interface PlacedLeaf extends Pick<SignedEntry, 'bytes' | 'signature'> {
+  readonly index: number;
+}
+
 /**
  * What a session needs of the ledger.
  *
@@ -25,6 +30,8 @@ export interface SessionLedger {
    */
   append(entries: readonly SignedEntry[], signedWith: KeyObject): Promise<readonly Placed[]>;
   authorHead(author: string): Promise<ChainHead>;
+  /** The entry with that number, for whoever needs it proved; undefined when there is none or its body is not kept any more. */
+  entryOf(author: string, seq: number): Promise<PlacedLeaf | undefined>;
   checkpoint(): Promise<{ readonly size: number; readonly note: string }>;
   inclusion(indexes: readonly number[], size: number): Promise<SharedProofs>;
   consistency(oldSize: number, newSize: number): Promise<readonly Buffer[]>;

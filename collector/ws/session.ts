@@ -10,6 +10,7 @@ import {
   handshakeBytes,
   type MessageOf,
   parseMessage,
+  toWire,
 } from '../../common/protocol.ts';
 import { type AppendPipeline, createAppendPipeline } from './append-pipeline.ts';
 import type { NodeKey, NodeKeys, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
@@ -149,9 +150,25 @@ async function welcomeFor({ ledger, clock }: AgentSessionOptions, { node, checkp
   const consistency = proof.map((hash) => hash.toString('base64'));
   const message: MessageOf<CollectorMessage, 'welcome'> = {
     type: 'welcome',
-    head: { seq: head.seq, hash: head.hash },
+    head: { seq: head.seq, hash: head.hash, proof: await proofOf(ledger, { author: node, seq: head.seq, size }) },
     checkpoint: { note, consistency },
     now: rfc3339(clock.now()),
   };
   return { message, size };
+}
+
+/** For an agent that lost its place: it drops and numbers nothing on our word alone. */
+async function proofOf(
+  ledger: SessionLedger,
+  { author, seq, size }: { author: string; seq: number; size: number },
+): Promise<MessageOf<CollectorMessage, 'welcome'>['head']['proof']> {
+  const leaf = seq === 0 ? undefined : await ledger.entryOf(author, seq);
+  if (leaf === undefined) return null;
+  const { hashes, proofs } = await ledger.inclusion([leaf.index], size);
+  return {
+    entry: toWire(leaf),
+    index: leaf.index,
+    proof: [...(proofs[0] ?? [])],
+    hashes: hashes.map((hash) => hash.toString('base64')),
+  };
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { createLinkSession } from '../../agent/link-session.ts';
 import { createWitness, type ForkStatement } from '../../agent/witness.ts';
 import { verifyCosignature } from '../../common/cosignature.ts';
-import { parseEntry } from '../../common/entry.ts';
+import { entryHash, parseEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { generateKeyPair, verifyBytes } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
@@ -15,6 +15,8 @@ import { memoryOutbox } from '../fakes/outbox.ts';
 import { statement } from '../wire.ts';
 
 const nonce = Buffer.alloc(32, 7).toString('base64');
+
+type Welcome = Extract<CollectorMessage, { type: 'welcome' }>;
 
 /** A session and, in the test's hands, everything the collector would say. */
 function bench() {
@@ -34,6 +36,7 @@ function bench() {
     witness: createWitness(parseVerifierKey(ledger.vkey), undefined),
     outbox,
     clock,
+    bounds: { cosignIntervalMs: limits.cosignIntervalMs },
     keepFork: async (fork) => {
       kept.push(fork);
     },
@@ -62,12 +65,13 @@ function bench() {
       const consistency = await forked.consistency(ledger.entries.length, checkpoint.size);
       return { note: checkpoint.note, consistency: consistency.map((hash) => hash.toString('base64')) };
     },
-    welcome: async (): Promise<void> => {
+    welcome: async (head?: Welcome['head']): Promise<void> => {
       await session.greet();
       await session.receive({ type: 'challenge', nonce, origin: ledger.origin });
       const now = new Date(clock.now() + 1_500).toISOString();
       const checkpoint = await checkpointFrom(0);
-      await session.receive({ type: 'welcome', head: await ledger.authorHead('node1'), checkpoint, now });
+      const told = head ?? { ...(await ledger.authorHead('node1')), proof: null };
+      await session.receive({ type: 'welcome', head: told, checkpoint, now });
     },
     /** Puts the entries of one append into the ledger, as the collector does, and makes the ack. */
     ackOf: async (append: AgentMessage | undefined): Promise<Extract<CollectorMessage, { type: 'ack' }>> => {
@@ -107,7 +111,12 @@ test('entries that the collector only says it has are kept, and sent until it pr
   await session.greet();
   await session.receive({ type: 'challenge', nonce, origin: ledger.origin });
   const checkpoint = { note: (await ledger.checkpoint()).note, consistency: [] };
-  await session.receive({ type: 'welcome', head: outbox.head, checkpoint, now: new Date().toISOString() });
+  await session.receive({
+    type: 'welcome',
+    head: { ...outbox.head, proof: null },
+    checkpoint,
+    now: new Date().toISOString(),
+  });
   assert.deepEqual([outbox.depth, outbox.acked.seq], [3, 0]);
   await session.pump();
   assert.deepEqual(sent.at(-1), { type: 'append', entries: entries.map(toWire) });
@@ -120,11 +129,77 @@ test('a chain head that is not ours ends the session', async () => {
     await fresh.session.receive({ type: 'challenge', nonce, origin: fresh.ledger.origin });
     const checkpoint = { note: (await fresh.ledger.checkpoint()).note, consistency: [] };
     fresh.outbox.append(statement(1));
-    const head = { seq, hash: 'a'.repeat(64) };
+    const head = { seq, hash: 'a'.repeat(64), proof: null };
     const welcome = { type: 'welcome', head, checkpoint, now: new Date().toISOString() } as const;
     await assert.rejects(fresh.session.receive(welcome), codeOf('ledger.sequence'));
     assert.equal(fresh.outbox.depth, 1);
   }
+});
+
+/** An entry of some chain, as the collector proves it to be the head. */
+async function headOf({ ledger }: ReturnType<typeof bench>, author: string, seq: number) {
+  const leaf = await ledger.entryOf(author, seq);
+  assert.ok(leaf);
+  const { hashes, proofs } = await ledger.inclusion([leaf.index], ledger.entries.length);
+  return {
+    seq,
+    hash: entryHash(leaf.bytes),
+    proof: {
+      entry: toWire(leaf),
+      index: leaf.index,
+      proof: [...(proofs[0] ?? [])],
+      hashes: hashes.map((hash) => hash.toString('base64')),
+    },
+  };
+}
+
+/** Three entries of node1, by a key it does not have any more, among those of others. */
+async function earlierChain(at: ReturnType<typeof bench>): Promise<void> {
+  await grow(at, 2);
+  await grow(at, 3, 'node1');
+  await grow(at, 3, 'node3');
+}
+
+type ProvedHead = Awaited<ReturnType<typeof headOf>>;
+
+const headLies: readonly { readonly name: string; readonly tell: (head: ProvedHead) => Welcome['head'] }[] = [
+  { name: 'another number', tell: (head) => ({ ...head, seq: 500 }) },
+  { name: 'another hash', tell: (head) => ({ ...head, hash: 'ab'.repeat(32) }) },
+  { name: 'another place', tell: (head) => ({ ...head, proof: { ...head.proof, index: head.proof.index - 1 } }) },
+  { name: 'no hashes', tell: (head) => ({ ...head, proof: { ...head.proof, proof: [], hashes: [] } }) },
+  {
+    name: 'an altered entry',
+    tell: (head) => {
+      const entry = { ...head.proof.entry, text: head.proof.entry.text.replace('drift-2', 'drift-4') };
+      return { seq: 3, hash: entryHash(Buffer.from(entry.text)), proof: { ...head.proof, entry } };
+    },
+  },
+];
+
+test('a head counts as proved with its entry and the place of that, whoever of the node signed it', async () => {
+  const at = bench();
+  await earlierChain(at);
+  const head = await headOf(at, 'node1', 3);
+  const anchored: unknown[] = [];
+  at.outbox.anchor = async (told) => void anchored.push(told);
+  await at.welcome(head);
+  assert.deepEqual(anchored, [{ seq: 3, hash: head.hash, proved: true }]);
+});
+
+for (const { name, tell } of headLies) {
+  test(`a head with the proof of ${name} is refused`, async () => {
+    const at = bench();
+    await earlierChain(at);
+    const head = tell(await headOf(at, 'node1', 3));
+    at.outbox.anchor = () => assert.fail('anchored');
+    await assert.rejects(at.welcome(head), codeOf('ledger.proof'));
+  });
+}
+
+test('the head of another node proves nothing', async () => {
+  const at = bench();
+  await earlierChain(at);
+  await assert.rejects(at.welcome(await headOf(at, 'node3', 3)), codeOf('ledger.proof'));
 });
 
 test('messages out of turn end the session', async () => {
@@ -138,7 +213,9 @@ test('messages out of turn end the session', async () => {
     await fresh.session.greet();
     const now = new Date().toISOString();
     const message =
-      early === 'ack' ? ack : { type: early, head: { seq: 0, hash: '0'.repeat(64) }, checkpoint: ack.checkpoint, now };
+      early === 'ack'
+        ? ack
+        : { type: early, head: { seq: 0, hash: '0'.repeat(64), proof: null }, checkpoint: ack.checkpoint, now };
     await assert.rejects(fresh.session.receive(message), codeOf('validation.protocol'));
   }
 });
@@ -270,6 +347,32 @@ test('a checkpoint is cosigned as a witness of the log, once it is held durably'
   assert.equal(verifyCosignature(parseNote(note).text, line, key), Math.floor(at.clock.at / 1_000));
   await offered(at, 3);
   assert.deepEqual(at.cosigned, [3, 3], 'the same one again is no contradiction');
+});
+
+test('however often it is asked, an agent writes and signs at a bounded rate', async () => {
+  const at = bench();
+  await at.welcome();
+  await grow(at, 3);
+  let writes = 0;
+  const { trim } = at.outbox;
+  at.outbox.trim = (...args) => {
+    writes += 1;
+    return trim(...args);
+  };
+  const { note, consistency } = await at.checkpointFrom(0);
+  const first = at.sent.length;
+  for (let i = 0; i < 50; i++) {
+    // Other bytes each time, and still the same checkpoint.
+    const junk = `— x ${Buffer.from(`AAAA${i}`.padStart(12, '0')).toString('base64')}\n`;
+    await at.session.receive({ type: 'checkpoint', checkpoint: { note: note + junk, consistency } });
+  }
+  assert.deepEqual([writes, new Set(at.sent.slice(first).map((said) => JSON.stringify(said))).size], [1, 1]);
+  for (let i = 1; i <= 10; i++) {
+    at.clock.at += limits.cosignIntervalMs / 5;
+    await grow(at, 1, `node${i + 10}`);
+    await offered(at, i + 2);
+  }
+  assert.deepEqual([writes, at.cosigned.slice(50)], [3, [8, 13]]);
 });
 
 test('nothing is cosigned that could not be made durable', async () => {

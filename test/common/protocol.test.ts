@@ -30,7 +30,7 @@ const fromAgent: readonly AgentMessage[] = [
 ];
 const fromCollector: readonly CollectorMessage[] = [
   { type: 'challenge', nonce: hash, origin: 'sigilwatch.test/ledger' },
-  { type: 'welcome', head: { seq: 0, hash: '0'.repeat(64) }, checkpoint, now: '2026-01-01T00:00:00.000Z' },
+  { type: 'welcome', head: { seq: 0, hash: '0'.repeat(64), proof: null }, checkpoint, now: '2026-01-01T00:00:00.000Z' },
   { type: 'checkpoint', checkpoint },
   { type: 'ack', entries: [{ seq: 1, index: 5, proof: [0] }], hashes: [hash], checkpoint },
   { type: 'refused', code: 'auth.signature', message: 'no', retryable: false },

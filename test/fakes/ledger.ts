@@ -116,6 +116,11 @@ export function memoryLedger(
       throw new AppError('database.unreachable', 'the reply was lost', { retryable: true });
     },
     authorHead: async (author) => heads.get(author) ?? { seq: 0, hash: genesisHash },
+    entryOf: async (author, seq) => {
+      const index = places.get(`${author}/${seq}`)?.index;
+      const signed = index === undefined ? undefined : entries[index];
+      return index === undefined || signed === undefined ? undefined : { ...signed, index };
+    },
     checkpoint: async () => {
       const head: Checkpoint = { origin, size: range.size, root: rootOf(range), extensions: [] };
       return { size: range.size, note: signCheckpoint(head, signer) };

@@ -7,7 +7,8 @@ import { openDb } from '../../../agent/outbox/level-store.ts';
 import type { Outbox } from '../../../agent/outbox/outbox.ts';
 import { rebase } from '../../../agent/outbox/rebase.ts';
 import { emptyStanding } from '../../../agent/outbox/standing.ts';
-import { type ChainHead, sealEntry } from '../../../common/entry.ts';
+import type { LedgerHead } from '../../../agent/ports.ts';
+import { type ChainHead, genesis, sealEntry } from '../../../common/entry.ts';
 import {
   auditedEntries,
   author,
@@ -21,7 +22,7 @@ import {
   tempDir,
 } from './support.ts';
 
-const elsewhere: ChainHead = { seq: 500, hash: 'ab'.repeat(32) };
+const elsewhere: LedgerHead = { seq: 500, hash: 'ab'.repeat(32), proved: true };
 
 function seqsOf(entries: readonly { entry: { seq: number } }[]): number[] {
   return entries.map(({ entry }) => entry.seq);
@@ -92,11 +93,13 @@ test('a new outbox of a node with history continues that history, with the times
   await again.anchor(elsewhere);
 });
 
-test('an anchored outbox drops what the ledger holds and refuses a head it never had', async (t) => {
+test('an anchored outbox drops nothing for a head, and refuses one it never had', async (t) => {
   const outbox = await enrolled(t, tempDir(t));
   for (let n = 1; n <= 5; n += 1) await outbox.append([cleared(n)]);
   const [, second, third] = await auditedEntries(outbox);
-  await outbox.anchor({ seq: 2, hash: third?.entry.prev ?? '' });
+  await outbox.anchor({ seq: 2, hash: third?.entry.prev ?? '', proved: true });
+  assert.deepEqual(idsOf(await auditedEntries(outbox)), ['1', '2', '3', '4', '5']);
+  await outbox.trim(2, 'note');
   assert.deepEqual(idsOf(await auditedEntries(outbox)), ['3', '4', '5']);
   await unchanged(outbox, async () => {
     await assert.rejects(outbox.anchor(elsewhere), failsWith('ledger.sequence', false));
@@ -106,25 +109,73 @@ test('an anchored outbox drops what the ledger holds and refuses a head it never
   });
 });
 
-test('after a lost tail nothing that is in the ledger is said again', async (t) => {
+test('after a lost tail that the ledger has, what is still queued is said again: no head proves that it is in there', async (t) => {
   const { outbox, heads } = await tailLost(t, tempDir(t));
-  await outbox.anchor(nth(heads, 10));
+  await outbox.anchor({ ...nth(heads, 10), proved: true });
   const entries = await auditedEntries(outbox);
-  assert.deepEqual(idsOf(entries), ['outbox.recovered', 'new']);
-  assert.deepEqual(seqsOf(entries), [11, 12]);
+  assert.deepEqual(idsOf(entries), ['3', '4', '5', '6', 'outbox.recovered', 'new']);
+  assert.deepEqual(seqsOf(entries), [11, 12, 13, 14, 15, 16]);
+});
+
+test('an outbox that lost its place drops, numbers and sends nothing on a word that is not proved', async (t) => {
+  const { outbox, heads } = await tailLost(t, tempDir(t));
+  const fresh = await opened(t, tempDir(t));
+  await fresh.append([cleared('first')]);
+  for (const [lied, honest] of [
+    [outbox, { ...nth(heads, 10), proved: true }],
+    [fresh, genesis],
+  ] as const) {
+    for (const seq of [9, 500]) {
+      await unchanged(lied, () =>
+        assert.rejects(lied.anchor({ seq, hash: elsewhere.hash }), failsWith('ledger.sequence')),
+      );
+      await assert.rejects(lied.read(0, plenty), failsWith('state.conflict'));
+    }
+    await lied.anchor(honest);
+  }
+  assert.deepEqual(idsOf(await auditedEntries(outbox)), ['3', '4', '5', '6', 'outbox.recovered', 'new']);
+  assert.deepEqual(idsOf(await auditedEntries(fresh)), ['first']);
+});
+
+test('a wrong place that was believed is set right by a proved one, until an ack proves the first', async (t) => {
+  const parent = tempDir(t);
+  const first = await opened(t, parent);
+  await first.append([cleared('a')]);
+  // Nothing can prove that there is nothing, so this may have been a lie.
+  await first.anchor(genesis);
+  await first.append([cleared('b')]);
+  await first.close();
+  const outbox = await opened(t, parent);
+  await outbox.anchor(elsewhere);
+  const later: LedgerHead = { seq: 700, hash: 'cd'.repeat(32), proved: true };
+  await outbox.anchor(later);
+  assert.deepEqual(idsOf(await auditedEntries(outbox)), ['a', 'b']);
+  assert.deepEqual([outbox.acked.seq, outbox.head.seq], [700, 702]);
+  await outbox.trim(701, 'note');
+  await unchanged(outbox, () =>
+    assert.rejects(outbox.anchor({ ...elsewhere, seq: 900 }), failsWith('ledger.sequence', false)),
+  );
+});
+
+test('an ack of what had its number before the loss does not prove the numbers given since', async (t) => {
+  const { outbox, heads } = await tailLost(t, tempDir(t));
+  await outbox.anchor(nth(heads, 4));
+  await outbox.trim(5, 'note');
+  await outbox.anchor({ ...nth(heads, 10), proved: true });
+  assert.deepEqual(seqsOf(await auditedEntries(outbox)), [11, 12, 13]);
 });
 
 test('after a lost tail that was never sent the chain simply goes on', async (t) => {
   const { outbox, heads } = await tailLost(t, tempDir(t));
   await outbox.anchor(nth(heads, 4));
   const entries = await auditedEntries(outbox);
-  assert.deepEqual(idsOf(entries), ['5', '6', 'outbox.recovered', 'new']);
-  assert.deepEqual(seqsOf(entries), [5, 6, 7, 8]);
+  assert.deepEqual(idsOf(entries), ['3', '4', '5', '6', 'outbox.recovered', 'new']);
+  assert.deepEqual(seqsOf(entries), [3, 4, 5, 6, 7, 8]);
 });
 
 test('after a lost tail a ledger on another branch gets everything that it may not have', async (t) => {
   const { outbox } = await tailLost(t, tempDir(t));
-  await outbox.anchor({ seq: 5, hash: elsewhere.hash });
+  await outbox.anchor({ ...elsewhere, seq: 5 });
   assert.deepEqual(idsOf(await auditedEntries(outbox)), ['3', '4', '5', '6', 'outbox.recovered', 'new']);
   assert.equal(outbox.head.seq, 11);
 });
@@ -142,7 +193,7 @@ test('a crash while re-basing leaves the old chain, and the next attempt is clea
   await first.close();
   // As far as a re-base gets without its switch, onto a head that is not even asked for again.
   const db = await openDb(join(parent, 'outbox'));
-  await rebase(db, { ...emptyStanding, head }, 0, { seq: 900, hash: elsewhere.hash }, (statement, from, now) =>
+  await rebase(db, { ...emptyStanding, head }, { seq: 900, hash: elsewhere.hash }, (statement, from, now) =>
     sealEntry(statement, { author, head: from, now, privateKey: keys.privateKey }),
   );
   await db.close();

@@ -87,7 +87,11 @@ test('the welcome says where the chain stands, proves growth from what the agent
   await shake(note);
   const welcome = sent[1];
   if (welcome?.type !== 'welcome') throw new Error('not welcomed');
-  assert.deepEqual(welcome.head, await ledger.authorHead('node1'));
+  const { proof, ...head } = welcome.head;
+  assert.deepEqual(head, await ledger.authorHead('node1'));
+  const leaf = await ledger.entryOf('node1', 3);
+  assert.deepEqual([proof?.index, proof?.entry], [2, leaf && toWire(leaf)]);
+  assert.deepEqual(proof?.hashes.length, proof?.proof.length);
   assert.equal(welcome.checkpoint.consistency.length, (await ledger.consistency(2, 3)).length);
   assert.equal(Date.parse(welcome.now), clock.at);
   assert.ok(session.open);
