@@ -29,7 +29,7 @@ export interface SharesOptions {
   readonly entriesPerAuthor: number;
 }
 
-/** Rounds that are not counted: code that is not compiled yet, files that have no room yet. */
+/** Rounds that are not counted at most: code that is not compiled yet, files that have no room yet. */
 const warmUpRounds = 2;
 
 /** Entries whose signatures are checked already: `Ledger.append` beside a bare COPY. */
@@ -70,7 +70,7 @@ interface Ways {
 /** Both ways in each round, in turns which one first: what the machine does beside us meets both alike. */
 async function alternate(options: SharesOptions, prepare: () => Promise<Ways>): Promise<Round[]> {
   const rounds: Round[] = [];
-  for (let round = -warmUpRounds; round < options.rounds; round++) {
+  for (let round = -Math.min(warmUpRounds, options.rounds); round < options.rounds; round++) {
     const { bare, ledger } = await prepare();
     let [bareMs, ledgerMs] = [0, 0];
     if (round % 2 === 0) bareMs = await bare();
