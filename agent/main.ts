@@ -28,7 +28,7 @@ async function run(settings: AgentSettings): Promise<number> {
 process.stdout.on('error', (error) => {
   const { exitCode, message } = lostOutput(error);
   process.stderr.write(message);
-  process.exit(exitCode);
+  process.exit(exitCode ?? exitCodes.done);
 });
 
 // What is left are the sockets of calls that a frozen engine never answered; they would hold us for seconds.

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { exitCodes } from '../common/exit-codes.ts';
-import { flushed, lostOutput } from '../common/lost-output.ts';
+import { flushed, type LostOutput, lostOutput } from '../common/lost-output.ts';
 import { runCli } from './cli.ts';
 
 /** The first signal asks to stop; a second one, from somebody who lost patience, ends the program where it stands. */
@@ -21,10 +21,12 @@ process.on('uncaughtException', (error) => {
   process.exit(exitCodes.internal);
 });
 
+const output: { lost?: LostOutput } = {};
+// Not the end yet: a command may have started a database of its own, which is to be stopped.
 process.stdout.on('error', (error) => {
-  const { exitCode, message } = lostOutput(error);
-  process.stderr.write(message);
-  process.exit(exitCode);
+  if (output.lost !== undefined) return;
+  output.lost = lostOutput(error);
+  process.stderr.write(output.lost.message);
 });
 
 // Everything is closed by now; Node taking itself apart could wait for ever for a request that never ends.
@@ -37,4 +39,4 @@ const exitCode = await runCli({
   stopRequested,
 });
 await flushed(process.stdout);
-process.exit(exitCode);
+process.exit(output.lost?.exitCode ?? exitCode);

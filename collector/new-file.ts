@@ -27,10 +27,21 @@ export async function writeNewFile(path: string, pieces: AsyncIterable<string> |
   }
 }
 
-/** Writes as fast as the other side takes it. */
+/** Writes as fast as the other side takes it, until it takes no more: that is told to whoever listens for errors of `out`. */
 export async function writePieces(out: Writable, pieces: AsyncIterable<string> | Iterable<string>): Promise<void> {
-  for await (const piece of pieces) {
-    if (!out.write(piece)) await once(out, 'drain');
+  let lost = false;
+  const lose = () => {
+    lost = true;
+  };
+  out.once('error', lose);
+  try {
+    for await (const piece of pieces) {
+      // Rejects for errors of the stream alone.
+      if (!out.write(piece)) await once(out, 'drain').catch(lose);
+      if (lost) return;
+    }
+  } finally {
+    out.off('error', lose);
   }
 }
 

@@ -3,7 +3,8 @@ import { exitCodes } from './exit-codes.ts';
 
 /** How a program ends whose standard output takes no more. */
 export interface LostOutput {
-  readonly exitCode: number;
+  /** Undefined for what it would have been anyway. */
+  readonly exitCode: number | undefined;
   /** For standard error; empty when there is nothing to say. */
   readonly message: string;
 }
@@ -11,7 +12,7 @@ export interface LostOutput {
 /** A command whose result nobody got is not done, except that whoever reads may have seen enough, as `head` has. */
 export function lostOutput(error: unknown): LostOutput {
   const errno = errnoOf(error);
-  if (errno === 'EPIPE') return { exitCode: exitCodes.done, message: '' };
+  if (errno === 'EPIPE') return { exitCode: undefined, message: '' };
   const why = errno === 'ENOSPC' ? 'no space is left (ENOSPC)' : (errno ?? String(error));
   return { exitCode: exitCodes.refused, message: `standard output cannot be written: ${why}; the result is lost\n` };
 }

@@ -4,7 +4,9 @@ import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
+import { writePieces } from '../../../collector/new-file.ts';
 import { exportableLedger } from '../../exports.ts';
 import { projectRoot } from '../../system/program.ts';
 
@@ -46,6 +48,20 @@ test('a result that cannot be written is told, in one line, and never passes for
     closeSync(full);
   }
   assert.deepEqual(run('collector', args, 'pipe'), { status: 0, stderr: '' });
+});
+
+test('nothing more is made for an output that takes no more', async () => {
+  let made = 0;
+  const pieces = function* () {
+    for (; made < 1_000; made++) yield 'piece';
+  };
+  let taken = 0;
+  const out = new Writable({ highWaterMark: 1, write: (_, __, done) => done(taken++ < 10 ? null : new Error('full')) });
+  const told: string[] = [];
+  out.on('error', ({ message }) => told.push(message));
+  await writePieces(out, pieces());
+  assert.deepEqual(told, ['full']);
+  assert.ok(made < 20, `${made} made`);
 });
 
 test('whoever has read enough of it is nobody to complain to', () => {
