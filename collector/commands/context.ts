@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
-import { AppError } from '../../common/errors.ts';
+import { AppError, errnoOf } from '../../common/errors.ts';
 import { nodeName } from '../../common/fields.ts';
 import type { KeyPair } from '../../common/keys.ts';
 import type { LogEvent, Logger } from '../../common/log.ts';
@@ -33,7 +33,7 @@ export interface OpenCollectorData {
 
 /**
  * The data of a collector that exists, running or not: never makes a database, a key or a table.
- * @throws AppError `resource.not_found`, `database.*`, `auth.key_file`.
+ * @throws AppError `resource.not_found`, `validation.config`, `database.*`, `auth.key_file`.
  */
 export async function withCollectorData<T>(
   context: CommandContext,
@@ -71,7 +71,14 @@ export function withLedger<T>(
 
 async function requireDataDir({ dataDir, database }: CollectorSettings): Promise<void> {
   if (database.url !== undefined) return;
-  const found = await stat(join(dataDir, 'postgres')).catch(() => undefined);
+  const found = await stat(join(dataDir, 'postgres')).catch((thrown: unknown) => {
+    if (errnoOf(thrown) === 'ENOENT') return undefined;
+    throw new AppError(
+      'validation.config',
+      `cannot look into the data directory ${dataDir} (${errnoOf(thrown)}): run this as the user who runs the collector, or give the right --data-dir`,
+      { cause: thrown, details: { dataDir } },
+    );
+  });
   if (found !== undefined) return;
   throw new AppError(
     'resource.not_found',

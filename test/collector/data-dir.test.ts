@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { afterEach, beforeEach, test } from 'node:test';
+import { runCli } from '../../collector/cli.ts';
 import { ensureDataDir } from '../../collector/data-dir.ts';
 import { AppError } from '../../common/errors.ts';
 
@@ -28,4 +30,28 @@ test('a data directory that cannot be made is named, with the reason', async () 
     (error: unknown) =>
       error instanceof AppError && error.code === 'validation.config' && error.message.includes(`${below} cannot`),
   );
+});
+
+test('a data directory that cannot be looked into is not said to have no collector', async () => {
+  // Of the reasons why, one that also stops a root user.
+  const loop = join(dir, 'loop');
+  await symlink(loop, loop);
+  let said = '';
+  const out = () =>
+    new Writable({
+      write: (chunk, _, done) => {
+        said += chunk;
+        done();
+      },
+    });
+  const code = await runCli({
+    argv: ['nodes', 'list', '--data-dir', loop],
+    env: {},
+    stdout: out(),
+    stderr: out(),
+    readFile: () => '',
+    stopRequested: new Promise(() => {}),
+  });
+  assert.equal(code, 2);
+  assert.match(said, /cannot look into the data directory .*loop \(ELOOP\)/);
 });
