@@ -1,6 +1,8 @@
 import { decodeDecimal } from '../../common/encoding.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
+import { parseVerifierKey } from '../../common/note.ts';
+import { readErasures } from '../ledger/erasure/record.ts';
 import { type ExportSpan, exportLines } from '../ledger/export/export.ts';
 import { writeNewFile, writePieces } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
@@ -26,11 +28,19 @@ export async function ledgerExport(context: CommandContext, options: ExportOptio
     const checkpoint = await witnessesBeside(settings, { ledger, database }).covering(span.to);
     const bar = progressBar(stderr, 'entries');
     const toFile = options.output !== undefined;
+    const source = postgresExportSource(database.db);
+    const erased = { entries: 0, first: 0, last: 0 };
     const lines = exportLines({
       ...span,
       checkpoint,
       prover: ledger,
-      source: postgresExportSource(database.db),
+      source,
+      onEntry: ({ index, body }) => {
+        if (body !== undefined) return;
+        if (erased.entries === 0) erased.first = index;
+        erased.last = index;
+        erased.entries += 1;
+      },
       onProgress: untilStopped(context, toFile ? bar : () => {}),
     });
     try {
@@ -41,12 +51,23 @@ export async function ledgerExport(context: CommandContext, options: ExportOptio
     }
     const { size, witnessed } = checkpoint;
     if (!witnessed) stderr.write(unwitnessedNote(size));
+    if (erased.entries > 0) {
+      const statements = readErasures(await source.erasures(), parseVerifierKey(ledger.vkey).publicKey);
+      const telling = statements.filter(({ from, to }) => from <= erased.last && erased.first < to);
+      const needed = Math.max(...telling.map(({ index }) => index)) + 1;
+      if (needed > span.to) stderr.write(unaccountedNote(erased.entries, needed));
+    }
     const said = { ...span, entries: span.to - span.from, size, witnessed, file: options.output ?? null };
     const out = toFile ? stdout : stderr;
     if (json) out.write(`${JSON.stringify(said)}\n`);
     else if (toFile) out.write(`${options.output}\n${said.entries} entries, proved in the tree of size ${size}\n`);
   });
   return exitCodes.done;
+}
+
+/** The file has to account for what is missing in it, since whoever verifies it has nothing else. */
+function unaccountedNote(entries: number, needed: number): string {
+  return `note: ${entries} entries have no body, and the entry that says that it was erased is beyond this span: "verify" refuses the file without it; export with --to ${needed}\n`;
 }
 
 function readSpan({ from: fromText, to: toText }: ExportOptions, size: number): ExportSpan {

@@ -47,7 +47,7 @@ export interface ExportOptions extends ExportSpan {
   readonly checkpoint: PublishedCheckpoint;
   /** Told after every block how many of the entries are out. */
   readonly onProgress?: (done: number, of: number) => void;
-  /** Told of every entry of the span that still has its body, once it is out. */
+  /** Told of every entry of the span, once it is out. */
   readonly onEntry?: (leaf: StoredLeaf) => void;
 }
 
