@@ -1,6 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
-import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import {
+  type BigIntStats,
+  closeSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseCheckpoint } from '../../common/checkpoint.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -19,6 +29,9 @@ const fileMode = 0o644;
 /**
  * The {@link CheckpointFile} on a file system: every write is a new file renamed over the old one, so that whoever reads or
  * is killed sees one of them, whole. Synced once a second, not each time: an ack would wait for the disk twice.
+ *
+ * Reads and writes go to the page cache and take microseconds, which is less than a turn in the thread pool behind the
+ * signatures of a busy moment; so they are done at once. Syncing waits for the disk and is not.
  *
  * Two processes that write in the same instant may leave the smaller tree there; whoever wrote the larger one sees that
  * when it syncs and puts it right.
@@ -44,12 +57,12 @@ class FsCheckpointFile implements CheckpointFile {
   }
 
   read(): Promise<string | undefined> {
-    return this.#inTurn(() => this.#read());
+    return this.#inTurn(async () => this.#read());
   }
 
   write(checkpoint: KeptCheckpoint): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#write(checkpoint);
+      this.#write(checkpoint);
       this.#syncLater();
     });
   }
@@ -67,13 +80,13 @@ class FsCheckpointFile implements CheckpointFile {
     return done;
   }
 
-  async #read(): Promise<string | undefined> {
-    const found = await stat(this.path, { bigint: true }).catch((thrown: unknown) => this.#absent(thrown));
+  #read(): string | undefined {
+    const found = this.#unlessAbsent(() => statSync(this.path, { bigint: true }));
     if (found === undefined) return undefined;
     const stamp = stampOf(found);
     if (this.#seen?.stamp !== stamp) {
       if (found.size > limits.maxNoteChars) throw this.#failure('read', `${found.size} bytes are no checkpoint`);
-      const text = await readFile(this.path, 'utf8').catch((thrown: unknown) => this.#absent(thrown));
+      const text = this.#unlessAbsent(() => readFileSync(this.path, 'utf8'));
       // What some file systems leave of a rename that a power cut came after: a name without contents.
       const empty = text === undefined || /^\0*$/.test(text);
       this.#seen = { stamp, note: empty ? undefined : text };
@@ -81,30 +94,34 @@ class FsCheckpointFile implements CheckpointFile {
     return this.#seen.note;
   }
 
-  #absent(thrown: unknown): undefined {
-    if (errnoOf(thrown) === 'ENOENT') return undefined;
-    throw this.#failure('read', errnoOf(thrown) ?? String(thrown), thrown);
+  #unlessAbsent<T>(look: () => T): T | undefined {
+    try {
+      return look();
+    } catch (thrown) {
+      if (errnoOf(thrown) === 'ENOENT') return undefined;
+      throw this.#failure('read', errnoOf(thrown) ?? String(thrown), thrown);
+    }
   }
 
-  async #write(checkpoint: KeptCheckpoint): Promise<void> {
+  #write(checkpoint: KeptCheckpoint): void {
     try {
-      const stamp = await this.#writeTemporary(checkpoint.note);
-      await rename(this.#temporary, this.path);
+      const stamp = this.#writeTemporary(checkpoint.note);
+      renameSync(this.#temporary, this.path);
       this.#seen = { stamp, note: checkpoint.note };
     } catch (thrown) {
-      await rm(this.#temporary, { force: true }).catch(() => {});
+      removeIfPossible(this.#temporary);
       throw this.#failure('written', errnoOf(thrown) ?? String(thrown), thrown);
     }
     this.#written = checkpoint;
   }
 
-  async #writeTemporary(note: string): Promise<string> {
-    const file = await open(this.#temporary, 'w', fileMode);
+  #writeTemporary(note: string): string {
+    const file = openSync(this.#temporary, 'w', fileMode);
     try {
-      await file.writeFile(note);
-      return stampOf(await file.stat({ bigint: true }));
+      writeFileSync(file, note);
+      return stampOf(fstatSync(file, { bigint: true }));
     } finally {
-      await file.close();
+      closeSync(file);
     }
   }
 
@@ -118,7 +135,7 @@ class FsCheckpointFile implements CheckpointFile {
   }
 
   async #sync(written: KeptCheckpoint): Promise<void> {
-    if (sizeOf(await this.#read()) < written.size) await this.#write(written);
+    if (sizeOf(this.#read()) < written.size) this.#write(written);
     const file = await open(this.path, 'r');
     try {
       await file.sync();
@@ -132,6 +149,15 @@ class FsCheckpointFile implements CheckpointFile {
     const message = `the checkpoint file ${this.path} cannot be ${done}: ${why}`;
     const details = { path: this.path };
     return new AppError('ledger.checkpoint_file', message, { cause, details, retryable: done === 'written' });
+  }
+}
+
+/** What is left of it is tidied away later. */
+function removeIfPossible(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // What kept it from being written is told.
   }
 }
 
