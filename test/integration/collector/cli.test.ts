@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -182,6 +182,17 @@ test('what the collector gives away is verified elsewhere, where there is no col
       (await readdir(root)).filter((name) => name.includes('partial')),
       [],
     );
+  }));
+
+test('a result that cannot be written never passes for success', () =>
+  besideCollector(async () => {
+    const commands = ['ledger verify', 'ledger export', 'ledger policy', 'fleet show', 'witnesses list'];
+    for (const command of commands) {
+      const words = [programs.collector, ...command.split(' '), '--data-dir', dataDir];
+      const { status, stderr } = spawnSync('bash', ['-c', '"$@" > /dev/full', 'bash', ...words], { encoding: 'utf8' });
+      assert.equal(status, 4, `${command}: ${stderr}`);
+      assert.match(stderr, /^standard output cannot be written: no space is left.*\n$/m);
+    }
   }));
 
 test('exit codes tell usage, refusal, missing keys, findings and an absent database apart', () =>
