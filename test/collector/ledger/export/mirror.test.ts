@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { verifyExportFile } from '../../../../collector/ledger/export/file.ts';
-import { mirrorBatch, mirroredPaths } from '../../../../collector/ledger/export/mirror.ts';
+import { type MirrorNeeds, mirrorBatch, mirroredPaths } from '../../../../collector/ledger/export/mirror.ts';
 import { type MirrorBranch, openMirrorBranch } from '../../../../collector/ledger/export/mirror-git.ts';
 import { writeNewFile } from '../../../../collector/new-file.ts';
-import { parsePolicy } from '../../../../common/policy.ts';
+import { parseVerifierKey } from '../../../../common/note.ts';
+import { fleetPolicy, formatPolicy, type Policy, parsePolicy } from '../../../../common/policy.ts';
 import { type ExportableLedger, exportableLedger } from '../../../exports.ts';
 
 let root: string;
@@ -31,6 +32,8 @@ function git(repository: string, ...args: readonly string[]): string {
 interface MirrorOptions {
   readonly maxBatchEntries?: number;
   readonly confront?: (note: string) => Promise<void>;
+  readonly checkpointBeyond?: MirrorNeeds['checkpointBeyond'];
+  readonly policy?: MirrorNeeds['policy'];
 }
 
 function mirror(fleet: ExportableLedger, branch: MirrorBranch, options: MirrorOptions = {}) {
@@ -55,15 +58,19 @@ async function mirrorAll(fleet: ExportableLedger, branch: MirrorBranch, options:
 async function assertMirrored(repository: string, size: number): Promise<void> {
   const policy = parsePolicy(git(repository, 'show', 'main:policy.txt'));
   for (const name of assertGapless(repository, size)) {
-    const path = join(root, 'mirrored.jsonl');
-    const text = git(repository, 'show', `main:${name}`);
-    await writeFile(path, text);
-    const file = await open(path, 'r');
-    const { faults, first, end } = await verifyExportFile(file, { policy, requireSignatures: true });
-    await file.close();
+    const { faults, first, end } = await verified(repository, `main:${name}`, policy);
     assert.equal(faults, 0, `${name}: ${first?.message}`);
     assert.deepEqual([end?.from, end === undefined ? 0 : end.to - 1], spanOf(name));
   }
+}
+
+async function verified(repository: string, object: string, policy: Policy) {
+  const path = join(root, 'mirrored.jsonl');
+  await writeFile(path, git(repository, 'show', object));
+  const file = await open(path, 'r');
+  const verdict = await verifyExportFile(file, { policy, requireSignatures: true });
+  await file.close();
+  return verdict;
 }
 
 function assertGapless(repository: string, size: number): readonly string[] {
@@ -98,6 +105,27 @@ test('every entry is committed once, in files that verify by themselves, with co
     /^sigilwatch-collector\nkinds: 16 sigil\.cleared, 3 node\.enrolled, 1 ledger\.created\nauthors: .*\ntree size: 20\nroot: /,
   );
   assert.equal(await mirror(fleet, branch), undefined);
+});
+
+test('a file from before there were witnesses verifies with the policy of its own commit, not with a later one', async () => {
+  const fleet = await exportableLedger(20);
+  const repository = newRepository();
+  const branch = await openMirrorBranch({ repository, branch: 'main' });
+  const log = { key: parseVerifierKey(fleet.ledger.vkey) };
+  const nobody = formatPolicy(fleetPolicy({ log, witnesses: [], threshold: 0 }));
+  await mirrorAll(fleet, branch, { checkpointBeyond: () => fleet.checkpoint(0), policy: async () => nobody });
+  await fleet.ledger.append(fleet.nodes[0]?.more(5) ?? []);
+  await mirrorAll(fleet, branch);
+  const names = assertGapless(repository, 25);
+  const commits = names.map((name) => git(repository, 'log', '--diff-filter=A', '--format=%H', '--', name).trim());
+  const policies = ['main', ...commits].map((at) => parsePolicy(git(repository, 'show', `${at}:policy.txt`)));
+  const [latest, ...own] = policies;
+  assert.ok(latest && own.length === 2);
+  for (const [at, policy] of own.entries()) {
+    assert.equal((await verified(repository, `main:${names[at]}`, policy)).faults, 0, names[at]);
+  }
+  assert.notEqual((await verified(repository, `main:${names[0]}`, latest)).faults, 0);
+  assert.equal((await verified(repository, `main:${names[1]}`, latest)).faults, 0);
 });
 
 test('what a crash at any step leaves behind is neither repeated nor lost', async () => {
