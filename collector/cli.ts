@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { type AppError, toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
-import { printableJson, printableLines } from '../common/printable.ts';
+import { printable, printableJson, printableLines } from '../common/printable.ts';
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
@@ -58,10 +58,15 @@ export async function runCli(world: CliWorld): Promise<number> {
 
 function tell({ stderr }: CliWorld, error: AppError, json: boolean): number {
   const { code, message, details } = error;
-  stderr.write(json ? printableJson({ error_code: code, message, details }) : printableLines(`${code}: ${message}\n`));
+  stderr.write(json ? printableJson({ error_code: code, message, details }) : `${code}: ${toldLines(error)}\n`);
   // A mistake of ours: the stack is for whoever reports it.
   if (code === 'internal.error' && error.cause instanceof Error) stderr.write(`${error.cause.stack}\n`);
   return exitCodeOf(error);
+}
+
+/** Settings are the operator's own; in what comes from elsewhere the end of a line may begin one that looks like ours. */
+function toldLines({ code, message }: AppError): string {
+  return code === 'validation.config' ? printableLines(message) : printable(message.replace(/\n\s*/g, '; '));
 }
 
 function addCommands(program: Command, perform: Perform): void {

@@ -90,7 +90,7 @@ test('whatever stands in a file, its text moves no cursor and forges no line', a
   assert.deepEqual([fault.fault, fault.index, fault.line], ['line', 0, 1]);
 });
 
-test('nor does the text of a policy, a name of a file, or an export to recover from', async () => {
+test('nor does the text of a policy, or the name of a file', async () => {
   const checkpoint = await fileWith('checkpoint', (await fleet.checkpoint()).note);
   for (const text of ['quorum \u009b2J\u202e\n', '\u202elog\u009b x\n', 'group \u202e 7 none\n']) {
     const path = await fileWith('evil-policy', text);
@@ -98,9 +98,10 @@ test('nor does the text of a policy, a name of a file, or an export to recover f
     assert.equal(code, 2);
     assertHarmless(stderr);
   }
-  const { code, stderr } = await verify(join(root, 'no\u001b[2Jwhere'));
+  const { code, stderr } = await verify(join(root, 'no\u001b[2Jwhere\nin order: all of it'));
   assert.equal(code, 2);
   assertHarmless(stderr);
+  assert.equal(linesOf(stderr).length, 1);
 });
 
 test('what is no file to verify is named as what it is', async () => {
