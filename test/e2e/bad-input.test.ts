@@ -300,11 +300,13 @@ test('a second agent with the same key is told so, and the first one goes on', a
   const place = { node: node.name, dir, socketPath: node.socketPath, scanIntervalMs: 1_000 };
   const copy = { name: 'the copy', agent: await startNode(place) };
   const keptOut = ({ link }: AgentStatus) => /another agent with the key/.test(link.lastError?.message ?? '');
-  await statusWhere(copy, 'is kept out', keptOut);
+  assert.equal((await statusWhere(copy, 'is kept out', keptOut)).status, 'degraded');
+  assert.equal((await copy.agent.cli('status')).exitCode, 1);
   await goesOn(fleet, node);
   await node.agent.stop();
-  const { link } = await statusWhere(copy, 'is refused', ({ link }) => link.state === 'refused', 90_000);
-  assert.match(link.lastError?.message ?? '', /another agent uses the same key/);
+  const parted = ({ link }: AgentStatus) => /another agent uses the same key/.test(link.lastError?.message ?? '');
+  const { link } = await statusWhere(copy, 'is told that it is the copy', parted, 90_000);
+  assert.equal(link.state, 'refused');
   await node.agent.restart();
   await caughtUp(node);
   await goesOn(fleet, node);
