@@ -239,6 +239,15 @@ describe('once bodies are erased', () => {
     await assert.rejects(under.ledger.append([other]), { code: 'ledger.equivocation' });
   });
 
+  test('a chain head can be proved to agents while its body is there', async () => {
+    const [gone, there] = [told[10], told.at(-1)];
+    assert.ok(gone && there);
+    assert.equal(await under.ledger.entryOf('lyra', gone.entry.seq), undefined);
+    assert.equal(await under.ledger.entryOf('lyra', there.entry.seq + 1_000), undefined);
+    const found = await under.ledger.entryOf('lyra', there.entry.seq);
+    assert.deepEqual([found?.bytes, found?.signature], [there.bytes, there.signature]);
+  });
+
   test('the git mirror goes on, with hashes for what is gone', async () => {
     const repository = join(root, 'mirror');
     const batch = await mirrorBatch({
