@@ -10,7 +10,12 @@ import { hasOutline, type Outline, readOutline, TimeReader } from './outline.ts'
 import type { StoredBody, StoredEntry } from './source.ts';
 
 /** Kinds that later entries are judged by. Retention keeps their bodies. */
-export const keptKinds: ReadonlySet<string> = new Set(['ledger.created', 'node.enrolled', 'node.revoked', 'ledger.erased']);
+export const keptKinds: ReadonlySet<string> = new Set([
+  'ledger.created',
+  'node.enrolled',
+  'node.revoked',
+  'ledger.erased',
+]);
 const kindsOfNodes: ReadonlySet<string> = nodeKinds;
 const leafPrefixBytes = 1;
 
