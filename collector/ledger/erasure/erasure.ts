@@ -23,7 +23,7 @@ export interface Span {
 export interface SpanFacts {
   /** Of kinds that later entries are judged by: they stay. */
   readonly keptBodies: number;
-  /** When its first and its last entry were received, Unix milliseconds; null before there were batches. */
+  /** When its first and its last entry were received, Unix milliseconds; null where no batch says. */
   readonly firstMs: number | null;
   readonly lastMs: number | null;
 }
