@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { parseEntry, type SignedEntry } from '../../common/entry.ts';
+import { parseEntry } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { appendLeaves, type CompactRange, emptyRange, leafHash, rootOf } from '../../common/merkle.ts';
@@ -180,8 +180,9 @@ async function putBack(store: LedgerStore, start: Tail, options: RecoverOptions 
 }
 
 async function lay(plan: Plan, exported: ExportedEntry, index: number): Promise<void> {
+  const leaf = leafOf(exported);
   try {
-    const [place] = await plan.append([signedEntry(exported)]);
+    const [place] = await plan.append([{ ...leaf, entry: parseEntry(leaf.bytes) }]);
     if (place?.index === index) return;
   } catch (thrown) {
     const { code, message, retryable } = toAppError(thrown);
@@ -191,18 +192,16 @@ async function lay(plan: Plan, exported: ExportedEntry, index: number): Promise<
   throw wrong(exported, 'the database holds this entry at another index');
 }
 
-function signedEntry(exported: ExportedEntry): SignedEntry {
-  if (exported.leaf === null) {
-    throw new AppError(
-      'validation.request',
-      `${exported.where}: entry ${exported.index} was exported without its body, so it cannot be put back; find an older export`,
-    );
-  }
-  return { ...exported.leaf, entry: parseEntry(exported.leaf.bytes) };
+function leafOf({ leaf, index, where }: ExportedEntry): NonNullable<ExportedEntry['leaf']> {
+  if (leaf !== null) return leaf;
+  throw new AppError(
+    'validation.request',
+    `${where}: entry ${index} was exported without its body, so it cannot be put back; find an older export`,
+  );
 }
 
 function hashOf(exported: ExportedEntry): Buffer {
-  const { bytes, signature } = signedEntry(exported);
+  const { bytes, signature } = leafOf(exported);
   const hash = leafHash(bytes, signature);
   // Proves nothing about the rest, but a line that was changed without thought is named.
   if (exported.leafHash?.equals(hash) === false)

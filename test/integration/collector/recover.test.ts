@@ -220,6 +220,11 @@ test('a changed line puts nothing back; one left out or misplaced ends what is p
       says: named,
       change: (lines) => lines.with(at, (lines[at] ?? '').replaceAll(/b(\d+)/g, 'x$1')),
     },
+    'a spelling of its own': {
+      to: early,
+      says: named,
+      change: (lines) => lines.with(at, (lines[at] ?? '').replace(/\\"prev\\":\\"./, '\\"prev\\":\\"x')),
+    },
     'another signature': {
       to: early,
       says: named,
