@@ -8,8 +8,3 @@ export interface Clock {
 export function rfc3339(unixMs: number): string {
   return new Date(unixMs).toISOString();
 }
-
-/** The start of the UTC minute that holds `unixMs`, in Unix milliseconds. */
-export function minuteOf(unixMs: number): number {
-  return Math.floor(unixMs / 60_000) * 60_000;
-}

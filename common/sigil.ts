@@ -25,7 +25,6 @@ export const fileChecks = [
 ] as const;
 
 export const sigilChecks = [...recordChecks, ...fileChecks] as const;
-export type SigilCheck = (typeof sigilChecks)[number];
 
 const foreign = z.string().max(limits.maxForeignTextChars);
 

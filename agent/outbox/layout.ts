@@ -12,7 +12,6 @@ import { signatureBytes } from '../../common/keys.ts';
  * LevelDB does not verify its block checksums on the way to us, so every value carries its own hash.
  */
 export const entryRange = { gte: 'entry!', lt: 'entry!~' } as const;
-export const metaPrefix = 'meta!';
 export const statePrefix = 'state!';
 
 const hashBytes = 32;

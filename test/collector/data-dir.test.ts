@@ -2,11 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { afterEach, beforeEach, test } from 'node:test';
-import { runCli } from '../../collector/cli.ts';
 import { ensureDataDir } from '../../collector/data-dir.ts';
 import { AppError } from '../../common/errors.ts';
+import { collectorCli } from '../collector-cli.ts';
 
 let dir = '';
 beforeEach(async () => {
@@ -36,22 +35,7 @@ test('a data directory that cannot be looked into is not said to have no collect
   // Of the reasons why, one that also stops a root user.
   const loop = join(dir, 'loop');
   await symlink(loop, loop);
-  let said = '';
-  const out = () =>
-    new Writable({
-      write: (chunk, _, done) => {
-        said += chunk;
-        done();
-      },
-    });
-  const code = await runCli({
-    argv: ['nodes', 'list', '--data-dir', loop],
-    env: {},
-    stdout: out(),
-    stderr: out(),
-    readFile: () => '',
-    stopRequested: new Promise(() => {}),
-  });
+  const { code, stderr } = await collectorCli(['nodes', 'list', '--data-dir', loop]);
   assert.equal(code, 2);
-  assert.match(said, /cannot look into the data directory .*loop \(ELOOP\)/);
+  assert.match(stderr, /cannot look into the data directory .*loop \(ELOOP\)/);
 });

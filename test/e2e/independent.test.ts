@@ -3,12 +3,11 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import { runCli } from '../../collector/cli.ts';
 import { cosign, withCosignature } from '../../common/cosignature.ts';
 import { generateKeyPair } from '../../common/keys.ts';
 import { formatNote, noteSigner, parseNote, signatureTypes } from '../../common/note.ts';
+import { collectorCli } from '../collector-cli.ts';
 import { startPostgres, type TestPostgres } from '../postgres.ts';
 import {
   bundles,
@@ -137,7 +136,7 @@ describe('the log over HTTP, to an auditor who trusts nobody', () => {
     // Together, because each waits a while for witnesses to cosign, and here there are none.
     const indexes = [0, 256, honest.head.size - 1];
     const files = indexes.map((index) => join(dir, `${index}.tlog-proof`));
-    await Promise.all(indexes.map((index, i) => collectorCli('ledger', 'proof', String(index), '-o', files[i] ?? '')));
+    await Promise.all(indexes.map((index, i) => servedCli('ledger', 'proof', String(index), '-o', files[i] ?? '')));
     for (const [i, index] of indexes.entries()) {
       const proof = await readFile(files[i] ?? '');
       const proven = checkProofFile(proof, honest.entries[index], alone);
@@ -386,22 +385,8 @@ describe('a quorum of witnesses', () => {
 });
 
 /** The collector's command line, on the served copy. */
-async function collectorCli(...args: string[]): Promise<void> {
-  const said: string[] = [];
-  const output = new Writable({
-    write: (chunk, _encoding, done) => {
-      said.push(String(chunk));
-      done();
-    },
-  });
+async function servedCli(...args: string[]): Promise<void> {
   const env = { SIGILWATCH_DATA_DIR: served.dataDir, DATABASE_URL: served.databaseUrl };
-  const world = {
-    argv: args,
-    env,
-    stdout: output,
-    stderr: output,
-    readFile: (path: string) => readFileSync(path, 'utf8'),
-  };
-  const exitCode = await runCli({ ...world, stopRequested: new Promise(() => {}) });
-  assert.equal(exitCode, 0, said.join(''));
+  const { code, stdout, stderr } = await collectorCli(args, env);
+  assert.equal(code, 0, stdout + stderr);
 }

@@ -3,13 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
-import { runCli } from '../../../collector/cli.ts';
 import { cosign, withCosignature } from '../../../common/cosignature.ts';
 import { limits } from '../../../common/limits.ts';
 import { formatNote, parseNote } from '../../../common/note.ts';
 import { nodeWitnessSigner } from '../../../common/witnesses.ts';
+import { collectorCli } from '../../collector-cli.ts';
 import { type ExportableLedger, exportableLedger } from '../../exports.ts';
 import { testOrigin } from '../../ledgers.ts';
 
@@ -32,27 +31,8 @@ async function fileWith(name: string, content: string | Buffer): Promise<string>
   return path;
 }
 
-async function cli(args: readonly string[]) {
-  const output = { stdout: '', stderr: '' };
-  const into = (name: 'stdout' | 'stderr') =>
-    new Writable({
-      write: (chunk, _, done) => {
-        output[name] += chunk;
-        done();
-      },
-    });
-  const code = await runCli({
-    argv: args,
-    env: {},
-    stdout: into('stdout'),
-    stderr: into('stderr'),
-    readFile: () => assert.fail('settings are read'),
-    stopRequested: new Promise(() => {}),
-  });
-  return { code, ...output };
-}
-
-const verify = (path: string, ...more: readonly string[]) => cli(['verify', path, '--policy', policy, ...more]);
+const verify = (path: string, ...more: readonly string[]) =>
+  collectorCli(['verify', path, '--policy', policy, ...more]);
 const linesOf = (text: string): string[] => text.split('\n').slice(0, -1);
 const joined = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
 
@@ -94,7 +74,7 @@ test('nor does the text of a policy, or the name of a file', async () => {
   const checkpoint = await fileWith('checkpoint', (await fleet.checkpoint()).note);
   for (const text of ['quorum \u009b2J\u202e\n', '\u202elog\u009b x\n', 'group \u202e 7 none\n']) {
     const path = await fileWith('evil-policy', text);
-    const { code, stderr } = await cli(['verify', checkpoint, '--policy', path]);
+    const { code, stderr } = await collectorCli(['verify', checkpoint, '--policy', path]);
     assert.equal(code, 2);
     assertHarmless(stderr);
   }
@@ -118,7 +98,7 @@ test('what is no file to verify is named as what it is', async () => {
     [[policy, '--policy', policy], /policy\.txt is a policy, .*--policy/],
     [[join(root, 'none'), '--policy', policy], /cannot read .*none: ENOENT/],
   ] as const) {
-    const { code, stdout, stderr } = await cli(['verify', ...args]);
+    const { code, stdout, stderr } = await collectorCli(['verify', ...args]);
     assert.deepEqual([code, stdout], [2, ''], args.join(' '));
     assert.match(stderr, message);
     assert.equal(linesOf(stderr).length, 1, stderr);
@@ -128,7 +108,7 @@ test('what is no file to verify is named as what it is', async () => {
 test('what is wrong with a policy is told with the name of the file and the line', async () => {
   const [first = ''] = linesOf(fleet.policy);
   const broken = await fileWith('broken.txt', `${first}\nwitness nobody\n`);
-  const { code, stderr } = await cli(['verify', policy, '--policy', broken]);
+  const { code, stderr } = await collectorCli(['verify', policy, '--policy', broken]);
   assert.equal(code, 2);
   assert.match(stderr, /broken\.txt, line 2: expected: witness/);
 });

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import { runCli } from '../../../collector/cli.ts';
 import { leafData, sealEntry } from '../../../common/entry.ts';
 import { formatExportEntry, parseExportEnd, parseExportEntry } from '../../../common/export-line.ts';
 import { signBytes } from '../../../common/keys.ts';
@@ -12,6 +10,7 @@ import { leafHash } from '../../../common/merkle.ts';
 import { fleetPolicy, formatPolicy, parsePolicy } from '../../../common/policy.ts';
 import { formatTlogProof, parseTlogProof } from '../../../common/tlog-proof.ts';
 import { cleared, firstEntryMs, testAuthor } from '../../authors.ts';
+import { collectorCli, type Said } from '../../collector-cli.ts';
 import { randomOf, seedOf } from '../../e2e/random.ts';
 import { type ExportableLedger, enrol, erasedStatement, exportableLedger } from '../../exports.ts';
 
@@ -32,31 +31,13 @@ before(async () => {
 });
 after(() => rm(root, { recursive: true, force: true }));
 
-interface Verdict {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 /** Runs the command line with an environment in which a database, if anybody asked for one, would be nowhere. */
-async function cli(args: readonly string[]): Promise<Verdict> {
-  const output = { stdout: '', stderr: '' };
-  const into = (name: 'stdout' | 'stderr') =>
-    new Writable({
-      write: (chunk, _, done) => {
-        output[name] += chunk;
-        done();
-      },
-    });
-  const code = await runCli({
-    argv: args,
-    env: { DATABASE_URL: 'no database at all', SIGILWATCH_HTTP_PORT: 'not a port', SIGILWATCH_CONFIG: '/nowhere' },
-    stdout: into('stdout'),
-    stderr: into('stderr'),
-    readFile: () => assert.fail('settings are read'),
-    stopRequested: new Promise(() => {}),
+function cli(args: readonly string[]): Promise<Said> {
+  return collectorCli(args, {
+    DATABASE_URL: 'no database at all',
+    SIGILWATCH_HTTP_PORT: 'not a port',
+    SIGILWATCH_CONFIG: '/nowhere',
   });
-  return { code, ...output };
 }
 
 let files = 0;

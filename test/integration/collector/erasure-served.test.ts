@@ -4,10 +4,8 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { runCli } from '../../../collector/cli.ts';
 import { systemClock } from '../../../collector/clock.ts';
 import { openDatabase } from '../../../collector/database.ts';
 import { createErasing } from '../../../collector/erasing.ts';
@@ -21,6 +19,7 @@ import { genesis, headAfter, type SignedEntry, sealEntry } from '../../../common
 import { noQuorum } from '../../../common/policy.ts';
 import { createTeardown } from '../../../common/teardown.ts';
 import { cleared } from '../../authors.ts';
+import { collectorCli } from '../../collector-cli.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
@@ -64,26 +63,8 @@ after(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-class Sink extends Writable {
-  text = '';
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.text += chunk;
-    done();
-  }
-}
-
-async function cli(args: readonly string[], more: Record<string, string> = {}) {
-  const [stdout, stderr] = [new Sink(), new Sink()];
-  const code = await runCli({
-    argv: args,
-    env: { ...env, ...more },
-    stdout,
-    stderr,
-    readFile: () => assert.fail('no settings file'),
-    stopRequested: new Promise(() => {}),
-  });
-  return { code, stdout: stdout.text, stderr: stderr.text };
+function cli(args: readonly string[], more: Record<string, string> = {}) {
+  return collectorCli(args, { ...env, ...more });
 }
 
 async function cliJson(args: readonly string[]): Promise<Record<string, unknown>> {

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import { runCli } from '../../../collector/cli.ts';
 import { withTransaction } from '../../../collector/postgres/pool.ts';
 import type { KeyPair } from '../../../common/keys.ts';
 import type { Statement } from '../../../common/kinds.ts';
 import { appendLeaves, emptyRange, rootOf, splitHashes } from '../../../common/merkle.ts';
 import type { ObservedContainer } from '../../../common/observed.ts';
+import { collectorCli } from '../../collector-cli.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import {
   driftOpened,
@@ -207,24 +206,8 @@ describe('GET /api/v1/fleet', () => {
   });
 });
 
-async function cli(...args: readonly string[]) {
-  const output = { stdout: '', stderr: '' };
-  const into = (name: 'stdout' | 'stderr') =>
-    new Writable({
-      write: (chunk, _, done) => {
-        output[name] += chunk;
-        done();
-      },
-    });
-  const code = await runCli({
-    argv: ['fleet', 'show', ...args, '--data-dir', under.settings.dataDir],
-    env: { DATABASE_URL: url },
-    stdout: into('stdout'),
-    stderr: into('stderr'),
-    readFile: () => assert.fail('no settings file was named'),
-    stopRequested: new Promise(() => {}),
-  });
-  return { code, ...output };
+function cli(...args: readonly string[]) {
+  return collectorCli(['fleet', 'show', ...args, '--data-dir', under.settings.dataDir], { DATABASE_URL: url });
 }
 
 describe('fleet show', () => {

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
-import { runCli } from '../../../collector/cli.ts';
 import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
 import { checkpointPath } from '../../../collector/ledger/fs-checkpoint-file.ts';
 import type { KeyPair } from '../../../common/keys.ts';
+import { collectorCli } from '../../collector-cli.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { driftOpened, driftResolved, enrolDirectly, say } from './collectors.ts';
 import { extentOf, withLedgerOn } from './opened-ledger.ts';
@@ -51,28 +50,11 @@ after(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-class Sink extends Writable {
-  text = '';
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.text += chunk;
-    done();
-  }
-}
-
 /** A command line of the collector on a database. */
 async function collector(url: string, ...args: readonly string[]) {
-  const [stdout, stderr] = [new Sink(), new Sink()];
-  const code = await runCli({
-    argv: ['--data-dir', dataDir, '--json', ...args],
-    env: { DATABASE_URL: url, SIGILWATCH_HTTP_PORT: '0' },
-    stdout,
-    stderr,
-    readFile: () => '',
-    stopRequested: new Promise(() => {}),
-  });
-  const json = () => JSON.parse(stdout.text);
-  return { code, stderr: stderr.text, json };
+  const env = { DATABASE_URL: url, SIGILWATCH_HTTP_PORT: '0' };
+  const { code, stdout, stderr } = await collectorCli(['--data-dir', dataDir, '--json', ...args], env);
+  return { code, stderr, json: () => JSON.parse(stdout) };
 }
 
 /** An export of the database as it was before it was put back. */

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
-import { runCli } from '../../../collector/cli.ts';
 import { connectClient } from '../../../collector/postgres/pool.ts';
 import { genesis, headAfter, type SignedEntry, sealEntry } from '../../../common/entry.ts';
 import { cleared } from '../../authors.ts';
+import { collectorCli } from '../../collector-cli.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { enrolDirectly, startTestCollector, type TestCollector } from './collectors.ts';
 import { layPartitions } from './erasable.ts';
@@ -47,28 +46,12 @@ after(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-async function cli(argv: readonly string[]) {
-  const output = { stdout: '', stderr: '' };
-  const into = (name: 'stdout' | 'stderr') =>
-    new Writable({
-      write: (chunk, _, done) => {
-        output[name] += chunk;
-        done();
-      },
-    });
-  const code = await runCli({
-    argv,
-    env: {
-      SIGILWATCH_DATA_DIR: under.settings.dataDir,
-      DATABASE_URL: database.url,
-      DATABASE_OWNER_URL: database.ownerUrl,
-    },
-    stdout: into('stdout'),
-    stderr: into('stderr'),
-    readFile: () => assert.fail('no settings file'),
-    stopRequested: new Promise(() => {}),
+function cli(argv: readonly string[]) {
+  return collectorCli(argv, {
+    SIGILWATCH_DATA_DIR: under.settings.dataDir,
+    DATABASE_URL: database.url,
+    DATABASE_OWNER_URL: database.ownerUrl,
   });
-  return { code, ...output };
 }
 
 async function asOwner(sql: string): Promise<void> {
