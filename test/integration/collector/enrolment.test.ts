@@ -42,7 +42,7 @@ async function entriesOf(kind: string): Promise<number> {
 
 test('a node with a join token is enrolled, on record, and told whom to trust', async () => {
   const keys = generateKeyPair();
-  const answer = await postEnrolment(under.collector.url, enrolmentOf('lyra', await joinToken('lyra'), keys));
+  const answer = await post(enrolmentOf('lyra', await joinToken('lyra'), keys));
   assert.equal(answer.status, 200);
   const told = enrolResponse.parse(answer.json);
   assert.deepEqual(told, {
@@ -58,11 +58,11 @@ test('a node with a join token is enrolled, on record, and told whom to trust', 
 test('the same key asking again gets the same answer and no second entry; another key gets nothing', async () => {
   const token = await joinToken('node1');
   const request = enrolmentOf('node1', token, generateKeyPair());
-  const first = await postEnrolment(under.collector.url, request);
+  const first = await post(request);
   const enrolled = await entriesOf('node.enrolled');
-  assert.deepEqual(await postEnrolment(under.collector.url, request), first);
+  assert.deepEqual(await post(request), first);
   assert.equal(await entriesOf('node.enrolled'), enrolled);
-  const thief = await postEnrolment(under.collector.url, enrolmentOf('node1', token, generateKeyPair()));
+  const thief = await post(enrolmentOf('node1', token, generateKeyPair()));
   assert.equal(thief.status, 401);
   assert.equal(thief.json.error_code, 'auth.token');
 });
@@ -73,7 +73,7 @@ test('a token counts for its node only, not after its time, and not when it was 
   const expired = enrolmentOf('node2', await joinToken('node2', 0), keys);
   const invented = enrolmentOf('node2', `swj_${'A'.repeat(43)}.${'A'.repeat(22)}`, keys);
   for (const request of [wrongNode, expired, invented]) {
-    const { status, json } = await postEnrolment(under.collector.url, request);
+    const { status, json } = await post(request);
     assert.equal(status, 401);
     assert.equal(json.error_code, 'auth.token');
   }
@@ -87,7 +87,7 @@ test('a key that is not held, or was signed for something else, is refused', asy
     { ...request, signature: enrolmentOf('node2', token, generateKeyPair()).signature },
     { ...request, agent_version: '6.6.6' },
   ]) {
-    const { status, json } = await postEnrolment(under.collector.url, forged);
+    const { status, json } = await post(forged);
     assert.equal(status, 401);
     assert.equal(json.error_code, 'auth.signature');
   }
@@ -102,11 +102,11 @@ test('who has only seen a join token used cannot enrol a key of their own with i
   const bound = { ...seen, public_key: rawPublicKey(keys.publicKey).toString('base64') };
   const stolen = { ...bound, signature: signBytes(keys.privateKey, enrolBytes(bound)).toString('base64') };
   for (const forged of [stolen, { ...seen, signature, public_key }, { ...own, token_key: seen.token_key }]) {
-    const { status, json } = await postEnrolment(under.collector.url, forged);
+    const { status, json } = await post(forged);
     assert.equal(status, 401);
     assert.equal(json.error_code, 'auth.signature');
   }
-  assert.equal((await postEnrolment(under.collector.url, seen)).status, 200);
+  assert.equal((await post(seen)).status, 200);
 });
 
 test('neither the wire nor the database holds a join token', async () => {
@@ -125,7 +125,7 @@ test('neither the wire nor the database holds a join token', async () => {
 test('of two keys that use one token at once exactly one is enrolled', async () => {
   const token = await joinToken('twins');
   const answers = await Promise.all(
-    Array.from({ length: 6 }, () => postEnrolment(under.collector.url, enrolmentOf('twins', token, generateKeyPair()))),
+    Array.from({ length: 6 }, () => post(enrolmentOf('twins', token, generateKeyPair()))),
   );
   assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 401, 401, 401, 401, 401]);
 });
@@ -137,35 +137,35 @@ test('one key that uses its token many times at once is enrolled once, and not a
     ...Array.from({ length: 3 }, () => enrolmentOf('eager', token, keys)),
     enrolmentOf('greedy', await joinToken('greedy'), keys),
   ];
-  const answers = await Promise.all(requests.map((request) => postEnrolment(under.collector.url, request)));
+  const answers = await Promise.all(requests.map((request) => post(request)));
   assert.equal(await entriesOf('node.enrolled'), enrolled + 1);
   assert.equal(answers.filter(({ json }) => json.error_code === 'state.conflict').length >= 1, true);
 });
 
 test('a request that is malformed, too large or too frequent is told so', async () => {
-  const malformed = await postOnceLetIn({ token: 'x', node: 'Node 1', extra: true });
+  const malformed = await post({ token: 'x', node: 'Node 1', extra: true });
   assert.equal(malformed.status, 400);
   assert.equal(malformed.json.error_code, 'validation.request');
-  const large = await postOnceLetIn({ token: 'x'.repeat(100_000) });
+  const large = await post({ token: 'x'.repeat(100_000) });
   assert.equal(large.status, 413);
   const many = await Promise.all(Array.from({ length: 60 }, () => postEnrolment(under.collector.url, {})));
   assert.ok(many.some(({ status }) => status === 429));
 });
 
 test('a key that was replaced cannot come back with its old token', async () => {
-  await postOnceLetIn({});
+  await post({});
   const oldToken = await joinToken('moved');
   const old = enrolmentOf('moved', oldToken, generateKeyPair());
-  assert.equal((await postEnrolment(under.collector.url, old)).status, 200);
+  assert.equal((await post(old)).status, 200);
   const fresh = enrolmentOf('moved', await joinToken('moved'), generateKeyPair());
-  assert.equal((await postEnrolment(under.collector.url, fresh)).status, 200);
-  assert.equal((await postEnrolment(under.collector.url, old)).status, 401);
+  assert.equal((await post(fresh)).status, 200);
+  assert.equal((await post(old)).status, 401);
 });
 
 test('revoking is on record, announced within a second to every listener, and final for that key', async () => {
   const keys = generateKeyPair();
   const token = await joinToken('gone');
-  assert.equal((await postEnrolment(under.collector.url, enrolmentOf('gone', token, keys))).status, 200);
+  assert.equal((await post(enrolmentOf('gone', token, keys))).status, 200);
   const heard: string[] = [];
   const listener = await listen({
     database: { url: databaseUrl, applicationName: 'test' },
@@ -177,7 +177,7 @@ test('revoking is on record, announced within a second to every listener, and fi
   await revokeNode(fleet(), { node: 'gone', reason: 'test' });
   await until('the revocation is heard', () => heard.includes('gone'), 1_000);
   await listener.stop();
-  const again = await postEnrolment(under.collector.url, enrolmentOf('gone', await joinToken('gone'), keys));
+  const again = await post(enrolmentOf('gone', await joinToken('gone'), keys));
   assert.equal(again.json.error_code, 'auth.revoked');
   assert.equal((await under.get('/api/v1/nodes?state=revoked')).status, 200);
   await assert.rejects(revokeNode(fleet(), { node: 'gone', reason: 'again' }), { code: 'state.conflict' });
@@ -203,8 +203,8 @@ test('a listener whose connection is cut listens again and says that it may have
   await listener.stop();
 });
 
-/** As {@link postEnrolment}, in a second that earlier requests have left room in. */
-async function postOnceLetIn(body: object) {
+/** The collector's answer once it lets this address in: all tests of this file share its enrolments per second. */
+async function post(body: object) {
   let answer = await postEnrolment(under.collector.url, body);
   const letIn = async () => {
     if (answer.status === 429) answer = await postEnrolment(under.collector.url, body);
