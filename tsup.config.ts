@@ -15,8 +15,11 @@ const packagesLeft = [...nativePackages, ...rarePackages];
 /** What the Engine client pulls in for SSH and for build sessions; a local socket needs neither (20 MB of RSS). */
 const unusedPackages = ['ssh2', 'cpu-features', '@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs'];
 
-/** Files read at run time beside the program: `new URL('./migrations/', import.meta.url)` holds in source and build. */
-const migrations = { from: 'collector/postgres/migrations', to: 'dist/migrations' };
+/** Read at run time beside the program: `new URL('./migrations/', import.meta.url)` holds in source and build. */
+const beside = [
+  { from: 'collector/postgres/migrations', to: 'dist/migrations' },
+  { from: 'collector/signatures/signature-thread.js', to: 'dist/signature-thread.js' },
+];
 
 /**
  * Small over fast: an agent must be a quiet guest. Node passes its flags on to V8. Measured with `bench agent-footprint`:
@@ -115,6 +118,8 @@ export default defineConfig([
   program('sigilwatch-agent', 'agent/main.ts', agentShebang),
   {
     ...program('sigilwatch-collector', 'collector/main.ts', collectorShebang),
-    onSuccess: () => cp(migrations.from, migrations.to, { recursive: true, force: true }),
+    onSuccess: async () => {
+      for (const { from, to } of beside) await cp(from, to, { recursive: true, force: true });
+    },
   },
 ]);

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { Registry } from 'prom-client';
 import type { Clock } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
@@ -26,6 +27,7 @@ import { postgresNodeKeys } from './postgres/node-keys.ts';
 import { fleetStats } from './postgres/query-store.ts';
 import { createRetention } from './retention.ts';
 import { createRevocations, type Revocations } from './revocations.ts';
+import { openSignatureThreads } from './signatures/threads.ts';
 import { openWitnessing } from './witnessing.ts';
 import { attachSockets } from './ws/server.ts';
 
@@ -189,7 +191,13 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const server = createHttpServer(app);
   const nodes = postgresNodeKeys(db);
   const { rounds } = witnessing;
-  const sockets = attachSockets(server, { ledger, nodes, rounds, logger, clock, metrics: metrics.sockets });
+  const threads = openSignatureThreads(availableParallelism());
+  teardown.add('signature threads', threads.close);
+  const sockets = attachSockets(server, {
+    ...{ ledger, nodes, rounds, logger, clock },
+    verifySignature: threads.verify,
+    metrics: metrics.sockets,
+  });
   witnessing.start(sockets.offer);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { signBytes, verifyBytes, verifyBytesAsync } from './keys.ts';
+import { signBytes, verifyBytes } from './keys.ts';
 
 /**
  * What one group commit added to the ledger, as the collector vouches for it: the tree after it and when that was. This is
@@ -24,7 +24,7 @@ export interface Batch {
  * What the collector signs. Not a checkpoint on purpose: it is signed before the transaction commits, and one that was
  * rolled back must prove nothing to anybody who finds its remains in the database's files.
  */
-function batchBytes({ origin, from, size, root, receivedAtMs }: Batch): Buffer {
+export function batchBytes({ origin, from, size, root, receivedAtMs }: Batch): Buffer {
   const lines = ['sigilwatch/batch/v1', origin, from, size, root.toString('base64'), receivedAtMs, ''];
   return Buffer.from(lines.join('\n'));
 }
@@ -37,9 +37,4 @@ export function signBatch(batch: Batch, collectorKey: KeyObject): Buffer {
 /** Whether the collector's key vouches for the batch. */
 export function verifyBatch(batch: Batch, signature: Buffer, collectorKey: KeyObject): boolean {
   return verifyBytes(collectorKey, batchBytes(batch), signature);
-}
-
-/** As {@link verifyBatch}, on the thread pool. */
-export function verifyBatchAsync(batch: Batch, signature: Buffer, collectorKey: KeyObject): Promise<boolean> {
-  return verifyBytesAsync(collectorKey, batchBytes(batch), signature);
 }

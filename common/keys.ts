@@ -60,7 +60,10 @@ export function verifyBytes(publicKey: KeyObject, message: Uint8Array, signature
   return signature.length === signatureBytes && verify(null, message, publicKey, signature);
 }
 
-/** As {@link verifyBytes}, on the thread pool, so that many can run beside the event loop. */
+/** As {@link verifyBytes}, beside the event loop. */
+export type VerifySignature = (publicKey: KeyObject, message: Uint8Array, signature: Uint8Array) => Promise<boolean>;
+
+/** On the thread pool. */
 export function verifyBytesAsync(publicKey: KeyObject, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
   if (signature.length !== signatureBytes) return Promise.resolve(false);
   return new Promise((resolve, reject) => {

@@ -50,8 +50,6 @@ export const limits = {
   closeTimeoutMs: 1_000,
   /** How long one frame may take to leave for a peer that does not read. */
   sendTimeoutMs: 20_000,
-  /** Entry signatures checked at once, for all sessions; the thread pool serves others too. */
-  verifyConcurrency: 32,
   /** How long a batch is offered to a ledger that is busy; below `ackTimeoutMs`, so that the agent hears why. */
   ledgerBusyMs: 10_000,
   ledgerBusyRetryMinMs: 20,

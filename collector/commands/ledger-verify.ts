@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { openCheckpoint } from '../../common/checkpoint.ts';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
@@ -15,6 +16,7 @@ import {
 import { type KeptTree, type VerifiedPart, type VerifyReport, verifyLedger } from '../ledger/verify/verify.ts';
 import { undisturbed } from '../postgres/erasure-run-store.ts';
 import { damageOf, postgresStoredLedger } from '../postgres/stored-ledger.ts';
+import { openSignatureThreads } from '../signatures/threads.ts';
 import { type CommandContext, type CommandOutput, show, stderrLogger, withCollectorData } from './context.ts';
 import { type Progress, progressBar, progressLines } from './progress.ts';
 
@@ -69,12 +71,13 @@ export async function ledgerVerify(context: CommandContext, options: VerifyOptio
     const bar = progressOf(context, options, state.part?.size ?? 0);
     const stop = stopSignal(context);
     const startedMs = performance.now();
+    const threads = openSignatureThreads(availableParallelism());
     const verify = () =>
       verifyLedger(postgresStoredLedger(database.db), {
         origin,
         collectorKey: keys.publicKey,
         checkpoints,
-        signatures: options.signatures,
+        signatures: options.signatures && threads.verify,
         continue: state.part,
         keep: state.keep,
         stop: stop.signal,
@@ -84,7 +87,10 @@ export async function ledgerVerify(context: CommandContext, options: VerifyOptio
       });
     // Bodies that are erased meanwhile would look lost.
     const waiting = () => context.stderr.write('waiting for an erasure or a repair that is under way\n');
-    const report = await undisturbed({ url: database.url, applicationName }, verify, waiting).finally(() => bar(1, 1));
+    const report = await undisturbed({ url: database.url, applicationName }, verify, waiting).finally(async () => {
+      bar(1, 1);
+      await threads.close();
+    });
     await state.close(report);
     const resumedFrom = state.part?.size ?? 0;
     const seconds = Math.round(performance.now() - startedMs) / 1000;

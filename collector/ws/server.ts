@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Clock } from '../../common/clock.ts';
 import { AppError, type ErrorCode } from '../../common/errors.ts';
+import { type VerifySignature, verifyBytesAsync } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { socketPath, subprotocol } from '../../common/protocol.ts';
@@ -19,6 +20,8 @@ export interface SocketsOptions {
   readonly nodes: NodeKeys;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Checks what entries are signed with; on the thread pool unless said otherwise. */
+  readonly verifySignature?: VerifySignature;
   readonly metrics?: SocketMetrics;
   /** Who gathers cosignatures; without it none are asked for. */
   readonly rounds?: Witnessing;
@@ -78,8 +81,8 @@ const noRounds: Witnessing = {
 /** Serves the agents' sockets on `httpServer`. Every other upgrade is turned away. */
 export function attachSockets(httpServer: Server, options: SocketsOptions): Sockets {
   const bounds = { ...defaultBounds, ...options.bounds };
-  const { metrics = noMetrics, rounds = noRounds } = options;
-  const fleet = createFleet({ ...options, metrics, rounds, bounds });
+  const { metrics = noMetrics, rounds = noRounds, verifySignature = verifyBytesAsync } = options;
+  const fleet = createFleet({ ...options, metrics, rounds, verifySignature, bounds });
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -127,7 +130,7 @@ function createFleet(options: FleetOptions) {
   const shared = {
     ...options,
     rateOf: createRates(bounds, clock),
-    verify: createVerifier(limits.verifyConcurrency),
+    verify: createVerifier(options.verifySignature),
     random: Math.random,
   };
 

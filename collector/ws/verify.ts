@@ -1,8 +1,7 @@
 import type { KeyObject } from 'node:crypto';
-import pLimit from 'p-limit';
 import { parseEntry, type SignedEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
-import { verifyBytesAsync } from '../../common/keys.ts';
+import type { VerifySignature } from '../../common/keys.ts';
 import { nodeKinds } from '../../common/kinds.ts';
 import { type AgentMessage, fromWire, type MessageOf } from '../../common/protocol.ts';
 
@@ -21,32 +20,20 @@ export interface Author {
  */
 export type VerifyEntries = (entries: WireEntries, author: Author) => Promise<readonly SignedEntry[]>;
 
-/** A batch has so many places in the line for the thread pool, each for a few entries at a time. */
-const lanes = 4;
-const runEntries = 10;
+/** Signatures of a batch that are being checked at once. Batches take turns: a small one does not wait for all of a large one. */
+const maxUnderWay = 64;
 
-/**
- * Signatures are checked on the thread pool, those of at most `concurrency` entries at once for all sessions together. Batches
- * take turns there: a small one does not wait until all of a large one is through.
- */
-export function createVerifier(concurrency: number): VerifyEntries {
-  const limit = pLimit(concurrency);
+/** @param verifySignature for all sessions together: first asked, first checked. */
+export function createVerifier(verifySignature: VerifySignature): VerifyEntries {
   return async (entries, author) => {
     const signed = entries.map((wire) => readEntry(wire, author.node));
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      for (let at = next; at < signed.length; at = next) {
-        next += runEntries;
-        await limit(() => requireSignatures(signed.slice(at, at + runEntries), author));
-      }
-    };
-    await Promise.all(Array.from({ length: lanes }, lane));
+    for (let at = 0; at < signed.length; at += maxUnderWay) {
+      await Promise.all(
+        signed.slice(at, at + maxUnderWay).map((one) => requireSignature(one, author, verifySignature)),
+      );
+    }
     return signed;
   };
-}
-
-async function requireSignatures(run: readonly SignedEntry[], author: Author): Promise<void> {
-  for (const signed of run) await requireSignature(signed, author);
 }
 
 /** Everything that can be judged without the signature comes first: it is cheaper. */
@@ -66,8 +53,12 @@ function readEntry(wire: WireEntries[number], node: string): SignedEntry {
   return { entry, bytes, signature };
 }
 
-async function requireSignature({ entry, bytes, signature }: SignedEntry, { node, publicKey }: Author): Promise<void> {
-  if (await verifyBytesAsync(publicKey, bytes, signature)) return;
+async function requireSignature(
+  { entry, bytes, signature }: SignedEntry,
+  { node, publicKey }: Author,
+  verifySignature: VerifySignature,
+): Promise<void> {
+  if (await verifySignature(publicKey, bytes, signature)) return;
   throw new AppError('auth.signature', `entry ${entry.seq} is not signed by the key of ${node}`, {
     details: { seq: entry.seq },
   });

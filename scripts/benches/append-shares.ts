@@ -1,4 +1,6 @@
+import { availableParallelism } from 'node:os';
 import { systemClock } from '../../collector/clock.ts';
+import { openSignatureThreads } from '../../collector/signatures/threads.ts';
 import { createAppendPipeline } from '../../collector/ws/append-pipeline.ts';
 import { createVerifier, type VerifyEntries } from '../../collector/ws/verify.ts';
 import type { SignedEntry } from '../../common/entry.ts';
@@ -29,6 +31,9 @@ export interface SharesOptions {
   readonly entriesPerAuthor: number;
 }
 
+/** Bare checks at once: more than the thread pool has threads. */
+const maxPoolChecks = 32;
+
 /** Rounds that are not counted at most: code that is not compiled yet, files that have no room yet. */
 const warmUpRounds = 2;
 
@@ -48,7 +53,8 @@ export async function measureCopyShare(postgres: BenchPostgres, options: SharesO
 /** From the text of a frame to the text of its ack, beside nothing but the verification of the same signatures. */
 export async function measureVerifiedShare(postgres: BenchPostgres, options: SharesOptions): Promise<Round[]> {
   const ledger = await openBenchLedger(await postgres.createDatabase('bench_verified'), 'verified');
-  const verify = createVerifier(limits.verifyConcurrency);
+  const threads = openSignatureThreads(availableParallelism());
+  const verify = createVerifier(threads.verify);
   const rounds = await alternate(options, async () => {
     const perAuthor = ledger.authors.map((author) => author.sign(options.entriesPerAuthor));
     const frames = perAuthor.map((entries) => inBatches(entries, limits.maxAppendEntries).map(frameOf));
@@ -58,6 +64,7 @@ export async function measureVerifiedShare(postgres: BenchPostgres, options: Sha
         timed(() => Promise.all(ledger.authors.map((a, at) => converse(ledger, a, frames[at] ?? [], verify)))),
     };
   });
+  await threads.close();
   await ledger.close();
   return rounds;
 }
@@ -110,7 +117,7 @@ function verifyBare(authors: readonly BenchAuthor[], perAuthor: readonly (readon
           throw new Error('a signature of ours is wrong');
       }
     };
-    await Promise.all(Array.from({ length: limits.verifyConcurrency }, work));
+    await Promise.all(Array.from({ length: maxPoolChecks }, work));
   });
 }
 

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { verifyLedger } from '../../collector/ledger/verify/verify.ts';
 import { createPool } from '../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../collector/postgres/stored-ledger.ts';
+import { openSignatureThreads } from '../../collector/signatures/threads.ts';
 import { generateKeyPair, verifyBytesAsync } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
 import { benchAuthor } from './append-entries.ts';
@@ -108,18 +109,20 @@ async function layScene(records: number, progress: (text: string) => void): Prom
     'select (select size from ledger_head) as size, (select count(*) from batches) as batches, pg_backend_pid() as pid',
   );
   const [{ size, batches, pid } = { size: 0, batches: 0, pid: 0 }] = rows;
+  const threads = openSignatureThreads(availableParallelism());
   const [paged, copied] = [await openPagedRead(url), await openCopiedRead(url)];
   const verify = async (signatures: boolean) => {
     const { size, fault } = await verifyLedger(postgresStoredLedger(db), {
       origin,
       collectorKey: keys.publicKey,
-      signatures,
+      signatures: signatures && threads.verify,
     });
     if (fault !== undefined) throw new Error(`the ledger is not in order: ${fault.message}`);
     return size;
   };
   const close = async () => {
     await Promise.all([paged.close(), copied.close()]);
+    await threads.close();
     await db.end();
   };
   const bareSignatures = signatureCheck();

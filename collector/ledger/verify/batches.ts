@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { verifyBatchAsync } from '../../../common/batch.ts';
+import { batchBytes } from '../../../common/batch.ts';
 import { Found } from './fault.ts';
 import type { Signatures } from './signatures.ts';
 import type { StoredBatch } from './source.ts';
@@ -51,7 +51,7 @@ export class BatchCheck {
     const receivedAtMs = Number(stored.receivedMs);
     if (String(receivedAtMs) !== stored.receivedMs) throw new Found('batch', from, `${which} was received at no time`);
     const batch = { origin, from, size, root, receivedAtMs };
-    signatures?.add(verifyBatchAsync(batch, signature, collectorKey), () => {
+    signatures?.add({ key: collectorKey, message: batchBytes(batch), signature }, () => {
       const message = `${which} is not signed by the collector as it is, after one of size ${from}: it was changed, or one before it is gone`;
       return new Found('batch', from, message);
     });

@@ -1,19 +1,32 @@
+import type { KeyObject } from 'node:crypto';
+import type { VerifySignature } from '../../../common/keys.ts';
 import type { Found } from './fault.ts';
 
-/** Enough that the thread pool never waits for the next one, few enough that what they hold does not matter. */
+/** Enough that whoever checks never waits for the next one, few enough that what they hold does not matter. */
 const maxUnderWay = 512;
 
-/** Signature checks on the thread pool, a bounded number at once, beside everything else. */
+export interface Signed {
+  readonly key: KeyObject;
+  readonly message: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+/** Signature checks beside everything else, a bounded number at once. */
 export class Signatures {
+  readonly #verify: VerifySignature;
   #underWay = 0;
   #first: Found | undefined;
   #broken: { readonly thrown: unknown } | undefined;
   #wake: () => void = () => {};
 
-  /** @param valid being checked. @param fault what it means when it is not. */
-  add(valid: Promise<boolean>, fault: () => Found): void {
+  constructor(verify: VerifySignature) {
+    this.#verify = verify;
+  }
+
+  /** @param fault what it means when the signature is not the key's over the message. */
+  add({ key, message, signature }: Signed, fault: () => Found): void {
     this.#underWay += 1;
-    valid.then(
+    this.#verify(key, message, signature).then(
       (is) => this.#done(is ? undefined : fault()),
       (thrown: unknown) => {
         this.#broken ??= { thrown };

@@ -69,7 +69,7 @@ export function verifiedPart({ collectorKey, tree, authors, erasures, ...rest }:
 interface Continued {
   readonly origin: string;
   readonly collectorKey: KeyObject;
-  readonly signatures?: boolean;
+  readonly signatures: boolean;
   readonly stored: StoredLedger;
   /** Entries the ledger has now. */
   readonly size: number;
@@ -81,7 +81,7 @@ interface Continued {
  */
 export async function continueFrom(
   part: VerifiedPart,
-  { origin, collectorKey, signatures = true, stored, size }: Continued,
+  { origin, collectorKey, signatures, stored, size }: Continued,
 ): Promise<{ tree: GrowingTree; authors: Authors }> {
   if (part.origin !== origin || part.collectorKey !== base64Key(collectorKey)) {
     throw unfit(`it is about the ledger ${part.origin} of another collector key or name`);

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Checkpoint } from '../../../common/checkpoint.ts';
 import { decodeDecimal } from '../../../common/encoding.ts';
-import { verifyBytesAsync } from '../../../common/keys.ts';
+import { type VerifySignature, verifyBytesAsync } from '../../../common/keys.ts';
 import { encodeRange } from '../../../common/merkle.ts';
 import { signatureTypes, type VerifierKey, verifierKey } from '../../../common/note.ts';
 import { fullTileWidth } from '../../../common/tiles.ts';
@@ -38,8 +38,8 @@ export interface Expectations {
   readonly collectorKey: KeyObject;
   /** Read before the verification begins, so that the ledger has grown beyond them. */
   readonly checkpoints?: readonly KeptTree[];
-  /** Whether signatures are checked, which is most of the work; true unless said otherwise. */
-  readonly signatures?: boolean;
+  /** Checks signatures, which is most of the work: on the thread pool unless said otherwise, not at all when false. */
+  readonly signatures?: VerifySignature | false;
   /** Goes on where an earlier run with the same expectations was interrupted, and trusts what that had found. */
   readonly continue?: VerifiedPart | undefined;
   /** Called with what is verified so far, where a later run can go on from. */
@@ -108,7 +108,8 @@ class Verification {
   constructor(stored: StoredLedger, expected: Expectations) {
     this.#stored = stored;
     this.#expected = expected;
-    this.#signatures = expected.signatures === false ? undefined : new Signatures();
+    const { signatures = verifyBytesAsync } = expected;
+    this.#signatures = signatures === false ? undefined : new Signatures(signatures);
     this.#logKey = verifierKey(expected.origin, signatureTypes.ed25519, expected.collectorKey);
     this.#authors = new Authors(expected.collectorKey);
     this.#batches = this.#batchesFrom(0, 0);
@@ -167,7 +168,12 @@ class Verification {
   async #begin(marks: readonly Mark[], size: number): Promise<void> {
     const part = this.#expected.continue;
     if (part !== undefined) {
-      const begun = await continueFrom(part, { ...this.#expected, stored: this.#stored, size });
+      const begun = await continueFrom(part, {
+        ...this.#expected,
+        signatures: this.#signatures !== undefined,
+        stored: this.#stored,
+        size,
+      });
       this.#tree = begun.tree;
       this.#authors = begun.authors;
       this.#batches = this.#batchesFrom(part.batchedTo, part.batches);
@@ -268,8 +274,8 @@ class Verification {
 
   #checkSignature({ author, body, index }: StoredEntry, key: KeyObject): void {
     if (this.#signatures === undefined || body === undefined) return;
-    const valid = verifyBytesAsync(key, signedBytes(body), signatureOf(body));
-    this.#signatures.add(valid, () => new Found('signature', index, `not signed by the key of ${author}`));
+    const signed = { key, message: signedBytes(body), signature: signatureOf(body) };
+    this.#signatures.add(signed, () => new Found('signature', index, `not signed by the key of ${author}`));
   }
 
   #checkTiles(stored: ReadonlyMap<string, FullTile>): void {
@@ -289,7 +295,8 @@ class Verification {
   }
 
   async #keep(): Promise<void> {
-    const { keep, origin, collectorKey, signatures = true } = this.#expected;
+    const { keep, origin, collectorKey } = this.#expected;
+    const signatures = this.#signatures !== undefined;
     if (keep === undefined || !this.#canBeKept()) return;
     // Nothing is said to be verified while its signature is still being checked.
     await this.#signatures?.settled();

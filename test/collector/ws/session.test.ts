@@ -8,7 +8,7 @@ import { createNodeRate, createTokenBucket } from '../../../collector/ws/token-b
 import { createVerifier } from '../../../collector/ws/verify.ts';
 import { openCheckpoint } from '../../../common/checkpoint.ts';
 import { AppError, toAppError } from '../../../common/errors.ts';
-import { fingerprint, generateKeyPair, signBytes } from '../../../common/keys.ts';
+import { fingerprint, generateKeyPair, signBytes, verifyBytesAsync } from '../../../common/keys.ts';
 import { limits } from '../../../common/limits.ts';
 import { leafHash } from '../../../common/merkle.ts';
 import { parseNote, parseVerifierKey } from '../../../common/note.ts';
@@ -42,7 +42,7 @@ function bench(ledger = memoryLedger(), rounds = quietRounds()) {
   const clock = { at: 1_700_000_000_000, now: () => clock.at, monotonicMs: () => clock.at };
   const gate: { send: () => Promise<void>; claimed: () => void } = { send: async () => {}, claimed: () => {} };
   const session = createAgentSession({
-    ...{ ledger, nodes, clock, nonce, rounds, random: () => 0.5, verify: createVerifier(8) },
+    ...{ ledger, nodes, clock, nonce, rounds, random: () => 0.5, verify: createVerifier(verifyBytesAsync) },
     sleep: async (ms) => {
       clock.at += ms;
     },

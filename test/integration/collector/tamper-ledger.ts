@@ -4,7 +4,7 @@ import { type KeptTree, type LedgerFault, verifyLedger } from '../../../collecto
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import { type Db, type Tx, withClient } from '../../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
-import { fingerprint, type KeyPair, rawPublicKey } from '../../../common/keys.ts';
+import { fingerprint, type KeyPair, rawPublicKey, verifyBytesAsync } from '../../../common/keys.ts';
 import { firstEntryMs, testAuthor } from '../../authors.ts';
 import { collectorKeys, testOrigin } from '../../ledgers.ts';
 import { testPool } from '../../postgres.ts';
@@ -108,6 +108,11 @@ export async function firstFault(
   kept: readonly KeptTree[],
   signatures = true,
 ): Promise<LedgerFault | undefined> {
-  const expected = { origin: testOrigin, collectorKey: collectorKeys.publicKey, checkpoints: kept, signatures };
-  return (await verifyLedger(postgresStoredLedger(tx), expected)).fault;
+  const { fault } = await verifyLedger(postgresStoredLedger(tx), {
+    origin: testOrigin,
+    collectorKey: collectorKeys.publicKey,
+    checkpoints: kept,
+    signatures: signatures && verifyBytesAsync,
+  });
+  return fault;
 }
