@@ -1,10 +1,8 @@
-import type { KeyObject } from 'node:crypto';
-
 /** What a thread is asked: whether these signatures verify. */
 export interface Run {
   readonly id: number;
-  /** Each key once. */
-  readonly keys: readonly KeyObject[];
+  /** Raw Ed25519 public keys, each once. */
+  readonly keys: readonly Uint8Array[];
   readonly signed: readonly SignedPart[];
   /** The messages and their signatures, one behind the other in their order. */
   readonly bytes: Uint8Array<ArrayBuffer>;

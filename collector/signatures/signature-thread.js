@@ -1,10 +1,11 @@
-import { verify } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
+import sodium from 'sodium-native';
 
 /*
  * A thread that checks signatures and does nothing else. One call for a whole run: the thread pool takes each signature by
- * itself, which costs the event loop as long as the check costs the pool. JavaScript, so that a thread can begin with this
- * file as it stands, in the source as in the build.
+ * itself, which costs the event loop as long as the check costs the pool. libsodium takes half the time that Node's own
+ * cryptography does, and what it accepts Node accepts too: it refuses keys of small order, and so whoever would have one
+ * signature for every message. JavaScript, so that a thread can begin with this file as it stands, in the source as in the build.
  */
 
 /** Of an Ed25519 signature (RFC 8032). */
@@ -18,14 +19,17 @@ parentPort?.on('message', (/** @type {import('./run.ts').Run} */ run) => {
 
 /** @param {import('./run.ts').Run} run */
 function judge({ keys, signed, bytes }) {
+  const publicKeys = keys.map((key) => Buffer.from(key));
+  const all = Buffer.from(bytes.buffer);
   const valid = new Uint8Array(signed.length);
   let at = 0;
   for (const [place, { key, length }] of signed.entries()) {
-    const publicKey = keys[key];
     const signatureAt = at + length;
-    const message = bytes.subarray(at, signatureAt);
+    const message = all.subarray(at, signatureAt);
+    const publicKey = publicKeys[key];
     at = signatureAt + signatureBytes;
-    if (publicKey !== undefined && verify(null, message, publicKey, bytes.subarray(signatureAt, at))) valid[place] = 1;
+    const signature = all.subarray(signatureAt, at);
+    if (publicKey !== undefined && sodium.crypto_sign_verify_detached(signature, message, publicKey)) valid[place] = 1;
   }
   return valid;
 }

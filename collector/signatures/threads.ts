@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../../common/errors.ts';
-import { signatureBytes, type VerifySignature } from '../../common/keys.ts';
+import { rawPublicKey, signatureBytes, type VerifySignature } from '../../common/keys.ts';
 import type { Judged, Run, SignedPart } from './run.ts';
 
 /** Beside this file, in the source as in the build. */
@@ -138,5 +138,5 @@ function runOf(id: number, asked: readonly Asked[]): Run {
     bytes.set(signature, at + message.length);
     at += message.length + signatureBytes;
   }
-  return { id, keys, signed, bytes };
+  return { id, keys: keys.map(rawPublicKey), signed, bytes };
 }

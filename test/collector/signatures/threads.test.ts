@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { openSignatureThreads } from '../../../collector/signatures/threads.ts';
 import { AppError } from '../../../common/errors.ts';
-import { generateKeyPair, signBytes } from '../../../common/keys.ts';
+import { generateKeyPair, publicKeyFromRaw, signBytes, verifyBytes } from '../../../common/keys.ts';
 
 const threads = openSignatureThreads(2);
 after(threads.close);
@@ -45,6 +45,33 @@ test('a signature by another key, a changed message and a malformed signature ar
   }
 });
 
+/*
+ * Encodings that RFC 8032 leaves to implementations. What the threads accept, everybody must who checks an entry later with
+ * another library; what fits every message must be accepted by nobody here.
+ */
+test('a key that has one signature for every message, which OpenSSL before 3.5 accepts, is refused', async () => {
+  const neutral = Buffer.concat([Buffer.from([1]), Buffer.alloc(31)]);
+  const signature = Buffer.concat([neutral, Buffer.alloc(32)]);
+  const key = publicKeyFromRaw(neutral);
+  assert.equal(
+    verifyBytes(key, Buffer.from('anything'), signature),
+    true,
+    'OpenSSL accepts it: else this proves nothing',
+  );
+  assert.equal(await threads.verify(key, Buffer.from('anything'), signature), false);
+});
+
+test('no signature is accepted in a second form, and none that others refuse', async () => {
+  const { publicKey, privateKey } = generateKeyPair();
+  const message = Buffer.from('one form only');
+  const signature = signBytes(privateKey, message);
+  const forms = [withOrderAdded(signature), ...Array.from({ length: 512 }, (_, bit) => withBitFlipped(signature, bit))];
+  for (const form of forms) {
+    assert.equal(await threads.verify(publicKey, message, form), false);
+    assert.equal(verifyBytes(publicKey, message, form), false);
+  }
+});
+
 test('what was asked is left as it was: the threads have a copy', async () => {
   const { publicKey, privateKey } = generateKeyPair();
   const message = Buffer.from('still mine');
@@ -70,3 +97,19 @@ test('closed with work under way, every question is answered or rejected, and la
   assert.ok(first !== undefined);
   await assert.rejects(closing.verify(first.publicKey, first.message, first.signature), busy);
 });
+
+/** Order of the group, little-endian (RFC 8032, section 5.1). */
+const order = 2n ** 252n + 27742317777372353535851937790883648493n;
+
+/** The same signature with the order of the group added to its scalar. */
+function withOrderAdded(signature: Buffer): Buffer {
+  const scalar = BigInt(`0x${Buffer.from(signature.subarray(32)).reverse().toString('hex')}`) + order;
+  const added = Buffer.from(scalar.toString(16).padStart(64, '0'), 'hex').reverse();
+  return Buffer.concat([signature.subarray(0, 32), added]);
+}
+
+function withBitFlipped(signature: Buffer, bit: number): Buffer {
+  const flipped = Buffer.from(signature);
+  flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+  return flipped;
+}
