@@ -7,8 +7,9 @@ import type { Judged, Run, SignedPart } from './run.ts';
 /** Beside this file, in the source as in the build. */
 const threadFile = new URL('./signature-thread.js', import.meta.url);
 
-/** Signatures in one message to a thread: enough that the message costs nothing beside them, and some 10 ms of work. */
-const maxRunSignatures = 64;
+/** Signatures in one message to a thread: enough that waking it costs little beside them, and no more than some ms of work. */
+const minRunSignatures = 32;
+const maxRunSignatures = 128;
 /** Runs that a thread has at once, so that it never waits for the next one. */
 const maxRunsPerThread = 2;
 /** Megabytes: nothing that a thread makes lives for longer than a run. */
@@ -40,7 +41,8 @@ export function openSignatureThreads(count: number): SignatureThreads {
 
   const hand = (): void => {
     gathering = false;
-    const share = Math.min(maxRunSignatures, Math.ceil(waiting.length / count));
+    const even = Math.ceil(waiting.length / count);
+    const share = Math.min(maxRunSignatures, Math.max(minRunSignatures, even));
     while (waiting.length > 0) {
       const idlest = [...threads].sort((a, b) => a.runs - b.runs)[0];
       const thread = idlest === undefined || (idlest.runs > 0 && threads.size < count) ? begin() : idlest;
@@ -70,6 +72,15 @@ export function openSignatureThreads(count: number): SignatureThreads {
       await Promise.all([...threads].map((thread) => thread.end()));
     },
   };
+}
+
+/** Taking a key out of its object costs twice as much as a signature's check. */
+const rawKeys = new WeakMap<KeyObject, Buffer>();
+
+function rawOf(key: KeyObject): Buffer {
+  const raw = rawKeys.get(key) ?? rawPublicKey(key);
+  rawKeys.set(key, raw);
+  return raw;
 }
 
 function stopping(): AppError {
@@ -138,5 +149,5 @@ function runOf(id: number, asked: readonly Asked[]): Run {
     bytes.set(signature, at + message.length);
     at += message.length + signatureBytes;
   }
-  return { id, keys: keys.map(rawPublicKey), signed, bytes };
+  return { id, keys: keys.map(rawOf), signed, bytes };
 }
