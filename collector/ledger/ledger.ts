@@ -145,10 +145,11 @@ export class Ledger {
 
   /**
    * The signed tree head of the ledger as it is now, with what other collectors appended. Signed after the commit.
+   * @param enough size of a tree that will do for the caller; one that was committed from here is taken as it is known here.
    * @throws AppError `ledger.tampered` when the ledger contradicts what was published before.
    */
-  checkpoint(): Promise<PublishedCheckpoint> {
-    return this.#publisher.checkpoint();
+  checkpoint(enough?: number): Promise<PublishedCheckpoint> {
+    return this.#publisher.checkpoint(enough);
   }
 
   /**

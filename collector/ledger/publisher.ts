@@ -40,6 +40,8 @@ export class Publisher {
   /** The publication under way, and the one that everybody shares who came since it began. */
   #running: Promise<unknown> = Promise.resolve();
   #next: Promise<PublishedCheckpoint> | undefined;
+  /** Size that is enough for everybody who shares that one. */
+  #enough = 0;
   /** Writes of what contradicts the ledger, one at a time: the largest stays. */
   #remembering: Promise<void> = Promise.resolve();
   /** `size/root` of checkpoints found to be contained, oldest first; in a history that only grows they stay so. */
@@ -83,14 +85,18 @@ export class Publisher {
 
   /**
    * The signed tree head as it is now. Kept in the file before anybody sees it.
+   * @param enough size of a tree that will do, if one as large was committed from here: spares a look at the database.
    * @throws AppError `ledger.tampered` when the database no longer holds what was published; `ledger.checkpoint_file`
    *   (retryable) when the file cannot be written.
    */
-  checkpoint(): Promise<PublishedCheckpoint> {
+  checkpoint(enough = Number.POSITIVE_INFINITY): Promise<PublishedCheckpoint> {
+    this.#enough = Math.max(this.#enough, enough);
     // Not the one that is running: it may have looked at the head before the caller's entries were there.
     this.#next ??= this.#afterRunning(() => {
+      const all = this.#enough;
+      this.#enough = 0;
       this.#next = undefined;
-      return this.#publish();
+      return this.#publish(all);
     });
     return this.#next;
   }
@@ -133,10 +139,10 @@ export class Publisher {
     return done;
   }
 
-  async #publish(): Promise<PublishedCheckpoint> {
+  async #publish(enough: number): Promise<PublishedCheckpoint> {
     const { tails, guard } = this.#options;
     await guard.requireTrusted();
-    const tail = await this.#reconcile(await tails.latestTail());
+    const tail = await this.#reconcile(await tails.latestTail(enough));
     const checkpoint = this.#sign(tail);
     await this.#keep(checkpoint);
     // Somebody may have brought a contradiction up meanwhile.

@@ -155,10 +155,12 @@ export class Sequencer {
   }
 
   /**
-   * The end of the log as it is now, whoever has appended.
+   * The end of the log as it is now, whoever has appended; or as it was after a commit from here, if that is enough.
+   * @param enough size of a tree that will do: the swap of that commit has looked at the stored head already.
    * @throws AppError `ledger.tampered` when that is no continuation of the one known, or refused by the guard.
    */
-  async latestTail(): Promise<Tail> {
+  async latestTail(enough = Number.POSITIVE_INFINITY): Promise<Tail> {
+    if (this.#madeSize >= enough) return this.tail();
     // Known before the head is asked for: what is committed meanwhile can only make the head larger.
     const known = (await this.tail()).head;
     const head = await this.#store.head();

@@ -1,3 +1,5 @@
+import { readlinkSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import sodium from 'sodium-native';
 
@@ -10,6 +12,8 @@ import sodium from 'sodium-native';
 
 /** Of an Ed25519 signature (RFC 8032). */
 const signatureBytes = 64;
+
+yieldToOthers();
 
 parentPort?.on('message', (/** @type {import('./run.ts').Run} */ run) => {
   /** @satisfies {import('./run.ts').Judged} */
@@ -32,4 +36,15 @@ function judge({ keys, signed, bytes }) {
     if (publicKey !== undefined && sodium.crypto_sign_verify_detached(signature, message, publicKey)) valid[place] = 1;
   }
   return valid;
+}
+
+/** What is checked already is written first: the event loop and the database go before this thread where cores are few. */
+function yieldToOthers() {
+  try {
+    // Linux has a priority for each thread, under its own number; other systems have no such link.
+    const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
+    setPriority(thread, constants.priority.PRIORITY_LOW);
+  } catch {
+    // As urgent as everything else, then.
+  }
 }

@@ -81,8 +81,8 @@ export function createCheckpointStream(options: CheckpointStreamOptions): Checkp
 
   async function acknowledgeAll(batches: readonly (readonly Placed[])[]): Promise<void> {
     const places = batches.flat();
-    const head = await ledger.checkpoint();
     const indexes = places.map(({ index }) => index);
+    const head = await ledger.checkpoint(Math.max(sentSize, 1 + Math.max(...indexes)));
     const [{ hashes, proofs }, checkpoint] = await Promise.all([ledger.inclusion(indexes, head.size), continued(head)]);
     await send({
       type: 'ack',

@@ -27,6 +27,8 @@ import { benchAuthor } from './append-entries.ts';
 import { sessions } from './append-ground.ts';
 
 export interface AcksOptions {
+  /** Of an empty database, in a server whose log has files to be written again: a new file of it costs everybody a while. */
+  readonly databaseUrl: string;
   readonly entriesPerSecond: number;
   readonly seconds: number;
   readonly progress: (text: string) => void;
@@ -43,13 +45,13 @@ export interface Acks {
 const statementsPerSecond = 20;
 
 /**
- * A built collector with its own PostgreSQL, checkpoint file and rounds of cosigning, and agents on loopback sockets that
+ * A built collector with its own database, checkpoint file and rounds of cosigning, and agents on loopback sockets that
  * send at a steady rate, whatever comes back. Seen from the agents' end, so that both ways over the socket are counted too.
  */
-export async function measureAcks({ entriesPerSecond, seconds, progress }: AcksOptions): Promise<Acks> {
+export async function measureAcks({ databaseUrl, entriesPerSecond, seconds, progress }: AcksOptions): Promise<Acks> {
   progress('starting a collector and enrolling its agents');
   const { path } = makeTemporaryFolder('sgw-bench-acks-');
-  const collector = await startCollector({ dir: join(path, 'collector') });
+  const collector = await startCollector({ dir: join(path, 'collector'), env: { DATABASE_URL: databaseUrl } });
   const names = Array.from({ length: sessions }, (_, at) => `node${at + 1}`);
   const agents = await Promise.all(
     names.map(async (node) => {

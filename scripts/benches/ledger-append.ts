@@ -45,8 +45,9 @@ export const ledgerAppend: Bench = {
     progress(`${rounds} rounds beside bare verification`);
     const verified = await measureVerifiedShare(postgres, { rounds, entriesPerAuthor: of(perRound.signed) });
     const entriesPerSecond = middle(verified.map(({ entries, ledgerMs }) => (1_000 * entries) / ledgerMs));
+    const databaseUrl = await postgres.createDatabase('bench_acks', 'template1');
+    const acks = await measureAcks({ databaseUrl, entriesPerSecond: entriesPerSecond / 2, seconds, progress });
     await postgres.stop();
-    const acks = await measureAcks({ entriesPerSecond: entriesPerSecond / 2, seconds, progress });
     return report({ copied, verified, entriesPerSecond, acks, growth, small, large });
   },
 };
