@@ -43,7 +43,7 @@ function yieldToOthers() {
   try {
     // Linux has a priority for each thread, under its own number; other systems have no such link.
     const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
-    setPriority(thread, constants.priority.PRIORITY_LOW);
+    setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL);
   } catch {
     // As urgent as everything else, then.
   }
