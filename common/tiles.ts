@@ -1,7 +1,7 @@
 import { decodeDecimal, hashBytes } from './encoding.ts';
 import { AppError } from './errors.ts';
 import { limits } from './limits.ts';
-import { appendLeaves, emptyRange, type NodeId, rootOf, splitHashes } from './merkle.ts';
+import { appendLeaves, emptyRange, type NodeId, nodeHash, rootOf, splitHashes } from './merkle.ts';
 
 /*
  * The log as immutable files, C2SP tlog-tiles: hash tiles of height 8 and bundles of the entries below level 0.
@@ -137,17 +137,23 @@ export function hashFromTile(node: NodeId, tile: Buffer): Buffer {
 /**
  * Hashes of all complete subtrees over the hashes of a tile, partial or full: `subtrees[n]` are those over `2^n` of them,
  * concatenated. For whoever reads many nodes of one tile.
+ * @param known those of the same tile when it had fewer hashes, which are not computed again.
  * @throws AppError `ledger.tampered` for what is not made of hashes.
  */
-export function subtreesOf(tile: Buffer): readonly Buffer[] {
+export function subtreesOf(tile: Buffer, known: readonly Buffer[] = []): readonly Buffer[] {
   if (tile.length % hashBytes !== 0) throw new AppError('ledger.tampered', `${tile.length} bytes are no tile`);
-  const rows: Buffer[][] = [];
-  appendLeaves(emptyRange, splitHashes(tile), ({ level }, hash) => {
-    const row = rows[level] ?? [];
-    rows[level] = row;
-    row.push(hash);
-  });
-  return rows.map((row) => Buffer.concat(row));
+  const rows = [tile];
+  for (let below = tile; below.length >= 2 * hashBytes; ) {
+    const row = Buffer.allocUnsafe(Math.floor(below.length / 2 / hashBytes) * hashBytes);
+    const knownBytes = known[rows.length]?.copy(row) ?? 0;
+    for (let at = knownBytes; at < row.length; at += hashBytes) {
+      const [left, right, end] = [2 * at, 2 * at + hashBytes, 2 * (at + hashBytes)];
+      nodeHash(below.subarray(left, right), below.subarray(right, end)).copy(row, at);
+    }
+    rows.push(row);
+    below = row;
+  }
+  return rows;
 }
 
 /**

@@ -3,15 +3,17 @@ import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { NodeId } from '../../common/merkle.ts';
 import type { HashReader } from '../../common/proof.ts';
-import { placeOf, subtreesOf, type TileId } from '../../common/tiles.ts';
+import { fullTileWidth, placeOf, subtreesOf, type TileId } from '../../common/tiles.ts';
 import type { FullTile, LedgerStore } from './store.ts';
 import { missingTile, type Tail, tileInTail } from './tail.ts';
 
 /** A tile, and what proofs need of it, computed when the first one does. */
 interface KnownTile {
   readonly bytes: Buffer;
-  subtrees?: ReturnType<typeof subtreesOf>;
+  subtrees?: KnownSubtrees;
 }
+
+type KnownSubtrees = ReturnType<typeof subtreesOf>;
 
 /** Hashes of the tree, from the tail for what still grows and from the store, through a small cache, for the rest. */
 export class TileReader {
@@ -20,6 +22,8 @@ export class TileReader {
   readonly #cache = new Map<string, KnownTile>();
   /** Tiles of a tail that are not full, by level: many proofs are asked for in one and the same tree. */
   readonly #growing = new WeakMap<Tail, Map<number, KnownTile>>();
+  /** The tile of each level that was last read from while it grew: in the next tail it mostly is the same one, a little longer. */
+  readonly #grew = new Map<number, KnownTile & { readonly index: number }>();
 
   constructor(store: Pick<LedgerStore, 'tiles'>) {
     this.#store = store;
@@ -46,7 +50,12 @@ export class TileReader {
       tail,
       nodes.map((node) => placeOf(node).tile),
     );
-    return nodes.map((node) => hashIn(wanted(tiles, placeOf(node).tile), node));
+    return nodes.map((node) => {
+      const { tile: ref } = placeOf(node);
+      const tile = wanted(tiles, ref);
+      tile.subtrees ??= this.#subtreesOf(ref, tile);
+      return hashIn(tile.subtrees, node);
+    });
   }
 
   async #tiles(tail: Tail, refs: readonly TileId[]): Promise<ReadonlyMap<string, KnownTile>> {
@@ -69,6 +78,14 @@ export class TileReader {
       found.set(name(ref), tile);
     });
     return found;
+  }
+
+  #subtreesOf({ level, index }: TileId, { bytes }: KnownTile): KnownSubtrees {
+    const grew = this.#grew.get(level);
+    const same = grew?.index === index && grew.bytes.equals(bytes.subarray(0, grew.bytes.length));
+    const subtrees = subtreesOf(bytes, same ? grew.subtrees : []);
+    if (bytes.length < fullTileWidth * hashBytes) this.#grew.set(level, { index, bytes, subtrees });
+    return subtrees;
   }
 
   #inTail(tail: Tail, ref: TileId): KnownTile | undefined {
@@ -96,13 +113,12 @@ export class TileReader {
 }
 
 /** @throws AppError `ledger.tampered` when the tile does not reach that far. */
-function hashIn(tile: KnownTile, node: NodeId): Buffer {
+function hashIn(subtrees: KnownSubtrees, node: NodeId): Buffer {
   const { start, count } = placeOf(node);
-  tile.subtrees ??= subtreesOf(tile.bytes);
   const at = (start / count) * hashBytes;
-  const hash = tile.subtrees[Math.log2(count)]?.subarray(at, at + hashBytes);
+  const hash = subtrees[Math.log2(count)]?.subarray(at, at + hashBytes);
   if (hash?.length === hashBytes) return hash;
-  const { length } = tile.bytes;
+  const length = subtrees[0]?.length ?? 0;
   throw new AppError('ledger.tampered', `tile of ${length} bytes ends before node ${node.level}/${node.index}`);
 }
 

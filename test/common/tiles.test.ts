@@ -13,12 +13,13 @@ import {
   hashTiles,
   parseTilePath,
   placeOf,
+  subtreesOf,
   type Tile,
   tileNodes,
   tileWidth,
 } from '../../common/tiles.ts';
 import { loadVectors } from './load-vectors.ts';
-import { numberedLeaf, numberedLeaves, treeOf } from './trees.ts';
+import { naiveRoot, numberedLeaf, numberedLeaves, treeOf } from './trees.ts';
 
 const widthsVector = z.strictObject({
   source: z.string(),
@@ -147,6 +148,24 @@ describe('the tiles of a log', () => {
       const proof = await inclusionProof(index, size, reader);
       verifyInclusion({ leafHash: numberedLeaf(index), index, size, root, proof });
       assert.deepEqual(await consistencyProof(index, size, reader), await consistencyProof(index, size, tree.reader));
+    }
+  });
+
+  test('all subtrees of a tile are those of the tree, whether it grew or was read at once', () => {
+    const leaves = numberedLeaves(fullTileWidth);
+    let grown: readonly Buffer[] = [];
+    for (const count of [0, 1, 2, 3, 7, 8, 100, 101, 128, 255, 256]) {
+      const tile = Buffer.concat(leaves.slice(0, count));
+      grown = subtreesOf(tile, grown);
+      assert.deepEqual(grown, subtreesOf(tile));
+      for (const [level, row] of grown.entries()) {
+        const wide = 2 ** level;
+        assert.equal(row.length, 32 * Math.floor(count / wide));
+        for (let at = 0; at < row.length / 32; at++) {
+          const root = naiveRoot(leaves.slice(at * wide, (at + 1) * wide));
+          assert.deepEqual(row.subarray(at * 32, (at + 1) * 32), root);
+        }
+      }
     }
   });
 
