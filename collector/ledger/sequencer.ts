@@ -6,7 +6,7 @@ import { limits } from '../../common/limits.ts';
 import { rootOf } from '../../common/merkle.ts';
 import { type KnownAuthors, nothingKnown, Plan } from './plan.ts';
 import type { Commit, FullTile, LedgerStore, StorableEntry, TreeHead } from './store.ts';
-import { loadTail, type Tail, type TreeStore } from './tail.ts';
+import { continueTail, loadTail, type Tail, type TreeStore } from './tail.ts';
 
 /** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
 export type LayOut = (plan: Plan) => Promise<() => void>;
@@ -100,6 +100,8 @@ export class Sequencer {
   readonly #flights: Flight[] = [];
   /** Being read, or known; durable in any case. */
   #tail: Promise<Tail> | undefined;
+  /** The newest one that was durable, also when somebody else has appended since. */
+  #before: Tail | undefined;
   /** Size of the tail that was made here; 0 when it is read from the store. */
   #madeSize = 0;
   /** The end of the log once all that is under way is durable; undefined when that has to be found out. */
@@ -165,9 +167,10 @@ export class Sequencer {
     const known = (await this.tail()).head;
     const head = await this.#store.head();
     if (head === undefined || !mayFollow(known, head)) throw await this.#guard.rolledBack(known, head);
-    const tail = await this.tail();
-    if (head.range.size <= tail.head.range.size) return tail;
-    this.#forget();
+    const reached = async () => head.range.size <= (await this.tail()).head.range.size;
+    // What is being written from here may be in it before its answer is here; only then somebody else has appended.
+    if (!(await reached())) await Promise.all(this.#flights.map(({ landed }) => landed));
+    if (!(await reached())) this.#forget();
     return this.tail();
   }
 
@@ -320,8 +323,9 @@ export class Sequencer {
 
   async #readTail(store: LedgerStore): Promise<Tail> {
     const admit = await this.#guard.admission();
-    const tail = await readTail(store);
+    const tail = await readTail(store, this.#before);
     await admit(tail, store);
+    this.#before = tail;
     return tail;
   }
 
@@ -329,6 +333,7 @@ export class Sequencer {
     // The answer to a later commit may come first.
     if (tail.head.range.size < this.#madeSize) return;
     this.#tail = Promise.resolve(tail);
+    this.#before = tail;
     this.#madeSize = tail.head.range.size;
   }
 
@@ -349,10 +354,11 @@ function mayFollow({ range: known }: TreeHead, { range }: TreeHead): boolean {
   return known.size === range.size ? rootOf(known).equals(rootOf(range)) : known.size < range.size;
 }
 
-async function readTail(store: LedgerStore): Promise<Tail> {
+/** @param before an end of the log from earlier: mostly all that has to be read is what came after it. */
+async function readTail(store: LedgerStore, before: Tail | undefined): Promise<Tail> {
   const head = await store.head();
   if (head === undefined) throw new AppError('ledger.tampered', 'the ledger has no tree head');
-  return loadTail(store, head);
+  return (before && (await continueTail(store, before, head))) ?? loadTail(store, head);
 }
 
 async function layOutAll(group: readonly Waiting[], plan: Plan) {

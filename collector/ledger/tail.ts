@@ -54,6 +54,22 @@ export async function loadTail(store: TreeStore, head: TreeHead): Promise<Tail> 
   return tail;
 }
 
+/** Entries that are read to continue a tail; from there on reading it back anew costs less. */
+const maxContinuedEntries = 4 * fullTileWidth;
+
+/** The tail with `head`, continued from an earlier one; undefined when that one is not where the tree comes from, or too long ago. */
+export async function continueTail(
+  store: Pick<TreeStore, 'leafHashes'>,
+  before: Tail,
+  head: TreeHead,
+): Promise<Tail | undefined> {
+  const [from, to] = [before.head.range.size, head.range.size];
+  if (from > to || to - from > maxContinuedEntries || before.head.origin !== head.origin) return undefined;
+  const { tail } = growTail(before, splitHashes(await store.leafHashes(from, to)));
+  const same = tail.head.range.size === to && rootOf(tail.head.range).equals(rootOf(head.range));
+  return same ? { ...tail, head } : undefined;
+}
+
 async function loadPartial(store: TreeStore, level: number, size: number): Promise<Buffer[]> {
   const count = Math.floor(size / fullTileWidth ** level);
   const start = count - (count % fullTileWidth);

@@ -27,6 +27,57 @@ class CountingStore extends FakeLedgerStore {
   }
 }
 
+/** Its last commit is stored at once and answered when the test says so. */
+class SlowToAnswer extends FakeLedgerStore {
+  treeReads = 0;
+  answer: () => void = () => {};
+  /** Resolves once a commit is stored, and the head was asked for after that. */
+  readonly stored: Promise<void>;
+  readonly asked: Promise<void>;
+  #isStored: () => void = () => {};
+  #isAsked: () => void = () => {};
+  #slow = false;
+
+  constructor() {
+    super();
+    this.stored = new Promise((resolve) => {
+      this.#isStored = resolve;
+    });
+    this.asked = new Promise((resolve) => {
+      this.#isAsked = resolve;
+    });
+  }
+
+  override async commit(...args: Parameters<FakeLedgerStore['commit']>): Promise<boolean> {
+    const moved = await super.commit(...args);
+    if (args[0].entries.length > 1) return moved;
+    if (args[0].from.range.size === 0) return moved;
+    this.#slow = true;
+    const answered = new Promise<void>((resolve) => {
+      this.answer = resolve;
+    });
+    this.#isStored();
+    await answered;
+    return moved;
+  }
+
+  override async head() {
+    const head = await super.head();
+    if (this.#slow) this.#isAsked();
+    return head;
+  }
+
+  override leafHashes(...args: Parameters<FakeLedgerStore['leafHashes']>) {
+    this.treeReads += 1;
+    return super.leafHashes(...args);
+  }
+
+  override tiles(...args: Parameters<FakeLedgerStore['tiles']>) {
+    this.treeReads += 1;
+    return super.tiles(...args);
+  }
+}
+
 function enrolled(node: string, key: KeyObject): Statement {
   const publicKey = rawPublicKey(key).toString('base64');
   return { kind: 'node.enrolled', body: { node, publicKey, fingerprint: fingerprint(key), agentVersion: '1' } };
@@ -182,6 +233,24 @@ describe('a database that fails', () => {
       store.failingReads = 0;
     }
     assert.equal(store.entries.length, 16);
+  });
+});
+
+describe('the end of the log', () => {
+  test('is not read back because a commit from here is stored before its answer is here', async () => {
+    const store = new SlowToAnswer();
+    const ledger = await startLedger(store);
+    const author = testAuthor('node1');
+    await ledger.append(author.more(300));
+    const before = store.treeReads;
+    const appending = ledger.append(author.more(1));
+    await store.stored;
+    const published = ledger.checkpoint();
+    await store.asked;
+    store.answer();
+    assert.equal((await published).size, 302);
+    await appending;
+    assert.equal(store.treeReads, before);
   });
 });
 

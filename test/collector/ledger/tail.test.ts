@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { growTail, loadTail, type Tail, type TreeStore, tileInTail } from '../../../collector/ledger/tail.ts';
+import {
+  continueTail,
+  growTail,
+  loadTail,
+  type Tail,
+  type TreeStore,
+  tileInTail,
+} from '../../../collector/ledger/tail.ts';
 import { TileReader } from '../../../collector/ledger/tile-reader.ts';
 import { limits } from '../../../common/limits.ts';
 import { appendLeaves, type CompactRange, emptyRange, rootOf } from '../../../common/merkle.ts';
@@ -79,6 +86,25 @@ describe('the tail of the log', () => {
       const next = numberedLeaves(600, 1_000_000);
       assert.deepEqual(growTail(loaded, next), growTail(tail, next));
     });
+  });
+
+  test('continued over what somebody else appended is the one that was read back anew', async () => {
+    await atEveryBoundary(async (trees, tail) => {
+      const later = trees.grow(tail, tail.head.range.size + 300);
+      assert.deepEqual(await continueTail(trees, tail, later.head), later);
+    });
+  });
+
+  test('is not continued into a history that it is no part of, a shorter one, or over what is not there', async () => {
+    const trees = new TestTrees();
+    const tail = trees.grow(emptyTail, 257);
+    const { head } = trees.grow(tail, 300);
+    const other = growTail(emptyTail, numberedLeaves(257, 1_000_000)).tail;
+    assert.equal(await continueTail(trees, other, head), undefined);
+    assert.equal(await continueTail(trees, tail, { ...head, range: emptyRange }), undefined);
+    assert.equal(await continueTail(trees, tail, { ...head, origin: 'another.log' }), undefined);
+    trees.size = 299;
+    assert.equal(await continueTail(trees, tail, head), undefined);
   });
 
   test('is refused when tiles or leaf hashes do not lead to its root', async () => {
