@@ -22,7 +22,8 @@ export interface SignatureThreads {
 }
 
 interface Asked {
-  readonly publicKey: KeyObject;
+  /** Raw. */
+  readonly publicKey: Buffer;
   readonly message: Uint8Array;
   readonly signature: Uint8Array;
   readonly resolve: (valid: boolean) => void;
@@ -36,9 +37,16 @@ interface Asked {
 export function openSignatureThreads(count: number): SignatureThreads {
   const waiting: Asked[] = [];
   const threads = new Set<Thread>();
+  /** Taking a key out of its object costs twice as much as checking a signature. */
+  const rawKeys = new WeakMap<KeyObject, Buffer>();
   let gathering = false;
   let closed = false;
 
+  const rawOf = (key: KeyObject): Buffer => {
+    const raw = rawKeys.get(key) ?? rawPublicKey(key);
+    rawKeys.set(key, raw);
+    return raw;
+  };
   const hand = (): void => {
     gathering = false;
     const even = Math.ceil(waiting.length / count);
@@ -61,7 +69,7 @@ export function openSignatureThreads(count: number): SignatureThreads {
       if (signature.length !== signatureBytes) return Promise.resolve(false);
       return new Promise((resolve, reject) => {
         if (closed) return reject(stopping());
-        waiting.push({ publicKey, message, signature, resolve, reject });
+        waiting.push({ publicKey: rawOf(publicKey), message, signature, resolve, reject });
         if (!gathering) queueMicrotask(hand);
         gathering = true;
       });
@@ -72,15 +80,6 @@ export function openSignatureThreads(count: number): SignatureThreads {
       await Promise.all([...threads].map((thread) => thread.end()));
     },
   };
-}
-
-/** Taking a key out of its object costs twice as much as a signature's check. */
-const rawKeys = new WeakMap<KeyObject, Buffer>();
-
-function rawOf(key: KeyObject): Buffer {
-  const raw = rawKeys.get(key) ?? rawPublicKey(key);
-  rawKeys.set(key, raw);
-  return raw;
 }
 
 function stopping(): AppError {
@@ -149,5 +148,5 @@ function runOf(id: number, asked: readonly Asked[]): Run {
     bytes.set(signature, at + message.length);
     at += message.length + signatureBytes;
   }
-  return { id, keys: keys.map(rawOf), signed, bytes };
+  return { id, keys, signed, bytes };
 }
