@@ -40,19 +40,22 @@ const warmUpRounds = 2;
 /** Entries whose signatures are checked already: `Ledger.append` beside a bare COPY. */
 export async function measureCopyShare(postgres: BenchPostgres, options: SharesOptions): Promise<Round[]> {
   const bare = await openBareCopy(await postgres.createDatabase('bench_bare'));
-  const ledger = await openBenchLedger(await postgres.createDatabase('bench_append'), 'append');
+  const url = await postgres.createDatabase('bench_append');
+  const ledger = await openBenchLedger(url, 'append');
   const rounds = await alternate(options, async () => {
     const perAuthor = ledger.authors.map((author) => author.take(options.entriesPerAuthor));
     return { bare: () => bare.write(mixed(perAuthor)), ledger: () => appendAll(ledger, perAuthor) };
   });
   await ledger.close();
   await bare.close();
+  await postgres.settle(url);
   return rounds;
 }
 
 /** From the text of a frame to the text of its ack, beside nothing but the verification of the same signatures. */
 export async function measureVerifiedShare(postgres: BenchPostgres, options: SharesOptions): Promise<Round[]> {
-  const ledger = await openBenchLedger(await postgres.createDatabase('bench_verified'), 'verified');
+  const url = await postgres.createDatabase('bench_verified');
+  const ledger = await openBenchLedger(url, 'verified');
   const threads = openSignatureThreads(availableParallelism());
   const verify = createVerifier(threads.verify);
   const rounds = await alternate(options, async () => {
@@ -66,6 +69,7 @@ export async function measureVerifiedShare(postgres: BenchPostgres, options: Sha
   });
   await threads.close();
   await ledger.close();
+  await postgres.settle(url);
   return rounds;
 }
 
