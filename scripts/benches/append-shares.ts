@@ -16,13 +16,15 @@ import {
   openBenchLedger,
   sessions,
 } from './append-ground.ts';
-import { openBareCopy } from './bare-copy.ts';
+import { openBareCopy, openTablesCopy } from './bare-copy.ts';
 
 /** One round: the same entries through the bare way and through the ledger, one after the other. */
 export interface Round {
   readonly entries: number;
   readonly bareMs: number;
   readonly ledgerMs: number;
+  /** A COPY into the ledger's tables; 0 where nobody asked for it. */
+  readonly tablesMs: number;
 }
 
 export interface SharesOptions {
@@ -42,12 +44,17 @@ export async function measureCopyShare(postgres: BenchPostgres, options: SharesO
   const bare = await openBareCopy(await postgres.createDatabase('bench_bare'));
   const url = await postgres.createDatabase('bench_append');
   const ledger = await openBenchLedger(url, 'append');
+  const tables = await openTablesCopy(await postgres.createDatabase('bench_tables'));
   const rounds = await alternate(options, async () => {
     const perAuthor = ledger.authors.map((author) => author.take(options.entriesPerAuthor));
-    return { bare: () => bare.write(mixed(perAuthor)), ledger: () => appendAll(ledger, perAuthor) };
+    return {
+      bare: () => bare.write(mixed(perAuthor)),
+      ledger: () => appendAll(ledger, perAuthor),
+      tables: () => tables.write(mixed(perAuthor)),
+    };
   });
   await ledger.close();
-  await bare.close();
+  await Promise.all([bare.close(), tables.close()]);
   await postgres.settle(url);
   return rounds;
 }
@@ -76,18 +83,20 @@ export async function measureVerifiedShare(postgres: BenchPostgres, options: Sha
 interface Ways {
   readonly bare: () => Promise<number>;
   readonly ledger: () => Promise<number>;
+  readonly tables?: () => Promise<number>;
 }
 
 /** Both ways in each round, in turns which one first: what the machine does beside us meets both alike. */
 async function alternate(options: SharesOptions, prepare: () => Promise<Ways>): Promise<Round[]> {
   const rounds: Round[] = [];
   for (let round = -Math.min(warmUpRounds, options.rounds); round < options.rounds; round++) {
-    const { bare, ledger } = await prepare();
+    const { bare, ledger, tables = async () => 0 } = await prepare();
     let [bareMs, ledgerMs] = [0, 0];
     if (round % 2 === 0) bareMs = await bare();
     ledgerMs = await ledger();
     if (round % 2 !== 0) bareMs = await bare();
-    if (round >= 0) rounds.push({ entries: sessions * options.entriesPerAuthor, bareMs, ledgerMs });
+    const tablesMs = await tables();
+    if (round >= 0) rounds.push({ entries: sessions * options.entriesPerAuthor, bareMs, ledgerMs, tablesMs });
   }
   return rounds;
 }

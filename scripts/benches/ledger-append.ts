@@ -69,6 +69,7 @@ function report(measured: Measured): BenchReport {
     middle(rounds.map((one) => (1_000 * one.entries) / one[of]));
   const figures = {
     ratio: middle(copied.map(share)),
+    tables_ratio: middle(copied.map(({ bareMs, tablesMs }) => bareMs / tablesMs)),
     entries_per_s: entriesPerSecond,
     verified_ratio: middle(verified.map(share)),
     ack_p99_ms: quantile(acks.waitedMs, 0.99),
@@ -91,6 +92,7 @@ function report(measured: Measured): BenchReport {
     { what: 'bare verification', measured: figures.verify_per_s, unit: 'entries/s' },
     { what: 'append, signatures checked', measured: figures.append_per_s, unit: 'entries/s' },
     { what: 'bare COPY', measured: figures.copy_per_s, unit: 'entries/s' },
+    { what: "COPY into the ledger's two tables, share of a bare one", measured: figures.tables_ratio, unit: '' },
     { what: `ack at ${Math.round(acks.entriesPerSecond)} entries/s, median`, measured: figures.ack_p50_ms, unit: 'ms' },
     {
       what: `ack at ${Math.round(acks.entriesPerSecond)} entries/s, p99`,
