@@ -33,8 +33,7 @@ export function runTogether(client: Tx, steps: readonly Step[], onFirst: () => v
       handleDataRow: () => {},
       handleCopyInResponse: () => {},
       handleError: (error: unknown) => {
-        // Which of them were parsed before the server gave up is not known: they are all given other names.
-        statements?.forget();
+        statements?.failed();
         reject(error);
       },
       handleReadyForQuery: () => resolve(),
@@ -42,30 +41,41 @@ export function runTogether(client: Tx, steps: readonly Step[], onFirst: () => v
   });
 }
 
-/** The statements that a connection knows: they are sent, parsed and planned once, not with every commit. */
+/** The statements that the server knows on a connection: each is sent, parsed and planned once, not with every commit. */
 class Statements {
+  /** Names by text; there are as many as there are kinds of steps. */
   readonly #names = new Map<string, string>();
-  #given = 0;
+  readonly #parsed = new Set<string>();
+  /** Sent and not answered yet, in order. */
+  #sent: string[] = [];
 
-  /** @returns the name, and whether the server has to be told what it means. */
-  of(text: string): { name: string; isNew: boolean } {
-    const known = this.#names.get(text);
-    if (known !== undefined) return { name: known, isNew: false };
-    this.#given += 1;
-    const name = `step_${this.#given}`;
-    this.#names.set(text, name);
-    return { name, isNew: true };
+  constructor(connection: pg.Connection) {
+    connection.on('parseComplete', () => {
+      const name = this.#sent.shift();
+      if (name !== undefined) this.#parsed.add(name);
+    });
   }
 
-  forget(): void {
-    this.#names.clear();
+  /** Sends the text of a statement unless the server knows it. @returns its name. */
+  prepare(connection: pg.Connection, text: string): string {
+    const name = this.#names.get(text) ?? `step_${this.#names.size + 1}`;
+    this.#names.set(text, name);
+    if (this.#parsed.has(name) || this.#sent.includes(name)) return name;
+    this.#sent.push(name);
+    connection.parse({ name, text, types: [] }, true);
+    return name;
+  }
+
+  /** After an error the server looks at nothing more of what was sent; what it had parsed by then it keeps. */
+  failed(): void {
+    this.#sent = [];
   }
 }
 
 const statementsByConnection = new WeakMap<pg.Connection, Statements>();
 
 function statementsOf(connection: pg.Connection): Statements {
-  const statements = statementsByConnection.get(connection) ?? new Statements();
+  const statements = statementsByConnection.get(connection) ?? new Statements(connection);
   statementsByConnection.set(connection, statements);
   return statements;
 }
@@ -74,9 +84,8 @@ function send(connection: pg.Connection, steps: readonly Step[], statements: Sta
   const { stream } = connection;
   stream.cork();
   for (const [at, { text, values = [], copy }] of steps.entries()) {
-    const { name, isNew } = statements.of(text);
-    if (isNew) connection.parse({ name, text, types: [] }, true);
-    connection.bind({ statement: name, values: values.map(asParameter) }, true);
+    const statement = statements.prepare(connection, text);
+    connection.bind({ statement, values: values.map(asParameter) }, true);
     connection.execute({}, true);
     if (copy !== undefined) stream.write(copy);
     if (at === 0) connection.flush();
