@@ -109,7 +109,11 @@ export async function openMirrorBranch({ repository, branch }: MirrorRepository)
     },
     checkOut: async (paths) => {
       const on = bare ? '' : (await git(['symbolic-ref', '--quiet', 'HEAD'])).trim();
-      if (on === ref) await git(['checkout', '--quiet', ref, '--', ...paths]);
+      if (on !== ref) return;
+      // A branch that nothing was mirrored to yet has none of them.
+      const there = await git(['ls-tree', '-z', '--name-only', ref, '--', ...paths]);
+      const found = there.split('\0').filter((path) => path !== '');
+      if (found.length > 0) await git(['checkout', '--quiet', ref, '--', ...found]);
     },
     push: async (remote) => {
       await git(['push', '--quiet', remote, `${ref}:${ref}`]);

@@ -184,6 +184,8 @@ test("other people's files, staged changes and edits in the repository stay as t
   await writeFile(join(repository, 'staged'), 'staged\n');
   git(repository, 'add', 'staged');
   const branch = await openMirrorBranch({ repository, branch: 'main' });
+  // Nothing is mirrored yet, so there is nothing to bring up to date.
+  await branch.checkOut(mirroredPaths);
   const batch = await mirror(fleet, branch);
   await branch.checkOut(batch?.files ?? []);
   await branch.checkOut(mirroredPaths);
