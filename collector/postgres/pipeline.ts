@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { errnoOf } from '../../common/errors.ts';
 import type { Tx } from './pool.ts';
 
 /** One statement of a {@link runTogether}. */
@@ -33,7 +34,7 @@ export function runTogether(client: Tx, steps: readonly Step[], onFirst: () => v
       handleDataRow: () => {},
       handleCopyInResponse: () => {},
       handleError: (error: unknown) => {
-        statements?.failed();
+        statements?.failed(error);
         reject(error);
       },
       handleReadyForQuery: () => resolve(),
@@ -48,6 +49,8 @@ class Statements {
   readonly #parsed = new Set<string>();
   /** Sent and not answered yet, in order. */
   #sent: string[] = [];
+  /** Of names: those of an earlier one are not used again. */
+  #generation = 1;
 
   constructor(connection: pg.Connection) {
     connection.on('parseComplete', () => {
@@ -58,7 +61,7 @@ class Statements {
 
   /** Sends the text of a statement unless the server knows it. @returns its name. */
   prepare(connection: pg.Connection, text: string): string {
-    const name = this.#names.get(text) ?? `step_${this.#names.size + 1}`;
+    const name = this.#names.get(text) ?? `step_${this.#generation}_${this.#names.size + 1}`;
     this.#names.set(text, name);
     if (this.#parsed.has(name) || this.#sent.includes(name)) return name;
     this.#sent.push(name);
@@ -67,10 +70,17 @@ class Statements {
   }
 
   /** After an error the server looks at nothing more of what was sent; what it had parsed by then it keeps. */
-  failed(): void {
+  failed(error: unknown): void {
     this.#sent = [];
+    if (!namesLost.has(errnoOf(error) ?? '')) return;
+    this.#generation += 1;
+    this.#names.clear();
+    this.#parsed.clear();
   }
 }
+
+/** `invalid_sql_statement_name`, `duplicate_prepared_statement`: the server knows others than we think, by a DISCARD or a pooler between us. */
+const namesLost = new Set(['26000', '42P05']);
 
 const statementsByConnection = new WeakMap<pg.Connection, Statements>();
 

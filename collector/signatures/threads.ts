@@ -7,7 +7,7 @@ import type { Judged, Run, SignedPart } from './run.ts';
 /** Beside this file, in the source as in the build. */
 const threadFile = new URL('./signature-thread.js', import.meta.url);
 
-/** Signatures in one message to a thread: enough that waking it costs little beside them, and no more than some ms of work. */
+/** Signatures in one message to a thread: enough that waking it costs little beside them, and few enough to take turns. */
 const minRunSignatures = 32;
 const maxRunSignatures = 128;
 /** Runs that a thread has at once, so that it never waits for the next one. */
@@ -32,9 +32,10 @@ interface Asked {
 
 /**
  * Threads that check signatures, begun when the first is asked for. What is asked for in one turn of the event loop travels
- * together. A thread that breaks rejects what it had with `internal.error`; the next question begins another one.
+ * together. A thread that breaks rejects what it had with `internal.error`, and so does what waits when none can be begun; the
+ * next question begins another one.
  */
-export function openSignatureThreads(count: number): SignatureThreads {
+export function openSignatureThreads(count: number, file = threadFile): SignatureThreads {
   const waiting: Asked[] = [];
   const threads = new Set<Thread>();
   /** Taking a key out of its object costs twice as much as checking a signature. */
@@ -53,15 +54,22 @@ export function openSignatureThreads(count: number): SignatureThreads {
     const share = Math.min(maxRunSignatures, Math.max(minRunSignatures, even));
     while (waiting.length > 0) {
       const idlest = [...threads].sort((a, b) => a.runs - b.runs)[0];
-      const thread = idlest === undefined || (idlest.runs > 0 && threads.size < count) ? begin() : idlest;
-      if (thread.runs >= maxRunsPerThread) return;
+      const thread = idlest === undefined || (idlest.runs > 0 && threads.size < count) ? begin(idlest) : idlest;
+      if (thread === undefined || thread.runs >= maxRunsPerThread) return;
       thread.check(waiting.splice(0, share));
     }
   };
-  const begin = (): Thread => {
-    const thread = new Thread({ onRoom: hand, onEnd: () => threads.delete(thread) });
-    threads.add(thread);
-    return thread;
+  /** @returns `otherwise` where the system lets nobody have another thread now; without that, nothing waits any more. */
+  const begin = (otherwise: Thread | undefined): Thread | undefined => {
+    try {
+      const thread = new Thread(file, { onRoom: hand, onEnd: () => threads.delete(thread) });
+      threads.add(thread);
+      return thread;
+    } catch (thrown) {
+      if (otherwise !== undefined) return otherwise;
+      for (const { reject } of waiting.splice(0)) reject(broken(thrown));
+      return undefined;
+    }
   };
 
   return {
@@ -83,7 +91,11 @@ export function openSignatureThreads(count: number): SignatureThreads {
 }
 
 function stopping(): AppError {
-  return new AppError('state.busy', 'the collector is stopping');
+  return new AppError('state.busy', 'the collector is stopping', { retryable: true });
+}
+
+function broken(cause: unknown): AppError {
+  return new AppError('internal.error', 'a thread that checks signatures broke', { cause });
 }
 
 class Thread {
@@ -92,22 +104,18 @@ class Thread {
   #lastId = 0;
 
   /** @param onRoom after a run is judged. @param onEnd once it can take no more. */
-  constructor({ onRoom, onEnd }: { onRoom: () => void; onEnd: () => void }) {
-    this.#worker = new Worker(threadFile, { resourceLimits: { maxYoungGenerationSizeMb: maxNurseryMb } });
+  constructor(file: URL, { onRoom, onEnd }: { onRoom: () => void; onEnd: () => void }) {
+    this.#worker = new Worker(file, { resourceLimits: { maxYoungGenerationSizeMb: maxNurseryMb } });
     this.#worker.on('message', (judged: Judged) => {
       this.#answer(judged);
       onRoom();
     });
-    let broken: unknown;
+    let error = stopping();
     this.#worker.on('error', (thrown) => {
-      broken = thrown;
+      error = broken(thrown);
     });
     this.#worker.on('exit', () => {
       onEnd();
-      const error =
-        broken === undefined
-          ? stopping()
-          : new AppError('internal.error', 'a thread that checks signatures broke', { cause: broken });
       for (const run of this.#asked.values()) for (const { reject } of run) reject(error);
       this.#asked.clear();
       onRoom();

@@ -82,7 +82,9 @@ export function createCheckpointStream(options: CheckpointStreamOptions): Checkp
   async function acknowledgeAll(batches: readonly (readonly Placed[])[]): Promise<void> {
     const places = batches.flat();
     const indexes = places.map(({ index }) => index);
-    const head = await ledger.checkpoint(Math.max(sentSize, 1 + Math.max(...indexes)));
+    const needed = 1 + Math.max(...indexes);
+    // Entries that were there before may be gone again with the database; only those that are new have just been committed.
+    const head = await ledger.checkpoint(needed > sentSize ? needed : undefined);
     const [{ hashes, proofs }, checkpoint] = await Promise.all([ledger.inclusion(indexes, head.size), continued(head)]);
     await send({
       type: 'ack',

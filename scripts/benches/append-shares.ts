@@ -4,7 +4,7 @@ import { openSignatureThreads } from '../../collector/signatures/threads.ts';
 import { createAppendPipeline } from '../../collector/ws/append-pipeline.ts';
 import { createVerifier, type VerifyEntries } from '../../collector/ws/verify.ts';
 import type { SignedEntry } from '../../common/entry.ts';
-import { verifyBytesAsync } from '../../common/keys.ts';
+import { type VerifySignature, verifyBytesAsync } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
 import { agentMessage, parseMessage, toWire } from '../../common/protocol.ts';
 import type { BenchAuthor } from './append-entries.ts';
@@ -18,13 +18,11 @@ import {
 } from './append-ground.ts';
 import { openBareCopy, openTablesCopy } from './bare-copy.ts';
 
-/** One round: the same entries through the bare way and through the ledger, one after the other. */
-export interface Round {
+/** One round: the same entries through each of the ways, one after the other. */
+export interface Round<Way extends string> {
   readonly entries: number;
-  readonly bareMs: number;
-  readonly ledgerMs: number;
-  /** A COPY into the ledger's tables; 0 where nobody asked for it. */
-  readonly tablesMs: number;
+  /** Milliseconds. */
+  readonly tookMs: (way: Way) => number;
 }
 
 export interface SharesOptions {
@@ -40,12 +38,15 @@ const maxPoolChecks = 32;
 const warmUpRounds = 2;
 
 /** Entries whose signatures are checked already: `Ledger.append` beside a bare COPY. */
-export async function measureCopyShare(postgres: BenchPostgres, options: SharesOptions): Promise<Round[]> {
+export async function measureCopyShare(
+  postgres: BenchPostgres,
+  options: SharesOptions,
+): Promise<Round<'bare' | 'tables' | 'ledger'>[]> {
   const bare = await openBareCopy(await postgres.createDatabase('bench_bare'));
   const url = await postgres.createDatabase('bench_append');
   const ledger = await openBenchLedger(url, 'append');
   const tables = await openTablesCopy(await postgres.createDatabase('bench_tables'));
-  const rounds = await alternate(options, async () => {
+  const rounds = await alternate(options, ['bare', 'tables', 'ledger'], async () => {
     const perAuthor = ledger.authors.map((author) => author.take(options.entriesPerAuthor));
     return {
       bare: () => bare.write(mixed(perAuthor)),
@@ -60,16 +61,20 @@ export async function measureCopyShare(postgres: BenchPostgres, options: SharesO
 }
 
 /** From the text of a frame to the text of its ack, beside nothing but the verification of the same signatures. */
-export async function measureVerifiedShare(postgres: BenchPostgres, options: SharesOptions): Promise<Round[]> {
+export async function measureVerifiedShare(
+  postgres: BenchPostgres,
+  options: SharesOptions,
+): Promise<Round<'bare' | 'threads' | 'ledger'>[]> {
   const url = await postgres.createDatabase('bench_verified');
   const ledger = await openBenchLedger(url, 'verified');
   const threads = openSignatureThreads(availableParallelism());
   const verify = createVerifier(threads.verify);
-  const rounds = await alternate(options, async () => {
+  const rounds = await alternate(options, ['bare', 'threads', 'ledger'], async () => {
     const perAuthor = ledger.authors.map((author) => author.sign(options.entriesPerAuthor));
     const frames = perAuthor.map((entries) => inBatches(entries, limits.maxAppendEntries).map(frameOf));
     return {
-      bare: () => verifyBare(ledger.authors, perAuthor),
+      bare: () => verifyBare(ledger.authors, perAuthor, verifyBytesAsync, maxPoolChecks),
+      threads: () => verifyBare(ledger.authors, perAuthor, threads.verify, Number.POSITIVE_INFINITY),
       ledger: () =>
         timed(() => Promise.all(ledger.authors.map((a, at) => converse(ledger, a, frames[at] ?? [], verify)))),
     };
@@ -80,23 +85,24 @@ export async function measureVerifiedShare(postgres: BenchPostgres, options: Sha
   return rounds;
 }
 
-interface Ways {
-  readonly bare: () => Promise<number>;
-  readonly ledger: () => Promise<number>;
-  readonly tables?: () => Promise<number>;
-}
+type Ways<Way extends string> = Readonly<Record<Way, () => Promise<number>>>;
 
-/** Both ways in each round, in turns which one first: what the machine does beside us meets both alike. */
-async function alternate(options: SharesOptions, prepare: () => Promise<Ways>): Promise<Round[]> {
-  const rounds: Round[] = [];
+/** All ways in each round, in turns which one first: what the machine does beside us meets all alike. */
+async function alternate<Way extends string>(
+  options: SharesOptions,
+  order: readonly Way[],
+  prepare: () => Promise<Ways<Way>>,
+): Promise<Round<Way>[]> {
+  const rounds: Round<Way>[] = [];
   for (let round = -Math.min(warmUpRounds, options.rounds); round < options.rounds; round++) {
-    const { bare, ledger, tables = async () => 0 } = await prepare();
-    let [bareMs, ledgerMs] = [0, 0];
-    if (round % 2 === 0) bareMs = await bare();
-    ledgerMs = await ledger();
-    if (round % 2 !== 0) bareMs = await bare();
-    const tablesMs = await tables();
-    if (round >= 0) rounds.push({ entries: sessions * options.entriesPerAuthor, bareMs, ledgerMs, tablesMs });
+    const ways = await prepare();
+    const tookMs = new Map<Way, number>();
+    for (let turn = 0; turn < order.length; turn++) {
+      const way = order[(turn + round + warmUpRounds) % order.length];
+      if (way !== undefined) tookMs.set(way, await ways[way]());
+    }
+    const entries = sessions * options.entriesPerAuthor;
+    if (round >= 0) rounds.push({ entries, tookMs: (way) => tookMs.get(way) ?? Number.NaN });
   }
   return rounds;
 }
@@ -117,8 +123,13 @@ function frameOf(entries: readonly SignedEntry[]): string {
   return JSON.stringify({ type: 'append', entries: entries.map(toWire) });
 }
 
-/** As many at once as the thread pool can take, without anything around it. */
-function verifyBare(authors: readonly BenchAuthor[], perAuthor: readonly (readonly SignedEntry[])[]): Promise<number> {
+/** Nothing but the signatures, so many at once. */
+function verifyBare(
+  authors: readonly BenchAuthor[],
+  perAuthor: readonly (readonly SignedEntry[])[],
+  verify: VerifySignature,
+  atOnce: number,
+): Promise<number> {
   const all = authors.flatMap(({ keys }, at) =>
     (perAuthor[at] ?? []).map((entry) => ({ key: keys.publicKey, ...entry })),
   );
@@ -126,11 +137,10 @@ function verifyBare(authors: readonly BenchAuthor[], perAuthor: readonly (readon
     let next = 0;
     const work = async (): Promise<void> => {
       for (let one = all[next++]; one !== undefined; one = all[next++]) {
-        if (!(await verifyBytesAsync(one.key, one.bytes, one.signature)))
-          throw new Error('a signature of ours is wrong');
+        if (!(await verify(one.key, one.bytes, one.signature))) throw new Error('a signature of ours is wrong');
       }
     };
-    await Promise.all(Array.from({ length: maxPoolChecks }, work));
+    await Promise.all(Array.from({ length: Math.min(atOnce, all.length) }, work));
   });
 }
 

@@ -23,6 +23,7 @@ const appended = z.object({
   ack_p99_ms: z.number().positive(),
   growth_1m: z.number().positive(),
   tables_ratio: z.number().positive(),
+  threads_ratio: z.number().positive(),
   append_per_s: z.number().positive(),
   sessions: z.literal(8),
   entries: z.literal(2_000),

@@ -1,11 +1,19 @@
 import assert from 'node:assert/strict';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { openSignatureThreads } from '../../../collector/signatures/threads.ts';
 import { AppError } from '../../../common/errors.ts';
 import { generateKeyPair, publicKeyFromRaw, signBytes, verifyBytes } from '../../../common/keys.ts';
 
 const threads = openSignatureThreads(2);
-after(threads.close);
+const folder = mkdtempSync(join(tmpdir(), 'sgw-threads-'));
+after(async () => {
+  await threads.close();
+  rmSync(folder, { recursive: true });
+});
 
 /** Messages of all lengths by several keys; every third signature is another message's. */
 function statements(count: number) {
@@ -26,6 +34,35 @@ test('each of many signatures is judged as itself, whatever it travelled with', 
     verdicts,
     asked.map(({ right }) => right),
   );
+});
+
+test('where libsodium cannot be loaded, OpenSSL comes to the same verdicts', async () => {
+  const source = new URL('../../../collector/signatures/signature-thread.js', import.meta.url);
+  const alone = join(folder, 'thread.mjs');
+  copyFileSync(source, alone);
+  const slower = openSignatureThreads(1, pathToFileURL(alone));
+  const asked = statements(100);
+  const verdicts = await Promise.all(asked.map((one) => slower.verify(one.publicKey, one.message, one.signature)));
+  await slower.close();
+  assert.deepEqual(
+    verdicts,
+    asked.map(({ right }) => right),
+  );
+});
+
+test('where no thread can be begun, or it breaks, every question is rejected, and none is left', async () => {
+  const asked = statements(300);
+  for (const file of [new URL('https://example.org/thread.js'), pathToFileURL(join(folder, 'missing.mjs'))]) {
+    const broken = openSignatureThreads(2, file);
+    for (let again = 0; again < 2; again++) {
+      const answers = asked.map((one) => broken.verify(one.publicKey, one.message, one.signature));
+      for (const { status, ...answer } of await Promise.allSettled(answers)) {
+        assert.equal(status, 'rejected');
+        assert.equal('reason' in answer && answer.reason.code, 'internal.error');
+      }
+    }
+    await broken.close();
+  }
 });
 
 test('a signature by another key, a changed message and a malformed signature are wrong', async () => {

@@ -52,6 +52,13 @@ test('however often it fails, and wherever, the server is left with one statemen
   assert.equal(await statements(), 3);
 });
 
+test('a server that was made to forget them is told them again', async () => {
+  await client.query('deallocate all');
+  await assert.rejects(runTogether(client, [divide(1)]), { code: '26000' });
+  await runTogether(client, [divide(1), put(11)]);
+  await runTogether(client, [divide(1), remove(11)]);
+});
+
 test('statements of others in between are nobody else’s', async () => {
   await client.query('select $1::int', [1]);
   await client.query({ name: 'own', text: 'select $1::text', values: ['x'] });
