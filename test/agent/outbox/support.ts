@@ -24,7 +24,8 @@ export function steppingClock(from = Date.UTC(2026, 0, 2, 3, 4, 5)) {
 
 export function tempDir(t?: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'sigilwatch-outbox-'));
-  t?.after(() => rmSync(dir, { recursive: true, force: true }));
+  // What the database still writes in the background may come in between.
+  t?.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 10 }));
   return dir;
 }
 
