@@ -38,7 +38,7 @@ interface Asked {
 export function openSignatureThreads(count: number, file = threadFile): SignatureThreads {
   const waiting: Asked[] = [];
   const threads = new Set<Thread>();
-  /** Taking a key out of its object costs twice as much as checking a signature. */
+  /** Taking a key out of its object costs more than checking a signature. */
   const rawKeys = new WeakMap<KeyObject, Buffer>();
   let gathering = false;
   let closed = false;
