@@ -27,24 +27,33 @@ export interface CheckpointStreamOptions {
 export interface CheckpointStream {
   /** Proves and acknowledges a batch that is in the ledger; batches that come meanwhile share the next ack. */
   acknowledge(batch: readonly Placed[]): void;
-  /** Asks the agent to cosign; only the newest offer counts, and none that it cannot answer any more. */
+  /**
+   * Asks the agent to cosign; only the newest offer counts, and none that it cannot answer any more. What it has not answered
+   * is asked again: an agent passes over what comes sooner than it cosigns, and nobody else asks it for the last checkpoint
+   * of a ledger that nothing is added to.
+   */
   offer(checkpoint: RoundCheckpoint): void;
   /**
-   * The offer that an answer of this size is to. Older ones will not be answered any more: an agent passes over what comes
-   * sooner than it cosigns.
+   * The offer that an answer of this size is to. Older ones will not be answered any more.
    * @throws AppError `validation.protocol` when there is none.
    */
   answered(size: number): RoundCheckpoint;
 }
 
+/** An offer that the agent has not answered as often as it was asked. */
+interface Asked {
+  readonly offer: RoundCheckpoint;
+  times: number;
+}
+
 export function createCheckpointStream(options: CheckpointStreamOptions): CheckpointStream {
   const { ledger, rounds, send, fail } = options;
   const placed: (readonly Placed[])[] = [];
-  const unanswered: RoundCheckpoint[] = [];
+  const unanswered: Asked[] = [];
   let waiting: RoundCheckpoint | undefined;
   let working = false;
   let sentSize = options.startSize;
-  let offeredSize = -1;
+  let answeredSize = -1;
 
   async function work(): Promise<void> {
     if (working) return;
@@ -63,19 +72,22 @@ export function createCheckpointStream(options: CheckpointStreamOptions): Checkp
   function takeOffer(): RoundCheckpoint | undefined {
     const offer = waiting;
     waiting = undefined;
-    if (offer === undefined || offer.size === offeredSize) return undefined;
+    if (offer === undefined || offer.size === answeredSize) return undefined;
+    const again = unanswered.at(-1)?.offer.size === offer.size;
     if (offer.size < sentSize) {
-      rounds.missed();
+      // Asked once, it has an answer on the way.
+      if (!again) rounds.missed();
       return undefined;
     }
-    return unanswered.length < limits.maxOffersUnanswered ? offer : undefined;
+    return again || unanswered.length < limits.maxOffersUnanswered ? offer : undefined;
   }
 
   async function tell(offer: RoundCheckpoint): Promise<void> {
     const checkpoint = await continued(offer);
-    offeredSize = offer.size;
     // Noted before it is sent: the answer may be here before the socket says that the frame has left.
-    unanswered.push(offer);
+    const last = unanswered.at(-1);
+    if (last?.offer.size === offer.size) last.times += 1;
+    else unanswered.push({ offer, times: 1 });
     await send({ type: 'checkpoint', checkpoint });
   }
 
@@ -111,11 +123,13 @@ export function createCheckpointStream(options: CheckpointStreamOptions): Checkp
       work().catch(fail);
     },
     answered: (size) => {
-      const at = unanswered.findIndex((offer) => offer.size === size);
-      const offer = unanswered[at];
-      if (offer === undefined) throw unasked(size, unanswered[0]?.size);
-      unanswered.splice(0, at + 1);
-      return offer;
+      const at = unanswered.findIndex(({ offer }) => offer.size === size);
+      const asked = unanswered[at];
+      if (asked === undefined) throw unasked(size, unanswered[0]?.offer.size);
+      asked.times -= 1;
+      unanswered.splice(0, asked.times === 0 ? at + 1 : at);
+      answeredSize = size;
+      return asked.offer;
     },
   };
 }
