@@ -4,10 +4,10 @@ export interface FrameSource {
   resume(): void;
 }
 
-export interface InboxOptions {
+export interface InboxOptions<Frame> {
   readonly source: FrameSource;
   /** Deals with one frame. When it rejects, the inbox is done: nothing further is handled and the source stays paused. */
-  readonly handle: (frame: string) => Promise<void>;
+  readonly handle: (frame: Frame) => Promise<void>;
   readonly fail: (thrown: unknown) => void;
 }
 
@@ -16,8 +16,8 @@ export interface InboxOptions {
  * served is slowed by TCP. What still waits here are the frames of one chunk that had been read before the pause.
  * @returns the function to give each frame to; it never throws.
  */
-export function createInbox({ source, handle, fail }: InboxOptions): (frame: string) => void {
-  const waiting: string[] = [];
+export function createInbox<Frame>({ source, handle, fail }: InboxOptions<Frame>): (frame: Frame) => void {
+  const waiting: Frame[] = [];
   let busy = false;
   let over = false;
 

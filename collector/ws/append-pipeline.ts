@@ -3,7 +3,12 @@ import type { Clock } from '../../common/clock.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import { type CheckpointStream, type CheckpointStreamOptions, createCheckpointStream } from './checkpoint-stream.ts';
+import {
+  type Appended,
+  type CheckpointStream,
+  type CheckpointStreamOptions,
+  createCheckpointStream,
+} from './checkpoint-stream.ts';
 import type { Placed, SessionLedger } from './ports.ts';
 import type { Author, VerifyEntries, WireEntries } from './verify.ts';
 
@@ -16,6 +21,8 @@ export interface PipelineOptions extends Omit<CheckpointStreamOptions, 'acknowle
   readonly sleep: (ms: number) => Promise<void>;
   /** True once the connection is over: nothing more is worth trying. */
   readonly over: () => boolean;
+  /** Hears of every batch once its ack has left: its entries, and the milliseconds since its frame came. */
+  readonly acknowledged: (entries: number, tookMs: number) => void;
 }
 
 /**
@@ -25,24 +32,33 @@ export interface PipelineOptions extends Omit<CheckpointStreamOptions, 'acknowle
 export interface AppendPipeline {
   /** Where acks, and offers to cosign, go out. */
   readonly stream: CheckpointStream;
-  /** Takes a batch in; resolves when there is room for the next one to be read from the socket. */
-  offer(entries: WireEntries): Promise<void>;
+  /**
+   * Takes a batch in, whose frame came at `receivedMs` by the monotonic clock; resolves when there is room for the next one to
+   * be read from the socket.
+   */
+  offer(entries: WireEntries, receivedMs: number): Promise<void>;
 }
 
 export function createAppendPipeline(options: PipelineOptions): AppendPipeline {
-  const { verify, author, fail } = options;
+  const { verify, author, clock, fail } = options;
   const room = createRoom(limits.maxAppendsInFlight);
-  const stream = createCheckpointStream({ ...options, acknowledged: room.leave });
+  const acknowledged = (batches: readonly Appended[]): void => {
+    room.leave(batches.length);
+    const nowMs = clock.monotonicMs();
+    for (const { places, receivedMs } of batches) options.acknowledged(places.length, nowMs - receivedMs);
+  };
+  const stream = createCheckpointStream({ ...options, acknowledged });
   let appended: Promise<void> = Promise.resolve();
   return {
     stream,
-    offer: async (entries) => {
+    offer: async (entries, receivedMs) => {
       await room.enter();
       const verified = verify(entries, author);
       // Waited for in its turn; until then a failure is not yet anybody's.
       verified.catch(() => {});
       appended = appended.then(async () => {
-        stream.acknowledge(await appendPatiently(await verified, options));
+        const places = await appendPatiently(await verified, options);
+        stream.acknowledge({ places, receivedMs });
       });
       appended.catch(fail);
       await room.free();

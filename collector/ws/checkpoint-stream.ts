@@ -6,6 +6,13 @@ import type { Placed, RoundCheckpoint, SessionLedger, Witnessing } from './ports
 export type Ack = MessageOf<CollectorMessage, 'ack'>;
 export type Offer = MessageOf<CollectorMessage, 'checkpoint'>;
 
+/** A batch that is in the ledger. */
+export interface Appended {
+  readonly places: readonly Placed[];
+  /** When its frame came, monotonic milliseconds. */
+  readonly receivedMs: number;
+}
+
 export interface CheckpointStreamOptions {
   readonly ledger: Pick<SessionLedger, 'checkpoint' | 'inclusion' | 'consistency'>;
   /** Size of the checkpoint in the welcome: where the first consistency proof starts. */
@@ -13,8 +20,8 @@ export interface CheckpointStreamOptions {
   readonly rounds: Pick<Witnessing, 'forming' | 'missed'>;
   /** Resolves when the message has left for the network. */
   readonly send: (message: Ack | Offer) => Promise<void>;
-  /** Hears how many batches an ack was about, once it has left. */
-  readonly acknowledged: (batches: number) => void;
+  /** Hears which batches an ack was about, once it has left. */
+  readonly acknowledged: (batches: readonly Appended[]) => void;
   /** Hears of the first failure; nothing is told after it. */
   readonly fail: (thrown: unknown) => void;
 }
@@ -26,7 +33,7 @@ export interface CheckpointStreamOptions {
  */
 export interface CheckpointStream {
   /** Proves and acknowledges a batch that is in the ledger; batches that come meanwhile share the next ack. */
-  acknowledge(batch: readonly Placed[]): void;
+  acknowledge(batch: Appended): void;
   /**
    * Asks the agent to cosign; only the newest offer counts, and none that it cannot answer any more. What it has not answered
    * is asked again: an agent passes over what comes sooner than it cosigns, and nobody else asks it for the last checkpoint
@@ -48,7 +55,7 @@ interface Asked {
 
 export function createCheckpointStream(options: CheckpointStreamOptions): CheckpointStream {
   const { ledger, rounds, send, fail } = options;
-  const placed: (readonly Placed[])[] = [];
+  const placed: Appended[] = [];
   const unanswered: Asked[] = [];
   let waiting: RoundCheckpoint | undefined;
   let working = false;
@@ -91,8 +98,8 @@ export function createCheckpointStream(options: CheckpointStreamOptions): Checkp
     await send({ type: 'checkpoint', checkpoint });
   }
 
-  async function acknowledgeAll(batches: readonly (readonly Placed[])[]): Promise<void> {
-    const places = batches.flat();
+  async function acknowledgeAll(batches: readonly Appended[]): Promise<void> {
+    const places = batches.flatMap((batch) => batch.places);
     const indexes = places.map(({ index }) => index);
     const needed = 1 + Math.max(...indexes);
     // Entries that were there before may be gone again with the database; only those that are new have just been committed.
@@ -104,7 +111,7 @@ export function createCheckpointStream(options: CheckpointStreamOptions): Checkp
       hashes: hashes.map((hash) => hash.toString('base64')),
       checkpoint,
     });
-    options.acknowledged(batches.length);
+    options.acknowledged(batches);
   }
 
   async function continued({ size, note }: Pick<RoundCheckpoint, 'size' | 'note'>): Promise<Ack['checkpoint']> {

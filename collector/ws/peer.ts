@@ -10,7 +10,7 @@ import type { CollectorMessage } from '../../common/protocol.ts';
 import type { RoundCheckpoint, SocketMetrics } from './ports.ts';
 import { closeCodeOf, refusalOf } from './refusal.ts';
 import type { Speaker } from './registry.ts';
-import type { AgentSession, AgentSessionOptions } from './session.ts';
+import type { AgentSession, AgentSessionOptions, Frame } from './session.ts';
 
 export interface PeerBounds extends LivenessBounds {
   readonly handshakeTimeoutMs: number;
@@ -116,7 +116,7 @@ export function servePeer(options: PeerOptions): Peer {
   const sleep = (ms: number): Promise<void> => delay(ms, undefined, { signal: gone.signal }).catch(() => {});
   const send = (message: CollectorMessage): Promise<void> => sendWithin(socket, message, bounds.sendTimeoutMs);
   const session = options.session({ send, sleep, over: () => peer.over, fail }, peer);
-  const inbox = createInbox({
+  const inbox = createInbox<Frame>({
     source: {
       pause: () => socket.pause(),
       resume: () => {
@@ -138,7 +138,7 @@ export function servePeer(options: PeerOptions): Peer {
     heard();
     if (over) return;
     if (isBinary) end(new AppError('validation.protocol', 'binary frames are not part of this protocol'));
-    else inbox(data.toString());
+    else inbox({ text: data.toString(), receivedMs: clock.monotonicMs() });
   });
   socket.on('ping', heard);
   socket.on('pong', heard);

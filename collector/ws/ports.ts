@@ -103,5 +103,6 @@ export interface SocketMetrics {
   closed(): void;
   /** By error code. */
   refused(code: string): void;
-  acknowledged(entries: number): void;
+  /** A batch of so many entries, so long after its frame was read. */
+  acknowledged(entries: number, seconds: number): void;
 }

@@ -158,10 +158,7 @@ function createFleet(options: FleetOptions) {
       ...io,
       nonce: randomBytes(nonceBytes),
       claim: (hello) => claim(hello, peer),
-      send: async (message) => {
-        await io.send(message);
-        if (message.type === 'ack') metrics.acknowledged(message.entries.length);
-      },
+      acknowledged: (entries, tookMs) => metrics.acknowledged(entries, tookMs / 1_000),
     });
 
   return {

@@ -38,6 +38,14 @@ export interface AgentSessionOptions {
   /** Hears of failures outside {@link AgentSession.receive}; the session is over then. */
   readonly fail: (thrown: unknown) => void;
   readonly over: () => boolean;
+  /** Hears of every batch once its ack has left: its entries, and the milliseconds since its frame came. */
+  readonly acknowledged: (entries: number, tookMs: number) => void;
+}
+
+export interface Frame {
+  readonly text: string;
+  /** When it was read from the socket, monotonic milliseconds. */
+  readonly receivedMs: number;
 }
 
 /** The collector's side of one connection, without the socket. All that comes in is hostile until proved otherwise. */
@@ -49,7 +57,7 @@ export interface AgentSession {
    * its rate or the ledger is slow.
    * @throws AppError when the session is over; what to tell the agent is `refusalOf` of it.
    */
-  receive(frame: string): Promise<void>;
+  receive(frame: Frame): Promise<void>;
   /** Asks the agent to cosign; no effect while the session is not open. */
   offer(checkpoint: RoundCheckpoint): void;
 }
@@ -84,11 +92,11 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     await send(welcome.message);
   }
 
-  async function take(frame: string, { entries }: MessageOf<AgentMessage, 'append'>, open: OpenPhase): Promise<void> {
+  async function take(frame: Frame, { entries }: MessageOf<AgentMessage, 'append'>, open: OpenPhase): Promise<void> {
     const { pipeline, rate } = open;
-    const waitMs = rate.take({ entries: entries.length, bytes: Buffer.byteLength(frame) }, clock.monotonicMs());
+    const waitMs = rate.take({ entries: entries.length, bytes: Buffer.byteLength(frame.text) }, clock.monotonicMs());
     if (waitMs > 0) await sleep(waitMs);
-    await pipeline.offer(entries);
+    await pipeline.offer(entries, frame.receivedMs);
   }
 
   async function cosigned({ size, cosignature }: MessageOf<AgentMessage, 'cosign'>, { author, pipeline }: OpenPhase) {
@@ -106,7 +114,7 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
       return phase.name === 'open';
     },
     receive: async (frame) => {
-      const message = parseMessage(agentMessage, frame);
+      const message = parseMessage(agentMessage, frame.text);
       if (message.type === 'hello' && phase.name === 'awaiting hello') {
         // Nothing is looked up for somebody who has proved nothing.
         phase = { name: 'awaiting proof', hello: message };

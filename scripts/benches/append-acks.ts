@@ -23,6 +23,7 @@ import {
 import { nodeWitnessSigner } from '../../common/witnesses.ts';
 import { enrolNode, makeTemporaryFolder, type RunningCollector, startCollector } from '../../test/system.ts';
 import { until } from '../../test/until.ts';
+import { ackQuantileMs, readAckTimes } from './ack-times.ts';
 import { benchAuthor } from './append-entries.ts';
 import { sessions } from './append-ground.ts';
 
@@ -35,6 +36,8 @@ export interface AcksOptions {
 }
 
 export interface Acks {
+  /** From the frame of an append read by the collector to its ack given to the network, by its own metrics, milliseconds. */
+  readonly tookMs: { readonly p50: number; readonly p99: number };
   /** From a frame given to the agent's socket to its ack having come back there, milliseconds, for each frame. */
   readonly waitedMs: readonly number[];
   /** What was really sent. */
@@ -65,16 +68,23 @@ export async function measureAcks({ databaseUrl, entriesPerSecond, seconds, prog
   for (const agent of agents) agent.prepare(entries);
   const gapMs = (1_000 * perStatement * sessions) / entriesPerSecond;
   const startMs = performance.now() + 100;
+  const warm = delay(100 + warmUpSeconds * 1_000).then(() => readAckTimes(collector));
   await Promise.all(
     agents.map((agent, at) => agent.run({ firstMs: startMs + (at * gapMs) / sessions, gapMs, perStatement })),
   );
   const tookSeconds = (performance.now() - startMs) / 1_000;
+  const [before, after] = [await warm, await readAckTimes(collector)];
+  const tookMs = { p50: ackQuantileMs(before, after, 0.5), p99: ackQuantileMs(before, after, 0.99) };
   for (const agent of agents) agent.close();
   await collector.stop();
   const counted = agents.flatMap(({ waits }) =>
     waits.filter(({ sentMs }) => sentMs >= startMs + warmUpSeconds * 1_000),
   );
-  return { waitedMs: counted.map(({ waitedMs }) => waitedMs), entriesPerSecond: (entries * sessions) / tookSeconds };
+  return {
+    tookMs,
+    waitedMs: counted.map(({ waitedMs }) => waitedMs),
+    entriesPerSecond: (entries * sessions) / tookSeconds,
+  };
 }
 
 const patienceMs = 60_000;

@@ -164,6 +164,7 @@ async function converse(
       random: Math.random,
       sleep: async () => {},
       over: () => false,
+      acknowledged: () => {},
       rounds: { forming: undefined, missed: () => {} },
       fail: reject,
       send: async (message) => {
@@ -178,7 +179,7 @@ async function converse(
         if (message.type !== 'append') throw new Error('a frame of ours is no append');
         unacknowledged += message.entries.length;
         offering = frame !== frames.at(-1);
-        await pipeline.offer(message.entries);
+        await pipeline.offer(message.entries, systemClock.monotonicMs());
       }
     };
     offerAll().catch(reject);

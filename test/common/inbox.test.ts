@@ -7,7 +7,7 @@ import { until } from '../until.ts';
 test('frames are handled one at a time and in order, and the source is paused until all are', async () => {
   const calls: string[] = [];
   const releases: (() => void)[] = [];
-  const give = createInbox({
+  const give = createInbox<string>({
     source: { pause: () => calls.push('pause'), resume: () => calls.push('resume') },
     handle: (frame) => {
       calls.push(frame);
@@ -30,7 +30,7 @@ test('frames are handled one at a time and in order, and the source is paused un
 test('after a failure nothing is handled any more', async () => {
   const handled: string[] = [];
   const failures: unknown[] = [];
-  const give = createInbox({
+  const give = createInbox<string>({
     source: { pause: () => {}, resume: () => {} },
     handle: async (frame) => {
       handled.push(frame);

@@ -21,6 +21,7 @@ const appended = z.object({
   verified_ratio: z.number().positive(),
   ack_p50_ms: z.number().positive(),
   ack_p99_ms: z.number().positive(),
+  agent_ack_p99_ms: z.number().positive(),
   growth_1m: z.number().positive(),
   tables_ratio: z.number().positive(),
   threads_ratio: z.number().positive(),

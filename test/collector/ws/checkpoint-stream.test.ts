@@ -100,6 +100,6 @@ function answerTo(placed: readonly Placed[], from: { ledger: Ledger; startSize: 
       acknowledged: () => {},
       fail: (thrown) => resolve(toAppError(thrown).code),
     });
-    stream.acknowledge(placed);
+    stream.acknowledge({ places: placed, receivedMs: 0 });
   });
 }
