@@ -1,0 +1,32 @@
+/**
+ * How a container is made, beyond its image. Every field has one spelling, so that two configurations can be compared as they
+ * are; `common/manifest/spelling.ts` makes it from what people write, `agent/docker/engine-json.ts` from what the engine says.
+ */
+export interface ContainerConfig {
+  /** Arguments; empty when there are none. */
+  readonly command: readonly string[];
+  readonly entrypoint: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  /** Published: `[<host ip>:][<host port>]-><container port>/<protocol>`, sorted. Without a host port the engine picks one. */
+  readonly ports: readonly string[];
+  /** Mounts: `<source>:<target>:<ro|rw>`, sorted; the source is a path or a volume's name, empty for an anonymous volume. */
+  readonly volumes: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** As the engine has it (`1000:1000`, `nobody`); empty for the image's. */
+  readonly user: string;
+  /** `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:<most retries>`. */
+  readonly restart_policy: string;
+  /** In capitals without `CAP_`, sorted. */
+  readonly cap_add: readonly string[];
+  readonly cap_drop: readonly string[];
+  readonly privileged: boolean;
+  /** `default` for the engine's own bridge, `host`, `none`, `container:<id or name>`, or a network's name. */
+  readonly network_mode: string;
+  /** Bytes; 0 for no limit. */
+  readonly mem_limit: number;
+  /** Processors, in thousandths: 1500 are one and a half; 0 for no limit. */
+  readonly cpus: number;
+}
+
+/** What a manifest says of it. What it does not say is left out. */
+export type WantedConfig = Partial<ContainerConfig>;
