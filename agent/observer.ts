@@ -5,7 +5,8 @@ import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import type { ObservedContainer } from '../common/observed.ts';
 import type { Adopted } from './desired/desired-source.ts';
-import type { Engine } from './docker/engine.ts';
+import type { Engine, InspectedContainer } from './docker/engine.ts';
+import { createImages, type Images, observedOf, stateToJudge } from './docker/images.ts';
 import { scanContainers } from './docker/scanner.ts';
 import type { Journal } from './ports.ts';
 import {
@@ -43,7 +44,8 @@ export class ContainerObserver {
   readonly #inspections = pLimit(limits.inspectConcurrency);
   /** Undefined until it was read, and after the journal was replaced. */
   #told: Told | undefined;
-  #observed = new Map<string, ObservedContainer>();
+  readonly #images: Images;
+  #looked = new Map<string, InspectedContainer>();
   #unobserved = new Set<string>();
   /** Containers that an event named and that have not been looked at since. */
   readonly #dirty = new Set<string>();
@@ -55,13 +57,16 @@ export class ContainerObserver {
 
   constructor(options: ObserverOptions) {
     this.#options = options;
+    this.#images = createImages(options.engine, (imageId, { message }) => {
+      options.logger.warn('image.unobserved', { imageId, reason: message });
+    });
   }
 
   get summary(): ContainerSummary {
     const told = this.#told ?? nothingTold;
     return {
       containers: {
-        count: this.#observed.size,
+        count: this.#looked.size,
         unobserved: this.#unobserved.size,
         digest: observedDigest(told),
       },
@@ -70,7 +75,7 @@ export class ContainerObserver {
   }
 
   get observed(): ReadonlyMap<string, ObservedContainer> {
-    return this.#observed;
+    return observedOf(this.#looked);
   }
 
   /** Takes up what was told before. */
@@ -104,7 +109,7 @@ export class ContainerObserver {
       const { containers, unobserved } = await scanContainers(this.#options.engine, {
         concurrency: limits.inspectConcurrency,
       });
-      this.#observed = new Map(containers);
+      this.#looked = new Map(containers);
       this.#unobserved = new Set(unobserved.map(({ id }) => id));
       this.#complete = absences === this.#absences;
       for (const { id, error } of unobserved) {
@@ -139,13 +144,13 @@ export class ContainerObserver {
 
   async #inspect(id: string): Promise<void> {
     try {
-      const container = await this.#options.engine.inspect(id);
+      const inspected = await this.#options.engine.inspect(id);
       this.#unobserved.delete(id);
-      if (container === undefined) this.#observed.delete(id);
-      else this.#observed.set(id, container);
+      if (inspected === undefined) this.#looked.delete(id);
+      else this.#looked.set(id, inspected);
     } catch (thrown) {
       // It exists, as far as we know, and nobody has seen how it is.
-      this.#observed.delete(id);
+      this.#looked.delete(id);
       this.#unobserved.add(id);
       this.#options.logger.warn('container.unobserved', { id, reason: toAppError(thrown).message });
     }
@@ -156,8 +161,8 @@ export class ContainerObserver {
     const told = await this.#toldSoFar();
     // Before the first full list, containers that were told but not yet seen again are not gone.
     const held = this.#complete ? this.#unobserved : new Set(told.containers.keys());
-    const seen = sayObserved(told, this.#observed, held);
-    const drifted = this.#judge(seen.after);
+    const seen = sayObserved(told, this.observed, held);
+    const drifted = await this.#judge(seen.after);
     const statements = [...drifted.statements, ...seen.statements];
     if (statements.length === 0) return;
     await this.#options.journal.append(statements, [...drifted.changes, ...seen.changes]);
@@ -171,11 +176,12 @@ export class ContainerObserver {
     return this.#told;
   }
 
-  #judge(told: Told): Saying {
+  async #judge(told: Told): Promise<Saying> {
     const adopted = this.#options.desired();
     if (adopted === undefined || !this.#complete) return { statements: [], changes: [], after: told };
     const { desired, commit } = adopted;
-    const state = { containers: this.#observed, unobserved: this.#unobserved };
+    const looked = { containers: this.#looked, unobserved: this.#unobserved };
+    const state = await stateToJudge(looked, desired, this.#images);
     const open = [...told.drifts.values()];
     const held = new Set(open.filter((drift) => undecided(drift, desired, state)).map(({ id }) => id));
     return sayDrifts(told, diff(desired, state), held, commit);

@@ -1,3 +1,5 @@
+import type { StrictChecks } from './config-drift.ts';
+import type { WantedConfig } from './container-config.ts';
 import type { DriftKind } from './drift-kind.ts';
 import type { ObservedContainer } from './observed.ts';
 
@@ -7,6 +9,7 @@ export interface DesiredContainer {
   readonly image: string;
   /** `sha256:<hex>` the manifest pins the image to, or null. */
   readonly imageId: string | null;
+  readonly config: WantedConfig;
 }
 
 /** What git says should run on one node. */
@@ -14,6 +17,7 @@ export interface DesiredState {
   readonly containers: readonly DesiredContainer[];
   /** Kinds of drift that the manifest's rules say to ignore. */
   readonly ignored: ReadonlySet<DriftKind>;
+  readonly strict: StrictChecks;
   /** Whether the manifest lets this container run although it is not listed. */
   readonly exempt: (container: ObservedContainer) => boolean;
 }

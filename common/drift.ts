@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { configDifferences, type MadeContainer, type StrictChecks } from './config-drift.ts';
 import type { DesiredContainer, DesiredState } from './desired.ts';
 import { driftKinds } from './drift-kind.ts';
 import { clip, foreignText } from './fields.ts';
@@ -24,6 +25,8 @@ export interface ObservedState {
   readonly containers: ReadonlyMap<string, ObservedContainer>;
   /** Ids that are known to exist but could not be inspected: nothing is concluded about them or from their absence. */
   readonly unobserved: ReadonlySet<string>;
+  /** How containers were made, by id, as far as it is known. */
+  readonly made: ReadonlyMap<string, MadeContainer>;
 }
 
 /** States in which a desired container does its work; anything else is as good as missing. */
@@ -37,7 +40,7 @@ export function diff(desired: DesiredState, observed: ObservedState): Drift[] {
   const byName = new Map([...observed.containers.values()].map((container) => [container.name, container]));
   const wanted = new Set(desired.containers.map((container) => container.name));
   const drifts = [
-    ...desired.containers.flatMap((container) => judgeDesired(container, byName, observed.unobserved.size > 0)),
+    ...desired.containers.flatMap((container) => judgeDesired(container, byName, { ...observed, ...desired })),
     ...[...observed.containers.values()]
       .filter((container) => !wanted.has(container.name) && !desired.exempt(container))
       .map(unauthorized),
@@ -48,13 +51,13 @@ export function diff(desired: DesiredState, observed: ObservedState): Drift[] {
 function judgeDesired(
   desired: DesiredContainer,
   byName: ReadonlyMap<string, ObservedContainer>,
-  someUnobserved: boolean,
+  { unobserved, made, strict }: Pick<ObservedState, 'unobserved' | 'made'> & Pick<DesiredState, 'strict'>,
 ): Drift[] {
   const observed = byName.get(desired.name);
   // A container we could not inspect might be this one: not seen is not the same as not there.
-  if (observed === undefined) return someUnobserved ? [] : [missing(desired, undefined)];
+  if (observed === undefined) return unobserved.size > 0 ? [] : [missing(desired, undefined)];
   if (!present.has(observed.state)) return [missing(desired, observed)];
-  return imageDrift(desired, observed);
+  return [...imageDrift(desired, observed), ...configDrift(desired, observed, { made: made.get(observed.id), strict })];
 }
 
 function missing(desired: DesiredContainer, observed: ObservedContainer | undefined): Drift {
@@ -101,6 +104,24 @@ function imageDrift(desired: DesiredContainer, observed: ObservedContainer): Dri
   ];
 }
 
+function configDrift(
+  desired: DesiredContainer,
+  observed: ObservedContainer,
+  { made, strict }: { readonly made: MadeContainer | undefined; readonly strict: StrictChecks },
+): Drift[] {
+  const differences = made === undefined ? [] : configDifferences(desired.config, made, strict);
+  if (differences.length === 0) return [];
+  return [
+    {
+      id: clip(`CONFIG_DRIFT/${desired.name}`),
+      kind: 'CONFIG_DRIFT',
+      container: clip(desired.name),
+      containerId: observed.id,
+      differences,
+    },
+  ];
+}
+
 /** How the open drifts move from one comparison to the next. */
 export interface DriftChanges {
   readonly opened: readonly Drift[];
@@ -109,16 +130,17 @@ export interface DriftChanges {
 }
 
 /**
- * Whether nothing can be concluded about a drift: its own container could not be inspected, or one that could not be
- * inspected may be the one that is desired. What was not observed never counts as compliant.
+ * Whether nothing can be concluded about a drift: its own container could not be inspected, nobody knows how it was made, or one
+ * that could not be inspected may be the one that is desired. What was not observed never counts as compliant.
  */
 export function undecided(drift: Drift, desired: DesiredState, observed: ObservedState): boolean {
   if (drift.kind === 'UNAUTHORIZED_CONTAINER') {
     return drift.containerId !== null && observed.unobserved.has(drift.containerId);
   }
-  if (observed.unobserved.size === 0) return false;
   const isIts = ({ name }: { readonly name: string }) => clip(name) === drift.container;
-  return desired.containers.some(isIts) && ![...observed.containers.values()].some(isIts);
+  const its = [...observed.containers.values()].find(isIts);
+  if (its !== undefined) return drift.kind === 'CONFIG_DRIFT' && !observed.made.has(its.id);
+  return observed.unobserved.size > 0 && desired.containers.some(isIts);
 }
 
 /** Compares the drifts already told with those that stand now; `held` are told drifts that may still stand. */

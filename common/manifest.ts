@@ -150,8 +150,9 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
   return {
     containers: manifest.containers
       .filter((wanted) => wanted.type === 'docker' && (wanted.node ?? node) === node)
-      .map(({ name, image, image_sha }): DesiredContainer => ({ name, image, imageId: image_sha ?? null })),
+      .map(({ name, image, image_sha }): DesiredContainer => ({ name, image, imageId: image_sha ?? null, config: {} })),
     ignored,
+    strict: { environment: false, ports: false, volumes: false },
     exempt: ({ name }) => exceptions.some((glob) => matchesGlob(glob, name)),
   };
 }

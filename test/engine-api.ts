@@ -18,6 +18,10 @@ export interface ContainerSpec {
   readonly restartPolicy?: 'no' | 'always' | 'on-failure';
   /** Checked every 100 ms. */
   readonly healthCmd?: readonly string[];
+  readonly entrypoint?: readonly string[];
+  readonly user?: string;
+  /** More of the Engine API's `HostConfig`. */
+  readonly host?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -25,8 +29,11 @@ export interface ContainerSpec {
  * what is under test should not stage its own evidence. Every call rejects with the engine's own message.
  */
 export interface EngineApi {
-  /** An image holding nothing but busybox. `tag` is `name:tag`; different tags get different image ids. */
-  importImage(tag: string): Promise<void>;
+  /**
+   * An image holding nothing but busybox. `tag` is `name:tag`; different tags get different image ids.
+   * @param changes instructions as in a Dockerfile: CMD, ENV, LABEL, USER, VOLUME.
+   */
+  importImage(tag: string, changes?: readonly string[]): Promise<void>;
   removeImage(tag: string): Promise<void>;
   create(spec: ContainerSpec): Promise<string>;
   start(id: string): Promise<void>;
@@ -65,7 +72,7 @@ export function engineApi(socketPath: string): EngineApi {
   };
   const start = (id: string) => post(id, 'start');
   return {
-    importImage: (tag) => importBusybox(socketPath, tag),
+    importImage: (tag, changes = []) => importBusybox(socketPath, tag, changes),
     removeImage: async (tag) => {
       await call('DELETE', `/images/${tag}?force=true`);
     },
@@ -118,12 +125,14 @@ function createBody(spec: ContainerSpec): unknown {
     Env: spec.env ?? [],
     // What runs in tests ignores SIGTERM as process 1 of its container; the engine would wait ten seconds for it.
     StopSignal: 'SIGKILL',
+    ...(spec.entrypoint === undefined ? {} : { Entrypoint: spec.entrypoint }),
+    ...(spec.user === undefined ? {} : { User: spec.user }),
     ...healthcheck,
-    HostConfig: { NetworkMode: 'none', RestartPolicy: { Name: spec.restartPolicy ?? 'no' } },
+    HostConfig: { NetworkMode: 'none', RestartPolicy: { Name: spec.restartPolicy ?? 'no' }, ...spec.host },
   };
 }
 
-async function importBusybox(socketPath: string, tag: string): Promise<void> {
+async function importBusybox(socketPath: string, tag: string, changes: readonly string[]): Promise<void> {
   const rootfs = await mkdtemp(path.join(tmpdir(), 'sgw-rootfs-'));
   try {
     await mkdir(path.join(rootfs, 'bin'));
@@ -135,7 +144,7 @@ async function importBusybox(socketPath: string, tag: string): Promise<void> {
     const [repo, version] = splitTag(tag);
     await send(socketPath, {
       method: 'POST',
-      path: `/images/create?fromSrc=-&repo=${encodeURIComponent(repo)}&tag=${version}`,
+      path: `/images/create?fromSrc=-&repo=${encodeURIComponent(repo)}&tag=${version}${changes.map((change) => `&changes=${encodeURIComponent(change)}`).join('')}`,
       tar: tar.stdout,
     });
     await ended;

@@ -7,6 +7,7 @@ import { compileDesired, manifestFile, parseManifest } from '../../common/manife
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
+import { createImages, observedOf, stateToJudge } from '../docker/images.ts';
 import { scanContainers } from '../docker/scanner.ts';
 import type { ScanResult } from '../sigils/scan.ts';
 import { SigilScanner } from '../sigils/scanner.ts';
@@ -36,9 +37,8 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
       return undefined;
     }
   };
-  const scan = await attempt('engine', () =>
-    scanContainers(engineOf(settings), { concurrency: limits.inspectConcurrency }),
-  );
+  const engine = engineOf(settings);
+  const scan = await attempt('engine', () => scanContainers(engine, { concurrency: limits.inspectConcurrency }));
   const desired = await attempt('manifest', () => readDesired(settings, node));
   const stores: Omit<ScanResult, 'state'>[] = [];
   for (const [name, path] of Object.entries(settings.sigils.stores)) {
@@ -46,13 +46,17 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
     if (result !== undefined) stores.push(result);
   }
   const unobserved = scan?.unobserved.map(({ id }) => id) ?? [];
-  const state = { containers: scan?.containers ?? new Map(), unobserved: new Set(unobserved) };
+  const looked = { containers: scan?.containers ?? new Map(), unobserved: new Set(unobserved) };
+  const images = createImages(engine, (imageId, { code, message }) => {
+    errors.push({ part: `image ${imageId}`, code, message });
+  });
+  const drifts = scan && desired ? diff(desired.desired, await stateToJudge(looked, desired.desired, images)) : [];
   return {
     node,
-    containers: [...state.containers.values()],
+    containers: [...observedOf(looked.containers).values()],
     unobserved,
     commit: desired?.commit ?? null,
-    drifts: scan && desired ? diff(desired.desired, state) : [],
+    drifts,
     stores,
     errors,
   };

@@ -2,9 +2,8 @@ import Docker from 'dockerode';
 import type { z } from 'zod';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import type { ObservedContainer } from '../../common/observed.ts';
-import { type Engine, type EventsOptions, engineActions } from './engine.ts';
-import { containerInspect, containerList, engineEvent, engineVersion } from './engine-json.ts';
+import { type Engine, type EventsOptions, engineActions, type InspectedContainer } from './engine.ts';
+import { containerInspect, containerList, engineEvent, engineVersion, imageInspect } from './engine-json.ts';
 import { lineSplitter } from './lines.ts';
 
 export interface DockerEngineOptions {
@@ -52,6 +51,10 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
     inspect: async (containerId) => {
       const json = await ask((abortSignal) => unlessGone(calls.getContainer(containerId).inspect({ abortSignal })));
       return json === undefined ? undefined : readContainer(json, containerId);
+    },
+    image: async (imageId) => {
+      const json = await ask(() => unlessGone(calls.getImage(imageId).inspect()));
+      return json === undefined ? undefined : read(imageInspect, json, `GET /images/${imageId.slice(0, 19)}/json`);
     },
     events: async (events) => {
       try {
@@ -102,7 +105,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-function readContainer(json: unknown, containerId: string): ObservedContainer {
+function readContainer(json: unknown, containerId: string): InspectedContainer {
   return read(containerInspect, json, `GET /containers/${containerId.slice(0, 12)}/json`);
 }
 

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { limits } from '../../common/limits.ts';
 import { containerStates, type ObservedContainer } from '../../common/observed.ts';
-import { type EngineEvent, type EngineVersion, engineActions } from './engine.ts';
+import { containerConfig } from './config-json.ts';
+import { type EngineEvent, type EngineVersion, engineActions, type InspectedContainer } from './engine.ts';
 
 /**
  * The Engine API's JSON, read once at the edge. Fields we do not need are ignored, so newer engines still parse.
@@ -32,8 +33,7 @@ const health = z
 /** `GET /containers/json`, reduced to the ids. */
 export const containerList = z.array(z.object({ Id: containerId }).transform(({ Id }) => Id));
 
-/** `GET /containers/{id}/json`. */
-export const containerInspect = z
+const observed = z
   .object({
     Id: containerId,
     Name: containerName,
@@ -64,6 +64,18 @@ export const containerInspect = z
       finishedAt: json.State.FinishedAt,
     }),
   );
+
+/** `GET /containers/{id}/json`. */
+export const containerInspect = z.unknown().transform((json, context): InspectedContainer => {
+  const [container, config] = [observed.safeParse(json), containerConfig.safeParse(json)];
+  if (container.success && config.success) return { container: container.data, config: config.data };
+  for (const { path, message } of [...(container.error?.issues ?? []), ...(config.error?.issues ?? [])]) {
+    context.addIssue({ code: 'custom', path, message });
+  }
+  return z.NEVER;
+});
+
+export { imageConfig as imageInspect } from './config-json.ts';
 
 /** `GET /version`. */
 export const engineVersion = z

@@ -1,3 +1,5 @@
+import type { ImageConfig } from '../../common/config-drift.ts';
+import type { ContainerConfig } from '../../common/container-config.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 
 /**
@@ -31,6 +33,12 @@ export interface EngineEvent {
   readonly image: string;
   /** Unix milliseconds by the engine's clock, with the fraction that its nanoseconds leave (about 0.0003 ms steps). */
   readonly timeMs: number;
+}
+
+/** What inspecting tells: what may be said of a container, and how it was made, with whatever secrets that holds. */
+export interface InspectedContainer {
+  readonly container: ObservedContainer;
+  readonly config: ContainerConfig;
 }
 
 export interface EngineVersion {
@@ -68,7 +76,9 @@ export interface Engine {
   /** Ids (64 hex) of all containers in scope, running or not. */
   list(): Promise<readonly string[]>;
   /** The container as it is now, or undefined when it is gone. */
-  inspect(containerId: string): Promise<ObservedContainer | undefined>;
+  inspect(containerId: string): Promise<InspectedContainer | undefined>;
+  /** What the image with this id (`sha256:<64 hex>`) brings along, which never changes; undefined when it is gone. */
+  image(imageId: string): Promise<ImageConfig | undefined>;
   /** Streams events until the signal or the engine ends it (resolves), or the connection breaks (rejects). */
   events(options: EventsOptions): Promise<void>;
   /** Ends the calls under way, which reject, so that nobody waits for a frozen engine. Nothing is asked afterwards. */

@@ -1,7 +1,6 @@
 import pLimit from 'p-limit';
 import { type AppError, toAppError } from '../../common/errors.ts';
-import type { ObservedContainer } from '../../common/observed.ts';
-import type { Engine } from './engine.ts';
+import type { Engine, InspectedContainer } from './engine.ts';
 
 export interface ScanOptions {
   /** Inspections under way at one time. */
@@ -16,7 +15,7 @@ export interface UnobservedContainer {
 
 export interface ContainerScan {
   /** By container id. */
-  readonly containers: ReadonlyMap<string, ObservedContainer>;
+  readonly containers: ReadonlyMap<string, InspectedContainer>;
   readonly unobserved: readonly UnobservedContainer[];
 }
 
@@ -27,7 +26,7 @@ export interface ContainerScan {
  */
 export async function scanContainers(engine: Engine, options: ScanOptions): Promise<ContainerScan> {
   const ids = await engine.list();
-  const containers = new Map<string, ObservedContainer>();
+  const containers = new Map<string, InspectedContainer>();
   const unobserved: UnobservedContainer[] = [];
   const inspect = givingUp(engine, options.concurrency);
 

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { Account } from '../../agent/account.ts';
 import type { Adopted } from '../../agent/desired/desired-source.ts';
 import { dockerEngine } from '../../agent/docker/dockerode.ts';
+import { createImages, observedOf, stateToJudge } from '../../agent/docker/images.ts';
 import { scanContainers } from '../../agent/docker/scanner.ts';
 import { ContainerObserver } from '../../agent/observer.ts';
 import { diff } from '../../common/drift.ts';
@@ -66,9 +67,11 @@ class World {
     await observer.scan();
     const { containers } = await scanContainers(adapter, { concurrency: 8 });
     const { containers: said, drifts, repeated } = fold(this.journal.said);
-    assert.deepEqual(new Map([...said].sort()), new Map([...containers].sort()));
+    assert.deepEqual(new Map([...said].sort()), new Map([...observedOf(containers)].sort()));
     if (this.manifest !== undefined) {
-      const standing = diff(this.manifest.desired, { containers, unobserved: new Set() });
+      const { desired } = this.manifest;
+      const images = createImages(adapter, (_, error) => assert.fail(error));
+      const standing = diff(desired, await stateToJudge({ containers, unobserved: new Set() }, desired, images));
       assert.deepEqual([...drifts.values()].sort(byId), standing.sort(byId));
     }
     assert.deepEqual(repeated, []);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import type { MadeContainer } from '../../common/config-drift.ts';
 import type { DesiredContainer, DesiredState } from '../../common/desired.ts';
 import { type Drift, diff, driftChanges, driftSchema, type ObservedState, undecided } from '../../common/drift.ts';
 import type { DriftKind } from '../../common/drift-kind.ts';
@@ -26,15 +27,17 @@ function seen(name: string, changes: Partial<ObservedContainer> = {}): ObservedC
 }
 
 function wanted(name: string, changes: Partial<DesiredContainer> = {}): DesiredContainer {
-  return { name, image: `${name}:1`, imageId: null, ...changes };
+  return { name, image: `${name}:1`, imageId: null, config: {}, ...changes };
 }
 
 function desire(containers: readonly DesiredContainer[], ignored: readonly DriftKind[] = []): DesiredState {
-  return { containers, ignored: new Set(ignored), exempt: ({ name }) => name.startsWith('tool-') };
+  const strict = { environment: false, ports: false, volumes: false };
+  return { containers, ignored: new Set(ignored), strict, exempt: ({ name }) => name.startsWith('tool-') };
 }
 
 function observe(containers: readonly ObservedContainer[], unobserved: readonly string[] = []): ObservedState {
-  return { containers: new Map(containers.map((one) => [one.id, one])), unobserved: new Set(unobserved) };
+  const made = new Map<string, MadeContainer>();
+  return { containers: new Map(containers.map((one) => [one.id, one])), unobserved: new Set(unobserved), made };
 }
 
 function told(drifts: readonly Drift[]): string[] {
@@ -44,7 +47,12 @@ function told(drifts: readonly Drift[]): string[] {
 const names = ['web', 'api', 'db', 'tool-x', '😀'.repeat(256), 'nul\0'];
 const image = fc.constantFrom('web:1', 'web:2', 'docker.io/library/web:1', 'x'.repeat(512));
 const someWanted = fc.uniqueArray(
-  fc.record({ name: fc.constantFrom(...names), image, imageId: fc.option(fc.constantFrom('a', 'b').map(imageId)) }),
+  fc.record({
+    name: fc.constantFrom(...names),
+    image,
+    imageId: fc.option(fc.constantFrom('a', 'b').map(imageId)),
+    config: fc.constant({}),
+  }),
   {
     selector: ({ name }) => name,
   },

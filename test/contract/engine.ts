@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { dockerEngine } from '../../agent/docker/dockerode.ts';
-import type { Engine, EngineEvent } from '../../agent/docker/engine.ts';
+import type { Engine, EngineEvent, InspectedContainer } from '../../agent/docker/engine.ts';
 import { scanContainers } from '../../agent/docker/scanner.ts';
 import { AppError } from '../../common/errors.ts';
+import type { ObservedContainer } from '../../common/observed.ts';
 import { busybox, type EngineApi } from '../engine-api.ts';
 import { until } from '../until.ts';
 
@@ -92,6 +93,15 @@ export function engineContract(name: string, start: () => Promise<TestEngine>, s
   });
 }
 
+/** What may be said of the container. */
+async function inspect(engine: Engine, id: string): Promise<ObservedContainer | undefined> {
+  return (await engine.inspect(id))?.container;
+}
+
+async function inspectWhole(engine: Engine, id: string): Promise<InspectedContainer> {
+  return (await engine.inspect(id)) ?? assert.fail('gone');
+}
+
 type Here = () => { readonly subject: TestEngine; readonly engine: Engine };
 
 function observesContainers(here: Here): void {
@@ -108,7 +118,7 @@ function observesContainers(here: Here): void {
     const beforeMs = Date.now();
     const id = await subject.run({ name: 'running', image, cmd: sleeps });
     assert.ok((await engine.list()).includes(id));
-    const { imageId, createdAt, startedAt, ...rest } = (await engine.inspect(id)) ?? assert.fail('gone');
+    const { imageId, createdAt, startedAt, ...rest } = (await inspect(engine, id)) ?? assert.fail('gone');
     assert.deepEqual(rest, {
       id,
       name: 'running',
@@ -124,11 +134,60 @@ function observesContainers(here: Here): void {
     assert.ok(startedAt !== null && Date.parse(startedAt) >= Date.parse(createdAt));
   });
 
+  test('a container is seen as it was made, with what its image brings along apart', async () => {
+    const { subject, engine } = here();
+    const changes = [
+      'CMD ["/bin/busybox","sleep","7"]',
+      'ENV FROM_IMAGE=1',
+      'ENV BOTH=image',
+      'LABEL made=by-us',
+      'VOLUME /cache',
+    ];
+    await subject.importImage('sgw-made:1', [...changes, 'USER 7']);
+    const plain = await inspectWhole(engine, await subject.create({ name: 'plain', image: 'sgw-made:1', cmd: [] }));
+    const image = (await engine.image(plain.container.imageId)) ?? assert.fail('the image is gone');
+    assert.deepEqual([image.command, image.entrypoint, image.user], [['/bin/busybox', 'sleep', '7'], [], '7']);
+    assert.deepEqual([image.labels, image.volumes], [{ made: 'by-us' }, ['/cache']]);
+    assert.deepEqual([image.environment.FROM_IMAGE, image.environment.BOTH], ['1', 'image']);
+    const { command, environment, labels, user, restart_policy, ports, privileged, mem_limit, cpus } = plain.config;
+    assert.deepEqual([command, environment, labels, user], [image.command, image.environment, image.labels, '7']);
+    assert.deepEqual([restart_policy, ports, privileged, mem_limit, cpus], ['no', [], false, 0, 0]);
+    assert.deepEqual(plain.config.network_mode, 'none');
+    const own = {
+      ...{ name: 'own', image: 'sgw-made:1', cmd: ['sleep', '8'], entrypoint: [busybox], user: 'nobody:nogroup' },
+      ...{ labels: { tier: 'web' }, env: ['BOTH=ours', 'EMPTY=', 'EQ=a=b'] },
+      host: {
+        PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '8080' }], '53/udp': [{ HostPort: '53' }] },
+        Binds: ['/etc:/host-etc:ro', 'data:/data'],
+        RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 3 },
+        ...{ CapAdd: ['CAP_NET_ADMIN', 'SYS_TIME'], CapDrop: ['ALL'], Privileged: true, NetworkMode: 'default' },
+        ...{ Memory: 64 << 20, NanoCpus: 500_000_000 },
+      },
+    };
+    const { config } = await inspectWhole(engine, await subject.create(own));
+    const { environment: variables, volumes, cap_add, cap_drop, ...rest } = config;
+    assert.deepEqual([variables.FROM_IMAGE, variables.BOTH, variables.EMPTY, variables.EQ], ['1', 'ours', '', 'a=b']);
+    assert.deepEqual(
+      volumes.filter((volume) => !volume.startsWith(':')),
+      ['/etc:/host-etc:ro', 'data:/data:rw'],
+    );
+    // Engines differ in what they show of capabilities beside a privilege that includes them all.
+    assert.deepEqual([cap_add, cap_drop], [['NET_ADMIN', 'SYS_TIME'], ['ALL']]);
+    assert.deepEqual(rest, {
+      ...{ command: ['sleep', '8'], entrypoint: [busybox], user: 'nobody:nogroup' },
+      labels: { made: 'by-us', tier: 'web' },
+      ports: ['127.0.0.1:8080->80/tcp', '53->53/udp'],
+      ...{ restart_policy: 'on-failure:3', privileged: true, network_mode: 'default' },
+      ...{ mem_limit: 64 << 20, cpus: 500 },
+    });
+    assert.equal(await engine.image(`sha256:${'0'.repeat(64)}`), undefined);
+  });
+
   test('a container that was never started has neither start nor finish', async () => {
     const { subject, engine } = here();
     const id = await subject.create({ name: 'never-started', image, cmd: sleeps });
     assert.ok((await engine.list()).includes(id));
-    const container = await engine.inspect(id);
+    const container = await inspect(engine, id);
     assert.deepEqual([container?.state, container?.startedAt, container?.finishedAt], ['created', null, null]);
   });
 
@@ -137,7 +196,7 @@ function observesContainers(here: Here): void {
     const id = await subject.run({ name: 'ended', image, cmd: exits7 });
     assert.equal(await subject.wait(id), 7);
     assert.ok((await engine.list()).includes(id));
-    const container = await engine.inspect(id);
+    const container = await inspect(engine, id);
     assert.deepEqual([container?.state, container?.exitCode], ['exited', 7]);
     // Not compared: for a container that ends at once, an engine may record the end before the start.
     for (const time of [container?.startedAt, container?.finishedAt]) assert.ok(Date.parse(time ?? '') > 0);
@@ -148,12 +207,12 @@ function observesContainers(here: Here): void {
     const killed = await subject.run({ name: 'killed', image, cmd: sleeps });
     await subject.kill(killed);
     await subject.wait(killed);
-    assert.equal((await engine.inspect(killed))?.exitCode, 137);
+    assert.equal((await inspect(engine, killed))?.exitCode, 137);
     const paused = await subject.run({ name: 'paused', image, cmd: sleeps });
     await subject.pause(paused);
-    assert.equal((await engine.inspect(paused))?.state, 'paused');
+    assert.equal((await inspect(engine, paused))?.state, 'paused');
     await subject.unpause(paused);
-    assert.equal((await engine.inspect(paused))?.state, 'running');
+    assert.equal((await inspect(engine, paused))?.state, 'running');
   });
 
   test('a removed container is gone, not an error, also when it goes between list and inspect', async () => {
@@ -200,7 +259,7 @@ function observesContainers(here: Here): void {
     const { subject, engine } = here();
     const told = await record(engine);
     const id = await subject.run({ name: 'healthy', image, cmd: sleeps, healthCmd: [busybox, 'true'] });
-    await until('it is healthy', async () => (await engine.inspect(id))?.health === 'healthy');
+    await until('it is healthy', async () => (await inspect(engine, id))?.health === 'healthy');
     await until('its health is told', () => told.actions(id).includes('health_status'));
     assert.deepEqual(told.actions(id), ['create', 'start', 'health_status']);
     await subject.remove(id);
@@ -217,7 +276,7 @@ function tellsEvents(here: Here): void {
     await subject.pause(id);
     await subject.unpause(id);
     await subject.rename(id, 'second-name');
-    assert.equal((await engine.inspect(id))?.name, 'second-name');
+    assert.equal((await inspect(engine, id))?.name, 'second-name');
     await subject.stopContainer(id);
     await subject.remove(id);
     await until('its end is told', () => told.actions(id).includes('destroy'));
@@ -309,7 +368,7 @@ function survivesTheEnginesAbsence(here: Here): void {
     assert.deepEqual(new Set(await engine.list()), ids);
     const { containers } = await scanContainers(engine, { concurrency: 8 });
     assert.ok(
-      [...containers.values()].every(({ state }) => state !== 'running'),
+      [...containers.values()].every(({ container }) => container.state !== 'running'),
       'what ran has ended with the engine',
     );
     const again = await record(engine);

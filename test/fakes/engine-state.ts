@@ -4,9 +4,22 @@ import { createHash, randomBytes } from 'node:crypto';
 export interface CreateBody {
   readonly Image: string;
   readonly Cmd?: readonly string[];
+  readonly Entrypoint?: readonly string[] | undefined;
+  readonly Env?: readonly string[];
+  readonly User?: string | undefined;
   readonly Labels?: Readonly<Record<string, string>>;
   readonly Healthcheck?: unknown;
-  readonly HostConfig?: unknown;
+  readonly HostConfig?: { readonly Binds?: readonly string[] | undefined } | undefined;
+}
+
+/** What an image brings along. */
+export interface FakeImage {
+  readonly id: string;
+  readonly Cmd: readonly string[];
+  readonly Env: readonly string[];
+  readonly Labels: Readonly<Record<string, string>>;
+  readonly User: string;
+  readonly Volumes: Readonly<Record<string, object>>;
 }
 
 export interface FakeContainer {
@@ -53,13 +66,32 @@ const msToNs = 1_000_000n;
  */
 export class EngineState {
   readonly containers = new Map<string, FakeContainer>();
-  readonly #images = new Map<string, string>();
+  readonly #images = new Map<string, FakeImage>();
   readonly #listeners = new Set<(event: FakeEvent) => void>();
   #remembered: FakeEvent[] = [];
   #lastNs = 0n;
 
-  importImage(tag: string): void {
-    this.#images.set(tag, `sha256:${createHash('sha256').update(tag).digest('hex')}`);
+  /** @param changes `CMD ["a","b"]`, `ENV A=b`, `LABEL a=b`, `USER u`, `VOLUME /v`. */
+  importImage(tag: string, changes: readonly string[] = []): void {
+    const said = (instruction: string) =>
+      changes
+        .filter((change) => change.startsWith(`${instruction} `))
+        .map((change) => change.slice(instruction.length + 1));
+    this.#images.set(tag, {
+      id: `sha256:${createHash('sha256').update(tag).digest('hex')}`,
+      Cmd: said('CMD').flatMap((json): string[] => JSON.parse(json)),
+      Env: said('ENV'),
+      Labels: Object.fromEntries(said('LABEL').map((label) => label.split('=', 2))),
+      User: said('USER')[0] ?? '',
+      Volumes: Object.fromEntries(said('VOLUME').map((path) => [path, {}])),
+    });
+  }
+
+  /** By id. */
+  image(id: string): FakeImage {
+    const found = [...this.#images.values()].find((image) => image.id === id);
+    if (found === undefined) throw new EngineRefusal(404, `No such image: ${id}`);
+    return found;
   }
 
   removeImage(tag: string): readonly { readonly Untagged: string }[] {
@@ -68,14 +100,14 @@ export class EngineState {
   }
 
   create(name: string, body: CreateBody): FakeContainer {
-    const imageId = this.#images.get(body.Image);
-    if (imageId === undefined) throw new EngineRefusal(404, `No such image: ${body.Image}`);
+    const image = this.#images.get(body.Image);
+    if (image === undefined) throw new EngineRefusal(404, `No such image: ${body.Image}`);
     this.#refuseTaken(name);
     const container: FakeContainer = {
       id: randomBytes(32).toString('hex'),
       name,
-      body,
-      imageId,
+      body: merged(body, image),
+      imageId: image.id,
       status: 'created',
       health: body.Healthcheck === undefined ? undefined : 'starting',
       exitCode: 0,
@@ -207,6 +239,20 @@ export class EngineState {
     this.#lastNs = nowNs > this.#lastNs ? nowNs : this.#lastNs + 1_000n;
     return this.#lastNs;
   }
+}
+
+/** As the engine keeps it: what the container does not say is the image's. */
+function merged(body: CreateBody, image: FakeImage): CreateBody {
+  const named = (entry: string) => entry.split('=', 1)[0];
+  const said = new Set((body.Env ?? []).map(named));
+  const ownCommand = (body.Cmd ?? []).length > 0 || body.Entrypoint !== undefined;
+  return {
+    ...body,
+    Cmd: ownCommand ? (body.Cmd ?? []) : image.Cmd,
+    Env: [...(body.Env ?? []), ...image.Env.filter((entry) => !said.has(named(entry)))],
+    Labels: { ...image.Labels, ...body.Labels },
+    User: body.User ?? image.User,
+  };
 }
 
 function isRunning(container: FakeContainer): boolean {

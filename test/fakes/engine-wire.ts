@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { CreateBody, FakeContainer, FakeEvent } from './engine-state.ts';
+import type { CreateBody, FakeContainer, FakeEvent, FakeImage } from './engine-state.ts';
 
 /** The simulated engine's JSON, in the shapes of Docker Engine API 1.41. */
 
@@ -20,7 +20,11 @@ export function parseFilters(text: string | null): Filters {
 export const createBody: z.ZodType<CreateBody> = z.looseObject({
   Image: z.string(),
   Cmd: z.array(z.string()).default([]),
+  Entrypoint: z.array(z.string()).optional(),
+  Env: z.array(z.string()).default([]),
+  User: z.string().optional(),
   Labels: z.record(z.string(), z.string()).default({}),
+  HostConfig: z.looseObject({ Binds: z.array(z.string()).optional() }).optional(),
 });
 
 /** All the labels asked for, each as `key` or `key=value`. */
@@ -72,7 +76,19 @@ export function inspectJson(container: FakeContainer): unknown {
     },
     Config: container.body,
     HostConfig: container.body.HostConfig ?? {},
+    Mounts: (container.body.HostConfig?.Binds ?? []).map(mountJson),
   };
+}
+
+/** `source:target[:ro]`; a source that is no path is a volume's name. */
+function mountJson(bind: string): unknown {
+  const [source = '', target, mode] = bind.split(':');
+  const named = source.startsWith('/') ? { Type: 'bind', Source: source } : { Type: 'volume', Name: source };
+  return { ...named, Destination: target, RW: mode !== 'ro' };
+}
+
+export function imageJson({ id, ...config }: FakeImage): unknown {
+  return { Id: id, Config: config };
 }
 
 export function listJson(container: FakeContainer): unknown {

@@ -9,6 +9,7 @@ import {
   createBody,
   eventLine,
   eventMatches,
+  imageJson,
   inspectJson,
   labelsMatch,
   listJson,
@@ -149,6 +150,8 @@ async function answer(context: Context, request: IncomingMessage, response: Serv
     if (await answerGeneral(context, route, url.searchParams, request, response)) return;
     const image = /^DELETE \/images\/(.+)$/.exec(route)?.[1];
     if (image !== undefined) return void sendJson(response, 200, context.state.removeImage(image));
+    const inspected = /^GET \/images\/(.+)\/json$/.exec(route)?.[1];
+    if (inspected !== undefined) return void sendJson(response, 200, imageJson(context.state.image(inspected)));
     if (container === null) throw new EngineRefusal(404, `page not found: ${route}`);
     const [, prefix = '', ref = '', verb = ''] = container;
     answerContainer(context, `${prefix}*${verb}`, context.state.find(ref), url.searchParams, response);
@@ -181,7 +184,7 @@ async function answerGeneral(
       return true;
     case 'POST /images/create':
       await text(request);
-      state.importImage(`${query.get('repo')}:${query.get('tag')}`);
+      state.importImage(`${query.get('repo')}:${query.get('tag')}`, query.getAll('changes'));
       sendJson(response, 200, { status: 'imported' });
       return true;
     case 'POST /containers/create': {

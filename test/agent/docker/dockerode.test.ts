@@ -36,7 +36,7 @@ test('what cannot be read on the event stream is reported, and what follows is s
 
 test('names and images of any length and content arrive cut and well-formed', async () => {
   const { id } = fake.state.create(`${'n'.repeat(limits.maxForeignTextChars - 1)}😀`, { Image: image });
-  const name = (await dockerEngine({ socketPath }).inspect(id))?.name ?? '';
+  const name = (await dockerEngine({ socketPath }).inspect(id))?.container.name ?? '';
   assert.ok(name.length <= limits.maxForeignTextChars && name.isWellFormed());
 });
 

@@ -26,7 +26,7 @@ const adapter = (timeoutMs = 5_000): Engine => dockerEngine({ socketPath: fake.s
 test('a scan sees every container, by id', async () => {
   const { containers, unobserved } = await scanContainers(adapter(), { concurrency: 8 });
   assert.deepEqual([...containers.keys()].sort(), ids.toSorted());
-  assert.ok([...containers].every(([id, container]) => container.id === id));
+  assert.ok([...containers].every(([id, { container }]) => container.id === id));
   assert.deepEqual(unobserved, []);
 });
 

@@ -1,0 +1,73 @@
+import pLimit from 'p-limit';
+import type { ImageConfig, MadeContainer } from '../../common/config-drift.ts';
+import type { DesiredState } from '../../common/desired.ts';
+import type { ObservedState } from '../../common/drift.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { ObservedContainer } from '../../common/observed.ts';
+import type { Engine, InspectedContainer } from './engine.ts';
+
+/** What images bring along, asked for once: an image never changes under its id. */
+export interface Images {
+  /** Asks for those that are not known, and forgets those that are not among `imageIds`. Never rejects. */
+  keep(imageIds: Iterable<string>): Promise<void>;
+  /** Undefined for one that is gone, or that the engine did not tell about: nothing can be said of how its containers were made. */
+  of(imageId: string): ImageConfig | undefined;
+}
+
+/** @param onUnread hears of each image that could not be read; it is asked for again the next time. */
+export function createImages(
+  engine: Pick<Engine, 'image'>,
+  onUnread: (imageId: string, error: AppError) => void,
+): Images {
+  const known = new Map<string, ImageConfig>();
+  const ask = async (imageId: string): Promise<void> => {
+    try {
+      const config = await engine.image(imageId);
+      if (config === undefined)
+        throw new AppError('engine.answer', `the engine does not have the image ${imageId} any more`);
+      known.set(imageId, config);
+    } catch (thrown) {
+      onUnread(imageId, toAppError(thrown));
+    }
+  };
+  return {
+    keep: async (imageIds) => {
+      const wanted = new Set(imageIds);
+      for (const imageId of known.keys()) if (!wanted.has(imageId)) known.delete(imageId);
+      await pLimit(limits.inspectConcurrency).map(
+        [...wanted].filter((imageId) => !known.has(imageId)),
+        ask,
+      );
+    },
+    of: (imageId) => known.get(imageId),
+  };
+}
+
+export interface Looked {
+  /** By container id. */
+  readonly containers: ReadonlyMap<string, InspectedContainer>;
+  /** Ids of those that are there and could not be inspected. */
+  readonly unobserved: ReadonlySet<string>;
+}
+
+/**
+ * What is compared with `desired`. Only images of containers that are wanted are asked for: what nobody wants is judged by its
+ * being there.
+ */
+export async function stateToJudge(looked: Looked, desired: DesiredState, images: Images): Promise<ObservedState> {
+  const wanted = new Set(desired.containers.map(({ name }) => name));
+  const judged = [...looked.containers.values()].filter(({ container }) => wanted.has(container.name));
+  await images.keep(judged.map(({ container }) => container.imageId));
+  const made = new Map<string, MadeContainer>();
+  for (const { container, config } of judged) {
+    const image = images.of(container.imageId);
+    if (image !== undefined) made.set(container.id, { config, image });
+  }
+  return { containers: observedOf(looked.containers), unobserved: looked.unobserved, made };
+}
+
+/** What may be said of containers, without how they were made. */
+export function observedOf(containers: Looked['containers']): Map<string, ObservedContainer> {
+  return new Map([...containers].map(([id, { container }]) => [id, container]));
+}

@@ -1,0 +1,157 @@
+import type { ContainerConfig, WantedConfig } from './container-config.ts';
+import { clip } from './fields.ts';
+
+/** What an image brings along: whoever makes a container of it without saying otherwise gets that. */
+export interface ImageConfig {
+  readonly command: readonly string[];
+  readonly entrypoint: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly user: string;
+  /** Paths inside the container that get an anonymous volume each. */
+  readonly volumes: readonly string[];
+}
+
+/** How a container was made, beside what its image brings along. */
+export interface MadeContainer {
+  readonly config: ContainerConfig;
+  readonly image: ImageConfig;
+}
+
+/** What is judged although the manifest says nothing of it for a container: there should be none then. */
+export interface StrictChecks {
+  readonly environment: boolean;
+  readonly ports: boolean;
+  readonly volumes: boolean;
+}
+
+/** One field in which a container is not made as it should be. `null` for what is not there. */
+export interface ConfigDifference {
+  readonly field: string;
+  readonly desired: string | null;
+  readonly observed: string | null;
+}
+
+/** Differences one drift names; how many more there are stands behind them. */
+const maxDifferences = 40;
+
+/** Names of variables and labels whose values nobody else is to read. */
+const secretName =
+  /pass(word|wd|phrase)?|secret|token|credential|api_?key|access_?key|private_?key|(^|[_.-])auth([_.-]|$)/i;
+/** Credentials inside a URL. */
+const urlSecret = /(\/\/[^/\s:@]*:)[^/\s@]+@/g;
+const hidden = '(hidden)';
+
+/** Labels that tools put on containers to find them again. */
+const toolLabel = /^com\.docker\.compose\./;
+
+/**
+ * Where a container is made in another way than the manifest wants, field by field, after what its image brings along is taken
+ * away from both. What the manifest does not say is not judged, but for powers that nobody should get unsaid
+ * (`privileged`, `cap_add`, the network of the host or of another container) and for what `strict` names.
+ */
+export function configDifferences(wanted: WantedConfig, made: MadeContainer, strict: StrictChecks): ConfigDifference[] {
+  const { config, image } = made;
+  const differences = [
+    ...programs(wanted, made),
+    ...maps('environment', strict.environment ? (wanted.environment ?? {}) : wanted.environment, {
+      seen: config.environment,
+      brought: image.environment,
+    }),
+    ...maps('labels', wanted.labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
+    ...lists('ports', strict.ports ? (wanted.ports ?? []) : wanted.ports, config.ports),
+    ...lists('volumes', strict.volumes ? (wanted.volumes ?? []) : wanted.volumes, ownVolumes(made)),
+    ...lists('cap_add', wanted.cap_add ?? [], config.cap_add),
+    ...lists('cap_drop', wanted.cap_drop, config.cap_drop),
+    ...values('privileged', wanted.privileged ?? false, config.privileged),
+    ...values('user', wanted.user === '' ? image.user : wanted.user, config.user),
+    ...values('restart_policy', wanted.restart_policy, config.restart_policy),
+    ...network(wanted.network_mode, config.network_mode),
+    ...values('mem_limit', wanted.mem_limit, config.mem_limit),
+    ...values('cpus', wanted.cpus, config.cpus),
+  ];
+  return bounded(differences);
+}
+
+/** As the engine decides it: an entrypoint of one's own leaves no command of the image. */
+function programs({ command, entrypoint }: WantedConfig, { config, image }: MadeContainer): ConfigDifference[] {
+  const wantedEntrypoint = entrypoint ?? (command === undefined ? undefined : image.entrypoint);
+  const said = command?.length === 0 ? image.command : command;
+  const wantedCommand = entrypoint === undefined ? said : (command ?? []);
+  return [
+    ...values('entrypoint', shownProgram(wantedEntrypoint), shownProgram(config.entrypoint)),
+    ...values('command', shownProgram(wantedCommand), shownProgram(config.command)),
+  ];
+}
+
+function shownProgram(words: readonly string[] | undefined): string | undefined {
+  return words && JSON.stringify(words);
+}
+
+type Texts = Readonly<Record<string, string>>;
+
+function maps(
+  field: 'environment' | 'labels',
+  wanted: Texts | undefined,
+  { seen, brought }: { readonly seen: Texts; readonly brought: Texts },
+): ConfigDifference[] {
+  if (wanted === undefined) return [];
+  const expected = new Map([...Object.entries(brought), ...Object.entries(wanted)]);
+  const found = new Map(Object.entries(seen));
+  const names = [...new Set([...expected.keys(), ...found.keys()])].sort();
+  return names
+    .filter((name) => expected.get(name) !== found.get(name))
+    .map((name) => ({
+      field: `${field}.${name}`,
+      desired: shownValue(name, expected.get(name)),
+      observed: shownValue(name, found.get(name)),
+    }));
+}
+
+function shownValue(name: string, value: string | undefined): string | null {
+  if (value === undefined) return null;
+  return secretName.test(name) ? hidden : value.replace(urlSecret, `$1${hidden}@`);
+}
+
+function withoutToolLabels(labels: Texts): Texts {
+  return Object.fromEntries(Object.entries(labels).filter(([name]) => !toolLabel.test(name)));
+}
+
+/** Anonymous volumes that the image asks for are nobody's decision. */
+function ownVolumes({ config, image }: MadeContainer): readonly string[] {
+  const brought = new Set(image.volumes.map((path) => `:${path}:rw`));
+  return config.volumes.filter((volume) => !brought.has(volume));
+}
+
+/** One difference for each item that is missing, and for each that is too many. */
+function lists(field: string, wanted: readonly string[] | undefined, seen: readonly string[]): ConfigDifference[] {
+  if (wanted === undefined) return [];
+  const missing = wanted.filter((item) => !seen.includes(item));
+  const extra = seen.filter((item) => !wanted.includes(item));
+  return [
+    ...missing.map((item) => ({ field, desired: item, observed: null })),
+    ...extra.map((item) => ({ field, desired: null, observed: item })),
+  ];
+}
+
+function values<T extends string | number | boolean>(field: string, wanted: T | undefined, seen: T | undefined) {
+  if (wanted === undefined || wanted === seen) return [];
+  return [{ field, desired: String(wanted), observed: seen === undefined ? null : String(seen) }];
+}
+
+/** Unsaid, any network will do that is the container's own. */
+function network(wanted: string | undefined, seen: string): ConfigDifference[] {
+  if (wanted !== undefined) return values('network_mode', wanted, seen);
+  const foreign = seen === 'host' || seen.startsWith('container:');
+  return foreign ? [{ field: 'network_mode', desired: null, observed: seen }] : [];
+}
+
+function bounded(differences: readonly ConfigDifference[]): ConfigDifference[] {
+  const shown = differences.slice(0, maxDifferences).map(({ field, desired, observed }) => ({
+    field: clip(field),
+    desired: desired === null ? null : clip(desired),
+    observed: observed === null ? null : clip(observed),
+  }));
+  const more = differences.length - shown.length;
+  return more === 0 ? shown : [...shown, { field: 'more', desired: null, observed: `${more} more differences` }];
+}
