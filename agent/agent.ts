@@ -76,8 +76,8 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { desired, journal, logger, engine } = options;
-    this.#observer = new ContainerObserver({ engine, journal, logger, desired: () => desired?.adopted });
+    const { desired, journal, logger, engine, clock } = options;
+    this.#observer = new ContainerObserver({ engine, journal, logger, clock, desired: () => desired?.adopted });
     this.#owed = new Owed(journal);
   }
 

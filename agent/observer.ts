@@ -1,4 +1,5 @@
 import pLimit from 'p-limit';
+import type { Clock } from '../common/clock.ts';
 import { diff, undecided } from '../common/drift.ts';
 import { toAppError } from '../common/errors.ts';
 import { limits } from '../common/limits.ts';
@@ -25,6 +26,7 @@ export interface ObserverOptions {
   readonly journal: Journal;
   /** What git wants; undefined while there is no manifest, and then nothing is judged. */
   readonly desired: () => Adopted | undefined;
+  readonly clock: Pick<Clock, 'now'>;
   readonly logger: Logger;
 }
 
@@ -180,7 +182,7 @@ export class ContainerObserver {
     const adopted = this.#options.desired();
     if (adopted === undefined || !this.#complete) return { statements: [], changes: [], after: told };
     const { desired, commit } = adopted;
-    const looked = { containers: this.#looked, unobserved: this.#unobserved };
+    const looked = { containers: this.#looked, unobserved: this.#unobserved, atMs: this.#options.clock.now() };
     const state = await stateToJudge(looked, desired, this.#images);
     const open = [...told.drifts.values()];
     const held = new Set(open.filter((drift) => undecided(drift, desired, state)).map(({ id }) => id));

@@ -5,6 +5,7 @@ import { driftKinds } from './drift-kind.ts';
 import { clip, foreignText } from './fields.ts';
 import { sameImage } from './image.ts';
 import type { ObservedContainer } from './observed.ts';
+import { standstill } from './standing.ts';
 
 /** One difference between desired and observed state. Both sides of every differing field are carried. */
 export const driftSchema = z.strictObject({
@@ -25,12 +26,11 @@ export interface ObservedState {
   readonly containers: ReadonlyMap<string, ObservedContainer>;
   /** Ids that are known to exist but could not be inspected: nothing is concluded about them or from their absence. */
   readonly unobserved: ReadonlySet<string>;
+  /** When it was seen, Unix milliseconds. */
+  readonly atMs: number;
   /** How containers were made, by id, as far as it is known. */
   readonly made: ReadonlyMap<string, MadeContainer>;
 }
-
-/** States in which a desired container does its work; anything else is as good as missing. */
-const present: ReadonlySet<ObservedContainer['state']> = new Set(['running', 'restarting', 'paused', 'created']);
 
 /**
  * Every difference between what should run and what was seen. Pure and complete: the same two states give the same
@@ -51,22 +51,28 @@ export function diff(desired: DesiredState, observed: ObservedState): Drift[] {
 function judgeDesired(
   desired: DesiredContainer,
   byName: ReadonlyMap<string, ObservedContainer>,
-  { unobserved, made, strict }: Pick<ObservedState, 'unobserved' | 'made'> & Pick<DesiredState, 'strict'>,
+  {
+    unobserved,
+    made,
+    strict,
+    atMs,
+  }: Pick<ObservedState, 'unobserved' | 'made' | 'atMs'> & Pick<DesiredState, 'strict'>,
 ): Drift[] {
   const observed = byName.get(desired.name);
   // A container we could not inspect might be this one: not seen is not the same as not there.
-  if (observed === undefined) return unobserved.size > 0 ? [] : [missing(desired, undefined)];
-  if (!present.has(observed.state)) return [missing(desired, observed)];
+  if (observed === undefined) return unobserved.size > 0 ? [] : [missing(desired, undefined, null)];
+  const stands = standstill(observed, atMs);
+  if (stands !== undefined) return [missing(desired, observed, stands)];
   return [...imageDrift(desired, observed), ...configDrift(desired, observed, { made: made.get(observed.id), strict })];
 }
 
-function missing(desired: DesiredContainer, observed: ObservedContainer | undefined): Drift {
+function missing(desired: DesiredContainer, observed: ObservedContainer | undefined, state: string | null): Drift {
   return {
     id: clip(`MISSING_CONTAINER/${desired.name}`),
     kind: 'MISSING_CONTAINER',
     container: clip(desired.name),
     containerId: observed?.id ?? null,
-    differences: [{ field: 'state', desired: 'running', observed: observed?.state ?? null }],
+    differences: [{ field: 'state', desired: 'running', observed: state }],
   };
 }
 

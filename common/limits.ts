@@ -173,6 +173,11 @@ export const limits = {
   /** Starts and finishes named in one `coverage.gap`. */
   maxRebuiltPerGap: 60,
   engineTimeoutMs: 10_000,
+  /** A container that was restarted so often, and so shortly ago, crashes again and again. */
+  crashLoopRestarts: 3,
+  crashLoopCalmMs: 60_000,
+  /** Between being made and being started. */
+  startWithinMs: 10_000,
   /** How often an open event stream is checked with a ping; a frozen engine keeps the socket open and says nothing. */
   enginePingIntervalMs: 5_000,
   /** Asking a local socket costs next to nothing, and every second not watched is a gap. */

@@ -46,7 +46,7 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
     if (result !== undefined) stores.push(result);
   }
   const unobserved = scan?.unobserved.map(({ id }) => id) ?? [];
-  const looked = { containers: scan?.containers ?? new Map(), unobserved: new Set(unobserved) };
+  const looked = { containers: scan?.containers ?? new Map(), unobserved: new Set(unobserved), atMs: clock.now() };
   const images = createImages(engine, (imageId, { code, message }) => {
     errors.push({ part: `image ${imageId}`, code, message });
   });

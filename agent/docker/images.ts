@@ -49,6 +49,8 @@ export interface Looked {
   readonly containers: ReadonlyMap<string, InspectedContainer>;
   /** Ids of those that are there and could not be inspected. */
   readonly unobserved: ReadonlySet<string>;
+  /** When, Unix milliseconds. */
+  readonly atMs: number;
 }
 
 /**
@@ -64,7 +66,7 @@ export async function stateToJudge(looked: Looked, desired: DesiredState, images
     const image = images.of(container.imageId);
     if (image !== undefined) made.set(container.id, { config, image });
   }
-  return { containers: observedOf(looked.containers), unobserved: looked.unobserved, made };
+  return { containers: observedOf(looked.containers), unobserved: looked.unobserved, atMs: looked.atMs, made };
 }
 
 /** What may be said of containers, without how they were made. */

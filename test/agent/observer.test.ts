@@ -16,6 +16,9 @@ import { quietLogger } from '../quiet-logger.ts';
 import { fold, tempFolder } from './watching.ts';
 
 const dir = tempFolder();
+/** Stands still: how long ago something was made is not what this is about. */
+const beganMs = Date.now();
+const clock = { now: () => beganMs };
 const images = ['app:1', 'app:2'] as const;
 const names = ['api', 'db', 'rogue', 'extra'] as const;
 
@@ -39,7 +42,10 @@ const manifests = [
 function startRun(journal: FakeJournal, desired: () => Adopted | undefined) {
   const account = new Account(journal);
   const adapter = dockerEngine({ socketPath: engine.socketPath, timeoutMs: 100 });
-  const observer = new ContainerObserver({ engine: adapter, journal: account, desired, logger: quietLogger });
+  const observer = new ContainerObserver({
+    ...{ engine: adapter, journal: account, desired, logger: quietLogger },
+    clock,
+  });
   return { account, adapter, observer };
 }
 
@@ -71,7 +77,10 @@ class World {
     if (this.manifest !== undefined) {
       const { desired } = this.manifest;
       const images = createImages(adapter, (_, error) => assert.fail(error));
-      const standing = diff(desired, await stateToJudge({ containers, unobserved: new Set() }, desired, images));
+      const standing = diff(
+        desired,
+        await stateToJudge({ containers, unobserved: new Set(), atMs: clock.now() }, desired, images),
+      );
       assert.deepEqual([...drifts.values()].sort(byId), standing.sort(byId));
     }
     assert.deepEqual(repeated, []);

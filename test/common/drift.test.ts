@@ -26,6 +26,15 @@ function seen(name: string, changes: Partial<ObservedContainer> = {}): ObservedC
   };
 }
 
+const nowMs = Date.parse('2026-06-01T12:00:00Z');
+
+const bareImage = { command: [], entrypoint: [], environment: {}, labels: {}, user: '', volumes: [] };
+const bareConfig = {
+  ...bareImage,
+  ...{ ports: [], restart_policy: 'no', cap_add: [], cap_drop: [], privileged: false, network_mode: 'default' },
+  ...{ mem_limit: 0, cpus: 0 },
+};
+
 function wanted(name: string, changes: Partial<DesiredContainer> = {}): DesiredContainer {
   return { name, image: `${name}:1`, imageId: null, config: {}, ...changes };
 }
@@ -37,7 +46,12 @@ function desire(containers: readonly DesiredContainer[], ignored: readonly Drift
 
 function observe(containers: readonly ObservedContainer[], unobserved: readonly string[] = []): ObservedState {
   const made = new Map<string, MadeContainer>();
-  return { containers: new Map(containers.map((one) => [one.id, one])), unobserved: new Set(unobserved), made };
+  return {
+    containers: new Map(containers.map((one) => [one.id, one])),
+    unobserved: new Set(unobserved),
+    atMs: nowMs,
+    made,
+  };
 }
 
 function told(drifts: readonly Drift[]): string[] {
@@ -99,7 +113,7 @@ describe('diff', () => {
       [
         [{ field: 'image', desired: 'api:1', observed: 'api:2' }],
         [{ field: 'image_sha', desired: imageId('b'), observed: imageId('a') }],
-        [{ field: 'state', desired: 'running', observed: 'exited' }],
+        [{ field: 'state', desired: 'running', observed: 'exited (0)' }],
         [{ field: 'state', desired: 'running', observed: null }],
         [
           { field: 'image', desired: null, observed: 'evil/miner' },
@@ -113,9 +127,44 @@ describe('diff', () => {
   test('a container that is there but does not do its work is missing', () => {
     for (const state of containerStates) {
       const drifts = diff(desire([wanted('web')]), observe([seen('web', { state })]));
-      const works = ['running', 'restarting', 'paused', 'created'].includes(state);
+      const works = ['running', 'restarting'].includes(state);
       assert.deepEqual(told(drifts), works ? [] : ['MISSING_CONTAINER web'], state);
     }
+  });
+
+  const agoMs = (ms: number) => new Date(nowMs - ms).toISOString();
+  const stands: Record<string, [Partial<ObservedContainer>, string | undefined]> = {
+    'one that ended, with how it ended': [{ state: 'exited', exitCode: 137 }, 'exited (137)'],
+    'one that is paused': [{ state: 'paused' }, 'paused'],
+    'one that is just being started': [{ state: 'created', createdAt: agoMs(9_999) }, undefined],
+    'one that nobody started': [{ state: 'created', createdAt: agoMs(10_000) }, 'never started'],
+    'one that crashed once': [{ state: 'restarting', restartCount: 1 }, undefined],
+    'one that crashes again and again': [{ state: 'restarting', restartCount: 3 }, 'crash-looping'],
+    'one that does so and runs for the moment': [
+      { state: 'running', restartCount: 3, startedAt: agoMs(59_999) },
+      'crash-looping',
+    ],
+    'one that has calmed down': [{ state: 'running', restartCount: 3, startedAt: agoMs(60_000) }, undefined],
+    'one that was started by hand': [{ state: 'running', restartCount: 0, startedAt: agoMs(1) }, undefined],
+  };
+  for (const [name, [container, said]] of Object.entries(stands)) {
+    test(`tells apart ${name}`, () => {
+      const [drift] = diff(desire([wanted('web')]), observe([seen('web', container)]));
+      assert.equal(drift?.differences[0]?.observed ?? undefined, said);
+    });
+  }
+
+  test('a drift of how a container was made is opened, and held while that is not known', () => {
+    const web = seen('web', { state: 'running' });
+    const config = { ...bareConfig, ports: ['22->22/tcp'] };
+    const known = { ...observe([web]), made: new Map([[web.id, { config, image: bareImage }]]) };
+    const desired = desire([wanted('web', { config: { ports: [] } })]);
+    const [drift, ...others] = diff(desired, known);
+    assert.deepEqual([drift?.id, drift?.containerId, others], ['CONFIG_DRIFT/web', web.id, []]);
+    assert.deepEqual(drift?.differences, [{ field: 'ports', desired: null, observed: '22->22/tcp' }]);
+    assert.deepEqual(diff(desired, observe([web])), []);
+    assert.ok(drift !== undefined && undecided(drift, desired, observe([web])));
+    assert.ok(!undecided(drift, desired, known));
   });
 
   test('another container under the same name is another drift', () => {
