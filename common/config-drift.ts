@@ -18,11 +18,13 @@ export interface MadeContainer {
   readonly image: ImageConfig;
 }
 
-/** What is judged although the manifest says nothing of it for a container: there should be none then. */
-export interface StrictChecks {
-  readonly environment: boolean;
-  readonly ports: boolean;
-  readonly volumes: boolean;
+/** When a field is judged: `always`, as if a manifest that says nothing of it said that there is none; where it is `said`; or `never`. */
+export type Check = 'always' | 'said' | 'never';
+
+export interface ConfigChecks {
+  readonly environment: Check;
+  readonly ports: Check;
+  readonly volumes: Check;
 }
 
 /** One field in which a container is not made as it should be. `null` for what is not there. */
@@ -48,19 +50,19 @@ const toolLabel = /^com\.docker\.compose\./;
 /**
  * Where a container is made in another way than the manifest wants, field by field, after what its image brings along is taken
  * away from both. What the manifest does not say is not judged, but for powers that nobody should get unsaid
- * (`privileged`, `cap_add`, the network of the host or of another container) and for what `strict` names.
+ * (`privileged`, `cap_add`, the network of the host or of another container) and for what `checks` says otherwise.
  */
-export function configDifferences(wanted: WantedConfig, made: MadeContainer, strict: StrictChecks): ConfigDifference[] {
+export function configDifferences(wanted: WantedConfig, made: MadeContainer, checks: ConfigChecks): ConfigDifference[] {
   const { config, image } = made;
   const differences = [
     ...programs(wanted, made),
-    ...maps('environment', strict.environment ? (wanted.environment ?? {}) : wanted.environment, {
+    ...maps('environment', judged(checks.environment, wanted.environment, {}), {
       seen: config.environment,
       brought: image.environment,
     }),
     ...maps('labels', wanted.labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
-    ...lists('ports', strict.ports ? (wanted.ports ?? []) : wanted.ports, config.ports),
-    ...lists('volumes', strict.volumes ? (wanted.volumes ?? []) : wanted.volumes, ownVolumes(made)),
+    ...lists('ports', judged(checks.ports, wanted.ports, []), config.ports),
+    ...lists('volumes', judged(checks.volumes, wanted.volumes, []), ownVolumes(made)),
     ...lists('cap_add', wanted.cap_add ?? [], config.cap_add),
     ...lists('cap_drop', wanted.cap_drop, config.cap_drop),
     ...values('privileged', wanted.privileged ?? false, config.privileged),
@@ -71,6 +73,11 @@ export function configDifferences(wanted: WantedConfig, made: MadeContainer, str
     ...values('cpus', wanted.cpus, config.cpus),
   ];
   return bounded(differences);
+}
+
+function judged<T>(check: Check, wanted: T | undefined, none: T): T | undefined {
+  if (check === 'never') return undefined;
+  return check === 'always' ? (wanted ?? none) : wanted;
 }
 
 /** As the engine decides it: an entrypoint of one's own leaves no command of the image. */

@@ -1,4 +1,4 @@
-import type { StrictChecks } from './config-drift.ts';
+import type { ConfigChecks } from './config-drift.ts';
 import type { WantedConfig } from './container-config.ts';
 import type { DriftKind } from './drift-kind.ts';
 import type { ObservedContainer } from './observed.ts';
@@ -17,7 +17,7 @@ export interface DesiredState {
   readonly containers: readonly DesiredContainer[];
   /** Kinds of drift that the manifest's rules say to ignore. */
   readonly ignored: ReadonlySet<DriftKind>;
-  readonly strict: StrictChecks;
+  readonly checks: ConfigChecks;
   /** Whether the manifest lets this container run although it is not listed. */
   readonly exempt: (container: ObservedContainer) => boolean;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { configDifferences, type MadeContainer, type StrictChecks } from './config-drift.ts';
+import { type ConfigChecks, configDifferences, type MadeContainer } from './config-drift.ts';
 import type { DesiredContainer, DesiredState } from './desired.ts';
 import { driftKinds } from './drift-kind.ts';
 import { clip, foreignText } from './fields.ts';
@@ -56,14 +56,14 @@ function judgeDesired(
     made,
     strict,
     atMs,
-  }: Pick<ObservedState, 'unobserved' | 'made' | 'atMs'> & Pick<DesiredState, 'strict'>,
+  }: Pick<ObservedState, 'unobserved' | 'made' | 'atMs'> & Pick<DesiredState, 'checks'>,
 ): Drift[] {
   const observed = byName.get(desired.name);
   // A container we could not inspect might be this one: not seen is not the same as not there.
   if (observed === undefined) return unobserved.size > 0 ? [] : [missing(desired, undefined, null)];
   const stands = standstill(observed, atMs);
   if (stands !== undefined) return [missing(desired, observed, stands)];
-  return [...imageDrift(desired, observed), ...configDrift(desired, observed, { made: made.get(observed.id), strict })];
+  return [...imageDrift(desired, observed), ...configDrift(desired, observed, { made: made.get(observed.id), checks })];
 }
 
 function missing(desired: DesiredContainer, observed: ObservedContainer | undefined, state: string | null): Drift {
@@ -113,9 +113,9 @@ function imageDrift(desired: DesiredContainer, observed: ObservedContainer): Dri
 function configDrift(
   desired: DesiredContainer,
   observed: ObservedContainer,
-  { made, strict }: { readonly made: MadeContainer | undefined; readonly strict: StrictChecks },
+  { made, checks }: { readonly made: MadeContainer | undefined; readonly checks: ConfigChecks },
 ): Drift[] {
-  const differences = made === undefined ? [] : configDifferences(desired.config, made, strict);
+  const differences = made === undefined ? [] : configDifferences(desired.config, made, checks);
   if (differences.length === 0) return [];
   return [
     {

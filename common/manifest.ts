@@ -152,7 +152,7 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
       .filter((wanted) => wanted.type === 'docker' && (wanted.node ?? node) === node)
       .map(({ name, image, image_sha }): DesiredContainer => ({ name, image, imageId: image_sha ?? null, config: {} })),
     ignored,
-    strict: { environment: false, ports: false, volumes: false },
+    checks: { environment: 'said', ports: 'said', volumes: 'said' },
     exempt: ({ name }) => exceptions.some((glob) => matchesGlob(glob, name)),
   };
 }

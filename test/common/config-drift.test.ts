@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { configDifferences, type ImageConfig, type StrictChecks } from '../../common/config-drift.ts';
+import { type ConfigChecks, configDifferences, type ImageConfig } from '../../common/config-drift.ts';
 import type { ContainerConfig, WantedConfig } from '../../common/container-config.ts';
 import { limits } from '../../common/limits.ts';
 
-const lenient: StrictChecks = { environment: false, ports: false, volumes: false };
-const strict: StrictChecks = { environment: true, ports: true, volumes: true };
+const lenient: ConfigChecks = { environment: 'said', ports: 'said', volumes: 'said' };
+const strict: ConfigChecks = { environment: 'always', ports: 'always', volumes: 'always' };
 
 const image: ImageConfig = {
   command: ['serve'],
@@ -115,6 +115,12 @@ describe('what a manifest does not say', () => {
       'ports: null / 1->1/tcp',
       'volumes: null / /:/host:rw',
     ]);
+  });
+
+  test('is not judged at all where the rules say that it is not', () => {
+    const off: ConfigChecks = { environment: 'never', ports: 'never', volumes: 'never' };
+    const wanted = { environment: { A: '1' }, ports: ['1->1/tcp'], volumes: ['/a:/a:ro'] };
+    assert.deepEqual(differences(wanted, {}, off), []);
   });
 
   test('labels of compose are its own business', () => {

@@ -40,8 +40,8 @@ function wanted(name: string, changes: Partial<DesiredContainer> = {}): DesiredC
 }
 
 function desire(containers: readonly DesiredContainer[], ignored: readonly DriftKind[] = []): DesiredState {
-  const strict = { environment: false, ports: false, volumes: false };
-  return { containers, ignored: new Set(ignored), strict, exempt: ({ name }) => name.startsWith('tool-') };
+  const checks = { environment: 'said', ports: 'said', volumes: 'said' } as const;
+  return { containers, ignored: new Set(ignored), checks, exempt: ({ name }) => name.startsWith('tool-') };
 }
 
 function observe(containers: readonly ObservedContainer[], unobserved: readonly string[] = []): ObservedState {
