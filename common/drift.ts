@@ -54,7 +54,7 @@ function judgeDesired(
   {
     unobserved,
     made,
-    strict,
+    checks,
     atMs,
   }: Pick<ObservedState, 'unobserved' | 'made' | 'atMs'> & Pick<DesiredState, 'checks'>,
 ): Drift[] {
