@@ -79,6 +79,7 @@ export function checkManifest(text: string, file = manifestFile): CheckedManifes
   const mistakes = [...repeated, ...wrong, ...missing, ...contradicted].sort(byPlace);
   const first = [repeated, [...wrong].sort(byPlace), missing, contradicted].flat()[0];
   if (first !== undefined) return { ok: false, first, mistakes: mistakes.slice(0, limits.maxManifestMistakes) };
+  // Cannot be: whatever a schema finds becomes a mistake.
   if (!parsed.success) throw parsed.error;
   return { ok: true, manifest: finished(source, plain.value, parsed.data, emptied) };
 }

@@ -27,8 +27,15 @@ const maxAliasCount = 100;
 
 export function readSource(text: string, file: string): Source {
   const lines = new LineCounter();
-  // Finding equal keys is quadratic in the library. Pretty errors would give the position a second time.
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: false, prettyErrors: false });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    // Finding equal keys is quadratic in the library.
+    uniqueKeys: false,
+    // They would give the position a second time.
+    prettyErrors: false,
+    // `<<` is YAML 1.1, which manifests are written in, too.
+    merge: true,
+  });
   return { document, lines, file };
 }
 

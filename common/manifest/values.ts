@@ -18,7 +18,7 @@ export const words = z.string().max(limits.maxForeignTextChars);
 
 /** `true`, `false`, and the words that YAML 1.1 takes for them. */
 export const flag = z
-  .union([z.boolean(), z.string().regex(/^(yes|no|on|off)$/i)], 'expected true or false')
+  .union([z.boolean(), z.string().regex(/^(yes|no|on|off)$/i, 'expected true or false')], 'expected true or false')
   .transform((written) => written === true || (typeof written === 'string' && /^(yes|on)$/i.test(written)));
 
 const unitsMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 } as const;

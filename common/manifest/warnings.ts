@@ -37,8 +37,6 @@ const yes = [true, 'yes', 'Yes', 'YES', 'on', 'On', 'ON'];
 const forPeople = 'is for people, nothing reads it';
 const nothingActs = 'has no effect yet: drift is put on record, and nothing is done about it';
 const nobodyIsTold = 'has no effect yet: nobody is notified; drift and findings are in the ledger and the API';
-const secret =
-  'has no effect yet, and whoever can read the repository can use the address: a secret belongs into the settings of the collector, not into git';
 const dockerOnly = 'only Docker is watched';
 const notCompared = 'has no effect yet: of a running container only name, image and state are compared';
 const noFlux = 'Flux is not used: each agent reads the git repository that its setting manifest.repository names';
@@ -47,6 +45,14 @@ const mirror = (setting: string) =>
 const noProvenance = 'has no effect yet: where a container comes from is not put on record';
 const notTracked =
   'has no effect yet: of containers their coming and going, states and images are put on record, nothing else';
+
+/** An address that whoever knows it can send to. */
+const secretUrl: Fate = (value) => {
+  if (value === '') return undefined;
+  return typeof value === 'string' && /^\$\{\w+\}$/.test(value)
+    ? `${nobodyIsTold}; and variables are not filled in`
+    : `${nobodyIsTold}; and whoever can read the repository can use this address: a secret belongs into the settings of the collector, not into git`;
+};
 
 /** An action that somebody would have to carry out. */
 const action: Fate = (value) =>
@@ -92,7 +98,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'config.git_commit_interval': mirror('ledger.mirror.intervalMs'),
   'config.git_branch': mirror('ledger.mirror.branch'),
   'config.git_remote': mirror('ledger.mirror.remote'),
-  'config.discord_webhook': unless([''], secret),
+  'config.discord_webhook': secretUrl,
   'config.email_alerts': unless([], nobodyIsTold),
   'config.allow_manual_overrides': unless(no, nothingActs),
   'config.grace_period_seconds': nothingActs,
@@ -165,7 +171,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'alerting.channels.*.name': nobodyIsTold,
   'alerting.channels.*.enabled': unless(no, nobodyIsTold),
   'alerting.channels.*.level': nobodyIsTold,
-  'alerting.channels.*.webhook_url': unless([''], secret),
+  'alerting.channels.*.webhook_url': secretUrl,
   'alerting.channels.*.recipients': unless([], nobodyIsTold),
   'alerting.conditions': unless([], nobodyIsTold),
 
@@ -178,7 +184,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'witnesses.outside': honoured,
 };
 
-/** Every key that a manifest may have, as a pattern, for tests that hold the schema against it. */
+/** Every key that a manifest may have, as a pattern. */
 export const knownPatterns: readonly string[] = Object.keys(fates);
 
 function patternOf(path: YamlPath): string {
