@@ -73,7 +73,7 @@ export function checkManifest(text: string, file = manifestFile): CheckedManifes
   const parsed = manifestSchema.safeParse(plain.value);
   const { wrong, missing } = parsed.success
     ? { wrong: [], missing: [] }
-    : schemaMistakes(source, plain.value, parsed.error);
+    : schemaMistakes(manifestSchema, source, plain.value, parsed.error);
   const repeated = repeatedKeys(source);
   const contradicted = contradictions(source, plain.value);
   const mistakes = [...repeated, ...wrong, ...missing, ...contradicted].sort(byPlace);

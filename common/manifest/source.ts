@@ -11,6 +11,7 @@ import {
 } from 'yaml';
 import { toAppError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { isPlainObject } from '../settings/schema.ts';
 import type { Mistake, Place } from './mistake.ts';
 
 /** A manifest's text, taken apart. */
@@ -118,8 +119,8 @@ function keyOf(map: unknown, key: string | number | undefined): unknown {
 export function valueAt(value: unknown, path: YamlPath): unknown {
   let at = value;
   for (const step of path) {
-    if (typeof at !== 'object' || at === null) return undefined;
-    at = Object.entries(at).find(([key]) => key === String(step))?.[1];
+    if (Array.isArray(at)) at = at[Number(step)];
+    else at = isPlainObject(at) && Object.hasOwn(at, step) ? at[step] : undefined;
   }
   return at;
 }

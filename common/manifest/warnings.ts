@@ -1,5 +1,6 @@
 import { isPlainObject } from '../settings/schema.ts';
 import { configKeys } from './container.ts';
+import { patternOf } from './known-keys.ts';
 import { positionOf, type Source, type YamlPath } from './source.ts';
 
 /** A key that is there and not honoured. */
@@ -184,12 +185,8 @@ const fates: Readonly<Record<string, Fate>> = {
   'witnesses.outside': honoured,
 };
 
-/** Every key that a manifest may have, as a pattern. */
-export const knownPatterns: readonly string[] = Object.keys(fates);
-
-function patternOf(path: YamlPath): string {
-  return path.map((step) => (typeof step === 'number' ? '*' : step)).join('.');
-}
+/** What the table speaks of. */
+export const patternsWithFate: readonly string[] = Object.keys(fates);
 
 function fateOf(path: YamlPath): Fate | undefined {
   const exact = patternOf(path);
@@ -245,7 +242,7 @@ const innerSections: readonly YamlPath[] = [
  * maps and lists: a container whose `node` is empty must not be wanted everywhere.
  */
 export function takeEmptySections(source: Source, manifest: Record<string, unknown>): Warning[] {
-  const top = [...new Set(knownPatterns.map((pattern) => pattern.split('.')[0] ?? ''))];
+  const top = [...new Set(patternsWithFate.map((pattern) => pattern.split('.')[0] ?? ''))];
   const paths: YamlPath[] = [...top.map((key) => [key]), ...innerSections];
   return paths.flatMap((path) => {
     let parent: unknown = manifest;
@@ -255,32 +252,4 @@ export function takeEmptySections(source: Source, manifest: Record<string, unkno
     delete parent[key];
     return [warningAt(source, path, 'is empty, and counts as not written')];
   });
-}
-
-/** The keys that the map at `path` may have. */
-export function keysAt(path: YamlPath): readonly string[] {
-  const parent = patternOf(path);
-  const inside = parent === '' ? '' : `${parent}.`;
-  const keys = knownPatterns
-    .filter((pattern) => pattern.startsWith(inside))
-    .map((pattern) => pattern.slice(inside.length).split('.')[0] ?? '');
-  return [...new Set(keys)].filter((key) => !key.includes('*'));
-}
-
-/** Where a key may stand, for whoever put it somewhere else. */
-export function placesOf(key: string): readonly string[] {
-  const parents = knownPatterns.flatMap((pattern) => {
-    const steps = pattern.split('.');
-    const at = steps.indexOf(key);
-    return at === -1
-      ? []
-      : [
-          steps
-            .slice(0, at)
-            .filter((step) => step !== '*')
-            .join('.') || 'the top of the file',
-        ];
-  });
-  const places = [...new Set(parents)];
-  return places.length > 3 ? [] : places;
 }

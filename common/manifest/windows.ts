@@ -13,11 +13,9 @@ const dayWord = z
   .transform((word) => word.toLowerCase())
   .pipe(z.enum([...dayNames, daily]));
 
+const expectedDays = `expected monday to sunday, ${daily}, or a list of days`;
 const days = z
-  .union(
-    [dayWord.transform((word) => [word]), z.array(dayWord).min(1)],
-    `expected monday to sunday, ${daily}, or a list of days`,
-  )
+  .union([dayWord.transform((word) => [word]), z.array(dayWord).min(1, expectedDays)], expectedDays)
   .transform((words): readonly DayName[] => dayNames.filter((name) => words.includes(daily) || words.includes(name)));
 
 const startTime = z
