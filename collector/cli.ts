@@ -9,6 +9,7 @@ import type { CommandContext, CommandOutput } from './commands/context.ts';
 import type { FleetShowOptions } from './commands/fleet-show.ts';
 import type { EraseOptions } from './commands/ledger-erase.ts';
 import type { VerifyOptions } from './commands/ledger-verify.ts';
+import type { ManifestCheckOptions } from './commands/manifest-check.ts';
 import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
 
@@ -32,6 +33,8 @@ interface GlobalOptions {
 
 type Action = (context: CommandContext) => Promise<number>;
 type Perform = (action: Action) => Promise<void>;
+/** For commands that need no settings, so that none of them can be wrong. */
+type PerformAlone = (action: (world: VerifyWorld) => Promise<number>) => Promise<void>;
 
 /** Runs one command line and answers with the exit code. The one place where a command's error becomes text. */
 export async function runCli(world: CliWorld): Promise<number> {
@@ -44,9 +47,11 @@ export async function runCli(world: CliWorld): Promise<number> {
     exitCode = await withSettings(world, program.opts<GlobalOptions>(), action);
   };
   addCommands(program, perform);
-  addVerify(program, async (action) => {
+  const performAlone: PerformAlone = async (action) => {
     exitCode = await action({ ...world, json: program.opts<GlobalOptions>().json === true });
-  });
+  };
+  addVerify(program, performAlone);
+  addManifest(program.command('manifest').description('what should run'), performAlone);
   try {
     await program.parseAsync(world.argv, { from: 'user' });
     return exitCode;
@@ -108,11 +113,8 @@ function addCommands(program: Command, perform: Perform): void {
     .action(() => perform(async (context) => (await import('./commands/operator-token.ts')).operatorToken(context)));
 }
 
-/** For others than the collector's operator: needs no settings, so that none of them can be wrong. */
-function addVerify(
-  program: Command,
-  perform: (action: (world: VerifyWorld) => Promise<number>) => Promise<void>,
-): void {
+/** For others than the collector's operator. */
+function addVerify(program: Command, perform: PerformAlone): void {
   program
     .command('verify <file>')
     .description('check a proof file, an export or a checkpoint, offline; exit code 1 when something is wrong')
@@ -120,6 +122,17 @@ function addVerify(
     .option('--require-signatures', "an entry whose author's key is not known counts as wrong")
     .action((file: string, options: { policy: string; requireSignatures?: boolean }) =>
       perform(async (world) => (await import('./commands/verify.ts')).verifyFile(world, file, options)),
+    );
+}
+
+/** For whoever commits the manifest. */
+function addManifest(manifest: Command, perform: PerformAlone): void {
+  manifest
+    .command('check <path>')
+    .description('check a manifest file, or the one in a work tree, before it is committed; exit code 1 for mistakes')
+    .option('--node <node>', 'show what would be wanted on this one')
+    .action((path: string, options: ManifestCheckOptions) =>
+      perform(async (world) => (await import('./commands/manifest-check.ts')).manifestCheck(world, path, options)),
     );
 }
 

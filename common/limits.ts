@@ -168,6 +168,29 @@ export const limits = {
   maxMirrorListBytes: 16 * 1024 * 1024,
   /** Escaped as JSON it at most doubles, and must still fit into one record beside the outbox. */
   maxManifestBytes: 480 * 1024,
+  /** Of everything that is wrong with a manifest, this much is told at once. */
+  maxManifestMistakes: 100,
+  /** A key longer than this is no misspelt one. */
+  maxMisspeltChars: 64,
+  /** Parts of a manifest that nothing reads. */
+  maxFreeFormValues: 10_000,
+  maxFreeFormDepth: 16,
+  /** Any period in a manifest that has no closer bound. */
+  maxManifestPeriodMs: 36_500 * 86_400_000,
+  minCheckIntervalMs: 1_000,
+  maxRetentionDays: 36_500,
+  /** Before a rule acts on a drift; a manifest that says nothing gets time to be corrected. */
+  defaultGracePeriodMs: 300_000,
+  maxGracePeriodMs: 30 * 86_400_000,
+  maxReplicas: 10_000,
+  defaultRollbackRetries: 3,
+  maxRollbackRetries: 100,
+  defaultRollbackDelayMs: 30_000,
+  defaultBackupRetentionMs: 7 * 86_400_000,
+  maxAlertReceivers: 100,
+  maxAlertConditions: 1_000,
+  maxMaintenanceWindows: 100,
+  maxTimeZoneChars: 64,
   /** Statements an agent keeps in memory while its journal refuses them. */
   maxOwedStatements: 256,
   /** Starts and finishes named in one `coverage.gap`. */

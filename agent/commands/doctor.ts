@@ -2,7 +2,7 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
-import { manifestFile, parseManifest } from '../../common/manifest.ts';
+import { manifestFile, parseManifest } from '../../common/manifest/manifest.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
 import { unreleasedForks } from '../fork-desk.ts';

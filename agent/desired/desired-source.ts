@@ -4,7 +4,9 @@ import { type AppError, toAppError } from '../../common/errors.ts';
 import { clip } from '../../common/fields.ts';
 import type { Statement } from '../../common/kinds.ts';
 import type { Logger } from '../../common/log.ts';
-import { compileDesired, desiredDigest, manifestFile, parseManifest } from '../../common/manifest.ts';
+import { compileDesired, desiredDigest } from '../../common/manifest/compile.ts';
+import { manifestFile, parseManifest } from '../../common/manifest/manifest.ts';
+import { formatWarning } from '../../common/manifest/warnings.ts';
 import type { Journal, StateChange } from '../ports.ts';
 import type { CommittedFile, Repository } from './git.ts';
 
@@ -114,7 +116,9 @@ export class DesiredSource {
 
   #compile({ commit, text }: CommittedFile): Adopted {
     const manifest = parseManifest(text);
-    for (const warning of manifest.warnings) this.#options.logger.debug('desired.key_without_effect', { warning });
+    for (const warning of manifest.warnings) {
+      this.#options.logger.debug('desired.key_without_effect', { warning: formatWarning(warning) });
+    }
     return { commit, desired: compileDesired(manifest, this.#options.node) };
   }
 

@@ -1,6 +1,6 @@
 import { toAppError } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
-import { manifestFile, parseManifest } from '../../common/manifest.ts';
+import { manifestFile, parseManifest } from '../../common/manifest/manifest.ts';
 import { defaultWitnesses, type WitnessesWanted } from '../../common/witnesses.ts';
 import type { Repository } from './git.ts';
 

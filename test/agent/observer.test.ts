@@ -9,7 +9,8 @@ import { createImages, observedOf, stateToJudge } from '../../agent/docker/image
 import { scanContainers } from '../../agent/docker/scanner.ts';
 import { ContainerObserver } from '../../agent/observer.ts';
 import { diff } from '../../common/drift.ts';
-import { compileDesired, parseManifest } from '../../common/manifest.ts';
+import { compileDesired } from '../../common/manifest/compile.ts';
+import { parseManifest } from '../../common/manifest/manifest.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { type FakeJournal, fakeJournal, type JournalMood } from '../fakes/journal.ts';
 import { quietLogger } from '../quiet-logger.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { cosign, verifyCosignature } from '../../common/cosignature.ts';
 import { AppError } from '../../common/errors.ts';
 import { generateKeyPair } from '../../common/keys.ts';
-import { parseManifest } from '../../common/manifest.ts';
+import { parseManifest } from '../../common/manifest/manifest.ts';
 import { formatVerifierKey, signatureTypes, verifierKey } from '../../common/note.ts';
 import { defaultWitnesses, nodeWitnessKey, nodeWitnessSigner, quorumSize } from '../../common/witnesses.ts';
 

@@ -11,7 +11,7 @@ import type { AgentStatus } from '../../agent/status.ts';
 import { enrolPath } from '../../common/enrol.ts';
 import { fingerprint, generateKeyPair } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
-import { manifestFile } from '../../common/manifest.ts';
+import { manifestFile } from '../../common/manifest/manifest.ts';
 import { type AgentMessage, socketPath, subprotocol } from '../../common/protocol.ts';
 import { flipByte, makeStore, makeTemporaryFolder, manifestText, startNode } from '../system.ts';
 import { until } from '../until.ts';

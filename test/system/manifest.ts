@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { manifestFile } from '../../common/manifest.ts';
+import { manifestFile } from '../../common/manifest/manifest.ts';
 import { runTool } from './program.ts';
 
 export interface ManifestRepository {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { AppError } from '../../common/errors.ts';
-import { compileDesired, desiredDigest, parseManifest } from '../../common/manifest.ts';
-import type { ObservedContainer } from '../../common/observed.ts';
+import { AppError } from '../../../common/errors.ts';
+import { compileDesired, desiredDigest } from '../../../common/manifest/compile.ts';
+import { parseManifest } from '../../../common/manifest/manifest.ts';
+import { formatWarning } from '../../../common/manifest/warnings.ts';
+import type { ObservedContainer } from '../../../common/observed.ts';
 
 /** `line:column reason` of the refusal. */
 function refusal(text: string): string {
@@ -134,10 +136,10 @@ describe('a manifest is accepted', () => {
   });
 
   test('with known keys that have no effect, each named with its line, also through aliases', () => {
-    const text = 'config: &c {a: 1}\nmetadata: *c\ncontainers:\n  - name: a\n    image: x\n    ports: ["80:80"]\n';
+    const text = 'refinery: &c {a: 1}\nmetadata: *c\ncontainers:\n  - name: a\n    image: x\n    ports: ["80:80"]\n';
     assert.deepEqual(
-      parseManifest(text, 'm.yaml').warnings.map((warning) => warning.split(' ').slice(0, 2).join(' ')),
-      ['m.yaml:1: config', 'm.yaml:2: metadata', 'm.yaml:6: containers.0.ports'],
+      parseManifest(text, 'm.yaml').warnings.map((warning) => formatWarning(warning).split(' ').slice(0, 2).join(' ')),
+      ['m.yaml:1: refinery:', 'm.yaml:2: metadata:', 'm.yaml:6: containers.0.ports:'],
     );
   });
 
@@ -158,8 +160,8 @@ describe('the desired state of a node', () => {
   - {name: pod, image: x, type: kubernetes}
 `;
     assert.deepEqual(compileDesired(parseManifest(text), 'n1').containers, [
-      { name: 'here', image: 'x', imageId: null },
-      { name: 'both', image: 'x', imageId: `sha256:${'ab'.repeat(32)}` },
+      { name: 'here', image: 'x', imageId: null, config: {} },
+      { name: 'both', image: 'x', imageId: `sha256:${'ab'.repeat(32)}`, config: {} },
     ]);
   });
 

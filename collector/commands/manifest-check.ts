@@ -1,0 +1,145 @@
+import { isUtf8 } from 'node:buffer';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError, errnoOf } from '../../common/errors.ts';
+import { exitCodes } from '../../common/exit-codes.ts';
+import { limits } from '../../common/limits.ts';
+import { compileDesired } from '../../common/manifest/compile.ts';
+import { type CheckedManifest, checkManifest, type Manifest, manifestFile } from '../../common/manifest/manifest.ts';
+import { formatMistake, type Mistake } from '../../common/manifest/mistake.ts';
+import { printable, printableJson } from '../../common/printable.ts';
+import { type CommandOutput, requireNodeName } from './context.ts';
+import { manifestLines } from './manifest-text.ts';
+
+export interface ManifestCheckWorld {
+  readonly json: boolean;
+  readonly stdout: CommandOutput;
+  readonly stderr: CommandOutput;
+}
+
+export interface ManifestCheckOptions {
+  readonly node?: string;
+}
+
+/** What a manifest without mistakes would have run. */
+export interface WantedByManifest {
+  readonly file: string;
+  /** Every node that the manifest names, with the number of containers wanted there. */
+  readonly nodes: readonly { readonly node: string; readonly containers: number }[];
+  /** Containers wanted on every node, which are also counted at each. */
+  readonly everywhere: number;
+  /** Containers that nobody looks for, since they are not for Docker. */
+  readonly not_watched: number;
+  /** What is wanted on the one node that was asked for. */
+  readonly on_node: WantedOnNode | null;
+  readonly manifest: Manifest;
+}
+
+export interface WantedOnNode {
+  readonly node: string;
+  readonly containers: readonly { readonly name: string; readonly image: string; readonly image_sha: string | null }[];
+}
+
+/**
+ * Checks a manifest as it lies in a file or a work tree, before it is committed: with nothing but that file, no settings,
+ * no database and no network. Exit code 1 when something is wrong with it, 2 when it cannot be read.
+ */
+export async function manifestCheck(
+  world: ManifestCheckWorld,
+  path: string,
+  options: ManifestCheckOptions,
+): Promise<number> {
+  const node = options.node === undefined ? undefined : requireNodeName(options.node);
+  const file = await manifestAt(path);
+  const checked = await checkFile(file);
+  if (!checked.ok) {
+    tellMistakes(world, file, checked.mistakes);
+    return exitCodes.findings;
+  }
+  const wanted = wantedBy(checked.manifest, file, node);
+  if (world.json) world.stdout.write(printableJson(asData(wanted)));
+  else world.stdout.write(manifestLines(wanted).join(''));
+  return exitCodes.done;
+}
+
+/** The manifest's own path: `path`, or the file in it when it is the folder of a work tree. */
+async function manifestAt(path: string): Promise<string> {
+  const found = await stat(path).catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
+  const file = found.isDirectory() ? join(path, manifestFile) : path;
+  const inside = found.isDirectory()
+    ? await stat(file).catch((cause: unknown) => Promise.reject(unreadable(file, cause)))
+    : found;
+  // A pipe is as good; a device may go on for ever.
+  if (inside.isFile() || inside.isFIFO()) return file;
+  throw new AppError('validation.request', `${file} is not a regular file`);
+}
+
+async function checkFile(file: string): Promise<CheckedManifest> {
+  const bytes = await readFile(file).catch((cause: unknown) => Promise.reject(unreadable(file, cause)));
+  const refused = (line: number, reason: string): CheckedManifest => {
+    const mistake = { file, line, column: 1, reason };
+    return { ok: false, first: mistake, mistakes: [mistake] };
+  };
+  if (bytes.length > limits.maxManifestBytes) return refused(1, `larger than ${limits.maxManifestBytes} bytes`);
+  const line = badLine(bytes);
+  return line === undefined ? checkManifest(bytes.toString('utf8'), file) : refused(line, 'not UTF-8');
+}
+
+/** The first line, counted from 1, that is not UTF-8. */
+function badLine(bytes: Buffer): number | undefined {
+  if (isUtf8(bytes)) return undefined;
+  const lines = bytes.toString('latin1').split('\n');
+  return lines.findIndex((line) => !isUtf8(Buffer.from(line, 'latin1'))) + 1;
+}
+
+function unreadable(path: string, cause: unknown): AppError {
+  return new AppError('validation.request', `cannot read ${path}: ${errnoOf(cause) ?? String(cause)}`, { cause });
+}
+
+function tellMistakes({ json, stdout, stderr }: ManifestCheckWorld, file: string, mistakes: readonly Mistake[]): void {
+  const cut = mistakes.length >= limits.maxManifestMistakes;
+  if (json) {
+    stdout.write(printableJson({ in_order: false, file, mistakes, more_mistakes: cut }));
+    return;
+  }
+  stdout.write(mistakes.map((mistake) => `${printable(formatMistake(mistake))}\n`).join(''));
+  if (cut) stderr.write(`there may be more than these ${mistakes.length} mistakes\n`);
+}
+
+/** @throws AppError `validation.request` when the manifest knows its nodes, and `only` is none of them. */
+function wantedBy(manifest: Manifest, file: string, only: string | undefined): WantedByManifest {
+  const { nodes, containers } = manifest;
+  const listed = nodes.map(({ name }) => name);
+  const docker = containers.filter(({ type }) => type === 'docker');
+  const named = new Set([...listed, ...docker.flatMap(({ node }) => node ?? [])]);
+  if (only !== undefined && listed.length > 0 && !named.has(only)) {
+    throw new AppError('validation.request', `"${only}" is not in nodes of ${file}: ${listed.join(', ')}`);
+  }
+  return {
+    file,
+    nodes: [...named].map((node) => ({ node, containers: compileDesired(manifest, node).containers.length })),
+    everywhere: docker.filter(({ node }) => node === undefined).length,
+    not_watched: containers.length - docker.length,
+    on_node: only === undefined ? null : wantedOn(manifest, only),
+    manifest,
+  };
+}
+
+function wantedOn(manifest: Manifest, node: string): WantedOnNode {
+  const { containers } = compileDesired(manifest, node);
+  return { node, containers: containers.map(({ name, image, imageId }) => ({ name, image, image_sha: imageId })) };
+}
+
+function asData({ manifest, ...wanted }: WantedByManifest) {
+  const { config, drift_rules, maintenance_windows, witnesses, warnings } = manifest;
+  return {
+    in_order: true,
+    ...wanted,
+    drift_detection: config.drift_detection,
+    enforcement_mode: config.enforcement_mode,
+    drift_rules,
+    maintenance_windows,
+    witnesses,
+    warnings,
+  };
+}

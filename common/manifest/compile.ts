@@ -1,0 +1,47 @@
+import { hash } from 'node:crypto';
+import { canonicalText } from '../canonical.ts';
+import type { Check } from '../config-drift.ts';
+import type { DesiredContainer, DesiredState } from '../desired.ts';
+import { type DriftKind, driftKinds } from '../drift-kind.ts';
+import { matchesGlob } from './glob.ts';
+import type { Manifest } from './manifest.ts';
+import type { DriftRules } from './rules.ts';
+
+/** The rule that says what is to be done about each kind of drift. */
+export const ruleOf: Readonly<Record<DriftKind, keyof DriftRules>> = {
+  UNAUTHORIZED_CONTAINER: 'unauthorized_containers',
+  MISSING_CONTAINER: 'missing_containers',
+  IMAGE_DRIFT: 'image_drift',
+  CONFIG_DRIFT: 'config_drift',
+};
+
+/** What the manifest wants on one node. */
+export function compileDesired(manifest: Manifest, node: string): DesiredState {
+  const { drift_rules, config } = manifest;
+  const { exceptions } = drift_rules.unauthorized_containers;
+  const isIgnored = (kind: DriftKind) => !config.drift_detection || drift_rules[ruleOf[kind]].action === 'ignore';
+  return {
+    containers: manifest.containers
+      .filter((wanted) => wanted.type === 'docker' && (wanted.node ?? node) === node)
+      .map(({ name, image, image_sha }): DesiredContainer => ({ name, image, imageId: image_sha ?? null, config: {} })),
+    ignored: new Set(driftKinds.filter(isIgnored)),
+    checks: {
+      environment: checkOf(drift_rules.config_drift.check_env_vars),
+      ports: checkOf(drift_rules.config_drift.check_ports),
+      volumes: checkOf(drift_rules.config_drift.check_volumes),
+    },
+    exempt: ({ name }) => exceptions.some((glob) => matchesGlob(glob, name)),
+  };
+}
+
+/** Said, a check is a wish for all containers; unsaid, for those whose entries say something. */
+function checkOf(said: boolean | undefined): Check {
+  if (said === undefined) return 'said';
+  return said ? 'always' : 'never';
+}
+
+/** Hex SHA-256 over what is desired: the same for two commits that want the same. */
+export function desiredDigest(desired: DesiredState): string {
+  const containers = [...desired.containers].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return hash('sha256', canonicalText(containers.map((wanted) => ({ ...wanted }))), 'hex');
+}

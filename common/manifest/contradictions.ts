@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { repeatedWitness, witnessesWanted } from '../witnesses.ts';
+import { type Mistake, mistakeAt } from './mistake.ts';
+import type { Source } from './source.ts';
+
+const word = z.string().optional().catch(undefined);
+
+/** As much as the parts need to be held against each other; other mistakes in them have been told by then. */
+const outline = z
+  .object({
+    nodes: z.array(z.object({ name: word }).catch({})).catch([]),
+    containers: z.array(z.object({ name: word, node: word, type: word }).catch({})).catch([]),
+    witnesses: witnessesWanted.optional().catch(undefined),
+  })
+  .catch({ nodes: [], containers: [] });
+
+type Outline = z.output<typeof outline>;
+
+/** What each part allows and the whole does not. */
+export function contradictions(source: Source, value: unknown): Mistake[] {
+  const found = outline.parse(value);
+  return [...repeatedWitnesses(source, found), ...repeatedNodes(source, found), ...badContainers(source, found)];
+}
+
+function repeatedWitnesses(source: Source, { witnesses }: Outline): Mistake[] {
+  const twice = repeatedWitness(witnesses?.outside ?? []);
+  if (twice === undefined) return [];
+  const reason = `the same key as witnesses.outside.${twice[0]}; a witness counts once`;
+  return [mistakeAt(source, ['witnesses', 'outside', twice[1], 'key'], reason)];
+}
+
+function repeatedNodes(source: Source, { nodes }: Outline): Mistake[] {
+  const seen = new Map<string, number>();
+  return nodes.flatMap(({ name }, i) => {
+    if (name === undefined) return [];
+    const before = seen.get(name);
+    seen.set(name, before ?? i);
+    return before === undefined
+      ? []
+      : [mistakeAt(source, ['nodes', i, 'name'], `"${name}" is listed twice, also by nodes.${before}`)];
+  });
+}
+
+function badContainers(source: Source, { nodes, containers }: Outline): Mistake[] {
+  const known = new Set(nodes.map(({ name }) => name));
+  const seen = new Map<string, number>();
+  return containers.flatMap(({ name, node, type }, i) => {
+    const mistakes: Mistake[] = [];
+    const refuse = (key: string, reason: string) => mistakes.push(mistakeAt(source, ['containers', i, key], reason));
+    if (node !== undefined && known.size > 0 && !known.has(node)) refuse('node', `"${node}" is not in nodes`);
+    if (name === undefined || (type ?? 'docker') !== 'docker') return mistakes;
+    const clash = seen.get(`${name}/`) ?? seen.get(`${name}/${node ?? '*'}`);
+    if (clash !== undefined) refuse('name', `"${name}" is wanted twice, also by containers.${clash}`);
+    seen.set(`${name}/${node ?? ''}`, i);
+    // One without a node is wanted on every node, and clashes with any.
+    seen.set(`${name}/*`, i);
+    return mistakes;
+  });
+}

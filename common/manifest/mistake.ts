@@ -1,0 +1,93 @@
+import type { z } from 'zod';
+import { AppError } from '../errors.ts';
+import { clip } from '../fields.ts';
+import { limits } from '../limits.ts';
+import { nearest } from '../nearest.ts';
+import { keyPatterns, keysAt, placesOf } from './known-keys.ts';
+import { positionOf, type Source, valueAt, type YamlPath } from './source.ts';
+
+/** Counted from 1. */
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Something wrong with a manifest, complete enough to be corrected. Quotes keys, never values. */
+export interface Mistake extends Place {
+  readonly file: string;
+  readonly reason: string;
+}
+
+/** `file:line:column: reason` */
+export function formatMistake({ file, line, column, reason }: Mistake): string {
+  return `${file}:${line}:${column}: ${reason}`;
+}
+
+export function manifestError(mistake: Mistake): AppError {
+  return new AppError('validation.manifest', formatMistake(mistake), { details: { ...mistake } });
+}
+
+export function mistakeAt(source: Source, path: YamlPath, reason: string): Mistake {
+  const where = path.length === 0 ? '' : `${path.join('.')}: `;
+  return { file: source.file, ...positionOf(source, path), reason: clip(`${where}${reason}`) };
+}
+
+/** Mistakes by place; those of a key that is not there, which may be there misspelt, apart. */
+export interface SchemaMistakes {
+  readonly wrong: readonly Mistake[];
+  readonly missing: readonly Mistake[];
+}
+
+/** What `schema` found in the value of a manifest. A missing key that stands there misspelt is one mistake, not two. */
+export function schemaMistakes(schema: z.ZodType, source: Source, value: unknown, error: z.ZodError): SchemaMistakes {
+  const isThere = (issue: z.core.$ZodIssue) => issue.path.length === 0 || valueAt(value, pathOf(issue)) !== undefined;
+  const absent = error.issues.filter((issue) => issue.code !== 'unrecognized_keys' && !isThere(issue));
+  const unknown = error.issues.filter((issue) => issue.code === 'unrecognized_keys');
+  const known = unknown.length === 0 ? [] : keyPatterns(schema);
+  const misspelt = unknown
+    .flatMap((issue) => issue.keys.slice(0, limits.maxManifestMistakes).map((key) => ({ path: pathOf(issue), key })))
+    .slice(0, limits.maxManifestMistakes)
+    .map(({ path, key }) => ({ path, key, ...meaning(key, path, { known, absent: absent.map(pathOf) }) }));
+  const explained = new Set(misspelt.map(({ path, meant }) => [...path, meant].join('.')));
+  const told = (issue: z.core.$ZodIssue) => mistakeAt(source, pathOf(issue), issue.message);
+  return {
+    wrong: [
+      ...misspelt.map(({ path, key, hint }) => unknownKey(source, path, { key, hint })),
+      ...error.issues
+        .filter((issue) => issue.code !== 'unrecognized_keys' && isThere(issue))
+        .slice(0, limits.maxManifestMistakes)
+        .map(told),
+    ],
+    missing: absent
+      .filter((issue) => !explained.has(pathOf(issue).join('.')))
+      .slice(0, limits.maxManifestMistakes)
+      .map(told),
+  };
+}
+
+function unknownKey(source: Source, path: YamlPath, { key, hint }: { key: string; hint: string }): Mistake {
+  const { reason } = mistakeAt(source, path, `unknown key "${clip(key)}"${hint}`);
+  return { file: source.file, ...positionOf(source, [...path, key]), reason };
+}
+
+function pathOf({ path }: z.core.$ZodIssue): (string | number)[] {
+  return path.filter((key) => typeof key !== 'symbol');
+}
+
+interface Candidates {
+  /** Keys that a manifest may have, as patterns. */
+  readonly known: readonly string[];
+  /** Keys that should be there and are not. */
+  readonly absent: readonly YamlPath[];
+}
+
+/** What an unknown key was probably meant to be, or where it belongs. */
+function meaning(key: string, path: YamlPath, { known, absent }: Candidates): { meant?: string; hint: string } {
+  if (key.length > limits.maxMisspeltChars) return { hint: '' };
+  const isHere = (other: YamlPath) => other.length === path.length + 1 && path.every((step, i) => other[i] === step);
+  const missing = absent.filter(isHere).map((other) => String(other.at(-1)));
+  const meant = nearest(key, [...missing, ...keysAt(known, path)]);
+  if (meant !== undefined) return { meant, hint: `; is it "${meant}"?` };
+  const places = placesOf(known, key);
+  return { hint: places.length === 0 ? '' : `; it belongs into ${places.join(', or ')}` };
+}

@@ -1,0 +1,126 @@
+import {
+  type Document,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  visit,
+  YAMLParseError,
+} from 'yaml';
+import { toAppError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { isPlainObject } from '../settings/schema.ts';
+import type { Mistake, Place } from './mistake.ts';
+
+/** A manifest's text, taken apart. */
+export interface Source {
+  readonly document: Document.Parsed;
+  readonly lines: LineCounter;
+  readonly file: string;
+}
+
+export type YamlPath = readonly (string | number)[];
+
+/** Aliases may not blow a small file up into a huge value. */
+const maxAliasCount = 100;
+
+export function readSource(text: string, file: string): Source {
+  const lines = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    // Finding equal keys is quadratic in the library.
+    uniqueKeys: false,
+    // They would give the position a second time.
+    prettyErrors: false,
+    // `<<` is YAML 1.1, which manifests are written in, too.
+    merge: true,
+  });
+  return { document, lines, file };
+}
+
+/** A document as a plain value, or what keeps it from being one. */
+export type PlainValue =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly mistake: Mistake };
+
+/** Not for an empty document, nor for aliases that lead nowhere or too far. */
+export function plainValue({ document, file }: Source): PlainValue {
+  const refused = (reason: string): PlainValue => ({ ok: false, mistake: { file, line: 1, column: 1, reason } });
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount });
+  } catch (thrown) {
+    return refused(toAppError(thrown).message);
+  }
+  // A file that was cut off or emptied by accident must not read as "nothing should run".
+  return value === null || value === undefined ? refused('is empty') : { ok: true, value };
+}
+
+/** What keeps the text from being one YAML document. */
+export function syntaxMistakes(source: Source): Mistake[] {
+  return source.document.errors.slice(0, limits.maxManifestMistakes).map((error) => mistakeOf(source, error));
+}
+
+/** Keys that stand a second time in one map. */
+export function repeatedKeys(source: Source): Mistake[] {
+  const repeated: Mistake[] = [];
+  visit(source.document, {
+    Map: (_, map) => {
+      const seen = new Set<unknown>();
+      for (const { key } of map.items) {
+        const name = isScalar(key) ? key.value : key;
+        if (seen.has(name) && isNode(key) && key.range) {
+          const [from, to] = key.range;
+          const reason = `the key "${String(name)}" stands here twice`;
+          repeated.push(mistakeOf(source, new YAMLParseError([from, to], 'DUPLICATE_KEY', reason)));
+        }
+        if (repeated.length >= limits.maxManifestMistakes) return visit.BREAK;
+        seen.add(name);
+      }
+      return undefined;
+    },
+  });
+  return repeated;
+}
+
+function mistakeOf({ lines, file }: Source, error: YAMLParseError): Mistake {
+  return { file, ...placeAt(lines, error.pos[0]), reason: syntaxReason(error) };
+}
+
+/** What a syntax error says, without quoting the text. */
+function syntaxReason({ code, message }: YAMLParseError): string {
+  if (code === 'MULTIPLE_DOCS') return 'more than one YAML document in the file';
+  return message.split('\n')[0] ?? 'not YAML';
+}
+
+function placeAt(lines: LineCounter, offset: number): Place {
+  const { line, col } = lines.linePos(offset);
+  return { line, column: col };
+}
+
+/** Where a path stands in the text: its key if it has one, else the nearest thing around it. */
+export function positionOf({ document, lines }: Source, path: YamlPath): Place {
+  for (let depth = path.length; depth > 0; depth--) {
+    const parent: unknown = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true);
+    const node: unknown = keyOf(parent, path[depth - 1]) ?? document.getIn(path.slice(0, depth), true);
+    if (isNode(node) && node.range) return placeAt(lines, node.range[0]);
+  }
+  return { line: 1, column: 1 };
+}
+
+function keyOf(map: unknown, key: string | number | undefined): unknown {
+  if (!isMap(map)) return undefined;
+  return map.items.find((item) => isPair(item) && isScalar(item.key) && item.key.value === key)?.key;
+}
+
+/** What stands at a path of a plain value; undefined when nothing does. */
+export function valueAt(value: unknown, path: YamlPath): unknown {
+  let at = value;
+  for (const step of path) {
+    if (Array.isArray(at)) at = at[Number(step)];
+    else at = isPlainObject(at) && Object.hasOwn(at, step) ? at[step] : undefined;
+  }
+  return at;
+}
