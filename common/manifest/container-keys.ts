@@ -61,7 +61,9 @@ const variables = byForm(
         spelledBy(value, (text): Spelled<readonly [string, string]> => {
           const at = text.indexOf('=');
           if (at === 0) return misspelled('NAME=value');
-          return at === -1 ? misspelled(`"${text}" has ${fromShell}`) : spelled([text.slice(0, at), text.slice(at + 1)]);
+          return at === -1
+            ? misspelled(`"${text}" has ${fromShell}`)
+            : spelled([text.slice(0, at), text.slice(at + 1)]);
         }),
       )
       .max(maxVariables),

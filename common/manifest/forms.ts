@@ -94,13 +94,13 @@ export const name = bounded(maxNameChars).min(1);
 export const value = bounded(maxValueChars);
 export const path = bounded(maxPathChars);
 
-/** A number where a text is meant, as compose writes it out. */
+/** A number where a text is meant, as compose writes it out; where it would write it otherwise than we do, it is refused. */
 export const numberAsText = z
   .number()
-  .refine(
-    (number) => !Number.isInteger(number) || Number.isSafeInteger(number),
-    'too large to be exact: write it in quotes',
-  )
+  .refine((number) => {
+    const magnitude = Math.abs(number);
+    return Number.isInteger(number) ? Number.isSafeInteger(number) : magnitude >= 1e-4 && magnitude < 1e15;
+  }, 'a number in quotes, since this one can be written out in more than one way')
   .transform(String);
 
 const truths = ['true', 'yes', 'y', 'on', '1', 't'];
