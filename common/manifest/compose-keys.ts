@@ -10,7 +10,7 @@ export const maxEnvFiles = 100;
 /** Volumes or networks at the top of one file. */
 export const maxResources = 1_000;
 
-const projectName = bounded(maxNameChars).regex(/^[a-z0-9][a-z0-9_-]*$/, 'lower-case letters, digits, - and _');
+export const projectName = bounded(maxNameChars).regex(/^[a-z0-9][a-z0-9_-]*$/, 'lower-case letters, digits, - and _');
 const serviceName = bounded(maxNameChars).regex(/^[a-zA-Z0-9._-]+$/, "a service's name of letters, digits, ., _ and -");
 const containerName = bounded(maxNameChars).regex(
   /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/,

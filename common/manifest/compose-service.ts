@@ -1,5 +1,5 @@
 import type { WantedConfig } from '../container-config.ts';
-import type { Source, YamlPath } from '../manifest-source.ts';
+import type { Place, Source, YamlPath } from '../manifest-source.ts';
 import type { ComposeContent, Service } from './compose-keys.ts';
 import { contradiction, wantedConfig } from './container-keys.ts';
 import { beside, type ReadFile, readEnvFile } from './env-file.ts';
@@ -10,6 +10,9 @@ import { isRelative, type Mount } from './spelling.ts';
 
 /** A container that a compose file wants. */
 export interface ComposeContainer {
+  /** The service that wants it, and where that stands in the file. */
+  readonly service: string;
+  readonly place: Place;
   /** `container_name`, else `<project>-<service>-1`. */
   readonly name: string;
   readonly image: string;
@@ -58,6 +61,8 @@ function containerOf(compose: Compose, name: string, said: Service): ComposeCont
   const environment = environmentOf(compose, path, said);
   const volumes = said.volumes?.map((mount, i) => named(compose, [...path, 'volumes', i], mount));
   return {
+    service: name,
+    place: placeOf(source, path),
     name: containerName(compose, name, said),
     image: said.image,
     node: said['x-node'] ?? content['x-node'],
@@ -160,10 +165,9 @@ function refuseCycles({ source, content }: Compose): void {
 }
 
 /** One name may be wanted once on a node; a container without a node is wanted on every one. */
-function refuseClashes({ source, content }: Compose, containers: readonly ComposeContainer[]): void {
+function refuseClashes({ source }: Compose, containers: readonly ComposeContainer[]): void {
   const seen = new Map<string, string>();
-  for (const [i, { name, node }] of containers.entries()) {
-    const service = content.services[i]?.[0] ?? '';
+  for (const { service, name, node } of containers) {
     const clash = seen.get(`${name}/`) ?? seen.get(`${name}/${node ?? '*'}`);
     if (clash !== undefined) {
       throw refused(

@@ -14,6 +14,7 @@ import {
   composeSchema,
   knownComposeKeys,
   maxServices,
+  projectName,
   serviceKeysWithoutEffect,
   topKeysWithoutEffect,
 } from './compose-keys.ts';
@@ -45,11 +46,14 @@ export function parseCompose(file: { readonly path: string; readonly text: strin
   const written = withoutIdleKeys(source, plainValue(source), warnings);
   const dotenv = beside(file.path, '.env');
   const variables = (dotenv === undefined ? undefined : readEnvFile(dotenv, envFile, new Map())) ?? new Map();
-  const value = interpolated(source, written, [], (name) => variables.get(name));
+  const lookUp = (name: string) => variables.get(name);
+  const value = withBareVariables(interpolated(source, written, [], lookUp), lookUp);
   const parsed = composeSchema.safeParse(value);
   if (!parsed.success) throw mistake(source, parsed.error, knownComposeKeys);
   const project = variables.get('COMPOSE_PROJECT_NAME') ?? parsed.data.name ?? projectOf(file.path);
-  if (project === '') throw refused(source, [], 'no name: it is needed where no folder gives the project its name');
+  if (!projectName.safeParse(project).success) {
+    throw refused(source, [], `"${project}" is no name for a project: lower-case letters, digits, - and _; set name`);
+  }
   const compose: Compose = { source, project, content: parsed.data, variables, envFile, warnings };
   return { containers: containersOf(compose), warnings };
 }
@@ -145,4 +149,25 @@ function interpolated(source: Source, value: unknown, path: YamlPath, lookUp: Lo
   if (!isPlainObject(value)) return value;
   const entries = Object.entries(value);
   return Object.fromEntries(entries.map(([key, item]) => [key, interpolated(source, item, [...path, key], lookUp)]));
+}
+
+/** The file with the variables that services name without a value where the `.env` has one. */
+function withBareVariables(file: unknown, lookUp: LookUp): unknown {
+  if (!isPlainObject(file) || !isPlainObject(file.services)) return file;
+  const services = Object.entries(file.services).map(([name, service]) => {
+    if (!isPlainObject(service) || service.environment === undefined) return [name, service];
+    return [name, { ...service, environment: filled(service.environment, lookUp) }];
+  });
+  return { ...file, services: Object.fromEntries(services) };
+}
+
+function filled(environment: unknown, lookUp: LookUp): unknown {
+  if (Array.isArray(environment)) {
+    return environment.map((item: unknown) => {
+      const value = typeof item === 'string' && !item.includes('=') ? lookUp(item) : undefined;
+      return value === undefined ? item : `${item}=${value}`;
+    });
+  }
+  if (!isPlainObject(environment)) return environment;
+  return Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, value ?? lookUp(name) ?? null]));
 }

@@ -15,7 +15,8 @@ const escapes: ReadonlyMap<string, string> = new Map([
 /**
  * The variables of a `.env` or `env_file` text: `NAME=value` or `NAME: value` on a line, `export` in front, comments with `#`, values in
  * single quotes as they stand, in double quotes with escapes, both over several lines; variables in what is not in single
- * quotes are the `known` ones, then those set before in the file. A bare `NAME` is a mistake, since only a shell says its value.
+ * quotes are the `known` ones, then those set before in the file. A bare `NAME` is the
+ * `known` one; else a mistake, since only a shell says its value.
  * Never throws. Source: Docker's page on the `.env` file syntax.
  */
 export function readDotenv(text: string, known: ReadonlyMap<string, string>): DotenvReading {
@@ -37,8 +38,11 @@ export function readDotenv(text: string, known: ReadonlyMap<string, string>): Do
     const [, key = '', sign = ''] = take(name) ?? [];
     if (key === '') return wrong('NAME=value');
     if (sign === '') {
-      const isBare = /^\s*($|\n|#)/.test(take(restOfLine)?.[0] ?? '');
-      return wrong(isBare ? `${key} has no value: it would come from a shell, and git does not say it` : 'NAME=value');
+      if (!/^\s*(#|$)/.test(take(restOfLine)?.[0] ?? '')) return wrong('NAME=value');
+      const value = known.get(key);
+      if (value === undefined) return wrong(`${key} has no value: it would come from a shell, and git does not say it`);
+      variables.set(key, value);
+      continue;
     }
     const quoted = readQuoted(source, at);
     if (quoted !== undefined && !quoted.ok) return wrong(quoted.reason);
