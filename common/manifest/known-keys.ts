@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { YamlPath } from './source.ts';
+import type { YamlPath } from './place.ts';
 
 type Shape = z.core.JSONSchema._JSONSchema;
 

@@ -4,13 +4,8 @@ import { clip } from '../fields.ts';
 import { limits } from '../limits.ts';
 import { nearest } from '../nearest.ts';
 import { keyPatterns, keysAt, placesOf } from './known-keys.ts';
-import { positionOf, type Source, valueAt, type YamlPath } from './source.ts';
-
-/** Counted from 1. */
-export interface Place {
-  readonly line: number;
-  readonly column: number;
-}
+import { type Place, placeOf, type YamlPath } from './place.ts';
+import { type Source, valueAt } from './source.ts';
 
 /** Something wrong with a manifest, complete enough to be corrected. Quotes keys, never values. */
 export interface Mistake extends Place {
@@ -29,7 +24,12 @@ export function manifestError(mistake: Mistake): AppError {
 
 export function mistakeAt(source: Source, path: YamlPath, reason: string): Mistake {
   const where = path.length === 0 ? '' : `${path.join('.')}: `;
-  return { file: source.file, ...positionOf(source, path), reason: clip(`${where}${reason}`) };
+  return { file: source.file, ...placeOf(source, path), reason: clip(`${where}${reason}`) };
+}
+
+/** What is wrong with the value at `path`, which is named in the reason; `at` is where it stands if that is elsewhere. */
+export function refused(source: Source, path: YamlPath, reason: string, at = path): AppError {
+  return manifestError({ ...mistakeAt(source, path, reason), ...placeOf(source, at) });
 }
 
 /** Mistakes by place; those of a key that is not there, which may be there misspelt, apart. */
@@ -67,7 +67,7 @@ export function schemaMistakes(schema: z.ZodType, source: Source, value: unknown
 
 function unknownKey(source: Source, path: YamlPath, { key, hint }: { key: string; hint: string }): Mistake {
   const { reason } = mistakeAt(source, path, `unknown key "${clip(key)}"${hint}`);
-  return { file: source.file, ...positionOf(source, [...path, key]), reason };
+  return { file: source.file, ...placeOf(source, [...path, key]), reason };
 }
 
 function pathOf({ path }: z.core.$ZodIssue): (string | number)[] {

@@ -1,27 +1,14 @@
-import {
-  type Document,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  LineCounter,
-  parseDocument,
-  visit,
-  YAMLParseError,
-} from 'yaml';
+import { isNode, isScalar, LineCounter, parseDocument, visit, YAMLParseError } from 'yaml';
 import { toAppError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isPlainObject } from '../settings/schema.ts';
-import type { Mistake, Place } from './mistake.ts';
+import type { Mistake } from './mistake.ts';
+import { type Parsed, placeAt, type YamlPath } from './place.ts';
 
 /** A manifest's text, taken apart. */
-export interface Source {
-  readonly document: Document.Parsed;
-  readonly lines: LineCounter;
+export interface Source extends Parsed {
   readonly file: string;
 }
-
-export type YamlPath = readonly (string | number)[];
 
 /** Aliases may not blow a small file up into a huge value. */
 const maxAliasCount = 100;
@@ -93,26 +80,6 @@ function mistakeOf({ lines, file }: Source, error: YAMLParseError): Mistake {
 function syntaxReason({ code, message }: YAMLParseError): string {
   if (code === 'MULTIPLE_DOCS') return 'more than one YAML document in the file';
   return message.split('\n')[0] ?? 'not YAML';
-}
-
-function placeAt(lines: LineCounter, offset: number): Place {
-  const { line, col } = lines.linePos(offset);
-  return { line, column: col };
-}
-
-/** Where a path stands in the text: its key if it has one, else the nearest thing around it. */
-export function positionOf({ document, lines }: Source, path: YamlPath): Place {
-  for (let depth = path.length; depth > 0; depth--) {
-    const parent: unknown = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true);
-    const node: unknown = keyOf(parent, path[depth - 1]) ?? document.getIn(path.slice(0, depth), true);
-    if (isNode(node) && node.range) return placeAt(lines, node.range[0]);
-  }
-  return { line: 1, column: 1 };
-}
-
-function keyOf(map: unknown, key: string | number | undefined): unknown {
-  if (!isMap(map)) return undefined;
-  return map.items.find((item) => isPair(item) && isScalar(item.key) && item.key.value === key)?.key;
 }
 
 /** What stands at a path of a plain value; undefined when nothing does. */

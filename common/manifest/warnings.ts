@@ -1,7 +1,8 @@
 import { isPlainObject } from '../settings/schema.ts';
 import { configKeys } from './container.ts';
 import { patternOf } from './known-keys.ts';
-import { positionOf, type Source, type YamlPath } from './source.ts';
+import { placeOf, type YamlPath } from './place.ts';
+import type { Source } from './source.ts';
 
 /** A key that is there and not honoured. */
 export interface Warning {
@@ -218,8 +219,8 @@ function warningsAt(source: Source, { path, value, siblings }: Member): Warning[
   return reason === undefined ? [] : [warningAt(source, path, reason)];
 }
 
-function warningAt(source: Source, path: YamlPath, reason: string): Warning {
-  return { file: source.file, line: positionOf(source, path).line, key: path.join('.'), reason };
+export function warningAt(source: Source, path: YamlPath, reason: string): Warning {
+  return { file: source.file, line: placeOf(source, path).line, key: path.join('.'), reason };
 }
 
 /** Maps and lists inside the sections of a manifest; all of whose lines may be commented out. */
