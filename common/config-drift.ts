@@ -1,5 +1,6 @@
 import type { ContainerConfig, WantedConfig } from './container-config.ts';
 import { clip } from './fields.ts';
+import { asWanted } from './manifest/spelling.ts';
 
 /** What an image brings along: whoever makes a container of it without saying otherwise gets that. */
 export interface ImageConfig {
@@ -62,7 +63,7 @@ export function configDifferences(wanted: WantedConfig, made: MadeContainer, che
     }),
     ...maps('labels', wanted.labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
     ...lists('ports', judged(checks.ports, wanted.ports, []), config.ports),
-    ...lists('volumes', judged(checks.volumes, wanted.volumes, []), ownVolumes(made)),
+    ...lists('volumes', judged(checks.volumes, wanted.volumes, []), asWanted(wanted.volumes ?? [], ownVolumes(made))),
     ...lists('cap_add', wanted.cap_add ?? [], config.cap_add),
     ...lists('cap_drop', wanted.cap_drop, config.cap_drop),
     ...values('privileged', wanted.privileged ?? false, config.privileged),

@@ -166,8 +166,11 @@ export const limits = {
   mirrorLeftoverMs: 3_600_000,
   /** A listing of a folder in the mirror's repository, whose top may hold other people's files. */
   maxMirrorListBytes: 16 * 1024 * 1024,
-  /** Escaped as JSON it at most doubles, and must still fit into one record beside the outbox. */
+  /** Manifest and compose files together. Escaped as JSON they at most double, and must still fit into one record beside the outbox. */
   maxManifestBytes: 480 * 1024,
+  /** Files in the folder of the compose files. */
+  maxComposeFiles: 500,
+  maxComposeContainers: 5_000,
   /** Of everything that is wrong with a manifest, this much is told at once. */
   maxManifestMistakes: 100,
   /** A key longer than this is no misspelt one. */

@@ -2,9 +2,10 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
-import { manifestFile, parseManifest } from '../../common/manifest/manifest.ts';
+import { parseManifestFiles } from '../../common/manifest/files.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
+import { readManifestFiles } from '../desired/manifest-files.ts';
 import { unreleasedForks } from '../fork-desk.ts';
 import { loadIdentity } from '../identity.ts';
 import { fsStoreFiles } from '../sigils/fs-store-files.ts';
@@ -158,8 +159,8 @@ async function askCollector(url: string): Promise<Response> {
 async function readManifest({ manifest }: AgentSettings): Promise<string> {
   const repository = gitRepository(manifest.repository ?? '');
   const commit = await repository.head();
-  const { containers } = parseManifest(await repository.read(commit, manifestFile));
-  return `${containers.length} containers in commit ${commit.slice(0, 12)}`;
+  const { containers, services } = parseManifestFiles(await readManifestFiles(repository, commit));
+  return `${containers.length + services.length} containers in commit ${commit.slice(0, 12)}`;
 }
 
 async function readStore(path: string): Promise<string> {

@@ -5,10 +5,12 @@ import { clip } from '../../common/fields.ts';
 import type { Statement } from '../../common/kinds.ts';
 import type { Logger } from '../../common/log.ts';
 import { compileDesired, desiredDigest } from '../../common/manifest/compile.ts';
-import { manifestFile, parseManifest } from '../../common/manifest/manifest.ts';
+import { parseManifestFiles } from '../../common/manifest/files.ts';
+import { manifestFile } from '../../common/manifest/manifest.ts';
 import { formatWarning } from '../../common/manifest/warnings.ts';
 import type { Journal, StateChange } from '../ports.ts';
-import type { CommittedFile, Repository } from './git.ts';
+import type { Repository } from './git.ts';
+import { readManifestFiles } from './manifest-files.ts';
 
 /** The desired state in force, and the commit it comes from. */
 export interface Adopted {
@@ -21,7 +23,7 @@ const stateKey = 'desired';
 
 const stored = z.strictObject({
   /** The manifest in force; null while there was never a good one. */
-  adopted: z.strictObject({ commit: z.string(), text: z.string() }).nullable(),
+  adopted: z.strictObject({ commit: z.string(), files: z.record(z.string(), z.string()) }).nullable(),
   /** What was wrong the last time, so that it is said once; null when the last one was good. */
   rejected: z.string().nullable(),
 });
@@ -45,7 +47,7 @@ export class DesiredSource {
   /** As the journal holds it; undefined until it was read, and after the journal was replaced. */
   #stored: Stored | undefined;
   /** What is in force, as it was written. */
-  #manifest: CommittedFile | null = null;
+  #manifest: Stored['adopted'] = null;
   #adopted: Adopted | undefined;
 
   constructor(options: DesiredSourceOptions) {
@@ -74,8 +76,8 @@ export class DesiredSource {
     try {
       commit = await this.#options.repository.head();
       if (commit === adopted?.commit && rejected === null) return;
-      const text = await this.#options.repository.read(commit, manifestFile);
-      await this.#adopt({ commit, text });
+      const files = await readManifestFiles(this.#options.repository, commit);
+      await this.#adopt({ commit, files: Object.fromEntries(files) });
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code !== 'validation.manifest') throw error;
@@ -104,7 +106,7 @@ export class DesiredSource {
     }
   }
 
-  async #adopt(manifest: CommittedFile): Promise<void> {
+  async #adopt(manifest: NonNullable<Stored['adopted']>): Promise<void> {
     const adopted = this.#compile(manifest);
     const { desired, commit } = adopted;
     const body = { commit, digest: desiredDigest(desired), containers: desired.containers.length };
@@ -114,8 +116,8 @@ export class DesiredSource {
     this.#options.logger.info('desired.adopted', { commit, containers: desired.containers.length });
   }
 
-  #compile({ commit, text }: CommittedFile): Adopted {
-    const manifest = parseManifest(text);
+  #compile({ commit, files }: NonNullable<Stored['adopted']>): Adopted {
+    const manifest = parseManifestFiles(new Map(Object.entries(files)));
     for (const warning of manifest.warnings) {
       this.#options.logger.debug('desired.key_without_effect', { warning: formatWarning(warning) });
     }

@@ -5,18 +5,14 @@ import { limits } from '../../common/limits.ts';
 
 const run = promisify(execFile);
 
-/** A file as one commit has it. */
-export interface CommittedFile {
-  readonly commit: string;
-  readonly text: string;
-}
-
 /** Reads what is committed in a local git repository: a work tree, or a bare repository. Never the network. */
 export interface Repository {
   /** Id of the commit that HEAD names. @throws AppError `validation.manifest` when there is none. */
   head(): Promise<string>;
   /** A file of a commit. @throws AppError `validation.manifest` when the commit has no such file. */
   read(commit: string, file: string): Promise<string>;
+  /** Paths of all files in a folder of a commit and below, from the root, sorted; none when there is no such folder. */
+  list(commit: string, folder: string): Promise<readonly string[]>;
 }
 
 /**
@@ -39,6 +35,14 @@ export function gitRepository(path: string): Repository {
     head: async () => (await asked(git('rev-parse', '--verify', 'HEAD^{commit}'), path, 'it has no commit yet')).trim(),
     read: (commit, file) =>
       asked(git('cat-file', 'blob', `${commit}:${file}`), file, `commit ${commit} has no such file`),
+    list: async (commit, folder) => {
+      const options = ['ls-tree', '-r', '-z', '--name-only', '--full-tree', commit, '--', `${folder}/`];
+      const names = await asked(git(...options), folder, `commit ${commit} cannot be listed`);
+      return names
+        .split('\0')
+        .filter((name) => name !== '')
+        .sort();
+    },
   };
 }
 

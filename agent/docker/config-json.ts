@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ImageConfig } from '../../common/config-drift.ts';
 import type { ContainerConfig } from '../../common/container-config.ts';
+import { cleanPath, spellHostIp } from '../../common/manifest/spelling.ts';
 
 /**
  * The part of the Engine API's JSON that says how a container was made, in the one spelling of `ContainerConfig`. Nothing is cut: two
@@ -57,16 +58,20 @@ const anyAddress: ReadonlySet<string> = new Set(['', '0.0.0.0', '::']);
 
 function published(port: string, { HostIp, HostPort }: { readonly HostIp: string; readonly HostPort: string }): string {
   const containerPort = port.includes('/') ? port : `${port}/tcp`;
-  const address = HostIp.includes(':') ? `[${HostIp}]` : HostIp;
+  const spelt = spellHostIp(HostIp);
+  const address = spelt.ok ? spelt.value : HostIp;
   const hostPort = HostPort === '0' ? '' : HostPort;
   return `${anyAddress.has(HostIp) ? '' : `${address}:`}${hostPort}->${containerPort}`;
 }
 
 const mount = z
   .object({ Type: name, Name: name, Source: name, Destination: text, RW: flag })
-  .transform(({ Type, Name, Source, Destination, RW }) => {
-    const source = Type === 'volume' ? (anonymous.test(Name) ? '' : Name) : Type === 'bind' ? Source : Type;
-    return `${source}:${Destination}:${RW ? 'rw' : 'ro'}`;
+  .transform(({ Type, Name, Source, Destination, RW }): readonly string[] => {
+    // Mounts of memory leave nothing behind and show nothing of the node.
+    if (Type === 'tmpfs') return [];
+    const named = anonymous.test(Name) ? '' : Name;
+    const source = Type === 'volume' ? named : Type === 'bind' ? cleanPath(Source) : Type;
+    return [`${source}:${cleanPath(Destination)}:${RW ? 'rw' : 'ro'}`];
   });
 
 /** What the engine calls a volume that nobody has named. */
@@ -103,7 +108,7 @@ export const containerConfig = z
       entrypoint: Config.Entrypoint,
       environment: Config.Env,
       ports: [...new Set(HostConfig.PortBindings)].sort(),
-      volumes: [...Mounts].sort(),
+      volumes: Mounts.flat().sort(),
       labels: Config.Labels,
       user: Config.User,
       restart_policy: restartPolicy(HostConfig),

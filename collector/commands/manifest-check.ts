@@ -1,12 +1,14 @@
 import { isUtf8 } from 'node:buffer';
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import type { WantedConfig } from '../../common/container-config.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
 import { compileDesired } from '../../common/manifest/compile.ts';
+import { composeFolder, type ManifestFiles, withServices } from '../../common/manifest/files.ts';
 import { type CheckedManifest, checkManifest, type Manifest, manifestFile } from '../../common/manifest/manifest.ts';
-import { formatMistake, type Mistake } from '../../common/manifest/mistake.ts';
+import { formatMistake, type Mistake, manifestError, mistakeOf } from '../../common/manifest/mistake.ts';
 import { printable, printableJson } from '../../common/printable.ts';
 import { type CommandOutput, requireNodeName } from './context.ts';
 import { manifestLines } from './manifest-text.ts';
@@ -37,7 +39,13 @@ export interface WantedByManifest {
 
 export interface WantedOnNode {
   readonly node: string;
-  readonly containers: readonly { readonly name: string; readonly image: string; readonly image_sha: string | null }[];
+  readonly containers: readonly {
+    readonly name: string;
+    readonly image: string;
+    readonly image_sha: string | null;
+    /** What of the way it is made is said. */
+    readonly config: WantedConfig;
+  }[];
 }
 
 /**
@@ -50,8 +58,8 @@ export async function manifestCheck(
   options: ManifestCheckOptions,
 ): Promise<number> {
   const node = options.node === undefined ? undefined : requireNodeName(options.node);
-  const file = await manifestAt(path);
-  const checked = await checkFile(file);
+  const { file, folder } = await manifestAt(path);
+  const checked = await checkFiles(file, folder);
   if (!checked.ok) {
     tellMistakes(world, file, checked.mistakes);
     return exitCodes.findings;
@@ -62,16 +70,59 @@ export async function manifestCheck(
   return exitCodes.done;
 }
 
-/** The manifest's own path: `path`, or the file in it when it is the folder of a work tree. */
-async function manifestAt(path: string): Promise<string> {
+interface ManifestPlace {
+  /** The manifest's own path: what was given, or the file in it when it is the folder of a work tree. */
+  readonly file: string;
+  /** The work tree, whose compose files count too. */
+  readonly folder: string | undefined;
+}
+
+async function manifestAt(path: string): Promise<ManifestPlace> {
   const found = await stat(path).catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
   const file = found.isDirectory() ? join(path, manifestFile) : path;
   const inside = found.isDirectory()
     ? await stat(file).catch((cause: unknown) => Promise.reject(unreadable(file, cause)))
     : found;
   // A pipe is as good; a device may go on for ever.
-  if (inside.isFile() || inside.isFIFO()) return file;
+  if (inside.isFile() || inside.isFIFO()) return { file, folder: found.isDirectory() ? path : undefined };
   throw new AppError('validation.request', `${file} is not a regular file`);
+}
+
+/** Mistakes in compose files are told one at a time, once the manifest has none. */
+async function checkFiles(file: string, folder: string | undefined): Promise<CheckedManifest> {
+  const checked = await checkFile(file);
+  if (!checked.ok || folder === undefined) return checked;
+  try {
+    return { ok: true, manifest: withServices(checked.manifest, await readComposeFolder(folder)) };
+  } catch (thrown) {
+    const mistake = mistakeOf(thrown);
+    if (mistake === undefined) throw thrown;
+    const placed = { ...mistake, file: join(folder, mistake.file) };
+    return { ok: false, first: placed, mistakes: [placed] };
+  }
+}
+
+async function readComposeFolder(folder: string): Promise<ManifestFiles> {
+  const root = join(folder, composeFolder);
+  const found = await readdir(root, { recursive: true, withFileTypes: true }).catch((cause: unknown) => {
+    if (errnoOf(cause) === 'ENOENT') return [];
+    throw unreadable(root, cause);
+  });
+  const paths = found.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  if (paths.length > limits.maxComposeFiles) {
+    throw manifestError({
+      file: composeFolder,
+      line: 1,
+      column: 1,
+      reason: `more than ${limits.maxComposeFiles} files`,
+    });
+  }
+  const files = new Map<string, string>();
+  for (const path of paths.sort()) {
+    const text = await readFile(path, 'utf8').catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
+    files.set(relative(folder, path).split(sep).join('/'), text);
+  }
+  return files;
 }
 
 async function checkFile(file: string): Promise<CheckedManifest> {
@@ -108,9 +159,9 @@ function tellMistakes({ json, stdout, stderr }: ManifestCheckWorld, file: string
 
 /** @throws AppError `validation.request` when the manifest knows its nodes, and `only` is none of them. */
 function wantedBy(manifest: Manifest, file: string, only: string | undefined): WantedByManifest {
-  const { nodes, containers } = manifest;
+  const { nodes, containers, services } = manifest;
   const listed = nodes.map(({ name }) => name);
-  const docker = containers.filter(({ type }) => type === 'docker');
+  const docker = [...containers.filter(({ type }) => type === 'docker'), ...services];
   const named = new Set([...listed, ...docker.flatMap(({ node }) => node ?? [])]);
   if (only !== undefined && listed.length > 0 && !named.has(only)) {
     throw new AppError('validation.request', `"${only}" is not in nodes of ${file}: ${listed.join(', ')}`);
@@ -119,7 +170,7 @@ function wantedBy(manifest: Manifest, file: string, only: string | undefined): W
     file,
     nodes: [...named].map((node) => ({ node, containers: compileDesired(manifest, node).containers.length })),
     everywhere: docker.filter(({ node }) => node === undefined).length,
-    not_watched: containers.length - docker.length,
+    not_watched: containers.length + services.length - docker.length,
     on_node: only === undefined ? null : wantedOn(manifest, only),
     manifest,
   };
@@ -127,7 +178,10 @@ function wantedBy(manifest: Manifest, file: string, only: string | undefined): W
 
 function wantedOn(manifest: Manifest, node: string): WantedOnNode {
   const { containers } = compileDesired(manifest, node);
-  return { node, containers: containers.map(({ name, image, imageId }) => ({ name, image, image_sha: imageId })) };
+  return {
+    node,
+    containers: containers.map(({ name, image, imageId, config }) => ({ name, image, image_sha: imageId, config })),
+  };
 }
 
 function asData({ manifest, ...wanted }: WantedByManifest) {

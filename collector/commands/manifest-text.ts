@@ -13,7 +13,7 @@ import type { WantedByManifest, WantedOnNode } from './manifest-check.ts';
 export function manifestLines(wanted: WantedByManifest): readonly string[] {
   const { manifest, on_node } = wanted;
   const warnings = manifest.warnings.length;
-  const containers = plural(manifest.containers.length, 'container');
+  const containers = plural(manifest.containers.length + manifest.services.length, 'container');
   const nodes = wanted.nodes.length === 0 ? '' : ` for ${plural(wanted.nodes.length, 'node')}`;
   return [
     line(`in order: ${wanted.file} wants ${containers}${nodes}; ${plural(warnings, 'warning')}`),
@@ -56,10 +56,13 @@ function countLines({ nodes, everywhere, not_watched }: WantedByManifest): reado
 
 function containerLines({ containers }: WantedOnNode): readonly string[] {
   if (containers.length === 0) return [line('nothing')];
-  return columns(containers.map(({ name, image, image_sha }) => [name, image, image_sha ?? 'any image of that name']));
+  return columns(
+    containers.map(({ name, image, image_sha, config }) => {
+      const said = Object.keys(config).join(', ');
+      return [name, image, image_sha ?? 'any image of that name', said === '' ? '' : `also: ${said}`];
+    }),
+  );
 }
-
-const notCompared: DriftKind = 'CONFIG_DRIFT';
 
 const subjects: Readonly<Record<DriftKind, string>> = {
   UNAUTHORIZED_CONTAINER: 'a container that is not wanted',
@@ -72,7 +75,6 @@ function ruleLines({ config, drift_rules, witnesses }: Manifest): readonly strin
   const { exceptions } = drift_rules.unauthorized_containers;
   const outside = witnesses.outside.length === 0 ? '' : `, ${plural(witnesses.outside.length, 'outside witness key')}`;
   const rows = driftKinds.map((kind) => {
-    if (kind === notCompared) return [subjects[kind], 'is not looked for yet'];
     const { action, grace_period_ms } = drift_rules[ruleOf[kind]];
     const except =
       kind === 'UNAUTHORIZED_CONTAINER' && exceptions.length > 0 ? `, except ${exceptions.join(', ')}` : '';

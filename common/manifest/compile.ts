@@ -3,6 +3,8 @@ import { canonicalText } from '../canonical.ts';
 import type { Check } from '../config-drift.ts';
 import type { DesiredContainer, DesiredState } from '../desired.ts';
 import { type DriftKind, driftKinds } from '../drift-kind.ts';
+import type { ComposeContainer } from './compose.ts';
+import { wantedConfig } from './container-keys.ts';
 import { matchesGlob } from './glob.ts';
 import type { Manifest } from './manifest.ts';
 import type { DriftRules } from './rules.ts';
@@ -21,9 +23,10 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
   const { exceptions } = drift_rules.unauthorized_containers;
   const isIgnored = (kind: DriftKind) => !config.drift_detection || drift_rules[ruleOf[kind]].action === 'ignore';
   return {
-    containers: manifest.containers
-      .filter((wanted) => wanted.type === 'docker' && (wanted.node ?? node) === node)
-      .map(({ name, image, image_sha }): DesiredContainer => ({ name, image, imageId: image_sha ?? null, config: {} })),
+    containers: [
+      ...manifest.containers.filter((wanted) => wanted.type === 'docker' && isFor(node, wanted)).map(ofManifest),
+      ...manifest.services.filter((wanted) => isFor(node, wanted)).map(ofService),
+    ],
     ignored: new Set(driftKinds.filter(isIgnored)),
     checks: {
       environment: checkOf(drift_rules.config_drift.check_env_vars),
@@ -32,6 +35,19 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
     },
     exempt: ({ name }) => exceptions.some((glob) => matchesGlob(glob, name)),
   };
+}
+
+function isFor(node: string, wanted: { readonly node?: string | undefined }): boolean {
+  return (wanted.node ?? node) === node;
+}
+
+function ofManifest(said: Manifest['containers'][number]): DesiredContainer {
+  return { name: said.name, image: said.image, imageId: said.image_sha ?? null, config: wantedConfig(said) };
+}
+
+/** What pins an image in a compose file is a digest in its reference. */
+function ofService({ name, image, config }: ComposeContainer): DesiredContainer {
+  return { name, image, imageId: null, config };
 }
 
 /** Said, a check is a wish for all containers; unsaid, for those whose entries say something. */

@@ -4,6 +4,7 @@ import { isPlainObject } from '../settings/schema.ts';
 import { witnessesWanted } from '../witnesses.ts';
 import { alerting } from './alerting.ts';
 import { audit, provenance } from './audit.ts';
+import type { ComposeContainer } from './compose.ts';
 import { config, flux, rollback } from './config.ts';
 import { container, node } from './container.ts';
 import { contradictions } from './contradictions.ts';
@@ -38,6 +39,8 @@ export const manifestSchema = z.strictObject({
 /** A manifest without mistakes. Keys are named as in the file; periods are in milliseconds, and named so. */
 export interface Manifest extends Omit<z.output<typeof manifestSchema>, 'drift_rules'> {
   readonly drift_rules: DriftRules;
+  /** Of the compose files beside it. */
+  readonly services: readonly ComposeContainer[];
   /** Keys that are there but not honoured, for the operator to know. */
   readonly warnings: readonly Warning[];
 }
@@ -91,7 +94,8 @@ function finished(
   emptied: readonly Warning[],
 ): Manifest {
   const warnings = [...emptied, ...keyWarnings(source, value)].sort((a, b) => a.line - b.line);
-  return { ...others, drift_rules: withGrace(drift_rules, others.config.grace_period_ms), warnings };
+  const rules = withGrace(drift_rules, others.config.grace_period_ms);
+  return { ...others, drift_rules: rules, services: [], warnings };
 }
 
 function byPlace(a: Mistake, b: Mistake): number {

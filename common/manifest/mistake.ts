@@ -1,5 +1,5 @@
-import type { z } from 'zod';
-import { AppError } from '../errors.ts';
+import { z } from 'zod';
+import { AppError, toAppError } from '../errors.ts';
 import { clip } from '../fields.ts';
 import { limits } from '../limits.ts';
 import { nearest } from '../nearest.ts';
@@ -20,6 +20,14 @@ export function formatMistake({ file, line, column, reason }: Mistake): string {
 
 export function manifestError(mistake: Mistake): AppError {
   return new AppError('validation.manifest', formatMistake(mistake), { details: { ...mistake } });
+}
+
+const placed = z.object({ file: z.string(), line: z.int(), column: z.int(), reason: z.string() });
+
+/** The mistake that an error tells of; undefined for any other error. */
+export function mistakeOf(thrown: unknown): Mistake | undefined {
+  const { code, details } = toAppError(thrown);
+  return code === 'validation.manifest' ? placed.safeParse(details).data : undefined;
 }
 
 export function mistakeAt(source: Source, path: YamlPath, reason: string): Mistake {

@@ -1,5 +1,4 @@
 import { isPlainObject } from '../settings/schema.ts';
-import { configKeys } from './container.ts';
 import { patternOf } from './known-keys.ts';
 import { placeOf, type YamlPath } from './place.ts';
 import type { Source } from './source.ts';
@@ -40,7 +39,7 @@ const forPeople = 'is for people, nothing reads it';
 const nothingActs = 'has no effect yet: drift is put on record, and nothing is done about it';
 const nobodyIsTold = 'has no effect yet: nobody is notified; drift and findings are in the ledger and the API';
 const dockerOnly = 'only Docker is watched';
-const notCompared = 'has no effect yet: of a running container only name, image and state are compared';
+const notCompared = 'has no effect yet: it is not compared';
 const noFlux = 'Flux is not used: each agent reads the git repository that its setting manifest.repository names';
 const mirror = (setting: string) =>
   `the mirror of the ledger in git is set up in the settings of the collector, ${setting}`;
@@ -69,6 +68,12 @@ const gracePeriod: Fate = (_, siblings) =>
 
 const replicas: Fate = (value, { type }) =>
   value === 1 || type === 'kubernetes' ? undefined : 'Docker has no replicas: one container of this name is wanted';
+
+/** Of how a container is made, what a running one is held against. */
+const comparedKeys = [
+  ...['command', 'entrypoint', 'environment', 'ports', 'volumes', 'labels', 'user', 'restart_policy'],
+  ...['cap_add', 'cap_drop', 'privileged', 'network_mode', 'mem_limit', 'cpus'],
+];
 
 /**
  * What becomes of every key of a manifest. `*` stands for any item of a list, `track_*` for any key that begins so; an
@@ -119,7 +124,10 @@ const fates: Readonly<Record<string, Fate>> = {
   'containers.*.namespace': `${dockerOnly}, which has no namespaces`,
   'containers.*.replicas': replicas,
   'containers.*.bloodline': forPeople,
-  ...Object.fromEntries(Object.keys(configKeys).map((key) => [`containers.*.${key}`, notCompared])),
+  ...Object.fromEntries(comparedKeys.map((key) => [`containers.*.${key}`, honoured])),
+  'containers.*.networks': notCompared,
+  'containers.*.healthcheck': notCompared,
+  'containers.*.depends_on': 'has no effect yet: nothing is started',
 
   'drift_rules.unauthorized_containers.action': action,
   'drift_rules.unauthorized_containers.grace_period': gracePeriod,
@@ -132,11 +140,11 @@ const fates: Readonly<Record<string, Fate>> = {
   ),
   'drift_rules.missing_containers.action': action,
   'drift_rules.missing_containers.grace_period': gracePeriod,
-  'drift_rules.config_drift.action': unless(['ignore'], notCompared),
+  'drift_rules.config_drift.action': action,
   'drift_rules.config_drift.grace_period': gracePeriod,
-  'drift_rules.config_drift.check_env_vars': unless(no, notCompared),
-  'drift_rules.config_drift.check_ports': unless(no, notCompared),
-  'drift_rules.config_drift.check_volumes': unless(no, notCompared),
+  'drift_rules.config_drift.check_env_vars': honoured,
+  'drift_rules.config_drift.check_ports': honoured,
+  'drift_rules.config_drift.check_volumes': honoured,
 
   'rollback.enabled': unless(no, nothingActs),
   'rollback.max_retries': nothingActs,

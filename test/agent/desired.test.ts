@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, renameSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, test } from 'node:test';
 import { DesiredSource } from '../../agent/desired/desired-source.ts';
@@ -64,6 +64,33 @@ test('a repository that vanishes and returns: the last good manifest stays, both
   await desired.refresh();
   await desired.refresh();
   assert.deepEqual(told(), ['desired.adopted', 'desired.rejected', 'desired.adopted']);
+});
+
+test('compose files of the commit count, and one with a mistake changes nothing', async () => {
+  mkdirSync(join(repository.dir, 'manifests/docker/lyra'), { recursive: true });
+  repository.commit('WEB=1\n', 'manifests/docker/lyra/web.env');
+  repository.commit(good('a'));
+  repository.commit(
+    'services:\n  web: {image: x, container_name: web, env_file: web.env}\n',
+    'manifests/docker/lyra/web.yaml',
+  );
+  const desired = source();
+  await desired.refresh();
+  assert.deepEqual(wanted(desired), ['a', 'web']);
+  assert.deepEqual(desired.adopted?.desired.containers[1]?.config, { environment: { WEB: '1' } });
+  repository.commit('services:\n  web: {imag: x}\n', 'manifests/docker/lyra/web.yaml');
+  await desired.refresh();
+  const restarted = source();
+  await restarted.restore();
+  assert.deepEqual(
+    [wanted(desired), wanted(restarted)],
+    [
+      ['a', 'web'],
+      ['a', 'web'],
+    ],
+  );
+  const { file, line } = journal.saidOf('desired.rejected')[0]?.body ?? {};
+  assert.deepEqual([file, line], ['manifests/docker/lyra/web.yaml', 2]);
 });
 
 test('what is not a repository, has no commit or no manifest is told as that', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { limits } from '../../../common/limits.ts';
 import { manifestFile } from '../../../common/manifest/manifest.ts';
@@ -47,6 +47,22 @@ describe('a manifest in order', () => {
     assert.match(stdout, /^ {2}nightly backup: daily 23:30 to 00:30 \(the next day\) UTC: /m);
     assert.match(stdout, /^ {2}\S+bloodline_manifest\.yaml:\d+: config\.ledger_format: the ledger has one format/m);
     assert.doesNotMatch(stdout, /not-a-real-one/);
+  });
+
+  test('counts the compose files of a work tree too, and shows their mistakes where they stand', async () => {
+    const folder = await workTree('four-nodes.yaml');
+    const compose = join(folder, 'manifests/docker/web.yaml');
+    await mkdir(dirname(compose), { recursive: true });
+    await writeFile(compose, 'x-node: node1\nservices:\n  web: {image: "web:2", ports: ["80:80"], build: .}\n');
+    const { code, stdout } = await check(folder, '--node', 'node1');
+    assert.equal(code, 0);
+    assert.match(stdout, /^in order: .* wants 5 containers/);
+    assert.match(stdout, /^ {2}docker-web-1 {2}web:2 {2}any image of that name {2}also: ports$/m);
+    assert.match(stdout, /web\.yaml:3: services\.web\.build: /);
+    await writeFile(compose, 'services:\n  web: {image: x, port: ["80:80"]}\n');
+    const bad = await check(folder);
+    assert.equal(bad.code, 1);
+    assert.equal(bad.stdout, `${compose}:2:19: services.web: unknown key "port"; is it "ports"?\n`);
   });
 
   test('shows what is wanted on one node', async () => {

@@ -136,10 +136,10 @@ describe('a manifest is accepted', () => {
   });
 
   test('with known keys that have no effect, each named with its line, also through aliases', () => {
-    const text = 'refinery: &c {a: 1}\nmetadata: *c\ncontainers:\n  - name: a\n    image: x\n    ports: ["80:80"]\n';
+    const text = 'refinery: &c {a: 1}\nmetadata: *c\ncontainers:\n  - name: a\n    image: x\n    networks: [front]\n';
     assert.deepEqual(
       parseManifest(text, 'm.yaml').warnings.map((warning) => formatWarning(warning).split(' ').slice(0, 2).join(' ')),
-      ['m.yaml:1: refinery:', 'm.yaml:2: metadata:', 'm.yaml:6: containers.0.ports:'],
+      ['m.yaml:1: refinery:', 'm.yaml:2: metadata:', 'm.yaml:6: containers.0.networks:'],
     );
   });
 

@@ -1,0 +1,78 @@
+import { limits } from '../limits.ts';
+import { parseCompose } from './compose.ts';
+import { type Manifest, manifestFile, parseManifest } from './manifest.ts';
+import { manifestError } from './mistake.ts';
+
+/** The folder of the compose files, from the root of the repository; files that they name in `env_file` lie in it too. */
+export const composeFolder = 'manifests/docker';
+
+/** The files of one commit, or work tree, that say what should run: texts by their paths from the root. */
+export type ManifestFiles = ReadonlyMap<string, string>;
+
+/**
+ * Reads the manifest with the compose files beside it.
+ * @throws AppError `validation.manifest` with `details` `{ file, line, column, reason }` (counted from 1) of the first mistake
+ */
+export function parseManifestFiles(files: ManifestFiles): Manifest {
+  const text = files.get(manifestFile);
+  if (text === undefined) throw manifestError(at(manifestFile, 'there is no such file'));
+  return withServices(parseManifest(text), files);
+}
+
+/**
+ * Adds what the compose files want to a manifest without mistakes.
+ * @throws AppError `validation.manifest` for the first mistake in a compose file, or one that comes of all of them together
+ */
+export function withServices(manifest: Manifest, files: ManifestFiles): Manifest {
+  const composed = [...files]
+    .filter(([path]) => isComposeFile(path))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([path, text]) => ({ path, ...parseCompose({ path, text }, (other) => files.get(other)) }));
+  const wanted = composed.flatMap(({ path, containers }) => containers.map((container) => ({ path, container })));
+  if (wanted.length > limits.maxComposeContainers) {
+    throw manifestError(at(composeFolder, `more than ${limits.maxComposeContainers} containers`));
+  }
+  refuseClashes(manifest, wanted);
+  const warnings = composed.flatMap((file) => file.warnings);
+  return {
+    ...manifest,
+    services: wanted.map(({ container }) => container),
+    warnings: [...manifest.warnings, ...warnings],
+  };
+}
+
+/** Whether a path in {@link composeFolder} is one that compose reads. */
+export function isComposeFile(path: string): boolean {
+  return path.startsWith(`${composeFolder}/`) && /\.ya?ml$/.test(path);
+}
+
+interface Wanted {
+  readonly path: string;
+  readonly container: Manifest['services'][number];
+}
+
+/** A name is wanted once on a node, and a node is one that the manifest names, if it names any. */
+function refuseClashes({ nodes, containers }: Manifest, wanted: readonly Wanted[]): void {
+  const known = new Set(nodes.map(({ name }) => name));
+  const seen = new Map<string, string>();
+  const take = (name: string, node: string | undefined, by: string): string | undefined => {
+    const clash = seen.get(`${name}/`) ?? seen.get(`${name}/${node ?? '*'}`);
+    seen.set(`${name}/${node ?? ''}`, by);
+    // One without a node is wanted on every node, and clashes with any.
+    seen.set(`${name}/*`, by);
+    return clash;
+  };
+  for (const { name, node, type } of containers) if (type === 'docker') take(name, node, manifestFile);
+  for (const { path, container } of wanted) {
+    const { service, place, name, node } = container;
+    const refuse = (reason: string) =>
+      manifestError({ file: path, ...place, reason: `services.${service}: ${reason}` });
+    if (node !== undefined && known.size > 0 && !known.has(node)) throw refuse(`x-node: "${node}" is not in nodes`);
+    const clash = take(name, node, path);
+    if (clash !== undefined) throw refuse(`the container "${name}" is wanted twice, also by ${clash}`);
+  }
+}
+
+function at(file: string, reason: string) {
+  return { file, line: 1, column: 1, reason };
+}
