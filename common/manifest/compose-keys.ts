@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { nodeName } from '../fields.ts';
 import { composeServiceKeys } from './container-keys.ts';
 import { bounded, byForm, mapOf, maxNameChars, name, path, truth } from './forms.ts';
+import type { KnownKeys } from './known-keys.ts';
 
 /* The keys of a compose file, and which of them have no effect. Source: the Compose Specification and its JSON schema. */
 
@@ -69,6 +70,17 @@ export const composeSchema = z.strictObject({
 });
 
 export type ComposeContent = z.infer<typeof composeSchema>;
+
+const knownKeys: readonly string[] = [
+  ...Object.keys(service.shape),
+  ...Object.keys(composeSchema.shape),
+  ...['target', 'published', 'host_ip', 'protocol', 'type', 'source', 'read_only', 'path', 'required'],
+  ...['test', 'interval', 'timeout', 'start_period', 'start_interval', 'retries', 'disable'],
+  ...['aliases', 'ipv4_address', 'ipv6_address', 'condition'],
+];
+
+/** Maps of services, networks and the like have names of their own in between, so these are known wherever they stand. */
+export const composeKeys: KnownKeys = { at: () => knownKeys, places: () => [] };
 
 /** Keys at the top that are named in a warning; `volumes` and `networks` are still read for their names. */
 export const topKeysWithoutEffect: ReadonlyMap<string, string> = new Map([

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { type AppError, toAppError } from '../errors.ts';
 import { isPlainObject } from '../settings/schema.ts';
 import {
+  composeKeys,
   composeSchema,
   maxServices,
   projectName,
@@ -82,7 +83,7 @@ function readCompose({ path: file, text }: { readonly path: string; readonly tex
 
 /** The mistake that explains most: what is missing may be so because of a key that is misspelt. */
 function firstMistake(source: Source, value: unknown, error: z.ZodError): AppError {
-  const { wrong, missing } = schemaMistakes(composeSchema, source, value, error);
+  const { wrong, missing } = schemaMistakes(composeKeys, source, value, error);
   const [first = { file: source.file, line: 1, column: 1, reason: 'not a compose file' }] = [...wrong, ...missing];
   return manifestError(first);
 }

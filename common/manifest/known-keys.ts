@@ -22,12 +22,30 @@ function patternsIn(shape: Shape | undefined, path: readonly string[]): string[]
   return [...members, ...items, ...alternatives];
 }
 
+/** What a misspelt key may have been meant to be. */
+export interface KnownKeys {
+  /** Keys that the map at a path may have. */
+  at(path: YamlPath): readonly string[];
+  /** Where a key of this name may stand; nothing when that is in many places. */
+  places(key: string): readonly string[];
+}
+
+/** Those of a schema, taken apart when first asked for. */
+export function keysOfSchema(schema: z.ZodType): KnownKeys {
+  let patterns: readonly string[] | undefined;
+  const known = () => {
+    patterns ??= keyPatterns(schema);
+    return patterns;
+  };
+  return { at: (path) => keysAt(known(), path), places: (key) => placesOf(known(), key) };
+}
+
 export function patternOf(path: YamlPath): string {
   return path.map((step) => (typeof step === 'number' ? '*' : step)).join('.');
 }
 
 /** The keys among `patterns` that the map at `path` may have. */
-export function keysAt(patterns: readonly string[], path: YamlPath): readonly string[] {
+function keysAt(patterns: readonly string[], path: YamlPath): readonly string[] {
   const inside = path.length === 0 ? '' : `${patternOf(path)}.`;
   return patterns
     .filter((pattern) => pattern.startsWith(inside))
@@ -39,7 +57,7 @@ export function keysAt(patterns: readonly string[], path: YamlPath): readonly st
 const maxPlaces = 3;
 
 /** Where among `patterns` a key of this name may stand; nothing when that is in many places. */
-export function placesOf(patterns: readonly string[], key: string): readonly string[] {
+function placesOf(patterns: readonly string[], key: string): readonly string[] {
   const parents = patterns
     .map((pattern) => pattern.split('.'))
     .filter((steps) => steps.at(-1) === key)

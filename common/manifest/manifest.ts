@@ -8,6 +8,7 @@ import type { ComposeContainer } from './compose.ts';
 import { config, flux, rollback } from './config.ts';
 import { container, node } from './container.ts';
 import { contradictions } from './contradictions.ts';
+import { keysOfSchema } from './known-keys.ts';
 import { type Mistake, manifestError, schemaMistakes } from './mistake.ts';
 import { type DriftRules, driftRules, withGrace } from './rules.ts';
 import { plainValue, readSource, repeatedKeys, type Source, syntaxMistakes } from './source.ts';
@@ -76,7 +77,7 @@ export function checkManifest(text: string, file = manifestFile): CheckedManifes
   const parsed = manifestSchema.safeParse(plain.value);
   const { wrong, missing } = parsed.success
     ? { wrong: [], missing: [] }
-    : schemaMistakes(manifestSchema, source, plain.value, parsed.error);
+    : schemaMistakes(keysOfSchema(manifestSchema), source, plain.value, parsed.error);
   const repeated = repeatedKeys(source);
   const contradicted = contradictions(source, plain.value);
   const mistakes = [...repeated, ...wrong, ...missing, ...contradicted].sort(byPlace);

@@ -3,7 +3,7 @@ import { AppError, toAppError } from '../errors.ts';
 import { clip } from '../fields.ts';
 import { limits } from '../limits.ts';
 import { nearest } from '../nearest.ts';
-import { keyPatterns, keysAt, placesOf } from './known-keys.ts';
+import type { KnownKeys } from './known-keys.ts';
 import { type Place, placeOf, type YamlPath } from './place.ts';
 import { type Source, valueAt } from './source.ts';
 
@@ -46,12 +46,11 @@ export interface SchemaMistakes {
   readonly missing: readonly Mistake[];
 }
 
-/** What `schema` found in the value of a manifest. A missing key that stands there misspelt is one mistake, not two. */
-export function schemaMistakes(schema: z.ZodType, source: Source, value: unknown, error: z.ZodError): SchemaMistakes {
+/** What a schema with these keys found in the value of a file. A missing key that stands there misspelt is one mistake, not two. */
+export function schemaMistakes(known: KnownKeys, source: Source, value: unknown, error: z.ZodError): SchemaMistakes {
   const isThere = (issue: z.core.$ZodIssue) => issue.path.length === 0 || valueAt(value, pathOf(issue)) !== undefined;
   const absent = error.issues.filter((issue) => issue.code !== 'unrecognized_keys' && !isThere(issue));
   const unknown = error.issues.filter((issue) => issue.code === 'unrecognized_keys');
-  const known = unknown.length === 0 ? [] : keyPatterns(schema);
   const misspelt = unknown
     .flatMap((issue) => issue.keys.slice(0, limits.maxManifestMistakes).map((key) => ({ path: pathOf(issue), key })))
     .slice(0, limits.maxManifestMistakes)
@@ -83,8 +82,7 @@ function pathOf({ path }: z.core.$ZodIssue): (string | number)[] {
 }
 
 interface Candidates {
-  /** Keys that a manifest may have, as patterns. */
-  readonly known: readonly string[];
+  readonly known: KnownKeys;
   /** Keys that should be there and are not. */
   readonly absent: readonly YamlPath[];
 }
@@ -94,8 +92,8 @@ function meaning(key: string, path: YamlPath, { known, absent }: Candidates): { 
   if (key.length > limits.maxMisspeltChars) return { hint: '' };
   const isHere = (other: YamlPath) => other.length === path.length + 1 && path.every((step, i) => other[i] === step);
   const missing = absent.filter(isHere).map((other) => String(other.at(-1)));
-  const meant = nearest(key, [...missing, ...keysAt(known, path)]);
+  const meant = nearest(key, [...missing, ...known.at(path)]);
   if (meant !== undefined) return { meant, hint: `; is it "${meant}"?` };
-  const places = placesOf(known, key);
+  const places = known.places(key);
   return { hint: places.length === 0 ? '' : `; it belongs into ${places.join(', or ')}` };
 }
