@@ -104,16 +104,19 @@ function maps(
   { seen, brought }: { readonly seen: Texts; readonly brought: Texts },
 ): ConfigDifference[] {
   if (wanted === undefined) return [];
-  const expected = new Map([...Object.entries(brought), ...Object.entries(wanted)]);
-  const found = new Map(Object.entries(seen));
-  const names = [...new Set([...expected.keys(), ...found.keys()])].sort();
-  return names
-    .filter((name) => expected.get(name) !== found.get(name))
-    .map((name) => ({
-      field: `${field}.${name}`,
-      desired: shownValue(name, expected.get(name)),
-      observed: shownValue(name, found.get(name)),
-    }));
+  const expected = (name: string) => own(wanted, name) ?? own(brought, name);
+  const differs = (name: string) => expected(name) !== own(seen, name);
+  const names = new Set([wanted, brought, seen].flatMap((texts) => Object.keys(texts).filter(differs)));
+  return [...names].sort().map((name) => ({
+    field: `${field}.${name}`,
+    desired: shownValue(name, expected(name)),
+    observed: shownValue(name, own(seen, name)),
+  }));
+}
+
+/** Names are anybody's: `constructor` is one too. */
+function own(texts: Texts, name: string): string | undefined {
+  return Object.hasOwn(texts, name) ? texts[name] : undefined;
 }
 
 function shownValue(name: string, value: string | undefined): string | null {

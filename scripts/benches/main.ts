@@ -22,6 +22,10 @@ const benches: Readonly<Record<string, KnownBench>> = {
     summary: 'from an engine event to the drift in the ledger (--runs N)',
     load: async () => (await import('./detect.ts')).detect,
   },
+  drift: {
+    summary: 'compiling and comparing 1,000 containers (--runs N, --records CONTAINERS)',
+    load: async () => (await import('./drift.ts')).drift,
+  },
   'ledger-append': {
     summary: 'entries into the ledger beside a bare COPY and bare verification (--runs N, --seconds N, --records N)',
     load: async () => (await import('./ledger-append.ts')).ledgerAppend,

@@ -14,6 +14,15 @@ const measured = z.object({
   engine: z.enum(['docker', 'simulated']),
 });
 
+const compared = z.object({
+  bench: z.literal('drift'),
+  ms_1000: z.number(),
+  parse_ms: z.number(),
+  inspect_ms: z.number(),
+  containers: z.literal(200),
+  drifts: z.literal(20),
+});
+
 const appended = z.object({
   bench: z.literal('ledger-append'),
   ratio: z.number().positive(),
@@ -58,7 +67,7 @@ describe('the benches', () => {
       const { exitCode, stdout, stderr } = await bench(...args);
       assert.equal(exitCode, 2);
       assert.equal(stdout, '');
-      for (const name of ['detect', 'agent-footprint', 'ledger-append', 'ledger-verify'])
+      for (const name of ['detect', 'agent-footprint', 'drift', 'ledger-append', 'ledger-verify'])
         assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
     });
   }
@@ -71,6 +80,14 @@ describe('the benches', () => {
     assert.ok(figures.p50_ms <= figures.p99_ms);
     assert.ok(figures.bare_p50_ms < figures.p50_ms, 'whoever only reads the event cannot be slower');
     assert.match(lines[0] ?? '', /^From the engine's start event/);
+  });
+
+  test('drift compares what it says, and finds what differs', async () => {
+    const { exitCode, stdout, stderr } = await bench('drift', '--runs', '3', '--records', '200', '--json');
+    assert.equal(exitCode, 0, stderr);
+    const figures = compared.parse(jsonLine(stdout.trimEnd().split('\n').at(-1) ?? ''));
+    assert.ok(figures.ms_1000 > 0 && figures.parse_ms > 0 && figures.inspect_ms > 0);
+    assert.ok(stdout.includes('≤ 50 ms'));
   });
 
   test('ledger-append measures all five figures against real PostgreSQL and a built collector', async () => {
