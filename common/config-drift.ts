@@ -1,6 +1,7 @@
 import type { ContainerConfig, WantedConfig } from './container-config.ts';
 import { clip } from './fields.ts';
 import { asWanted } from './manifest/spelling.ts';
+import { shownValue, withoutSecrets } from './secrets.ts';
 
 /** What an image brings along: whoever makes a container of it without saying otherwise gets that. */
 export interface ImageConfig {
@@ -35,15 +36,9 @@ export interface ConfigDifference {
   readonly observed: string | null;
 }
 
-/** Differences one drift names; how many more there are stands behind them. */
+/** What one drift names; how many more there are stands behind them. An entry has room for several times that. */
 const maxDifferences = 40;
-
-/** Names of variables and labels whose values nobody else is to read. */
-const secretName =
-  /pass(word|wd|phrase)?|secret|token|credential|api_?key|access_?key|private_?key|(^|[_.-])auth([_.-]|$)/i;
-/** Credentials inside a URL. */
-const urlSecret = /(\/\/[^/\s:@]*:)[^/\s@]+@/g;
-const hidden = '(hidden)';
+const maxDifferencesBytes = 12 * 1024;
 
 /** Labels that tools put on containers to find them again. */
 const toolLabel = /^com\.docker\.compose\./;
@@ -55,13 +50,14 @@ const toolLabel = /^com\.docker\.compose\./;
  */
 export function configDifferences(wanted: WantedConfig, made: MadeContainer, checks: ConfigChecks): ConfigDifference[] {
   const { config, image } = made;
+  const labels = wanted.labels && withoutToolLabels(wanted.labels);
   const differences = [
     ...programs(wanted, made),
     ...maps('environment', judged(checks.environment, wanted.environment, {}), {
       seen: config.environment,
       brought: image.environment,
     }),
-    ...maps('labels', wanted.labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
+    ...maps('labels', labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
     ...lists('ports', judged(checks.ports, wanted.ports, []), config.ports),
     ...lists('volumes', judged(checks.volumes, wanted.volumes, []), asWanted(wanted.volumes ?? [], ownVolumes(made))),
     ...lists('cap_add', wanted.cap_add ?? [], config.cap_add),
@@ -85,15 +81,18 @@ function judged<T>(check: Check, wanted: T | undefined, none: T): T | undefined 
 function programs({ command, entrypoint }: WantedConfig, { config, image }: MadeContainer): ConfigDifference[] {
   const wantedEntrypoint = entrypoint ?? (command === undefined ? undefined : image.entrypoint);
   const said = command?.length === 0 ? image.command : command;
-  const wantedCommand = entrypoint === undefined ? said : (command ?? []);
+  const emptied = entrypoint !== undefined && entrypoint.length > 0;
+  const wantedCommand = emptied ? (command ?? []) : (said ?? (entrypoint && image.command));
   return [
-    ...values('entrypoint', shownProgram(wantedEntrypoint), shownProgram(config.entrypoint)),
-    ...values('command', shownProgram(wantedCommand), shownProgram(config.command)),
+    ...program('entrypoint', wantedEntrypoint, config.entrypoint),
+    ...program('command', wantedCommand, config.command),
   ];
 }
 
-function shownProgram(words: readonly string[] | undefined): string | undefined {
-  return words && JSON.stringify(words);
+function program(field: string, wanted: readonly string[] | undefined, seen: readonly string[]): ConfigDifference[] {
+  if (wanted === undefined || JSON.stringify(wanted) === JSON.stringify(seen)) return [];
+  const shown = (words: readonly string[]) => JSON.stringify(withoutSecrets(words));
+  return [{ field, desired: shown(wanted), observed: shown(seen) }];
 }
 
 type Texts = Readonly<Record<string, string>>;
@@ -109,19 +108,14 @@ function maps(
   const names = new Set([wanted, brought, seen].flatMap((texts) => Object.keys(texts).filter(differs)));
   return [...names].sort().map((name) => ({
     field: `${field}.${name}`,
-    desired: shownValue(name, expected(name)),
-    observed: shownValue(name, own(seen, name)),
+    desired: shownValue(name, expected(name)) ?? null,
+    observed: shownValue(name, own(seen, name)) ?? null,
   }));
 }
 
 /** Names are anybody's: `constructor` is one too. */
 function own(texts: Texts, name: string): string | undefined {
   return Object.hasOwn(texts, name) ? texts[name] : undefined;
-}
-
-function shownValue(name: string, value: string | undefined): string | null {
-  if (value === undefined) return null;
-  return secretName.test(name) ? hidden : value.replace(urlSecret, `$1${hidden}@`);
 }
 
 function withoutToolLabels(labels: Texts): Texts {
@@ -158,11 +152,19 @@ function network(wanted: string | undefined, seen: string): ConfigDifference[] {
 }
 
 function bounded(differences: readonly ConfigDifference[]): ConfigDifference[] {
-  const shown = differences.slice(0, maxDifferences).map(({ field, desired, observed }) => ({
-    field: clip(field),
-    desired: desired === null ? null : clip(desired),
-    observed: observed === null ? null : clip(observed),
-  }));
+  const shown: ConfigDifference[] = [];
+  let bytes = 0;
+  for (const { field, desired, observed } of differences.slice(0, maxDifferences)) {
+    const one = {
+      field: clip(field),
+      desired: desired === null ? null : clip(desired),
+      observed: observed === null ? null : clip(observed),
+    };
+    // As JSON, where one character may be six.
+    bytes += Buffer.byteLength(JSON.stringify(one));
+    if (bytes > maxDifferencesBytes) break;
+    shown.push(one);
+  }
   const more = differences.length - shown.length;
   return more === 0 ? shown : [...shown, { field: 'more', desired: null, observed: `${more} more differences` }];
 }

@@ -62,8 +62,12 @@ function judgeDesired(
   // A container we could not inspect might be this one: not seen is not the same as not there.
   if (observed === undefined) return unobserved.size > 0 ? [] : [missing(desired, undefined, null)];
   const stands = standstill(observed, atMs);
-  if (stands !== undefined) return [missing(desired, observed, stands)];
-  return [...imageDrift(desired, observed), ...configDrift(desired, observed, { made: made.get(observed.id), checks })];
+  // What it is made of is judged whether it runs or not: one that crashes again and again runs all the same.
+  return [
+    ...(stands === undefined ? [] : [missing(desired, observed, stands)]),
+    ...imageDrift(desired, observed),
+    ...configDrift(desired, observed, { made: made.get(observed.id), checks }),
+  ];
 }
 
 function missing(desired: DesiredContainer, observed: ObservedContainer | undefined, state: string | null): Drift {

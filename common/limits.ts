@@ -171,6 +171,8 @@ export const limits = {
   /** Files in the folder of the compose files. */
   maxComposeFiles: 500,
   maxComposeContainers: 5_000,
+  /** Configuration of all containers that compose files want, as JSON. */
+  maxWantedChars: 4 * 1024 * 1024,
   /** Of everything that is wrong with a manifest, this much is told at once. */
   maxManifestMistakes: 100,
   /** A key longer than this is no misspelt one. */

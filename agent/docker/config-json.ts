@@ -31,9 +31,9 @@ const name = text.nullish().transform((value) => value ?? '');
 /** `NAME=value`; a name alone is a variable that is unset on purpose. */
 const environment = words.transform((list) =>
   Object.fromEntries(
-    list.map((entry) => {
+    list.flatMap((entry) => {
       const at = entry.indexOf('=');
-      return at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)];
+      return at < 0 ? [] : [[entry.slice(0, at), entry.slice(at + 1)]];
     }),
   ),
 );
@@ -53,15 +53,15 @@ const portBindings = z
     Object.entries(bindings ?? {}).flatMap(([port, hosts]) => (hosts ?? []).map((host) => published(port, host))),
   );
 
-/** All addresses, by whatever name, are no particular one. */
-const anyAddress: ReadonlySet<string> = new Set(['', '0.0.0.0', '::']);
+/** Whatever the image exposes, each on a port that the engine picks. */
+const allPorts = '->*';
 
 function published(port: string, { HostIp, HostPort }: { readonly HostIp: string; readonly HostPort: string }): string {
   const containerPort = port.includes('/') ? port : `${port}/tcp`;
   const spelt = spellHostIp(HostIp);
   const address = spelt.ok ? spelt.value : HostIp;
   const hostPort = HostPort === '0' ? '' : HostPort;
-  return `${anyAddress.has(HostIp) ? '' : `${address}:`}${hostPort}->${containerPort}`;
+  return `${address === '' ? '' : `${address}:`}${hostPort}->${containerPort}`;
 }
 
 const mount = z
@@ -82,6 +82,7 @@ const host = z.object({
   RestartPolicy: z.object({ Name: name, MaximumRetryCount: number }).nullish(),
   CapAdd: words,
   CapDrop: words,
+  PublishAllPorts: flag,
   Privileged: flag,
   NetworkMode: name,
   Memory: number,
@@ -107,7 +108,7 @@ export const containerConfig = z
       command: Config.Cmd,
       entrypoint: Config.Entrypoint,
       environment: Config.Env,
-      ports: [...new Set(HostConfig.PortBindings)].sort(),
+      ports: [...new Set([...HostConfig.PortBindings, ...(HostConfig.PublishAllPorts ? [allPorts] : [])])].sort(),
       volumes: Mounts.flat().sort(),
       labels: Config.Labels,
       user: Config.User,
@@ -147,7 +148,7 @@ export const imageConfig = z
         Volumes: z
           .record(z.string(), z.unknown())
           .nullish()
-          .transform((paths) => Object.keys(paths ?? {})),
+          .transform((paths) => Object.keys(paths ?? {}).map(cleanPath)),
       })
       .nullish(),
   })

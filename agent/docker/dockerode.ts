@@ -53,7 +53,7 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
       return json === undefined ? undefined : readContainer(json, containerId);
     },
     image: async (imageId) => {
-      const json = await ask(() => unlessGone(calls.getImage(imageId).inspect()));
+      const json = await ask((abortSignal) => unlessGone(inspectImage(calls, imageId, abortSignal)));
       return json === undefined ? undefined : read(imageInspect, json, `GET /images/${imageId.slice(0, 19)}/json`);
     },
     events: async (events) => {
@@ -65,6 +65,17 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
     },
     close: () => closing.abort(),
   };
+}
+
+/** dockerode's own call does not let go of an answer that never ends. */
+function inspectImage(docker: Docker, imageId: string, abortSignal: AbortSignal): Promise<unknown> {
+  // It came from the engine, and goes into a path.
+  if (!/^sha256:[0-9a-f]{64}$/.test(imageId)) return Promise.resolve(undefined);
+  const statusCodes = { 200: true, 404: 'no such image', 500: 'server error' };
+  const request = { path: `/images/${imageId}/json`, method: 'GET', abortSignal, statusCodes };
+  return new Promise((resolve, reject) => {
+    docker.modem.dial(request, (error: unknown, json: unknown) => (error ? reject(error) : resolve(json)));
+  });
 }
 
 async function streamEvents(docker: Docker, scope: { label?: string[] }, options: EventsOptions): Promise<void> {

@@ -1,5 +1,6 @@
 import pLimit from 'p-limit';
 import type { ImageConfig, MadeContainer } from '../../common/config-drift.ts';
+import type { ContainerConfig } from '../../common/container-config.ts';
 import type { DesiredState } from '../../common/desired.ts';
 import type { ObservedState } from '../../common/drift.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
@@ -64,9 +65,16 @@ export async function stateToJudge(looked: Looked, desired: DesiredState, images
   const made = new Map<string, MadeContainer>();
   for (const { container, config } of judged) {
     const image = images.of(container.imageId);
-    if (image !== undefined) made.set(container.id, { config, image });
+    if (image !== undefined) made.set(container.id, { config: withNames(config, looked), image });
   }
   return { containers: observedOf(looked.containers), unobserved: looked.unobserved, atMs: looked.atMs, made };
+}
+
+/** The engine keeps the id of the container whose network another one joined, people write its name. */
+function withNames(config: ContainerConfig, { containers }: Looked): ContainerConfig {
+  const [, id] = /^container:([0-9a-f]{64})$/.exec(config.network_mode) ?? [];
+  const joined = id === undefined ? undefined : containers.get(id);
+  return joined === undefined ? config : { ...config, network_mode: `container:${joined.container.name}` };
 }
 
 /** What may be said of containers, without how they were made. */

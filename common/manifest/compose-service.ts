@@ -1,4 +1,5 @@
 import type { WantedConfig } from '../container-config.ts';
+import { limits } from '../limits.ts';
 import type { ComposeContent, Service } from './compose-keys.ts';
 import { contradiction, wantedConfig } from './container-keys.ts';
 import { beside, type ReadFile, readEnvFile } from './env-file.ts';
@@ -50,7 +51,17 @@ export interface Compose {
 export function containersOf(compose: Compose): readonly ComposeContainer[] {
   const { services } = compose.content;
   refuseCycles(compose);
-  const containers = services.map(([name, service]) => containerOf(compose, name, service));
+  let chars = 0;
+  const containers = services.map(([name, service]) => {
+    const container = containerOf(compose, name, service);
+    for (const [variable, value] of Object.entries(container.config.environment ?? {}))
+      chars += variable.length + value.length;
+    if (chars > limits.maxWantedChars) {
+      const reason = `with this service, variables are longer than ${limits.maxWantedChars} characters`;
+      throw refused(compose.source, ['services', name], reason);
+    }
+    return container;
+  });
   refuseClashes(compose, containers);
   return containers;
 }

@@ -1,6 +1,7 @@
 import { visit } from 'yaml';
 import type { z } from 'zod';
 import { type AppError, toAppError } from '../errors.ts';
+import { isSecretName } from '../secrets.ts';
 import { isPlainObject } from '../settings/schema.ts';
 import {
   composeKeys,
@@ -94,7 +95,7 @@ function refuseOldNumbers({ document, lines, file }: Source): void {
     Scalar: (key, scalar) => {
       if (key === 'key' || scalar.type !== 'PLAIN' || !/^[-+]?(0\d+|\d+(_\d+)+)$/.test(scalar.source ?? '')) return;
       const at = placeAt(lines, scalar.range?.[0] ?? 0);
-      const reason = `${scalar.source} is another number in older YAML; write it in quotes`;
+      const reason = 'this is another number in older YAML; write it in quotes';
       throw manifestError({ file, ...at, reason });
     },
   });
@@ -132,11 +133,17 @@ function withoutIdleKeys(source: Source, value: unknown, warnings: Warning[]): u
   );
 }
 
+/** Without the name, which may be half of a password with a dollar in it. */
+const unsaid = 'it needs something that git does not say; write "$$" for a "$" that is meant as it stands';
+
 /** A copy with the variables in every text replaced; keys stay as they are. */
 function interpolated(source: Source, value: unknown, path: YamlPath, lookUp: LookUp): unknown {
   if (typeof value === 'string') {
     const result = interpolate(value, lookUp);
-    if (!result.ok) throw refused(source, path, result.reason);
+    if (!result.ok) {
+      const isSecret = path.some((step) => typeof step === 'string' && isSecretName(step));
+      throw refused(source, path, isSecret ? unsaid : result.reason);
+    }
     return result.value;
   }
   if (Array.isArray(value)) return value.map((item: unknown, i) => interpolated(source, item, [...path, i], lookUp));

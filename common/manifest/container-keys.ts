@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ContainerConfig, WantedConfig } from '../container-config.ts';
+import { isPlainName } from '../secrets.ts';
 import {
   bounded,
   byForm,
@@ -62,7 +63,7 @@ const variables = byForm(
           const at = text.indexOf('=');
           if (at === 0) return misspelled('NAME=value');
           return at === -1
-            ? misspelled(`"${text}" has ${fromShell}`)
+            ? misspelled(isPlainName(text) ? `"${text}" has ${fromShell}` : fromShell)
             : spelled([text.slice(0, at), text.slice(at + 1)]);
         }),
       )

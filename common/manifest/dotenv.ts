@@ -1,3 +1,4 @@
+import { isPlainName, isSecretName } from '../secrets.ts';
 import { interpolate } from './interpolation.ts';
 import { misspelled, type Spelled, spelled } from './spelling.ts';
 
@@ -40,7 +41,10 @@ export function readDotenv(text: string, known: ReadonlyMap<string, string>): Do
     if (sign === '') {
       if (!/^\s*(#|$)/.test(take(restOfLine)?.[0] ?? '')) return wrong('NAME=value');
       const value = known.get(key);
-      if (value === undefined) return wrong(`${key} has no value: it would come from a shell, and git does not say it`);
+      if (value === undefined) {
+        const what = isPlainName(key) ? key : 'a name';
+        return wrong(`${what} has no value: it would come from a shell, and git does not say it`);
+      }
       variables.set(key, value);
       continue;
     }
@@ -56,7 +60,7 @@ export function readDotenv(text: string, known: ReadonlyMap<string, string>): Do
     const value = isLiteral
       ? spelled(written)
       : interpolate(written, (other) => known.get(other) ?? variables.get(other));
-    if (!value.ok) return wrong(`${key}: ${value.reason}`);
+    if (!value.ok) return wrong(isSecretName(key) ? `${key}: a value that git says` : `${key}: ${value.reason}`);
     // Compose passes over names that begin with a digit.
     if (!/^\d/.test(key)) variables.set(key, value.value);
   }

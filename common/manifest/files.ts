@@ -24,10 +24,15 @@ export function parseManifestFiles(files: ManifestFiles): Manifest {
  * @throws AppError `validation.manifest` for the first mistake in a compose file, or one that comes of all of them together
  */
 export function withServices(manifest: Manifest, files: ManifestFiles): Manifest {
-  const composed = [...files]
-    .filter(([path]) => isComposeFile(path))
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([path, text]) => ({ path, ...parseCompose({ path, text }, (other) => files.get(other)) }));
+  const paths = [...files.keys()].filter(isComposeFile).sort();
+  let chars = 0;
+  const composed = paths.map((path) => {
+    const found = parseCompose({ path, text: files.get(path) ?? '' }, (other) => files.get(other));
+    // Files of variables count once for each service that reads them.
+    for (const { config } of found.containers) chars += JSON.stringify(config).length;
+    if (chars > limits.maxWantedChars) throw manifestError(at(path, tooMuch));
+    return { path, ...found };
+  });
   const wanted = composed.flatMap(({ path, containers }) => containers.map((container) => ({ path, container })));
   if (wanted.length > limits.maxComposeContainers) {
     throw manifestError(at(composeFolder, `more than ${limits.maxComposeContainers} containers`));
@@ -40,6 +45,8 @@ export function withServices(manifest: Manifest, files: ManifestFiles): Manifest
     warnings: [...manifest.warnings, ...warnings],
   };
 }
+
+const tooMuch = `with this file, what containers are to be made of is longer than ${limits.maxWantedChars} characters`;
 
 /** Whether a path in {@link composeFolder} is one that compose reads. */
 export function isComposeFile(path: string): boolean {

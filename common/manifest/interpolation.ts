@@ -1,5 +1,7 @@
 import { misspelled, type Spelled, spelled } from './spelling.ts';
 
+/** A value that is made of others may be far longer than what is written. */
+const maxChars = 64 * 1024;
 /** Defaults inside defaults. */
 const maxDepth = 20;
 
@@ -19,6 +21,7 @@ export function interpolate(text: string, lookUp: LookUp, depth = maxDepth): Spe
   let from = 0;
   for (let at = text.indexOf('$'); at !== -1; at = text.indexOf('$', from)) {
     result += text.slice(from, at);
+    if (result.length > maxChars) return misspelled(`at most ${maxChars} characters`);
     const [plain] = /^[A-Za-z_][A-Za-z0-9_]*/.exec(text.slice(at + 1, at + 300)) ?? [];
     if (text[at + 1] === '$') {
       result += '$';
@@ -37,7 +40,8 @@ export function interpolate(text: string, lookUp: LookUp, depth = maxDepth): Spe
       from = at + 1 + plain.length;
     } else return misspelled(expectedDollar);
   }
-  return spelled(result + text.slice(from));
+  result += text.slice(from);
+  return result.length > maxChars ? misspelled(`at most ${maxChars} characters`) : spelled(result);
 }
 
 function unknownVariable(name: string) {

@@ -76,10 +76,10 @@ function mistakeOf({ lines, file }: Source, error: YAMLParseError): Mistake {
   return { file, ...placeAt(lines, error.pos[0]), reason: syntaxReason(error) };
 }
 
-/** What a syntax error says, without quoting the text. */
+/** What a syntax error says, without what it quotes of the text behind a colon. */
 function syntaxReason({ code, message }: YAMLParseError): string {
   if (code === 'MULTIPLE_DOCS') return 'more than one YAML document in the file';
-  return message.split('\n')[0] ?? 'not YAML';
+  return message.split('\n')[0]?.replace(/: .*$/, '') ?? 'not YAML';
 }
 
 /** What stands at a path of a plain value; undefined when nothing does. */

@@ -80,16 +80,21 @@ function portRange(text: string, least: number): { readonly first: number; reado
   return from !== '' && first >= least && last <= maxPort && first <= last ? { first, last } : undefined;
 }
 
-/** An address of the host: IPv4 as it is, IPv6 (with or without brackets) in its shortest form and in brackets (RFC 5952). */
+/** An address of the host: IPv4 as it is, IPv6 (with or without brackets) in its shortest form and in brackets (RFC 5952); empty for all addresses. */
 export function spellHostIp(text: string): Spelled<string> {
   if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) {
     const bytes = text.split('.');
-    if (bytes.every((byte) => String(Number(byte)) === byte && Number(byte) <= 255)) return spelled(text);
+    if (bytes.every((byte) => String(Number(byte)) === byte && Number(byte) <= 255)) return spelled(specific(text));
   }
   const [, address = ''] = /^\[?([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\]?$/.exec(text) ?? [];
   const url = `http://[${address}]/`;
   if (address === '' || !URL.canParse(url)) return misspelled('an IPv4 address, or an IPv6 address in brackets');
-  return spelled(new URL(url).hostname);
+  return spelled(specific(new URL(url).hostname));
+}
+
+/** All addresses, by whatever name, are no particular one. */
+function specific(address: string): string {
+  return address === '0.0.0.0' || address === '[::]' ? '' : address;
 }
 
 /**

@@ -48,6 +48,7 @@ describe('what the image brings along is nobody\u2019s drift', () => {
     assert.deepEqual(differences({ entrypoint: ['/bin/sh'] }, { entrypoint: ['/bin/sh'] }), [
       'command: [] / ["serve"]',
     ]);
+    assert.deepEqual(differences({ entrypoint: [] }, { entrypoint: [] }), []);
     assert.deepEqual(differences({ command: ['x'] }, { command: ['x'], entrypoint: ['/evil'] }), [
       'entrypoint: ["/init"] / ["/evil"]',
     ]);
@@ -130,20 +131,47 @@ describe('what a manifest does not say', () => {
 });
 
 test('a secret never leaves with a drift, but that it differs does', () => {
-  const seen = { ...plain.environment, DB_PASSWORD: 'hunter2', DSN: 'postgres://app:s3cret@db/x', MY_AUTH: 'y' };
-  const wanted = { DB_PASSWORD: 'other', DSN: 'postgres://app:other@db/x', MY_AUTH: 'x' };
+  const seen = {
+    ...plain.environment,
+    DB_PASSWORD: 'hunter2',
+    BACKEND: 'postgres://app:s3/c@ret@db/x?token=1',
+    MY_AUTH: 'y',
+  };
+  const wanted = { DB_PASSWORD: 'other', BACKEND: 'postgres://app:other@db/x', MY_AUTH: 'x' };
   const told = differences({ environment: wanted }, { environment: seen });
   assert.deepEqual(told, [
+    'environment.BACKEND: postgres://(hidden)@db/x / postgres://(hidden)@db/x?(hidden)',
     'environment.DB_PASSWORD: (hidden) / (hidden)',
-    'environment.DSN: postgres://app:(hidden)@db/x / postgres://app:(hidden)@db/x',
     'environment.MY_AUTH: (hidden) / (hidden)',
   ]);
+});
+
+test('nor does one in a command, or under a name that nobody has thought of', () => {
+  const secrets = {
+    ...{ SSH_KEY: 'k', MYSQL_PWD: 'p', PW: 'p', PIN: '1', SALT: 's', GITHUB_PAT: 't', STRIPE_SK: 's', X_SIG: 's' },
+    ...{ CONN: 'Server=x;Password=hunter2', JSON: '{"password":"hunter2"}', HOOK: 'https://h/x?k=hunter2' },
+    ...{ GIT: 'https://hunter2@github.com/x', BLOB: 'hunter2hunter2hunter2hunter2hunter2' },
+  };
+  const told = differences({ environment: {} }, { environment: { ...plain.environment, ...secrets } });
+  assert.equal(told.length, Object.keys(secrets).length);
+  assert.doesNotMatch(told.join(' '), /hunter2|null \/ [kpst1]$/m);
+  const command = ['mysqld', '--password=hunter2', '-phunter2', '--token', 'hunter2', '--port', '3306'];
+  assert.deepEqual(differences({ command: ['x'] }, { command }), [
+    'command: ["x"] / ["mysqld","--password=(hidden)","-p(hidden)","--token","(hidden)","--port","3306"]',
+  ]);
+});
+
+test('of a drift in a language of many bytes no more is told than fits', () => {
+  const environment = Object.fromEntries(Array.from({ length: 45 }, (_, i) => [`V${i}`, '\u0001漢'.repeat(600)]));
+  const found = configDifferences({ environment: {} }, { config: { ...plain, environment }, image }, lenient);
+  assert.ok(Buffer.byteLength(JSON.stringify(found)) < limits.maxEntryBytes / 3);
+  assert.match(found.at(-1)?.observed ?? '', /more differences/);
 });
 
 test('however much differs, a drift fits into an entry and says how much it leaves out', () => {
   const environment = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`V${i}`, 'x'.repeat(10_000)]));
   const found = configDifferences({ environment: {} }, { config: { ...plain, environment }, image }, lenient);
-  assert.equal(found.at(-1)?.observed, '462 more differences');
+  assert.equal(found.at(-1)?.observed, '479 more differences');
   assert.ok(Buffer.byteLength(JSON.stringify(found)) < limits.maxEntryBytes / 2);
 });
 

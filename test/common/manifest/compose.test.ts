@@ -280,7 +280,7 @@ describe('a compose file is refused with place and reason', () => {
     [
       'a number of older YAML',
       `${start}    user: 0755\n`,
-      '4:11 0755 is another number in older YAML; write it in quotes',
+      '4:11 this is another number in older YAML; write it in quotes',
     ],
     [
       "a service's name",

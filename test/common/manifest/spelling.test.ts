@@ -47,6 +47,8 @@ describe('a published port has one spelling', () => {
     ['127.0.0.1::80', ['127.0.0.1:->80/tcp']],
     ['[::1]:8080:80', ['[::1]:8080->80/tcp']],
     ['[0:0:0:0:0:0:0:1]:8080:80', ['[::1]:8080->80/tcp']],
+    ['0.0.0.0:8080:80', ['8080->80/tcp']],
+    ['[::]:8080:80', ['8080->80/tcp']],
     ['[FE80::A]::80', ['[fe80::a]:->80/tcp']],
     ['8000-8002:80-82', ['8000->80/tcp', '8001->81/tcp', '8002->82/tcp']],
     ['3000-3001/sctp', ['->3000/sctp', '->3001/sctp']],
@@ -73,7 +75,8 @@ describe('a published port has one spelling', () => {
       fc.property(fc.ipV6(), (address) => {
         const once = spellHostIp(address);
         assert.ok(once.ok, address);
-        assert.deepEqual(spellHostIp(once.value), once);
+        // All addresses are none in particular.
+        if (once.value !== '') assert.deepEqual(spellHostIp(once.value), once);
       }),
     );
   });
