@@ -1,12 +1,18 @@
 import { isUtf8 } from 'node:buffer';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import type { WantedConfig } from '../../common/container-config.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
 import { compileDesired } from '../../common/manifest/compile.ts';
-import { composeFolder, type ManifestFiles, withServices } from '../../common/manifest/files.ts';
+import {
+  composeFolder,
+  type ManifestFiles,
+  refuseFolder,
+  refuseIrregular,
+  withServices,
+} from '../../common/manifest/files.ts';
 import { type CheckedManifest, checkManifest, type Manifest, manifestFile } from '../../common/manifest/manifest.ts';
 import { formatMistake, type Mistake, manifestError, mistakeOf } from '../../common/manifest/mistake.ts';
 import { printable, printableJson } from '../../common/printable.ts';
@@ -93,7 +99,10 @@ async function checkFiles(file: string, folder: string | undefined): Promise<Che
   const checked = await checkFile(file);
   if (!checked.ok || folder === undefined) return checked;
   try {
-    return { ok: true, manifest: withServices(checked.manifest, await readComposeFolder(folder)) };
+    return {
+      ok: true,
+      manifest: withServices(checked.manifest, await readComposeFolder(folder, (await stat(file)).size)),
+    };
   } catch (thrown) {
     const mistake = mistakeOf(thrown);
     if (mistake === undefined) throw thrown;
@@ -102,25 +111,33 @@ async function checkFiles(file: string, folder: string | undefined): Promise<Che
   }
 }
 
-async function readComposeFolder(folder: string): Promise<ManifestFiles> {
+/** By the same rules as an agent reads a commit: a work tree may hold more than can be committed as it looks. */
+async function readComposeFolder(folder: string, manifestBytes: number): Promise<ManifestFiles> {
   const root = join(folder, composeFolder);
-  const found = await readdir(root, { recursive: true, withFileTypes: true }).catch((cause: unknown) => {
-    if (errnoOf(cause) === 'ENOENT') return [];
-    throw unreadable(root, cause);
+  const there = await lstat(root).catch((cause: unknown) => {
+    if (errnoOf(cause) === 'ENOENT') return undefined;
+    throw errnoOf(cause) === 'ENOTDIR' ? refuseIrregular(composeFolder) : unreadable(root, cause);
   });
-  const paths = found.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  if (paths.length > limits.maxComposeFiles) {
-    throw manifestError({
-      file: composeFolder,
-      line: 1,
-      column: 1,
-      reason: `more than ${limits.maxComposeFiles} files`,
-    });
-  }
+  if (there === undefined) return new Map();
+  if (!there.isDirectory()) throw refuseIrregular(composeFolder);
+  const found = await readdir(root, { recursive: true, withFileTypes: true }).catch((cause: unknown) =>
+    Promise.reject(unreadable(root, cause)),
+  );
+  const entries = found.filter((entry) => !entry.isDirectory());
+  if (entries.length >= limits.maxComposeFiles) throw refuseFolder(`more than ${limits.maxComposeFiles} files`);
   const files = new Map<string, string>();
-  for (const path of paths.sort()) {
-    const text = await readFile(path, 'utf8').catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
-    files.set(relative(folder, path).split(sep).join('/'), text);
+  let bytes = manifestBytes;
+  for (const entry of entries) {
+    const path = join(entry.parentPath, entry.name);
+    const name = relative(folder, path).split(sep).join('/');
+    if (!entry.isFile()) throw refuseIrregular(name);
+    const content = await readFile(path).catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
+    bytes += content.length;
+    if (bytes > limits.maxManifestBytes)
+      throw refuseFolder(`with the manifest more than ${limits.maxManifestBytes} bytes`);
+    if (!isUtf8(content))
+      throw manifestError({ file: name, line: badLine(content) ?? 1, column: 1, reason: 'not UTF-8' });
+    files.set(name, content.toString('utf8'));
   }
   return files;
 }

@@ -1,3 +1,4 @@
+import type { AppError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { parseCompose } from './compose.ts';
 import { type Manifest, manifestFile, parseManifest } from './manifest.ts';
@@ -47,6 +48,18 @@ export function withServices(manifest: Manifest, files: ManifestFiles): Manifest
 }
 
 const tooMuch = `with this file, what containers are to be made of is longer than ${limits.maxWantedChars} characters`;
+
+/** For something that is there in the place of a file or folder, and is not one. */
+export function refuseIrregular(path: string): AppError {
+  return manifestError(
+    at(path, 'is no regular file: what it leads to is not in this repository, or not under this name'),
+  );
+}
+
+/** For too much in {@link composeFolder}. */
+export function refuseFolder(reason: string): AppError {
+  return manifestError(at(composeFolder, reason));
+}
 
 /** Whether a path in {@link composeFolder} is one that compose reads. */
 export function isComposeFile(path: string): boolean {

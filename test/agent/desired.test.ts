@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, renameSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, test } from 'node:test';
 import { DesiredSource } from '../../agent/desired/desired-source.ts';
@@ -91,6 +91,30 @@ test('compose files of the commit count, and one with a mistake changes nothing'
   );
   const { file, line } = journal.saidOf('desired.rejected')[0]?.body ?? {};
   assert.deepEqual([file, line], ['manifests/docker/lyra/web.yaml', 2]);
+});
+
+test('what looks like a file and is none, or is no text, changes nothing', async () => {
+  repository.commit(good('a'));
+  const desired = source();
+  await desired.refresh();
+  const folder = join(repository.dir, 'manifests/docker');
+  mkdirSync(folder, { recursive: true });
+  symlinkSync('/etc/passwd', join(folder, 'x.yaml'));
+  repository.commit(good('b'));
+  await desired.refresh();
+  rmSync(join(folder, 'x.yaml'));
+  writeFileSync(join(folder, 'x.yaml'), Buffer.from([0x78, 0xff]));
+  repository.commit(good('b'));
+  await desired.refresh();
+  rmSync(folder, { recursive: true });
+  symlinkSync('/tmp', folder);
+  repository.commit(good('b'));
+  await desired.refresh();
+  assert.deepEqual(wanted(desired), ['a']);
+  assert.deepEqual(
+    reasons().map((reason) => reason.slice(0, 18)),
+    ['is no regular file', 'not UTF-8', 'is no regular file'],
+  );
 });
 
 test('what is not a repository, has no commit or no manifest is told as that', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -59,6 +59,13 @@ describe('a manifest in order', () => {
     assert.match(stdout, /^in order: .* wants 5 containers/);
     assert.match(stdout, /^ {2}docker-web-1 {2}web:2 {2}any image of that name {2}also: ports$/m);
     assert.match(stdout, /web\.yaml:3: services\.web\.build: /);
+    await symlink('/etc/passwd', join(dirname(compose), 'link.yaml'));
+    assert.match((await check(folder)).stdout, /link\.yaml:1:1: is no regular file/);
+    await rm(join(dirname(compose), 'link.yaml'));
+    await writeFile(compose, `# ${'x'.repeat(500_000)}\n`);
+    assert.match((await check(folder)).stdout, /manifests\/docker:1:1: with the manifest more than 491520 bytes/);
+    await writeFile(compose, Buffer.from([0x61, 0x0a, 0xff]));
+    assert.match((await check(folder)).stdout, /web\.yaml:2:1: not UTF-8/);
     await writeFile(compose, 'services:\n  web: {image: x, port: ["80:80"]}\n');
     const bad = await check(folder);
     assert.equal(bad.code, 1);
