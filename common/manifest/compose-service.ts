@@ -9,6 +9,7 @@ import { isListAt, type Place, placeOf, type YamlPath } from './place.ts';
 import type { Dependency, WantedHealthcheck, WantedNetwork } from './relation-keys.ts';
 import type { Source } from './source.ts';
 import { isRelative, type Mount } from './spelling.ts';
+import { createTakenNames } from './taken-names.ts';
 import { type Warning, warningAt } from './warnings.ts';
 
 /** A container that a compose file wants. */
@@ -178,17 +179,10 @@ function refuseCycles({ source, content }: Compose): void {
 
 /** One name may be wanted once on a node; a container without a node is wanted on every one. */
 function refuseClashes({ source }: Compose, containers: readonly ComposeContainer[]): void {
-  const seen = new Map<string, string>();
+  const names = createTakenNames();
   for (const { service, name, node } of containers) {
-    const clash = seen.get(`${name}/`) ?? seen.get(`${name}/${node ?? '*'}`);
-    if (clash !== undefined) {
-      throw refused(
-        source,
-        ['services', service, 'container_name'],
-        `"${name}" is wanted twice, also by services.${clash}`,
-      );
-    }
-    seen.set(`${name}/${node ?? ''}`, service);
-    seen.set(`${name}/*`, service);
+    const clash = names.take(name, node, `services.${service}`);
+    if (clash === undefined) continue;
+    throw refused(source, ['services', service, 'container_name'], `"${name}" is wanted twice, also by ${clash}`);
   }
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { repeatedWitness, witnessesWanted } from '../witnesses.ts';
 import { type Mistake, mistakeAt } from './mistake.ts';
 import type { Source } from './source.ts';
+import { createTakenNames } from './taken-names.ts';
 
 const word = z.string().optional().catch(undefined);
 
@@ -43,17 +44,14 @@ function repeatedNodes(source: Source, { nodes }: Outline): Mistake[] {
 
 function badContainers(source: Source, { nodes, containers }: Outline): Mistake[] {
   const known = new Set(nodes.map(({ name }) => name));
-  const seen = new Map<string, number>();
+  const names = createTakenNames();
   return containers.flatMap(({ name, node, type }, i) => {
     const mistakes: Mistake[] = [];
     const refuse = (key: string, reason: string) => mistakes.push(mistakeAt(source, ['containers', i, key], reason));
     if (node !== undefined && known.size > 0 && !known.has(node)) refuse('node', `"${node}" is not in nodes`);
     if (name === undefined || (type ?? 'docker') !== 'docker') return mistakes;
-    const clash = seen.get(`${name}/`) ?? seen.get(`${name}/${node ?? '*'}`);
-    if (clash !== undefined) refuse('name', `"${name}" is wanted twice, also by containers.${clash}`);
-    seen.set(`${name}/${node ?? ''}`, i);
-    // One without a node is wanted on every node, and clashes with any.
-    seen.set(`${name}/*`, i);
+    const clash = names.take(name, node, `containers.${i}`);
+    if (clash !== undefined) refuse('name', `"${name}" is wanted twice, also by ${clash}`);
     return mistakes;
   });
 }

@@ -3,6 +3,7 @@ import { limits } from '../limits.ts';
 import { parseCompose } from './compose.ts';
 import { type Manifest, manifestFile, parseManifest } from './manifest.ts';
 import { manifestError } from './mistake.ts';
+import { createTakenNames } from './taken-names.ts';
 
 /** The folder of the compose files, from the root of the repository; files that they name in `env_file` lie in it too. */
 export const composeFolder = 'manifests/docker';
@@ -74,21 +75,14 @@ interface Wanted {
 /** A name is wanted once on a node, and a node is one that the manifest names, if it names any. */
 function refuseClashes({ nodes, containers }: Manifest, wanted: readonly Wanted[]): void {
   const known = new Set(nodes.map(({ name }) => name));
-  const seen = new Map<string, string>();
-  const take = (name: string, node: string | undefined, by: string): string | undefined => {
-    const clash = seen.get(`${name}/`) ?? seen.get(`${name}/${node ?? '*'}`);
-    seen.set(`${name}/${node ?? ''}`, by);
-    // One without a node is wanted on every node, and clashes with any.
-    seen.set(`${name}/*`, by);
-    return clash;
-  };
-  for (const { name, node, type } of containers) if (type === 'docker') take(name, node, manifestFile);
+  const names = createTakenNames();
+  for (const { name, node, type } of containers) if (type === 'docker') names.take(name, node, manifestFile);
   for (const { path, container } of wanted) {
     const { service, place, name, node } = container;
     const refuse = (reason: string) =>
       manifestError({ file: path, ...place, reason: `services.${service}: ${reason}` });
     if (node !== undefined && known.size > 0 && !known.has(node)) throw refuse(`x-node: "${node}" is not in nodes`);
-    const clash = take(name, node, path);
+    const clash = names.take(name, node, path);
     if (clash !== undefined) throw refuse(`the container "${name}" is wanted twice, also by ${clash}`);
   }
 }
