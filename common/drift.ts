@@ -48,6 +48,9 @@ export function diff(desired: DesiredState, observed: ObservedState): Drift[] {
   return drifts.filter((drift) => !desired.ignored.has(drift.kind)).sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
+/** Of these nothing runs, nor will by itself. */
+const ended: ReadonlySet<ObservedContainer['state']> = new Set(['exited', 'dead', 'removing']);
+
 function judgeDesired(
   desired: DesiredContainer,
   byName: ReadonlyMap<string, ObservedContainer>,
@@ -62,7 +65,8 @@ function judgeDesired(
   // A container we could not inspect might be this one: not seen is not the same as not there.
   if (observed === undefined) return unobserved.size > 0 ? [] : [missing(desired, undefined, null)];
   const stands = standstill(observed, atMs);
-  // What it is made of is judged whether it runs or not: one that crashes again and again runs all the same.
+  if (stands !== undefined && ended.has(observed.state)) return [missing(desired, observed, stands)];
+  // One that is paused or crashes again and again is judged all the same for what it is made of.
   return [
     ...(stands === undefined ? [] : [missing(desired, observed, stands)]),
     ...imageDrift(desired, observed),

@@ -73,9 +73,14 @@ test('the network of another container is known by its name, as people write it'
   assert.deepEqual(await judged(gone), [{ field: 'network_mode', desired: 'container:vpn', observed: gone }]);
 });
 
-test('what a container is made of is judged although it does not run', async () => {
+test('what a container is made of is judged although it does nothing, unless it has ended', async () => {
   const images = createImages({ image: async () => bare }, () => assert.fail());
-  const state = await stateToJudge(lookedAt([container('a', 'vpn', 'default', 'paused')]), desired, images);
-  const ids = diff(desired, state).map(({ id }) => id);
-  assert.deepEqual(ids, ['CONFIG_DRIFT/vpn', 'MISSING_CONTAINER/app', 'MISSING_CONTAINER/vpn']);
+  const judged = async (state: string) => {
+    const looked = lookedAt([container('a', 'vpn', 'default', state)]);
+    return diff(desired, await stateToJudge(looked, desired, images)).map(({ id }) => id);
+  };
+  const [config, others] = ['CONFIG_DRIFT/vpn', ['MISSING_CONTAINER/app', 'MISSING_CONTAINER/vpn']];
+  assert.deepEqual(await judged('paused'), [config, ...others]);
+  assert.deepEqual(await judged('restarting'), [config, 'MISSING_CONTAINER/app']);
+  for (const state of ['exited', 'dead', 'removing']) assert.deepEqual(await judged(state), others);
 });
