@@ -131,8 +131,9 @@ function ownVolumes({ config, image }: MadeContainer): readonly string[] {
 /** One difference for each item that is missing, and for each that is too many. */
 function lists(field: string, wanted: readonly string[] | undefined, seen: readonly string[]): ConfigDifference[] {
   if (wanted === undefined) return [];
-  const missing = wanted.filter((item) => !seen.includes(item));
-  const extra = seen.filter((item) => !wanted.includes(item));
+  const [expected, found] = [new Set(wanted), new Set(seen)];
+  const missing = wanted.filter((item) => !found.has(item));
+  const extra = seen.filter((item) => !expected.has(item));
   return [
     ...missing.map((item) => ({ field, desired: item, observed: null })),
     ...extra.map((item) => ({ field, desired: null, observed: item })),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type ConfigChecks, configDifferences, type MadeContainer } from './config-drift.ts';
 import type { DesiredContainer, DesiredState } from './desired.ts';
-import { driftKinds } from './drift-kind.ts';
+import { type DriftKind, driftKinds } from './drift-kind.ts';
 import { clip, foreignText } from './fields.ts';
 import { sameImage } from './image.ts';
 import type { ObservedContainer } from './observed.ts';
@@ -63,25 +63,31 @@ function judgeDesired(
 ): Drift[] {
   const observed = byName.get(desired.name);
   // A container we could not inspect might be this one: not seen is not the same as not there.
-  if (observed === undefined) return unobserved.size > 0 ? [] : [missing(desired, undefined, null)];
+  if (observed === undefined) return unobserved.size > 0 ? [] : missing(desired, undefined, null);
   const stands = standstill(observed, atMs);
-  if (stands !== undefined && ended.has(observed.state)) return [missing(desired, observed, stands)];
+  if (stands !== undefined && ended.has(observed.state)) return missing(desired, observed, stands);
   // One that is paused or crashes again and again is judged all the same for what it is made of.
   return [
-    ...(stands === undefined ? [] : [missing(desired, observed, stands)]),
+    ...(stands === undefined ? [] : missing(desired, observed, stands)),
     ...imageDrift(desired, observed),
     ...configDrift(desired, observed, { made: made.get(observed.id), checks }),
   ];
 }
 
-function missing(desired: DesiredContainer, observed: ObservedContainer | undefined, state: string | null): Drift {
-  return {
-    id: clip(`MISSING_CONTAINER/${desired.name}`),
-    kind: 'MISSING_CONTAINER',
-    container: clip(desired.name),
-    containerId: observed?.id ?? null,
-    differences: [{ field: 'state', desired: 'running', observed: state }],
-  };
+/** A drift of a container that is wanted by its name; none without a difference. */
+function driftOf(
+  kind: DriftKind,
+  desired: DesiredContainer,
+  observed: ObservedContainer | undefined,
+  differences: Drift['differences'],
+): Drift[] {
+  if (differences.length === 0) return [];
+  const [id, container] = [clip(`${kind}/${desired.name}`), clip(desired.name)];
+  return [{ id, kind, container, containerId: observed?.id ?? null, differences }];
+}
+
+function missing(desired: DesiredContainer, observed: ObservedContainer | undefined, state: string | null): Drift[] {
+  return driftOf('MISSING_CONTAINER', desired, observed, [{ field: 'state', desired: 'running', observed: state }]);
 }
 
 function unauthorized(observed: ObservedContainer): Drift {
@@ -106,16 +112,7 @@ function imageDrift(desired: DesiredContainer, observed: ObservedContainer): Dri
   if (desired.imageId !== null && desired.imageId !== observed.imageId) {
     differences.push({ field: 'image_sha', desired: desired.imageId, observed: clip(observed.imageId) });
   }
-  if (differences.length === 0) return [];
-  return [
-    {
-      id: clip(`IMAGE_DRIFT/${desired.name}`),
-      kind: 'IMAGE_DRIFT',
-      container: clip(desired.name),
-      containerId: observed.id,
-      differences,
-    },
-  ];
+  return driftOf('IMAGE_DRIFT', desired, observed, differences);
 }
 
 function configDrift(
@@ -124,16 +121,7 @@ function configDrift(
   { made, checks }: { readonly made: MadeContainer | undefined; readonly checks: ConfigChecks },
 ): Drift[] {
   const differences = made === undefined ? [] : configDifferences(desired.config, made, checks);
-  if (differences.length === 0) return [];
-  return [
-    {
-      id: clip(`CONFIG_DRIFT/${desired.name}`),
-      kind: 'CONFIG_DRIFT',
-      container: clip(desired.name),
-      containerId: observed.id,
-      differences,
-    },
-  ];
+  return driftOf('CONFIG_DRIFT', desired, observed, differences);
 }
 
 /** How the open drifts move from one comparison to the next. */

@@ -4,6 +4,8 @@
  */
 
 const hidden = '(hidden)';
+/** Longer values are not looked into, which takes quadratic time, and not told. */
+const maxShownChars = 2_048;
 
 /** Names of what nobody else is to read. */
 const secretName =
@@ -34,6 +36,7 @@ export function shownValue(name: string, value: string | undefined): string | un
 }
 
 function shownText(value: string): string {
+  if (value.length > maxShownChars) return hidden;
   const shown = value.replace(userInUrl, `://${hidden}@`).replace(queryInUrl, `$1?${hidden}`);
   return secretInside.test(shown) || random.test(shown) ? hidden : shown;
 }

@@ -7,6 +7,7 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { Engine, InspectedContainer } from './engine.ts';
+import { givingUp } from './giving-up.ts';
 
 /** What images bring along, asked for once: an image never changes under its id. */
 export interface Images {
@@ -22,9 +23,9 @@ export function createImages(
   onUnread: (imageId: string, error: AppError) => void,
 ): Images {
   const known = new Map<string, ImageConfig>();
-  const ask = async (imageId: string): Promise<void> => {
+  const read = async (imageId: string, image: Engine['image']): Promise<void> => {
     try {
-      const config = await engine.image(imageId);
+      const config = await image(imageId);
       if (config === undefined)
         throw new AppError('engine.answer', `the engine does not have the image ${imageId} any more`);
       known.set(imageId, config);
@@ -36,10 +37,9 @@ export function createImages(
     keep: async (imageIds) => {
       const wanted = new Set(imageIds);
       for (const imageId of known.keys()) if (!wanted.has(imageId)) known.delete(imageId);
-      await pLimit(limits.inspectConcurrency).map(
-        [...wanted].filter((imageId) => !known.has(imageId)),
-        ask,
-      );
+      const image = givingUp((imageId) => engine.image(imageId), limits.inspectConcurrency);
+      const unknown = [...wanted].filter((imageId) => !known.has(imageId));
+      await pLimit(limits.inspectConcurrency).map(unknown, (imageId) => read(imageId, image));
     },
     of: (imageId) => known.get(imageId),
   };

@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import type { Engine, InspectedContainer } from './engine.ts';
+import { givingUp } from './giving-up.ts';
 
 export interface ScanOptions {
   /** Inspections under way at one time. */
@@ -28,7 +29,7 @@ export async function scanContainers(engine: Engine, options: ScanOptions): Prom
   const ids = await engine.list();
   const containers = new Map<string, InspectedContainer>();
   const unobserved: UnobservedContainer[] = [];
-  const inspect = givingUp(engine, options.concurrency);
+  const inspect = givingUp((id) => engine.inspect(id), options.concurrency);
 
   const observe = async (id: string): Promise<void> => {
     try {
@@ -41,24 +42,4 @@ export async function scanContainers(engine: Engine, options: ScanOptions): Prom
 
   await pLimit(options.concurrency).map(ids, observe);
   return { containers, unobserved };
-}
-
-/**
- * One stuck container is that container's trouble. As many timeouts as run side by side mean that the engine is gone, and
- * waiting out the timeout for each of the rest would cost minutes: they fail at once, with the same error.
- */
-function givingUp(engine: Engine, after: number): Engine['inspect'] {
-  let unreachable = 0;
-  let gaveUp: AppError | undefined;
-  return async (id) => {
-    if (gaveUp !== undefined) throw gaveUp;
-    try {
-      return await engine.inspect(id);
-    } catch (thrown) {
-      const error = toAppError(thrown);
-      if (error.code === 'engine.unreachable') unreachable += 1;
-      if (unreachable >= after) gaveUp = error;
-      throw error;
-    }
-  };
 }

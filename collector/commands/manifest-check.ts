@@ -1,11 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
-import type { WantedConfig } from '../../common/container-config.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
-import { compileDesired } from '../../common/manifest/compile.ts';
 import {
   composeFolder,
   type ManifestFiles,
@@ -13,11 +11,12 @@ import {
   refuseIrregular,
   withServices,
 } from '../../common/manifest/files.ts';
-import { type CheckedManifest, checkManifest, type Manifest, manifestFile } from '../../common/manifest/manifest.ts';
+import { type CheckedManifest, checkManifest, manifestFile } from '../../common/manifest/manifest.ts';
 import { formatMistake, type Mistake, manifestError, mistakeOf } from '../../common/manifest/mistake.ts';
 import { printable, printableJson } from '../../common/printable.ts';
 import { type CommandOutput, requireNodeName } from './context.ts';
 import { manifestLines } from './manifest-text.ts';
+import { type WantedByManifest, wantedBy } from './manifest-wanted.ts';
 
 export interface ManifestCheckWorld {
   readonly json: boolean;
@@ -27,31 +26,6 @@ export interface ManifestCheckWorld {
 
 export interface ManifestCheckOptions {
   readonly node?: string;
-}
-
-/** What a manifest without mistakes would have run. */
-export interface WantedByManifest {
-  readonly file: string;
-  /** Every node that the manifest names, with the number of containers wanted there. */
-  readonly nodes: readonly { readonly node: string; readonly containers: number }[];
-  /** Containers wanted on every node, which are also counted at each. */
-  readonly everywhere: number;
-  /** Containers that nobody looks for, since they are not for Docker. */
-  readonly not_watched: number;
-  /** What is wanted on the one node that was asked for. */
-  readonly on_node: WantedOnNode | null;
-  readonly manifest: Manifest;
-}
-
-export interface WantedOnNode {
-  readonly node: string;
-  readonly containers: readonly {
-    readonly name: string;
-    readonly image: string;
-    readonly image_sha: string | null;
-    /** What of the way it is made is said. */
-    readonly config: WantedConfig;
-  }[];
 }
 
 /**
@@ -86,8 +60,9 @@ interface ManifestPlace {
 async function manifestAt(path: string): Promise<ManifestPlace> {
   const found = await stat(path).catch((cause: unknown) => Promise.reject(unreadable(path, cause)));
   const file = found.isDirectory() ? join(path, manifestFile) : path;
+  // Of a work tree a link is committed as a link, and no agent follows it.
   const inside = found.isDirectory()
-    ? await stat(file).catch((cause: unknown) => Promise.reject(unreadable(file, cause)))
+    ? await lstat(file).catch((cause: unknown) => Promise.reject(unreadable(file, cause)))
     : found;
   // A pipe is as good; a device may go on for ever.
   if (inside.isFile() || inside.isFIFO()) return { file, folder: found.isDirectory() ? path : undefined };
@@ -172,33 +147,6 @@ function tellMistakes({ json, stdout, stderr }: ManifestCheckWorld, file: string
   }
   stdout.write(mistakes.map((mistake) => `${printable(formatMistake(mistake))}\n`).join(''));
   if (cut) stderr.write(`there may be more than these ${mistakes.length} mistakes\n`);
-}
-
-/** @throws AppError `validation.request` when the manifest knows its nodes, and `only` is none of them. */
-function wantedBy(manifest: Manifest, file: string, only: string | undefined): WantedByManifest {
-  const { nodes, containers, services } = manifest;
-  const listed = nodes.map(({ name }) => name);
-  const docker = [...containers.filter(({ type }) => type === 'docker'), ...services];
-  const named = new Set([...listed, ...docker.flatMap(({ node }) => node ?? [])]);
-  if (only !== undefined && listed.length > 0 && !named.has(only)) {
-    throw new AppError('validation.request', `"${only}" is not in nodes of ${file}: ${listed.join(', ')}`);
-  }
-  return {
-    file,
-    nodes: [...named].map((node) => ({ node, containers: compileDesired(manifest, node).containers.length })),
-    everywhere: docker.filter(({ node }) => node === undefined).length,
-    not_watched: containers.length + services.length - docker.length,
-    on_node: only === undefined ? null : wantedOn(manifest, only),
-    manifest,
-  };
-}
-
-function wantedOn(manifest: Manifest, node: string): WantedOnNode {
-  const { containers } = compileDesired(manifest, node);
-  return {
-    node,
-    containers: containers.map(({ name, image, imageId, config }) => ({ name, image, image_sha: imageId, config })),
-  };
 }
 
 function asData({ manifest, ...wanted }: WantedByManifest) {

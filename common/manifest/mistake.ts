@@ -4,14 +4,10 @@ import { clip } from '../fields.ts';
 import { limits } from '../limits.ts';
 import { nearest } from '../nearest.ts';
 import type { KnownKeys } from './known-keys.ts';
-import { type Place, placeOf, type YamlPath } from './place.ts';
+import { type Mistake, placeOf, type YamlPath } from './place.ts';
 import { type Source, valueAt } from './source.ts';
 
-/** Something wrong with a manifest, complete enough to be corrected. Quotes keys, never values. */
-export interface Mistake extends Place {
-  readonly file: string;
-  readonly reason: string;
-}
+export type { Mistake } from './place.ts';
 
 /** `file:line:column: reason` */
 export function formatMistake({ file, line, column, reason }: Mistake): string {

@@ -16,6 +16,12 @@ export interface Place {
   readonly column: number;
 }
 
+/** Something wrong with a manifest, complete enough to be corrected. Quotes keys, never values. */
+export interface Mistake extends Place {
+  readonly file: string;
+  readonly reason: string;
+}
+
 export type YamlPath = readonly (string | number)[];
 
 /** A text taken apart. */

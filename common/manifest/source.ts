@@ -2,8 +2,7 @@ import { isNode, isScalar, LineCounter, parseDocument, visit, YAMLParseError } f
 import { toAppError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isPlainObject } from '../settings/schema.ts';
-import type { Mistake } from './mistake.ts';
-import { type Parsed, placeAt, type YamlPath } from './place.ts';
+import { type Mistake, type Parsed, placeAt, type YamlPath } from './place.ts';
 
 /** A manifest's text, taken apart. */
 export interface Source extends Parsed {

@@ -4,6 +4,8 @@ import type { InspectedContainer } from '../../../agent/docker/engine.ts';
 import { containerInspect } from '../../../agent/docker/engine-json.ts';
 import { createImages, stateToJudge } from '../../../agent/docker/images.ts';
 import { diff } from '../../../common/drift.ts';
+import { AppError } from '../../../common/errors.ts';
+import { limits } from '../../../common/limits.ts';
 import { compileDesired } from '../../../common/manifest/compile.ts';
 import { parseManifest } from '../../../common/manifest/manifest.ts';
 
@@ -58,6 +60,22 @@ test('an image that is gone leaves open how its container was made, is told, and
   assert.deepEqual(unread, ['engine.answer']);
   there = true;
   assert.deepEqual(await kinds(), ['CONFIG_DRIFT/vpn', 'MISSING_CONTAINER/app']);
+});
+
+test('an engine that answers for no image is not asked for all of them', async () => {
+  let asked = 0;
+  const engine = {
+    image: async () => {
+      asked += 1;
+      throw new AppError('engine.unreachable', 'no answer', { retryable: true });
+    },
+  };
+  const unread: string[] = [];
+  const images = createImages(engine, (imageId) => unread.push(imageId));
+  const all = Array.from({ length: 100 }, (_, i) => `image ${i}`);
+  await images.keep(all);
+  assert.equal(unread.length, all.length);
+  assert.ok(asked <= 2 * limits.inspectConcurrency, `${asked} asked`);
 });
 
 test('the network of another container is known by its name, as people write it', async () => {

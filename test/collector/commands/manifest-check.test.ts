@@ -62,6 +62,9 @@ describe('a manifest in order', () => {
     await symlink('/etc/passwd', join(dirname(compose), 'link.yaml'));
     assert.match((await check(folder)).stdout, /link\.yaml:1:1: is no regular file/);
     await rm(join(dirname(compose), 'link.yaml'));
+    const linked = await mkdtemp(join(root, 'linked-'));
+    await symlink(join(folder, manifestFile), join(linked, manifestFile));
+    assert.equal((await check(linked)).code, 2);
     await writeFile(compose, `# ${'x'.repeat(500_000)}\n`);
     assert.match((await check(folder)).stdout, /manifests\/docker:1:1: with the manifest more than 491520 bytes/);
     await writeFile(compose, Buffer.from([0x61, 0x0a, 0xff]));
