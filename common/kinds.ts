@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { driftSchema } from './drift.ts';
+import { driftKinds } from './drift-kind.ts';
 import { count, foreignText, hex64, nodeName, ownText, timestamp } from './fields.ts';
 import { limits } from './limits.ts';
 import { observedContainer } from './observed.ts';
+import { approvalSchema, orderOutcomes, orderSchema } from './order.ts';
 import { sigilFinding } from './sigil.ts';
 
 const publicKey = z.base64().length(44);
@@ -20,6 +22,8 @@ export const scanCoverage = ['observed', 'late', 'engine-down', 'clock-suspect']
  * watched, and its disk did not take the report.
  */
 export const gapReasons = ['agent-down', 'engine-down', 'clock-suspect', 'dropped'] as const;
+
+export const alertSeverities = ['info', 'warning', 'error', 'critical'] as const;
 
 const storeSummary = z.strictObject({
   store: storeName,
@@ -39,6 +43,24 @@ const rebuilt = z.strictObject({
   name: foreignText,
   startedAt: z.string().nullable(),
   finishedAt: z.string().nullable(),
+});
+
+/** Which drifts somebody speaks of; what is null is any. */
+const driftScope = z.strictObject({
+  node: nodeName.nullable(),
+  container: foreignText.nullable(),
+  kind: z.enum(driftKinds).nullable(),
+});
+
+/** What is kept on the node of a container before it is destroyed, so that nobody can exchange it later. */
+const evidence = z.strictObject({
+  /** Hex SHA-256 of the file. */
+  sha256: hex64,
+  bytes: count,
+  imageId: foreignText,
+  /** Files that differ from the image, as far as they were counted. */
+  changedFiles: count,
+  logBytes: count,
 });
 
 /** One kind and the shape of its body. */
@@ -87,6 +109,31 @@ const collectorStatements = [
    * consistency vouches for the whole span.
    */
   kind('witness.gap', { fromSize: count, toSize: count, since: timestamp, until: timestamp }),
+  kind('order.issued', { order: orderSchema }),
+  /** `order` is the hash of the order, in all of these. */
+  kind('order.approved', { order: hex64, approval: approvalSchema }),
+  /** By a person, while it was not carried out yet. */
+  kind('order.rejected', { order: hex64, actor: ownText, reason: ownText }),
+  /** Many nodes began to drift the same way right after one commit: nothing is ordered by it until somebody has looked. */
+  kind('enforcement.frozen', {
+    commit: ownText,
+    drift: z.enum(driftKinds),
+    nodes: z.array(nodeName).max(limits.maxFreezeNodes),
+    reason: ownText,
+  }),
+  kind('enforcement.released', { commit: ownText, actor: ownText, reason: ownText }),
+  kind('alert.raised', {
+    key: ownText,
+    severity: z.enum(alertSeverities),
+    summary: ownText,
+    node: nodeName.nullable(),
+  }),
+  kind('alert.resolved', { key: ownText, reason: ownText }),
+  /** Nothing is ordered because of these drifts until then; they stay on record. `id` is a name for ending it earlier. */
+  kind('drift.silenced', { id: hex64, scope: driftScope, until: timestamp, actor: ownText, reason: ownText }),
+  kind('drift.unsilenced', { id: hex64, actor: ownText, reason: ownText }),
+  /** A signed announcement that a container will get another image: see `common/enforcement/announcement.ts`. */
+  kind('change.announced', { text: ownText, approval: approvalSchema }),
 ] as const;
 
 /** Statements a node makes about itself. */
@@ -139,6 +186,18 @@ const nodeStatements = [
   kind('outbox.recovered', { reason: ownText, salvaged: count, quarantine: ownText }),
   /** A checkpoint that cannot be a continuation of the one the agent holds, with both as evidence. */
   kind('witness.fork', { held: heldNote, offered: heldNote, reason: ownText }),
+  /** A node that was cut off decides by itself, by the standing rules. */
+  kind('order.local', { order: orderSchema }),
+  kind('order.result', {
+    order: hex64,
+    outcome: z.enum(orderOutcomes),
+    /** Why it was refused or failed, by a word for machines. */
+    code: z.string().max(64).nullable(),
+    reason: ownText,
+    evidence: evidence.nullable(),
+    /** The container that was made. */
+    containerId: hex64.nullable(),
+  }),
   /** Somebody has looked at the evidence of a fork, and lets the agent go on from the checkpoint it holds. */
   kind('witness.released', { evidence: ownText, heldSize: count, reason: ownText }),
 ] as const;

@@ -168,6 +168,8 @@ export const limits = {
   maxMirrorListBytes: 16 * 1024 * 1024,
   /** Manifest and compose files together. Escaped as JSON they at most double, and must still fit into one record beside the outbox. */
   maxManifestBytes: 480 * 1024,
+  /** A git bundle on its way to an agent, in base64; larger ones are carried by hand. */
+  maxBundleChars: 900 * 1024,
   /** Files in the folder of the compose files. */
   maxComposeFiles: 500,
   maxComposeContainers: 5_000,
@@ -193,6 +195,48 @@ export const limits = {
   defaultRollbackDelayMs: 30_000,
   defaultBackupRetentionMs: 7 * 86_400_000,
   maxAlertReceivers: 100,
+  /** Signatures that an order can need, and who may give them. */
+  maxApprovals: 10,
+  maxApprovers: 100,
+  /** An SSH signature in its armour; that of an RSA key of 16,384 bits is the longest. */
+  maxApprovalChars: 8_000,
+  /** Orders on one node in 24 hours. */
+  defaultDailyOrders: 100,
+  maxDailyOrders: 100_000,
+  dailyWindowMs: 24 * 3_600_000,
+  defaultCooldownMs: 300_000,
+  /** Share of a node's containers that orders may take down, and in what time. */
+  defaultBlastPercent: 50,
+  blastWindowMs: 10 * 60_000,
+  /** Between issue and expiry of an order that waits for nobody; longer where it waits for approvals. */
+  orderLifetimeMs: 120_000,
+  minOrderLifetimeMs: 60_000,
+  maxOrderLifetimeMs: 7 * 86_400_000,
+  defaultApprovalMs: 24 * 3_600_000,
+  /** How far an order may be issued ahead of a node's clock. */
+  maxOrderAheadMs: 60_000,
+  /** Orders that a node has run are remembered for longer than any of them can be valid. */
+  ordersRememberedMs: 30 * 86_400_000,
+  /** Nodes that drift the same way right after a commit before it is suspected. */
+  defaultFreezeNodes: 2,
+  maxFreezeNodes: 10_000,
+  defaultSettlingMs: 15_000,
+  defaultOfflineAfterMs: 600_000,
+  minOfflineAfterMs: 60_000,
+  /** How long a drift that an order was executed for may still stand, and come back, before it counts as relapsed. */
+  verifyWithinMs: 120_000,
+  relapseWithinMs: 600_000,
+  /** How long a container that replaces another one gets to become healthy, and to stay up where it has no health check. */
+  healthyWithinMs: 120_000,
+  staysUpMs: 5_000,
+  /** What a container gets to stop by itself when it is replaced. */
+  stopGraceMs: 10_000,
+  /** Of the log of a container that is to be destroyed, so many last lines and bytes are kept, and so many changed files. */
+  evidenceLogLines: 200,
+  maxEvidenceLogBytes: 256 * 1024,
+  maxEvidenceChanges: 1_000,
+  /** Orders that are asked for in one page, and looked at in one round of dispatching. */
+  maxOrdersDispatched: 200,
   maxAlertConditions: 1_000,
   maxMaintenanceWindows: 100,
   maxTimeZoneChars: 64,

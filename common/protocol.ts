@@ -3,6 +3,7 @@ import type { SignedEntry } from './entry.ts';
 import { AppError } from './errors.ts';
 import { count, hex64, nodeName, timestamp } from './fields.ts';
 import { limits } from './limits.ts';
+import { approvalSchema } from './order.ts';
 
 /** WebSocket subprotocol. Text frames, each one member of a tagged union below. */
 export const subprotocol = 'sigilwatch.v1';
@@ -78,6 +79,22 @@ export const collectorMessage = z.discriminatedUnion('type', [
   }),
   /** A checkpoint that many witnesses are asked to cosign at once. */
   z.strictObject({ type: z.literal('checkpoint'), checkpoint: checkpointUpdate }),
+  /** An `order.issued` entry, the proof that it is in the checkpoint's tree, and who approved it. May come more than once. */
+  z.strictObject({
+    type: z.literal('order'),
+    entry: wireEntry,
+    index: count,
+    /** Inclusion proof (RFC 6962). */
+    hashes: z.array(hash64).max(64),
+    approvals: z.array(approvalSchema).max(limits.maxApprovals),
+    checkpoint: checkpointUpdate,
+  }),
+  /** A git bundle with the commit that the collector has adopted, and what leads to it from the one the node told last. */
+  z.strictObject({
+    type: z.literal('desired'),
+    commit: z.string().max(64),
+    bundle: z.base64().max(limits.maxBundleChars),
+  }),
   z.strictObject({
     type: z.literal('refused'),
     code: z.string().max(64),

@@ -32,7 +32,32 @@ export interface ProjectionChanges {
   /** By store and finding id. */
   readonly findings: OccurrenceChanges<Body<'sigil.finding'>>;
   readonly gaps: readonly From<'coverage.gap'>[];
+  readonly orders: readonly From<'order.issued' | 'order.local'>[];
+  readonly orderEvents: readonly OrderEvent[];
+  readonly measures: readonly Measure[];
 }
+
+/** Something that was said of an order; whether by somebody who may, is for whoever reads it to judge by `node`. */
+export interface OrderEvent extends When {
+  /** The order's hash. */
+  readonly order: string;
+  readonly kind: 'order.approved' | 'order.rejected' | 'order.result';
+  readonly body: Body<'order.approved' | 'order.rejected' | 'order.result'>;
+}
+
+/** What enforcement is judged by beside drifts and orders: what holds it up or lets it go on, and who follows which commit. */
+export interface Measure extends When {
+  readonly kind: MeasureKind;
+  readonly body: Body<MeasureKind>;
+}
+
+type MeasureKind =
+  | 'enforcement.frozen'
+  | 'enforcement.released'
+  | 'drift.silenced'
+  | 'drift.unsilenced'
+  | 'change.announced'
+  | 'desired.adopted';
 
 /** What is gathered while the entries are read. */
 interface Gathered {
@@ -41,6 +66,9 @@ interface Gathered {
   readonly started: From<'agent.started'>[];
   readonly reports: From<'report'>[];
   readonly gaps: From<'coverage.gap'>[];
+  readonly orders: From<'order.issued' | 'order.local'>[];
+  readonly orderEvents: OrderEvent[];
+  readonly measures: Measure[];
   readonly baselines: When[];
   readonly lastEntries: Map<string, When>;
   readonly containers: Map<string, ContainerChange>;
@@ -56,6 +84,9 @@ export function project(entries: readonly LoggedEntry[]): ProjectionChanges {
     started: [],
     reports: [],
     gaps: [],
+    orders: [],
+    orderEvents: [],
+    measures: [],
     baselines: [],
     lastEntries: new Map(),
     containers: new Map(),
@@ -115,18 +146,36 @@ function gather(logged: LoggedEntry, into: Gathered): void {
     case 'coverage.gap':
       into.gaps.push({ ...when, ...said.body });
       break;
+    case 'order.issued':
+    case 'order.local':
+      into.orders.push({ ...when, ...said.body });
+      break;
+    case 'order.approved':
+    case 'order.rejected':
+    case 'order.result':
+      into.orderEvents.push({ ...when, order: said.body.order, kind: said.kind, body: said.body });
+      break;
+    case 'enforcement.frozen':
+    case 'enforcement.released':
+    case 'drift.silenced':
+    case 'drift.unsilenced':
+    case 'change.announced':
+    case 'desired.adopted':
+      into.measures.push({ ...when, kind: said.kind, body: said.body });
+      break;
     case 'ledger.created':
     case 'ledger.equivocation':
     case 'ledger.erased':
     case 'auth.event':
     case 'sigil.scan':
-    case 'desired.adopted':
     case 'desired.rejected':
     case 'outbox.dropped':
     case 'outbox.recovered':
     case 'witness.fork':
     case 'witness.gap':
     case 'witness.released':
+    case 'alert.raised':
+    case 'alert.resolved':
       // Told by the entry itself (GET /api/v1/entries); no projection of their own.
       break;
     default:

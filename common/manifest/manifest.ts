@@ -8,6 +8,7 @@ import type { ComposeContainer } from './compose.ts';
 import { config, flux, rollback } from './config.ts';
 import { container, node } from './container.ts';
 import { contradictions } from './contradictions.ts';
+import { governance } from './governance.ts';
 import { keysOfSchema } from './known-keys.ts';
 import { type Mistake, manifestError, schemaMistakes } from './mistake.ts';
 import { type DriftRules, driftRules, withGrace } from './rules.ts';
@@ -35,6 +36,7 @@ export const manifestSchema = z.strictObject({
   maintenance_windows: maintenanceWindows.default([]),
   metadata: freeForm.optional(),
   witnesses: witnessesWanted.prefault({}),
+  governance: governance.prefault({}),
 });
 
 /** A manifest without mistakes. Keys are named as in the file; periods are in milliseconds, and named so. */

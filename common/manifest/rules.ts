@@ -9,7 +9,7 @@ const rule = <Action extends z.ZodType>(action: Action) =>
 
 /** The manifest's key `drift_rules`: what is to be done about each kind of drift. Without an action it is put on record, no more. */
 export const driftRules = z.strictObject({
-  unauthorized_containers: rule(z.enum(['terminate', 'alert', 'ignore']).default('alert'))
+  unauthorized_containers: rule(z.enum(['terminate', 'quarantine', 'alert', 'ignore']).default('alert'))
     .extend({ exceptions: z.array(text).default([]) })
     .prefault({}),
   image_drift: rule(z.enum(['rollback', 'alert', 'ignore']).default('alert'))

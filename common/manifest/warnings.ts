@@ -36,10 +36,11 @@ const no = [false, 'no', 'No', 'NO', 'off', 'Off', 'OFF'];
 const yes = [true, 'yes', 'Yes', 'YES', 'on', 'On', 'ON'];
 
 const forPeople = 'is for people, nothing reads it';
-const nothingActs = 'has no effect yet: drift is put on record, and nothing is done about it';
 const nobodyIsTold = 'has no effect yet: nobody is notified; drift and findings are in the ledger and the API';
+const throughApi =
+  'containers are made through the Engine API, of the compose files below manifests/docker/, whatever this says';
 const dockerOnly = 'only Docker is watched';
-const notCompared = 'has no effect yet: it is not compared';
+const notCompared = 'counts when the container is made; a running one is not held against it';
 const noFlux = 'Flux is not used: each agent reads the git repository that its setting manifest.repository names';
 const mirror = (setting: string) =>
   `the mirror of the ledger in git is set up in the settings of the collector, ${setting}`;
@@ -55,16 +56,10 @@ const secretUrl: Fate = (value) => {
     : `${nobodyIsTold}; and whoever can read the repository can use this address: a secret belongs into the settings of the collector, not into git`;
 };
 
-/** An action that somebody would have to carry out. */
-const action: Fate = (value) =>
-  value === 'alert' || value === 'ignore'
-    ? undefined
-    : `has no effect yet: nobody carries out ${JSON.stringify(value)}; drift is put on record, as with "alert"`;
-
 const gracePeriod: Fate = (_, siblings) =>
   siblings.action === undefined || siblings.action === 'alert' || siblings.action === 'ignore'
     ? 'has no effect: drift is put on record at once, and this rule does nothing else that could wait'
-    : nothingActs;
+    : undefined;
 
 const replicas: Fate = (value, { type }) =>
   value === 1 || type === 'kubernetes' ? undefined : 'Docker has no replicas: one container of this name is wanted';
@@ -94,8 +89,8 @@ const fates: Readonly<Record<string, Fate>> = {
   'config.check_interval':
     'how often a node is scanned is a setting of its agent, scanIntervalMs; what the engine tells is seen at once',
   'config.drift_detection': honoured,
-  'config.auto_rollback': unless(no, nothingActs),
-  'config.enforcement_mode': unless(['audit'], nothingActs),
+  'config.auto_rollback': honoured,
+  'config.enforcement_mode': honoured,
   'config.ledger_retention_days':
     'how long bodies of entries are kept is a setting of the collector, ledger.retentionDays',
   'config.ledger_format': 'the ledger has one format, signed canonical JSON; "ledger export" writes JSON lines',
@@ -107,8 +102,8 @@ const fates: Readonly<Record<string, Fate>> = {
   'config.git_remote': mirror('ledger.mirror.remote'),
   'config.discord_webhook': secretUrl,
   'config.email_alerts': unless([], nobodyIsTold),
-  'config.allow_manual_overrides': unless(no, nothingActs),
-  'config.grace_period_seconds': nothingActs,
+  'config.allow_manual_overrides': honoured,
+  'config.grace_period_seconds': honoured,
 
   'flux.enabled': unless(no, noFlux),
   'flux.offline_mode': unless(yes, 'nothing is ever fetched: the repository is a local one'),
@@ -127,32 +122,32 @@ const fates: Readonly<Record<string, Fate>> = {
   ...Object.fromEntries(comparedKeys.map((key) => [`containers.*.${key}`, honoured])),
   'containers.*.networks': notCompared,
   'containers.*.healthcheck': notCompared,
-  'containers.*.depends_on': 'has no effect yet: nothing is started',
+  'containers.*.depends_on': 'has no effect: each container is restored by itself, in no order',
 
-  'drift_rules.unauthorized_containers.action': action,
+  'drift_rules.unauthorized_containers.action': honoured,
   'drift_rules.unauthorized_containers.grace_period': gracePeriod,
   'drift_rules.unauthorized_containers.exceptions': honoured,
-  'drift_rules.image_drift.action': action,
+  'drift_rules.image_drift.action': honoured,
   'drift_rules.image_drift.grace_period': gracePeriod,
   'drift_rules.image_drift.allow_newer_patches': unless(
     no,
     'has no effect yet: another version is drift, also a newer patch',
   ),
-  'drift_rules.missing_containers.action': action,
+  'drift_rules.missing_containers.action': honoured,
   'drift_rules.missing_containers.grace_period': gracePeriod,
-  'drift_rules.config_drift.action': action,
+  'drift_rules.config_drift.action': honoured,
   'drift_rules.config_drift.grace_period': gracePeriod,
   'drift_rules.config_drift.check_env_vars': honoured,
   'drift_rules.config_drift.check_ports': honoured,
   'drift_rules.config_drift.check_volumes': honoured,
 
-  'rollback.enabled': unless(no, nothingActs),
-  'rollback.max_retries': nothingActs,
-  'rollback.retry_delay': nothingActs,
-  'rollback.backup_before_rollback': nothingActs,
-  'rollback.backup_retention': nothingActs,
-  'rollback.docker.method': nothingActs,
-  'rollback.docker.compose_file': nothingActs,
+  'rollback.enabled': honoured,
+  'rollback.max_retries': honoured,
+  'rollback.retry_delay': honoured,
+  'rollback.backup_before_rollback': honoured,
+  'rollback.backup_retention': honoured,
+  'rollback.docker.method': unless(['api'], throughApi),
+  'rollback.docker.compose_file': throughApi,
   'rollback.kubernetes.method': dockerOnly,
   'rollback.kubernetes.manifest_path': dockerOnly,
 
@@ -160,10 +155,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'audit.log_all_events': unless(yes, 'what is seen is always put on record'),
   'audit.log_level': 'how much is logged is a setting of agent and collector, log.level; the ledger holds everything',
   'audit.require_git_approval': unless(yes, 'only what is committed counts, whatever this says'),
-  'audit.require_signed_commits': unless(
-    no,
-    'has no effect yet: signatures of commits are not checked, so whoever can commit says what should run',
-  ),
+  'audit.require_signed_commits': honoured,
   'audit.immutable_ledger': unless(yes, 'nobody can change the ledger unnoticed, whatever this says'),
   'audit.track_container_creation': unless(yes, 'containers are always put on record'),
   'audit.track_container_deletion': unless(yes, 'containers are always put on record'),
@@ -185,13 +177,11 @@ const fates: Readonly<Record<string, Fate>> = {
   'alerting.channels.*.recipients': unless([], nobodyIsTold),
   'alerting.conditions': unless([], nobodyIsTold),
 
-  maintenance_windows: unless(
-    [],
-    'has no effect yet: drift is put on record at any time, and nothing is done about it',
-  ),
+  maintenance_windows: honoured,
 
   'witnesses.quorum': honoured,
   'witnesses.outside': honoured,
+  governance: honoured,
 };
 
 /** What the table speaks of. */

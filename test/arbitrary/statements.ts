@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { driftKinds } from '../../common/drift-kind.ts';
 import {
+  alertSeverities,
   type Body,
   gapReasons,
   type Kind,
@@ -11,6 +12,7 @@ import {
 } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import { containerStates } from '../../common/observed.ts';
+import { orderActions, orderOrigins, orderOutcomes } from '../../common/order.ts';
 import { sigilChecks } from '../../common/sigil.ts';
 
 /*
@@ -109,6 +111,29 @@ const storeSummary = fc.record({
 
 const rebuilt = fc.record({ containerId: hex(64), name, startedAt: fc.option(text), finishedAt: fc.option(text) });
 
+const order = fc.record({
+  node,
+  action: fc.constantFrom(...orderActions),
+  container: name,
+  containerId: fc.option(hex(64)),
+  drift: fc.option(fc.record({ id: name, kind: fc.constantFrom(...driftKinds), digest: hex(64) })),
+  commit: ownText,
+  origin: fc.constantFrom(...orderOrigins),
+  by: ownText,
+  reason: ownText,
+  approvals: fc.nat(limits.maxApprovals),
+  issuedAt: timestamp,
+  expiresAt: timestamp,
+  nonce: hex(32),
+});
+const approval = fc.record({ approver: ownText, signature: ownText });
+const scope = fc.record({
+  node: fc.option(node),
+  container: fc.option(name),
+  kind: fc.option(fc.constantFrom(...driftKinds)),
+});
+const evidence = fc.record({ sha256: hex(64), bytes: count, imageId: text, changedFiles: count, logBytes: count });
+
 const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
   'ledger.created': fc.record({ origin: ownText, collectorKey: base64(32) }),
   'node.enrolled': fc.record({ node, publicKey: base64(32), fingerprint: ownText, agentVersion: ownText }),
@@ -134,6 +159,35 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
     actor: ownText,
     reason: ownText,
   }),
+  'order.issued': fc.record({ order }),
+  'order.local': fc.record({ order }),
+  'order.approved': fc.record({ order: hex(64), approval }),
+  'order.rejected': fc.record({ order: hex(64), actor: ownText, reason: ownText }),
+  'order.result': fc.record({
+    order: hex(64),
+    outcome: fc.constantFrom(...orderOutcomes),
+    code: fc.option(fc.constantFrom('grace', 'gone')),
+    reason: ownText,
+    evidence: fc.option(evidence),
+    containerId: fc.option(hex(64)),
+  }),
+  'enforcement.frozen': fc.record({
+    commit: ownText,
+    drift: fc.constantFrom(...driftKinds),
+    nodes: fc.array(node, { maxLength: 4 }),
+    reason: ownText,
+  }),
+  'enforcement.released': fc.record({ commit: ownText, actor: ownText, reason: ownText }),
+  'alert.raised': fc.record({
+    key: ownText,
+    severity: fc.constantFrom(...alertSeverities),
+    summary: ownText,
+    node: fc.option(node),
+  }),
+  'alert.resolved': fc.record({ key: ownText, reason: ownText }),
+  'drift.silenced': fc.record({ id: hex(64), scope, until: timestamp, actor: ownText, reason: ownText }),
+  'drift.unsilenced': fc.record({ id: hex(64), actor: ownText, reason: ownText }),
+  'change.announced': fc.record({ text: ownText, approval }),
   'agent.started': fc.record({ version: ownText, runtime: ownText, hostname: text }),
   report: fc.record({
     minute,

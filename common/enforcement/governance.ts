@@ -1,0 +1,110 @@
+import { limits } from '../limits.ts';
+import type { Governance } from '../manifest/governance.ts';
+import type { Order, OrderAction } from '../order.ts';
+
+/** An order that a node has begun to carry out, whatever became of it. */
+export interface PastOrder {
+  readonly action: OrderAction;
+  readonly container: string;
+  readonly containerId: string | null;
+  /** When it was begun, Unix milliseconds. */
+  readonly atMs: number;
+}
+
+/** Which limit an order runs into. */
+export const governanceLimits = ['daily_limit', 'cooldown', 'blast_radius', 'quarantined'] as const;
+export type GovernanceLimit = (typeof governanceLimits)[number];
+
+export interface Limited {
+  readonly limit: GovernanceLimit;
+  readonly reason: string;
+  /** When it may be different, Unix milliseconds; undefined when time alone changes nothing. */
+  readonly untilMs: number | undefined;
+}
+
+/** What the limits are judged by. */
+export interface GovernedNode {
+  /** Orders that the node has begun, of the last `limits.dailyWindowMs` at least. */
+  readonly past: readonly PastOrder[];
+  /** Containers on the node now, running or not. */
+  readonly containers: number;
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+}
+
+type Wish = Pick<Order, 'action' | 'container' | 'containerId' | 'origin'>;
+
+/**
+ * The first limit of governance that an order would run into; undefined when there is none. Pure, and the same on both sides: the
+ * collector asks before it issues an order, the node before it obeys. What an operator decides and signs is held up by none of
+ * the limits that are there to tame automatic orders.
+ */
+export function limitedBy(order: Wish, governance: Governance, node: GovernedNode): Limited | undefined {
+  if (order.origin === 'operator') return undefined;
+  return (
+    quarantined(order, node) ??
+    dailyLimit(governance, node) ??
+    cooldown(order, governance, node) ??
+    blast(order, governance, node)
+  );
+}
+
+/** What is kept for forensics is touched by nobody but an operator. */
+function quarantined({ containerId, container }: Wish, { past }: GovernedNode): Limited | undefined {
+  const isIts = (order: PastOrder) =>
+    (containerId !== null && order.containerId === containerId) ||
+    (containerId === null && order.container === container);
+  const last = past.filter(isIts).findLast(({ action }) => action === 'quarantine' || action === 'release');
+  if (last?.action !== 'quarantine') return undefined;
+  return {
+    limit: 'quarantined',
+    reason: `${container} is in quarantine until an operator releases it`,
+    untilMs: undefined,
+  };
+}
+
+function dailyLimit({ daily_limit }: Governance, { past, nowMs }: GovernedNode): Limited | undefined {
+  const today = past.filter(({ atMs }) => nowMs - atMs < limits.dailyWindowMs).sort((a, b) => a.atMs - b.atMs);
+  if (today.length < daily_limit) return undefined;
+  const oldest = today[today.length - daily_limit];
+  return {
+    limit: 'daily_limit',
+    reason: `${today.length} orders in the last 24 hours, and governance.daily_limit is ${daily_limit}`,
+    untilMs: oldest === undefined ? undefined : oldest.atMs + limits.dailyWindowMs,
+  };
+}
+
+function cooldown(
+  { container }: Wish,
+  { cooldown_ms }: Governance,
+  { past, nowMs }: GovernedNode,
+): Limited | undefined {
+  const times = past.filter((order) => order.container === container).map(({ atMs }) => atMs);
+  const untilMs = Math.max(...times) + cooldown_ms;
+  if (times.length === 0 || nowMs >= untilMs) return undefined;
+  const seconds = Math.ceil((untilMs - nowMs) / 1_000);
+  return {
+    limit: 'cooldown',
+    reason: `the last order on ${container} was a moment ago; the cooldown lasts ${seconds} s more`,
+    untilMs,
+  };
+}
+
+/** Actions after which a container that ran may run no more. */
+const takesDown: ReadonlySet<OrderAction> = new Set(['terminate', 'rollback', 'quarantine']);
+
+function blast({ action, container }: Wish, { blast_radius }: Governance, node: GovernedNode): Limited | undefined {
+  const { past, containers, nowMs } = node;
+  if (!takesDown.has(action)) return undefined;
+  const recent = past.filter((order) => takesDown.has(order.action) && nowMs - order.atMs < limits.blastWindowMs);
+  const struck = new Set(recent.map((order) => order.containerId ?? order.container));
+  const gone = new Set(recent.filter((order) => order.action === 'terminate').map((order) => order.containerId)).size;
+  const allowed = Math.max(1, Math.floor(((containers + gone) * blast_radius) / 100));
+  if (struck.size < allowed) return undefined;
+  const oldestMs = Math.min(...recent.map(({ atMs }) => atMs));
+  return {
+    limit: 'blast_radius',
+    reason: `orders have struck ${struck.size} of ${containers + gone} containers within ${limits.blastWindowMs / 60_000} minutes, ${container} would be one more, and governance.blast_radius is ${blast_radius} %`,
+    untilMs: oldestMs + limits.blastWindowMs,
+  };
+}
