@@ -3,7 +3,9 @@ import type { Logger } from '../common/log.ts';
 import type { AgentSettings } from './config.ts';
 import { DesiredSource } from './desired/desired-source.ts';
 import { gitRepository } from './desired/git.ts';
+import type { EngineControl } from './docker/control.ts';
 import { dockerEngine } from './docker/dockerode.ts';
+import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
 import type { Journal } from './ports.ts';
 import type { ScanResult } from './sigils/scan.ts';
@@ -13,6 +15,11 @@ import { StoreWatch } from './stores.ts';
 export function engineOf({ docker }: AgentSettings): Engine {
   const { socketPath, label } = docker;
   return dockerEngine(label === undefined ? { socketPath } : { socketPath, label });
+}
+
+/** The hands on that engine, for one order: its signed entry goes along, which an executor in between asks for. */
+export function controlOf({ docker }: AgentSettings, order: SignedText): EngineControl {
+  return dockerControl({ socketPath: docker.socketPath, order });
 }
 
 export interface SourceOptions {
