@@ -245,6 +245,14 @@ export const limits = {
   /** Starts and finishes named in one `coverage.gap`. */
   maxRebuiltPerGap: 60,
   engineTimeoutMs: 10_000,
+  /** What makes, starts or removes a container is work on the node's disk. */
+  engineWorkTimeoutMs: 60_000,
+  imageLoadTimeoutMs: 10 * 60_000,
+  /** Of what a container wrote, the end that is kept as evidence, and of what it changed, so many paths. */
+  maxEvidenceLogBytes: 64 * 1024,
+  maxEvidenceChanges: 1_000,
+  /** What is read of an answer to find those; a container may have changed millions of files. */
+  maxEvidenceAnswerBytes: 4 * 1024 * 1024,
   /** A container that was restarted so often, and so shortly ago, crashes again and again. */
   crashLoopRestarts: 3,
   crashLoopCalmMs: 60_000,

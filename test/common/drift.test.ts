@@ -36,7 +36,7 @@ const bareConfig = {
 };
 
 function wanted(name: string, changes: Partial<DesiredContainer> = {}): DesiredContainer {
-  return { name, image: `${name}:1`, imageId: null, config: {}, ...changes };
+  return { name, image: `${name}:1`, imageId: null, config: {}, creation: {}, ...changes };
 }
 
 function desire(containers: readonly DesiredContainer[], ignored: readonly DriftKind[] = []): DesiredState {
@@ -66,6 +66,7 @@ const someWanted = fc.uniqueArray(
     image,
     imageId: fc.option(fc.constantFrom('a', 'b').map(imageId)),
     config: fc.constant({}),
+    creation: fc.constant({}),
   }),
   {
     selector: ({ name }) => name,
