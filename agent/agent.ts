@@ -29,6 +29,12 @@ import type { Journal, StateChange } from './ports.ts';
 import { everySlot, type Tick } from './schedule.ts';
 import type { StoreWatch } from './stores.ts';
 
+/** What obeying orders takes beyond what watching does. */
+export type OrderNeeds = Omit<
+  OrderDeskOptions,
+  'node' | 'watch' | 'journal' | 'engine' | 'adopted' | 'clock' | 'logger'
+>;
+
 export interface AgentOptions {
   readonly node: string;
   readonly about: { readonly version: string; readonly runtime: string; readonly hostname: string };
@@ -37,7 +43,7 @@ export interface AgentOptions {
   readonly desired: DesiredSource | undefined;
   readonly stores: readonly StoreWatch[];
   /** What obeying orders takes; without it, none is obeyed. */
-  readonly orders?: Omit<OrderDeskOptions, 'node' | 'watch' | 'journal' | 'engine' | 'adopted' | 'clock' | 'logger'>;
+  readonly orders?: OrderNeeds;
   /** An `Account`, so that everything said stands after a baseline. */
   readonly journal: Journal;
   readonly clock: Clock;
@@ -117,7 +123,8 @@ export class Agent {
   /** Takes a git bundle with the commit that the collector has adopted; whether it is to be believed is looked into. */
   offer(commit: string, bundle: Buffer): void {
     const { desired } = this.#options;
-    if (desired !== undefined) this.#run(this.#guarded('desired', () => this.#refreshDesired(() => desired.offerBundle(commit, bundle))));
+    if (desired !== undefined)
+      this.#run(this.#guarded('desired', () => this.#refreshDesired(() => desired.offerBundle(commit, bundle))));
   }
 
   get engine(): EngineState {

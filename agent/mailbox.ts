@@ -20,8 +20,8 @@ export function createMailbox(): Mailbox {
   const waiting: ((receiver: Receiver) => void)[] = [];
   let receiver: Receiver | undefined;
   const pass = (deliver: (to: Receiver) => void): void => {
-    if (receiver !== undefined) return deliver(receiver);
-    waiting.push(deliver);
+    if (receiver !== undefined) deliver(receiver);
+    else waiting.push(deliver);
     // The collector sends again what was not answered.
     if (waiting.length > maxWaiting) waiting.shift();
   };

@@ -9,7 +9,7 @@ import type { Logger } from '../common/log.ts';
 import { createTeardown, type Teardown } from '../common/teardown.ts';
 import { version } from '../common/version.ts';
 import { Account } from './account.ts';
-import { Agent, type AgentOptions, type Cycle } from './agent.ts';
+import { Agent, type Cycle, type OrderNeeds } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { Engine } from './docker/engine.ts';
 import { type ForkDesk, openForkDesk } from './fork-desk.ts';
@@ -122,7 +122,7 @@ function connect({ node, keys, collector }: Identity, { outbox, forks, mailbox }
 }
 
 /** What obeying orders takes. */
-function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSources): AgentOptions['orders'] {
+function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSources): OrderNeeds {
   const { dataDir, manifest } = settings;
   return {
     controlFor: (entry) => controlOf(settings, entry),

@@ -231,10 +231,8 @@ export const limits = {
   staysUpMs: 5_000,
   /** What a container gets to stop by itself when it is replaced. */
   stopGraceMs: 10_000,
-  /** Of the log of a container that is to be destroyed, so many last lines and bytes are kept, and so many changed files. */
+  /** Last lines of the log of a container that is to be destroyed, which are kept. */
   evidenceLogLines: 200,
-  maxEvidenceLogBytes: 256 * 1024,
-  maxEvidenceChanges: 1_000,
   /** Orders that are asked for in one page, and looked at in one round of dispatching. */
   maxOrdersDispatched: 200,
   maxAlertConditions: 1_000,

@@ -30,11 +30,14 @@ export function asking(socketPath: string, usualTimeoutMs: number): Asking {
 /**
  * A client of the engine behind a local unix socket. No agent is passed: with one of our own dockerode is 30 times slower,
  * since it prints every option of every request for its debug log, whether that is on or not.
- * @param idleMs closes sockets on which nothing comes for so long
+ * @param said what every call is sent with: `idleMs` closes sockets on which nothing comes for so long
  */
-export function clientAt(socketPath: string, idleMs?: number): Docker {
+export function clientAt(
+  socketPath: string,
+  { idleMs, headers = {} }: { readonly idleMs?: number; readonly headers?: Readonly<Record<string, string>> } = {},
+): Docker {
   // `host: undefined` because dockerode would otherwise prefer DOCKER_HOST to the socket we were told to watch.
-  const target = { socketPath, host: undefined, protocol: 'http' } as const;
+  const target = { socketPath, host: undefined, protocol: 'http', headers } as const;
   return new Docker(idleMs === undefined ? target : { ...target, timeout: idleMs });
 }
 

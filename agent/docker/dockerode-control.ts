@@ -18,11 +18,26 @@ import {
 import { lineSplitter } from './lines.ts';
 import { outputTail } from './log-frames.ts';
 
+/** A signed entry as it travels: its canonical text, and its signature in base64. */
+export interface SignedText {
+  readonly text: string;
+  readonly signature: string;
+}
+
 export interface DockerControlOptions {
   /** Path of the engine's unix socket. */
   readonly socketPath: string;
+  /** The entry of the order that the calls are made for: an executor between here and the engine asks for it. */
+  readonly order?: SignedText;
   /** For calls that are no work on the disk. */
   readonly timeoutMs?: number;
+}
+
+/** Base64 of JSON, since the text of an entry may hold any character. The engine itself does not look at it. */
+const orderHeader = 'X-Sigilwatch-Order';
+
+function encoded(order: SignedText): string {
+  return Buffer.from(JSON.stringify(order), 'utf8').toString('base64');
 }
 
 interface Request {
@@ -37,8 +52,8 @@ interface Request {
 type Ask = ReturnType<typeof asking>['ask'];
 
 /** The hands on the engine behind a local unix socket. */
-export function dockerControl({ socketPath, timeoutMs }: DockerControlOptions): EngineControl {
-  const client = clientAt(socketPath);
+export function dockerControl({ socketPath, order, timeoutMs }: DockerControlOptions): EngineControl {
+  const client = clientAt(socketPath, order === undefined ? {} : { headers: { [orderHeader]: encoded(order) } });
   const { ask, close } = asking(socketPath, timeoutMs ?? limits.engineTimeoutMs);
   return {
     ...lifeCalls(client, ask),

@@ -20,7 +20,7 @@ const socketGraceMs = 1_000;
 export function dockerEngine(options: DockerEngineOptions): Engine {
   const { socketPath, label } = options;
   const timeoutMs = options.timeoutMs ?? limits.engineTimeoutMs;
-  const calls = clientAt(socketPath, timeoutMs + socketGraceMs);
+  const calls = clientAt(socketPath, { idleMs: timeoutMs + socketGraceMs });
   const streams = clientAt(socketPath);
   const scope = label === undefined ? {} : { label: [label] };
   const { ask, close } = asking(socketPath, timeoutMs);

@@ -135,6 +135,11 @@ export class OrderDesk {
   /** Resolves when nothing is under way. What waits for a container to become healthy is taken up again at the next start. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    await this.settled();
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 

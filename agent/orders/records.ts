@@ -7,10 +7,13 @@ import type { Journal, StateChange } from '../ports.ts';
 
 /** As `Endpoint` of `agent/docker/container-spec.ts`. */
 const endpoint = z.object({
-  Aliases: z.array(z.string()).optional(),
-  Links: z.array(z.string()).optional(),
-  IPAMConfig: z.record(z.string(), z.union([z.string(), z.array(z.string())])).optional(),
-  DriverOpts: z.record(z.string(), z.string()).optional(),
+  Aliases: z.array(z.string()).readonly().exactOptional(),
+  Links: z.array(z.string()).readonly().exactOptional(),
+  IPAMConfig: z
+    .record(z.string(), z.union([z.string(), z.array(z.string()).readonly()]))
+    .readonly()
+    .exactOptional(),
+  DriverOpts: z.record(z.string(), z.string()).readonly().exactOptional(),
 });
 
 /** Networks that a container was attached to, by name. */
@@ -29,7 +32,7 @@ export const orderRecord = z.strictObject({
   /** Of the container that was found, before anything was done. */
   was: z.enum(containerStates).nullable(),
   /** Network endpoints that a quarantine took away, by name of the network, as the engine describes them. */
-  networks: z.record(z.string(), endpoint).optional(),
+  networks: z.record(z.string(), endpoint).readonly().optional(),
   /** The container that was made. */
   madeId: z.string().nullable(),
   /** The container that was replaced is kept until then. */

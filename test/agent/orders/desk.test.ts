@@ -13,7 +13,7 @@ describe('an order', () => {
     const { open, journal, pulled, evidence } = deskGround();
     const desk = await open();
     await desk.receive(issued(order));
-    await desk.stop();
+    await desk.settled();
     assert.deepEqual(pulled, killed);
     const [result] = journal.saidOf('order.result');
     assert.equal(result?.body.outcome, 'executed');
@@ -26,10 +26,10 @@ describe('an order', () => {
     const { open, journal, pulled } = deskGround();
     const desk = await open();
     await Promise.all([1, 2, 3].map(() => desk.receive(issued(order))));
-    await desk.stop();
+    await desk.settled();
     const restarted = await open();
     await restarted.receive(issued(order));
-    await restarted.stop();
+    await restarted.settled();
     assert.deepEqual(pulled, killed);
     assert.equal(journal.saidOf('order.result').length, 1);
   });
@@ -38,11 +38,11 @@ describe('an order', () => {
     const { open, journal, pulled } = deskGround();
     const desk = await open();
     await desk.receive(issued(order));
-    await desk.stop();
+    await desk.settled();
     journal.loseState();
     const restarted = await open();
     await restarted.receive(issued(order));
-    await restarted.stop();
+    await restarted.settled();
     assert.deepEqual(pulled, killed);
   });
 
@@ -51,16 +51,20 @@ describe('an order', () => {
     journal.mood = 'write_failed';
     const desk = await open();
     await desk.receive(issued(order));
-    await desk.stop();
+    await desk.settled();
     assert.deepEqual(pulled, []);
   });
 
   test('destroys nothing when there is no room for evidence', async () => {
-    const evidence = { keep: () => Promise.reject(new Error('disk full')), has: async () => false, prune: async () => {} };
+    const evidence = {
+      keep: () => Promise.reject(new Error('disk full')),
+      has: async () => false,
+      prune: async () => {},
+    };
     const { open, journal, pulled } = deskGround({ evidence });
     const desk = await open();
     await desk.receive(issued(order));
-    await desk.stop();
+    await desk.settled();
     assert.deepEqual(pulled, []);
     assert.equal(journal.saidOf('order.result')[0]?.body.outcome, 'failed');
   });
@@ -71,7 +75,7 @@ describe('an order', () => {
     const foreign = orderFor(rogue, { commit: 'd'.repeat(40) });
     await desk.receive(issued(foreign));
     await desk.receive(issued(foreign));
-    await desk.stop();
+    await desk.settled();
     assert.deepEqual(pulled, []);
     assert.deepEqual(
       journal.saidOf('order.result').map(({ body }) => [body.outcome, body.code]),
@@ -87,7 +91,7 @@ describe('an order', () => {
     observed.set('d'.repeat(64), { ...before, id: 'd'.repeat(64) });
     const desk = await open();
     await desk.receive(issued(order));
-    await desk.stop();
+    await desk.settled();
     assert.deepEqual(pulled, []);
     assert.equal(journal.saidOf('order.result')[0]?.body.code, 'gone');
   });
@@ -103,7 +107,7 @@ test('a quarantine is pulled off the network and paused, and what is released ge
   });
   const desk = await open();
   await desk.receive(issued(orderFor(rogue, { action: 'quarantine' })));
-  await desk.stop();
+  await desk.settled();
   assert.deepEqual(pulled, [`pause ${targetId}`]);
   const [target] = [...observed.values()];
   if (target !== undefined) observed.set(target.id, { ...target, state: 'paused' });
@@ -113,7 +117,7 @@ test('a quarantine is pulled off the network and paused, and what is released ge
   assert.equal(pulled.length, 1);
   const release = orderFor(rogue, { action: 'release', origin: 'operator', drift: null, nonce: '1'.repeat(32) });
   await again.receive(issued(release));
-  await again.stop();
+  await again.settled();
   assert.deepEqual(pulled.slice(1), [`unpause ${targetId}`]);
 });
 
@@ -122,22 +126,22 @@ describe('what a later look finds', () => {
     const { open, journal, standing, clock } = deskGround();
     const desk = await open();
     await desk.receive(issued(order));
-    await desk.stop();
+    await desk.settled();
     const later = await open();
     later.compared();
-    await later.stop();
+    await later.settled();
     assert.equal(journal.saidOf('order.result').length, 1, 'nothing is said while it may still end');
     const drift = standing.get(rogue.id);
     standing.delete(rogue.id);
     const verified = await open();
     verified.compared();
-    await verified.stop();
+    await verified.settled();
     assert.equal(journal.saidOf('order.result').at(-1)?.body.outcome, 'verified');
     if (drift !== undefined) standing.set('UNAUTHORIZED_CONTAINER/other', drift);
     clock.at += limits.relapseWithinMs - 1;
     const relapsed = await open();
     relapsed.compared();
-    await relapsed.stop();
+    await relapsed.settled();
     assert.equal(journal.saidOf('order.result').at(-1)?.body.outcome, 'relapsed');
   });
 });
@@ -148,7 +152,7 @@ describe('a node that is cut off', () => {
   const actions = async (ground: ReturnType<typeof deskGround>) => {
     const desk = await ground.open();
     desk.compared();
-    await desk.stop();
+    await desk.settled();
     return ground.pulled;
   };
 
@@ -180,7 +184,7 @@ test('an order whose time is over is not begun, however long it was on its way',
   clock.at = nowMs + 60_000;
   const desk = await open();
   await desk.receive(issued(order));
-  await desk.stop();
+  await desk.settled();
   assert.deepEqual(pulled, []);
   assert.equal(journal.saidOf('order.result')[0]?.body.outcome, 'expired');
 });

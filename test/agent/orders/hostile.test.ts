@@ -82,11 +82,16 @@ function wicked({ trick, action, nonce, choice }: Plan): Order {
     case 'forbidden': {
       const others = orderActions.filter((one) => one !== 'terminate');
       const forbidden = action === 'terminate' ? others[choice % others.length] : action;
-      return { ...base, action: forbidden ?? 'quarantine', ...(choice === 0 && { drift: null, origin: 'operator' as const }) };
+      return {
+        ...base,
+        action: forbidden ?? 'quarantine',
+        ...(choice === 0 && { drift: null, origin: 'operator' as const }),
+      };
     }
     case 'untrue':
       if (choice === 0) return { ...base, ...api };
-      if (choice === 1) return { ...base, ...api, drift: { id: 'UNAUTHORIZED_CONTAINER/x', kind: rogue.kind, digest: '0'.repeat(64) } };
+      if (choice === 1)
+        return { ...base, ...api, drift: { id: 'UNAUTHORIZED_CONTAINER/x', kind: rogue.kind, digest: '0'.repeat(64) } };
       if (choice === 2) return { ...base, drift: { id: rogue.id, kind: rogue.kind, digest: '1'.repeat(64) } };
       return { ...base, commit: 'd'.repeat(40) };
     default:
@@ -105,7 +110,8 @@ function spoiled(message: OrderMessage, { trick, byte, choice }: Plan): OrderMes
   if (trick !== 'unlogged') return message;
   if (choice === 0) return { ...message, index: message.index + 1 };
   if (choice === 1) return { ...message, hashes: message.hashes.slice(1) };
-  if (choice === 2) return { ...message, hashes: [Buffer.alloc(32, byte % 256).toString('base64'), ...message.hashes.slice(1)] };
+  if (choice === 2)
+    return { ...message, hashes: [Buffer.alloc(32, byte % 256).toString('base64'), ...message.hashes.slice(1)] };
   const stranger = testAuthor('collector').next({ kind: 'order.issued', body: { order: orderFor(rogue) } });
   return { ...message, entry: toWire(stranger) };
 }
@@ -120,16 +126,20 @@ test(`of ${orders} replayed, altered, expired, misdirected, unlogged, forbidden 
     // One that is good, so that there is something to replay, and so that it is not for another reason that nothing happens.
     const good = await message(orderFor(rogue));
     assert.equal(await deliver(good, desk), undefined);
-    await desk.stop();
+    await desk.settled();
     assert.equal(pulled.length, 2);
     const again = await open();
     for (const one of plans.slice(at, at + batch)) {
-      const sent = one.trick === 'replayed' ? { ...good, checkpoint: (await message(wicked(one))).checkpoint } : await message(wicked(one));
+      const sent =
+        one.trick === 'replayed'
+          ? { ...good, checkpoint: (await message(wicked(one))).checkpoint }
+          : await message(wicked(one));
       const code = await deliver(spoiled(sent, one), again);
-      if (one.trick === 'altered' || one.trick === 'unlogged') assert.ok(code !== undefined || one.trick === 'unlogged', one.trick);
+      if (one.trick === 'altered' || one.trick === 'unlogged')
+        assert.ok(code !== undefined || one.trick === 'unlogged', one.trick);
       if (code !== undefined) refused += 1;
     }
-    await again.stop();
+    await again.settled();
     assert.equal(pulled.length, 2, `an order was executed: ${pulled.slice(2).join(', ')}`);
     for (const { body } of journal.saidOf('order.result').slice(1)) assert.match(body.outcome, /^(refused|expired)$/);
   }
@@ -142,7 +152,7 @@ test('the one order that is good among them is executed, so the others failed fo
   const { message, deliver } = attacker();
   await deliver(await message(orderFor(rogue, { commit: 'd'.repeat(40) })), desk);
   await deliver(await message(orderFor(rogue)), desk);
-  await desk.stop();
+  await desk.settled();
   assert.deepEqual(pulled, [`kill ${targetId}`, `remove ${targetId}`]);
   assert.equal(commit.length, 40);
   assert.equal(orderHash(orderFor(rogue)).length, 64);
