@@ -167,6 +167,8 @@ export const limits = {
   maxLocalObjectBytes: 512 * 1024 * 1024,
   /** What a bundle says of itself before the objects begin. */
   maxBundleHeaderBytes: 64 * 1024,
+  /** Commits that one bundle builds on, each of which is looked up. */
+  maxBundlePrerequisites: 64,
   /** A commit without its files: message, signature and parents. */
   maxCommitBytes: 256 * 1024,
   /** Bundles brought to a node that wait for the agent's next look. */

@@ -48,7 +48,11 @@ export function formatDesired({ adopted, lastRefused, accepted, waiting, setting
   const { commit, origin, file, line, column, reason } = lastRefused;
   const place = line === 1 && column === 1 ? file : `${file}:${line}:${column}`;
   const refused = [`refused last: ${commit ?? 'what came'} from ${from[origin]}${at(lastRefused.at)}`];
-  return `${[...lines, ...refused, `  ${place}: ${reason}`].join('\n')}\n`;
+  const wayOut =
+    lastRefused.code === 'state.conflict'
+      ? ['  let it in all the same: sigilwatch-agent desired accept COMMIT --reason TEXT']
+      : [];
+  return `${[...lines, ...refused, `  ${place}: ${reason}`, ...wayOut].join('\n')}\n`;
 }
 
 const from = {

@@ -10,6 +10,8 @@ export interface BundleHeader {
   readonly format: ObjectFormat;
   readonly prerequisites: readonly string[];
   readonly heads: readonly { readonly commit: string; readonly ref: string }[];
+  /** Where its objects begin in the file. */
+  readonly packOffset: number;
 }
 
 /** Names that a shell, a refspec and a file system all leave alone. */
@@ -54,7 +56,7 @@ function parseBundleHeader(text: string, file: string): BundleHeader {
     else if (commit === undefined) throw refusal('validation.manifest', 'its header cannot be read', file);
     else if (plainRef.test(ref) && !ref.includes('..') && !ref.endsWith('.lock')) heads.push({ commit, ref });
   }
-  return { format, prerequisites, heads };
+  return { format, prerequisites, heads, packOffset: end + 2 };
 }
 
 /** A capability that is not known may mean that not all objects are there. */

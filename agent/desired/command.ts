@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { Readable, type Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 
 /** What a program is started with. Nothing of our own environment is handed on. */
 export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
-  readonly input?: string | Buffer;
+  readonly input?: string | Buffer | Readable;
   /** Where its output goes instead of into the answer: an open file. */
   readonly outputTo?: number;
   readonly maxOutputBytes?: number;
@@ -62,9 +64,7 @@ export function runCommand(
       if (errBytes < maxComplaintBytes) stderr.push(piece);
       errBytes += piece.length;
     });
-    // A program that ends before it has read everything has its reasons, and says them.
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(input);
+    if (child.stdin !== null) feed(child.stdin, input, give);
     child.on('error', (cause) => {
       failure ??= new CommandFailed(notStarted(program, cause), { cause });
     });
@@ -75,6 +75,14 @@ export function runCommand(
       done({ exitCode: code, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString('utf8') });
     });
   });
+}
+
+/** A program that ends before it has read everything has its reasons, and says them. */
+function feed(stdin: Writable, input: CommandOptions['input'], give: (reason: string) => void): void {
+  stdin.on('error', () => {});
+  if (!(input instanceof Readable)) return void stdin.end(input);
+  input.on('error', ({ message }) => give(message));
+  pipeline(input, stdin).catch(() => {});
 }
 
 const maxComplaintBytes = 64 * 1024;

@@ -29,10 +29,8 @@ const settings = {
   'core.commitGraph': 'false',
   'protocol.allow': 'never',
   'transfer.fsckObjects': 'true',
-  'fetch.fsckObjects': 'true',
   // A pack stays the pack it came as: what was small to carry may be large file by file.
   'transfer.unpackLimit': '1',
-  'fetch.unpackLimit': '1',
   // Large objects go through in pieces, one at a time.
   'core.bigFileThreshold': '1m',
   'core.deltaBaseCacheLimit': '8m',

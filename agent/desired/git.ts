@@ -56,6 +56,8 @@ function repositoryOf(name: string, where: readonly string[]): Repository {
         .sort((a, b) => (a.path < b.path ? -1 : 1));
     },
     bundle: async (commit, have, file) => {
+      const shallow = (await git(name, 'not a git repository', ['rev-parse', '--is-shallow-repository'])).trim();
+      if (shallow === 'true') throw refusal('validation.manifest', 'a shallow clone, which has no history', name);
       // One that the repository does not know, or that is not among those before it, is left out of it.
       const args = ['merge-base', '--is-ancestor', have ?? '', commit];
       const isPart = have !== undefined && have !== commit && (await ask(args)).exitCode === 0;
