@@ -160,10 +160,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'audit.log_all_events': unless(yes, 'what is seen is always put on record'),
   'audit.log_level': 'how much is logged is a setting of agent and collector, log.level; the ledger holds everything',
   'audit.require_git_approval': unless(yes, 'only what is committed counts, whatever this says'),
-  'audit.require_signed_commits': unless(
-    no,
-    'has no effect yet: signatures of commits are not checked, so whoever can commit says what should run',
-  ),
+  'audit.require_signed_commits': honoured,
   'audit.immutable_ledger': unless(yes, 'nobody can change the ledger unnoticed, whatever this says'),
   'audit.track_container_creation': unless(yes, 'containers are always put on record'),
   'audit.track_container_deletion': unless(yes, 'containers are always put on record'),
