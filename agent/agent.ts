@@ -299,7 +299,7 @@ export class Agent {
     return { key: lastSlotKey, value: rfc3339(slot) };
   }
 
-  async #refreshDesired(refresh = async () => this.#options.desired?.refresh()): Promise<void> {
+  async #refreshDesired(refresh: () => Promise<unknown> = async () => this.#options.desired?.refresh()): Promise<void> {
     const before = this.#options.desired?.adopted;
     await refresh();
     if (this.#options.desired?.adopted !== before) await this.#observer.compare();

@@ -76,6 +76,7 @@ function addCommands(program: Command, context: CliContext, perform: (action: Ac
   addEnroll(program, context, perform);
   addScan(program, context, perform);
   addWitness(program.command('witness').description('what this node vouches for'), perform);
+  addDesired(program.command('desired').description('what git says should run here'), perform);
   program
     .command('status')
     .description('ask the agent running on this machine how it is; exit code 1 when something is wrong')
@@ -161,6 +162,40 @@ function addWitness(witness: Command, perform: (action: Action) => Promise<void>
       perform(async (settings, show) => {
         const { formatReleased, releaseWitness } = await import('./commands/witness.ts');
         show(await releaseWitness(settings, reason, systemClock.now()), formatReleased);
+        return exitCodes.done;
+      }),
+    );
+}
+
+function addDesired(desired: Command, perform: (action: Action) => Promise<void>): void {
+  desired
+    .command('show')
+    .description('the commit in force, who signed it, and what was refused last and why')
+    .action(() =>
+      perform(async (settings, show) => {
+        const { formatDesired, showDesired } = await import('./commands/desired-show.ts');
+        show(await showDesired(settings), formatDesired);
+        return exitCodes.done;
+      }),
+    );
+  desired
+    .command('import <file>')
+    .description('hand a git bundle to the agent, for example from a stick')
+    .action((file: string) =>
+      perform(async (settings, show) => {
+        const { formatImported, importBundle } = await import('./commands/desired-import.ts');
+        show(await importBundle(settings, file, systemClock.now()), formatImported);
+        return exitCodes.done;
+      }),
+    );
+  desired
+    .command('accept <commit>')
+    .description('let a commit come into force although it is no descendant of the one that is; by its whole id')
+    .requiredOption('--reason <text>', 'why; goes into the log')
+    .action((commit: string, { reason }: { reason: string }) =>
+      perform(async (settings, show) => {
+        const { acceptCommit, formatAccepted } = await import('./commands/desired-accept.ts');
+        show(await acceptCommit(settings, { commit, reason }, systemClock.now()), formatAccepted);
         return exitCodes.done;
       }),
     );

@@ -89,7 +89,7 @@ export const collectorSettings = z.strictObject({
       .string()
       .min(1)
       .optional()
-      .describe('Local git repository with the manifest: who witnesses the ledger, and how many make a quorum'),
+      .describe('Local git repository with the manifest: what should run, and who witnesses the ledger'),
   }),
   fleet: z.strictObject({
     joinTokenTtlMs: z

@@ -159,6 +159,24 @@ export const limits = {
   clockSuspectMs: 30_000,
   inspectConcurrency: 8,
   gitTimeoutMs: 20_000,
+  /** Commits that the collector hands to a node: one bundle, and what git may ask for in one piece while it reads it. */
+  maxOfferedBundleBytes: 16 * 1024 * 1024,
+  maxOfferedObjectBytes: 64 * 1024 * 1024,
+  /** The same for commits that the node's own operator brings, on a stick or in a local repository. */
+  maxLocalBundleBytes: 256 * 1024 * 1024,
+  maxLocalObjectBytes: 512 * 1024 * 1024,
+  /** What a bundle says of itself before the objects begin. */
+  maxBundleHeaderBytes: 64 * 1024,
+  /** Commits that one bundle builds on, each of which is looked up. */
+  maxBundlePrerequisites: 64,
+  /** A commit without its files: message, signature and parents. */
+  maxCommitBytes: 256 * 1024,
+  /** Bundles brought to a node that wait for the agent's next look. */
+  maxWaitingBundles: 16,
+  /** A commit that was refused is judged anew after this long at the latest: keys come into force and go out of it. */
+  refusedCommitMs: 3_600_000,
+  /** Bundles of commits that the collector keeps ready, for nodes that hold different ones. */
+  maxReadyBundles: 8,
   /** How often new entries are committed to the mirror of the ledger, and how many in one commit. */
   mirrorIntervalMs: 60_000,
   maxMirrorBatchEntries: 10_000,

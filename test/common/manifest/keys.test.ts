@@ -71,6 +71,7 @@ const honoured = [
   'audit.track_container_creation',
   'audit.track_container_deletion',
   'audit.track_image_changes',
+  'audit.require_signed_commits',
   'audit.immutable_ledger',
   'witnesses.quorum',
   'witnesses.outside',
