@@ -226,10 +226,11 @@ function compared(
     inHand,
   }: { readonly desired: DesiredState; readonly state: ObservedState; readonly inHand: InHand },
 ) {
-  const isInHand = ({ container, containerId }: Drift) =>
-    inHand.names.has(container) || (containerId !== null && isPutAside(containerId));
   // One that was put aside and runs again is somebody's doing.
   const isPutAside = (id: string) => inHand.ids.has(id) && state.containers.get(id)?.state !== 'running';
+  const isInHand = ({ kind, container, containerId }: Drift) =>
+    inHand.names.has(container) ||
+    (kind === 'UNAUTHORIZED_CONTAINER' && containerId !== null && isPutAside(containerId));
   const open = [...told.drifts.values()];
   const unsure = open.filter((drift) => isInHand(drift) || undecided(drift, desired, state));
   const held = new Set(unsure.map(({ id }) => id));

@@ -278,6 +278,8 @@ export class OrderDesk {
       if (this.#stopping.signal.aborted) return;
       await this.#insist(hash, task, { outcome: 'failed', code, reason: message });
     }
+    // Where nothing is to be kept, this is the time.
+    await this.#guarded('tidy', () => this.#letGoOutdated());
     // What was left alone meanwhile is judged now.
     await this.#guarded('look', () => this.#options.watch.scan());
   }
@@ -382,9 +384,7 @@ export class OrderDesk {
   async #tidy(): Promise<void> {
     const { clock, journal, evidence } = this.#options;
     const nowMs = clock.now();
-    for (const [hash, record] of this.#records.all) {
-      if (record.keptUntilMs !== null && nowMs >= record.keptUntilMs) await this.#letGo(hash, record);
-    }
+    await this.#letGoOutdated();
     const outdated = this.#records.outdated(nowMs);
     if (outdated.length > 0) {
       await journal.append(
@@ -394,6 +394,13 @@ export class OrderDesk {
       for (const hash of outdated) this.#records.took(hash, undefined);
     }
     await evidence.prune(nowMs);
+  }
+
+  async #letGoOutdated(): Promise<void> {
+    const nowMs = this.#options.clock.now();
+    for (const [hash, record] of this.#records.all) {
+      if (record.keptUntilMs !== null && nowMs >= record.keptUntilMs) await this.#letGo(hash, record);
+    }
   }
 
   /** Removes a container that was replaced, unless somebody has started it again: then it is somebody's. */

@@ -76,7 +76,7 @@ test('whatever comes, no more is taken down in any ten minutes than the share', 
           const recent = done.filter(
             (one) => /terminate|rollback|quarantine/.test(one.action) && at - one.atMs < limits.blastWindowMs,
           );
-          const struck = new Set(recent.map(({ containerId }) => containerId)).size;
+          const struck = new Set(recent.map((one) => one.container)).size;
           assert.ok(
             struck <= Math.max(1, Math.floor(((containers + done.length) * share) / 100)),
             `${struck} of ${containers}`,
