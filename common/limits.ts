@@ -357,6 +357,20 @@ export const limits = {
   httpDrainMs: 5_000,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
+  /** Drifts of one node that enforcement looks at; a node with more of them at once is not mended by orders. */
+  maxOpenDriftsRead: 10_000,
+  /** Of one node, one commit and one kind, so many of the newest drifts are counted. */
+  maxDriftsOfCommitRead: 100,
+  maxReplicasRead: 1_000,
+  maxAnnouncementsRead: 1_000,
+  /** What the collector and the node have said of an order: of either so many statements are shown. */
+  maxOrderEventsRead: 200,
+  /** Hex digits of an order's hash that are enough to name it. */
+  minOrderPrefixChars: 8,
+  maxSilenceMs: 30 * 86_400_000,
+  /** What the verification of a signature may take; making one may wait for a passphrase. */
+  sshVerifyTimeoutMs: 10_000,
+  sshSignTimeoutMs: 120_000,
   /** Answers about the fleet that are being read; one about the past may take a while, and others need the database too. */
   fleetReadsAtOnce: 2,
 } as const;

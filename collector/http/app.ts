@@ -7,6 +7,7 @@ import type { OperatorTokenStore } from '../auth/operator-token.ts';
 import type { FleetPorts } from '../fleet/enrolment.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CollectorMetrics } from '../metrics.ts';
+import { createOperating, noManifest, type OperatingNeeds } from '../operating.ts';
 import { postgresFleetSources } from '../postgres/history-store.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { PublishedWitnesses } from '../witness/published.ts';
@@ -23,6 +24,8 @@ import { addLogRoutes } from './log-routes.ts';
 import { openBelow, operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
 import { addNodesRoutes } from './nodes-routes.ts';
 import { boundedAnswers } from './open-log.ts';
+import { addOrdersRoutes } from './orders-routes.ts';
+import { addSilencesRoutes } from './silences-routes.ts';
 import { addStatsRoutes } from './stats-routes.ts';
 import { addWitnessRoutes } from './witness-routes.ts';
 
@@ -38,6 +41,8 @@ export interface HttpSources {
   readonly newRequestId: () => string;
   /** Whether everything below `/log/` is open to everybody. */
   readonly publicLog: boolean;
+  /** What orders are judged by; without it operators can look and reject, and no more. */
+  readonly enforcement?: Pick<OperatingNeeds, 'manifest' | 'allowedSigners'>;
 }
 
 /** The collector's HTTP side. What stands before the operators' gate is open; everything else needs their token. */
@@ -60,7 +65,11 @@ export function createHttpApp(sources: HttpSources): Routes {
   addWitnessRoutes(app, sources.witnesses, ledger);
   addNodesRoutes(app, db);
   addContainersRoutes(app, db);
-  addDriftsRoutes(app, db);
+  const enforcement = sources.enforcement ?? { manifest: noManifest, allowedSigners: undefined };
+  const operating = createOperating({ db, ledger, clock, ...enforcement });
+  addDriftsRoutes(app, db, clock);
+  addOrdersRoutes(app, operating);
+  addSilencesRoutes(app, operating, db);
   addFindingsRoutes(app, db);
   addEntriesRoutes(app, db);
   const collectorKey = parseVerifierKey(ledger.vkey).publicKey;
