@@ -118,12 +118,12 @@ function own(texts: Texts, name: string): string | undefined {
   return Object.hasOwn(texts, name) ? texts[name] : undefined;
 }
 
-function withoutToolLabels(labels: Texts): Texts {
+export function withoutToolLabels(labels: Texts): Texts {
   return Object.fromEntries(Object.entries(labels).filter(([name]) => !toolLabel.test(name)));
 }
 
 /** Anonymous volumes that the image asks for are nobody's decision. */
-function ownVolumes({ config, image }: MadeContainer): readonly string[] {
+export function ownVolumes({ config, image }: MadeContainer): readonly string[] {
   const brought = new Set(image.volumes.map((path) => `:${path}:rw`));
   return config.volumes.filter((volume) => !brought.has(volume));
 }
