@@ -100,6 +100,8 @@ function attempted(files: ManifestFiles, changes: readonly Change[]): Attempt {
   return { ok: true, files: next };
 }
 
+const nothing: ReadonlyMap<number, Written> = new Map();
+
 /** Edits of one file, one for each list and map. */
 function editsOf(text: string, changes: readonly Change[]): Edit[] {
   const edits: Edit[] = changes.flatMap((change) => (change.kind === 'changed' ? change.edits : []));
@@ -109,7 +111,7 @@ function editsOf(text: string, changes: readonly Change[]): Edit[] {
   const plain = plainValue(readSource(text, manifestFile));
   const whole = plain.ok ? plain.value : undefined;
   const isList = Array.isArray(valueAt(whole, ['containers']));
-  if (isList) edits.push({ kind: 'list', path: ['containers'], append, remove });
+  if (isList) edits.push({ kind: 'list', path: ['containers'], set: nothing, append, remove });
   else edits.push({ kind: 'map', path: [], set: new Map([['containers', append]]), remove: [] });
   const nodes = valueAt(whole, ['nodes']);
   // Where nodes are named, a container's node has to be one of them.
@@ -117,6 +119,6 @@ function editsOf(text: string, changes: readonly Change[]): Edit[] {
   const known = new Set(nodes.map((_, i) => valueAt(nodes, [i, 'name'])));
   const unknown = new Set(changes.flatMap((change) => (change.kind === 'added' ? [change.node] : [])));
   const added = [...unknown].filter((node) => !known.has(node)).map((node) => new Map([['name', node]]));
-  if (added.length > 0) edits.push({ kind: 'list', path: ['nodes'], append: added, remove: [] });
+  if (added.length > 0) edits.push({ kind: 'list', path: ['nodes'], set: nothing, append: added, remove: [] });
   return edits;
 }

@@ -149,16 +149,30 @@ function setTexts(change: Change, key: 'environment' | 'labels', wanted: WantedC
     const kept = Object.entries(said_).filter(([name]) => !remove.includes(name) && !set.has(name));
     change.set.set(key, said(entry, new Map([...kept, ...set])));
   } else if (Array.isArray(raw)) {
-    const stale = [...raw.keys()].filter((i) => {
-      const name = String(raw[i]).split('=', 1)[0] ?? '';
-      return set.has(name) || remove.includes(name);
-    });
-    const append = [...set].map(([name, value]) => said(entry, `${name}=${value}`));
-    inner.push({ kind: 'list', path, append, remove: stale });
+    inner.push(listedTexts(entry, path, raw, { set, remove }));
   } else {
     const values = new Map([...set].map(([name, value]) => [name, said(entry, value)]));
     inner.push({ kind: 'map', path, set: values, remove });
   }
+}
+
+/** In a list of `NAME=value` the last one of a name counts. */
+function listedTexts(
+  entry: Entry,
+  path: YamlPath,
+  raw: readonly unknown[],
+  { set, remove }: { readonly set: ReadonlyMap<string, string>; readonly remove: readonly string[] },
+): Edit {
+  const names = raw.map((item) => String(item).split('=', 1)[0] ?? '');
+  const assigned = (name: string, value: string) => said(entry, `${name}=${value}`);
+  const placed = [...set].filter(([name]) => names.includes(name));
+  return {
+    kind: 'list',
+    path,
+    set: new Map(placed.map(([name, value]) => [names.lastIndexOf(name), assigned(name, value)])),
+    remove: [...names.keys()].filter((i) => remove.includes(names[i] ?? '')),
+    append: [...set].filter(([name]) => !names.includes(name)).map(([name, value]) => assigned(name, value)),
+  };
 }
 
 type ListKey = 'ports' | 'volumes' | 'cap_add' | 'cap_drop';
@@ -185,7 +199,14 @@ function setList(change: Change, key: ListKey, made: MadeContainer): void {
     observed.filter((one) => !kept.has(one)),
   );
   if (missing === undefined || !Array.isArray(missing)) untold.push(unwritable(key));
-  else inner.push({ kind: 'list', path, append: missing.map((one: Written) => said(entry, one)), remove: stale });
+  else
+    inner.push({
+      kind: 'list',
+      path,
+      set: new Map(),
+      append: missing.map((one: Written) => said(entry, one)),
+      remove: stale,
+    });
 }
 
 /** What one item of a list stands for; undefined when that depends on the rest of a compose file. */

@@ -49,13 +49,14 @@ export function cutsOfMap(text: string, map: YAMLMap, { set, remove }: MapChange
 }
 
 interface ListChange {
-  readonly append: readonly Written[];
+  readonly set: ReadonlyMap<number, Written>;
   readonly remove: readonly number[];
+  readonly append: readonly Written[];
   /** The key whose value the list is, in a map that is a block. */
   readonly after: Scalar | undefined;
 }
 
-export function cutsOfList(text: string, list: YAMLSeq, { append, remove, after }: ListChange): Cut[] {
+export function cutsOfList(text: string, list: YAMLSeq, { set, remove, append, after }: ListChange): Cut[] {
   const becomesBlock = list.items.length === 0 && after !== undefined && append.length > 0;
   if (becomesBlock) {
     const column = startOf(after) - lineStart(text, startOf(after)) + 2;
@@ -66,18 +67,23 @@ export function cutsOfList(text: string, list: YAMLSeq, { append, remove, after 
       pasted(text, nextLine(text, to), indented(yamlText(append, 'block'), column)),
     ];
   }
+  const replaced = [...set].map(([i, value]): Cut => {
+    const [from, to] = rangeOf(list.items[i]);
+    return { from, to, text: yamlText(value, 'flow') };
+  });
   if (list.flow || list.items.length === 0) {
     const pieces = append.map((value) => yamlText(value, 'flow'));
-    return flowCuts(list, { gone: remove, pieces });
+    return [...replaced, ...flowCuts(list, { gone: remove, pieces })];
   }
   const end = endOf(text, list);
   if (remove.length === list.items.length && append.length === 0)
     return [{ from: startOf(list), to: end, text: '[]\n' }];
-  const cuts = remove.map((i) => {
+  const removed = remove.map((i) => {
     const item = list.items[i];
     const { from, to } = lines(text, startOf(item), endOf(text, item));
     return { from: i === 0 ? from : withComments(text, from), to, text: '' };
   });
+  const cuts = [...replaced, ...removed];
   if (append.length === 0) return cuts;
   const column = startOf(list) - lineStart(text, startOf(list));
   const apart = areApart(text, list);
@@ -169,10 +175,13 @@ function lines(text: string, from: number, to: number): Cut {
   return { from: lineStart(text, from), to, text: '' };
 }
 
-/** Comments right above a line belong to it. */
+/** Comments right above a line belong to it, and so does the empty line above them. */
 function withComments(text: string, from: number): number {
+  if (from === 0) return from;
   const above = lineStart(text, from - 1);
-  return from > 0 && /^\s*#/.test(text.slice(above, from)) ? withComments(text, above) : from;
+  const line = text.slice(above, from).trim();
+  if (line.startsWith('#')) return withComments(text, above);
+  return line === '' ? above : from;
 }
 
 /** Whether the items of a list have empty lines between them. */

@@ -21,10 +21,11 @@ export interface MapEdit {
 export interface ListEdit {
   readonly kind: 'list';
   readonly path: YamlPath;
+  /** Items that get this value, by their indexes before the edit, as in `remove`. */
+  readonly set: ReadonlyMap<number, Written>;
+  readonly remove: readonly number[];
   /** Added at the end. */
   readonly append: readonly Written[];
-  /** Indexes before the edit. */
-  readonly remove: readonly number[];
 }
 
 /**
@@ -79,6 +80,7 @@ function expected(plain: unknown, edits: readonly Edit[]): string | undefined {
     let at: unknown = whole;
     for (const step of edit.path) at = at !== null && typeof at === 'object' ? Reflect.get(at, step) : undefined;
     if (edit.kind === 'list' && Array.isArray(at)) {
+      for (const [i, value] of edit.set) at[i] = asPlain(value);
       const kept = at.filter((_, i) => !edit.remove.includes(i));
       at.splice(0, at.length, ...kept, ...edit.append.map(asPlain));
     } else if (edit.kind === 'map' && isPlainObject(at)) {
@@ -120,6 +122,7 @@ function writeAnew(text: string, edits: readonly Edit[]): string | undefined {
         else pair.value = document.createNode(value);
       }
     } else if (edit.kind === 'list' && isSeq(node)) {
+      for (const [i, value] of edit.set) node.items[i] = document.createNode(value);
       node.items = node.items.filter((_, i) => !edit.remove.includes(i));
       for (const value of edit.append) node.add(document.createNode(value));
     } else return undefined;
