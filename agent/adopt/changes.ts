@@ -3,7 +3,7 @@ import { limits } from '../../common/limits.ts';
 import { type Edit, editYaml } from '../../common/manifest/edit.ts';
 import { type ManifestFiles, parseManifestFiles } from '../../common/manifest/files.ts';
 import { manifestFile } from '../../common/manifest/manifest.ts';
-import { mistakeOf } from '../../common/manifest/mistake.ts';
+import { manifestError, mistakeOf } from '../../common/manifest/mistake.ts';
 import { plainValue, readSource, valueAt } from '../../common/manifest/source.ts';
 import type { Written } from '../../common/manifest/yaml-text.ts';
 
@@ -46,33 +46,32 @@ export interface Applied {
 /**
  * Makes the changes that leave a manifest without mistakes. Those that do not are found by halving, so that one entry that
  * nobody can edit from outside costs no other one.
+ * @throws AppError `validation.manifest` when the files would be larger than a manifest may be
  */
 export function applyChanges(files: ManifestFiles, changes: readonly Change[]): Applied {
   // An index counts until something before it goes.
   const rank = (change: Change) => (change.kind === 'changed' ? 0 : change.kind === 'dropped' ? 1 : 2);
   const last = (change: Change) => (change.kind === 'dropped' ? change.index : 0);
-  return applied(
-    files,
-    [...changes].sort((a, b) => rank(a) - rank(b) || last(b) - last(a)),
-  );
+  const ordered = [...changes].sort((a, b) => rank(a) - rank(b) || last(b) - last(a));
+  return applied(files, ordered, { attemptsLeft: limits.maxAdoptAttempts });
 }
 
-function applied(files: ManifestFiles, changes: readonly Change[]): Applied {
+function applied(files: ManifestFiles, changes: readonly Change[], budget: { attemptsLeft: number }): Applied {
   if (changes.length === 0) return { files, done: [], failed: [] };
-  const attempt = attempted(files, changes);
+  const attempt: Attempt = budget.attemptsLeft-- > 0 ? attempted(files, changes) : tooMany;
   if (attempt.ok) return { files: attempt.files, done: changes, failed: [] };
-  const [only, ...others] = changes;
-  if (only !== undefined && others.length === 0) {
-    return { files, done: [], failed: [{ change: only, reason: attempt.reason }] };
+  if (changes.length === 1 || budget.attemptsLeft <= 0) {
+    return { files, done: [], failed: changes.map((change) => ({ change, reason: attempt.reason })) };
   }
   const half = changes.length >> 1;
-  const first = applied(files, changes.slice(0, half));
-  const second = applied(first.files, changes.slice(half));
+  const first = applied(files, changes.slice(0, half), budget);
+  const second = applied(first.files, changes.slice(half), budget);
   return { files: second.files, done: [...first.done, ...second.done], failed: [...first.failed, ...second.failed] };
 }
 
 type Attempt = { readonly ok: true; readonly files: ManifestFiles } | { readonly ok: false; readonly reason: string };
 
+const tooMany = { ok: false, reason: 'too many entries can only be edited by people; do some of it by hand' } as const;
 const notEditable = 'its entry shares what would change with others, or is written in a way that only people can edit';
 
 function attempted(files: ManifestFiles, changes: readonly Change[]): Attempt {
@@ -87,9 +86,7 @@ function attempted(files: ManifestFiles, changes: readonly Change[]): Attempt {
     if (edited === undefined) return { ok: false, reason: notEditable };
     next.set(file, edited);
   }
-  const bytes = [...next.values()].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-  if (bytes > limits.maxManifestBytes)
-    return { ok: false, reason: `a manifest has at most ${limits.maxManifestBytes} bytes` };
+  refuseLarge(next);
   try {
     parseManifestFiles(next);
   } catch (thrown) {
@@ -98,6 +95,15 @@ function attempted(files: ManifestFiles, changes: readonly Change[]): Attempt {
     return { ok: false, reason: `the manifest would have a mistake: ${mistake.reason}` };
   }
   return { ok: true, files: next };
+}
+
+function refuseLarge(files: ManifestFiles): void {
+  let bytes = 0;
+  for (const text of files.values()) bytes += Buffer.byteLength(text);
+  if (bytes > limits.maxManifestBytes) {
+    const reason = `with what runs here, it would have more than ${limits.maxManifestBytes} bytes`;
+    throw manifestError({ file: manifestFile, line: 1, column: 1, reason });
+  }
 }
 
 const nothing: ReadonlyMap<number, Written> = new Map();

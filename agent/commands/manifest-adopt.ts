@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import { diff } from '../../common/drift.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -52,10 +53,11 @@ export interface ManifestAdoptOptions {
  * @throws AppError `validation.manifest` for a manifest with mistakes, `validation.config`, `engine.*`, `state.conflict`
  */
 export async function manifestAdopt(world: ManifestAdoptWorld, options: ManifestAdoptOptions): Promise<number> {
-  const repository = options.repository ?? world.settings.manifest.repository;
-  if (repository === undefined) {
+  const given = options.repository ?? world.settings.manifest.repository;
+  if (given === undefined) {
     throw new AppError('validation.config', 'no repository: give --repository, or set manifest.repository');
   }
+  const repository = resolve(given);
   const author = options.author === undefined ? undefined : parseAuthor(options.author);
   const { commit, before, files } = await readCommitted(repository, options.node);
   const errors: NotSeen[] = [];

@@ -143,7 +143,7 @@ describe('a running fleet is taken over', () => {
           assert.deepEqual([code, again.code, again.stdout], [0, 0, ''], stderr + again.stderr);
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 12 },
     );
   });
 });
