@@ -75,6 +75,7 @@ function addCommands(program: Command, context: CliContext, perform: (action: Ac
     });
   addEnroll(program, context, perform);
   addScan(program, context, perform);
+  addManifest(program.command('manifest').description('what git says should run'), context, program, perform);
   addWitness(program.command('witness').description('what this node vouches for'), perform);
   addDesired(program.command('desired').description('what git says should run here'), perform);
   program
@@ -138,6 +139,43 @@ function addScan(program: Command, context: CliContext, perform: (action: Action
         const outcome = await scanOnce(settings, requireNodeName(node), systemClock);
         show(outcome, formatScan);
         return scanExitCode(outcome);
+      }),
+    );
+}
+
+interface AdoptFlags {
+  readonly node?: string;
+  readonly repository?: string;
+  readonly output?: string;
+  readonly author?: string;
+  readonly withSecrets?: true | string;
+  readonly dropMissing?: boolean;
+}
+
+function addManifest(
+  manifest: Command,
+  context: CliContext,
+  program: Command,
+  perform: (action: Action) => Promise<void>,
+): void {
+  manifest
+    .command('adopt')
+    .description('make a patch (for git am) that has the manifest want what runs on this node; changes nothing itself')
+    .option('--repository <path>', 'git repository with the manifest (default: the setting manifest.repository)')
+    .option('--node <name>', 'node whose part of the manifest counts (default: the enrolled name, or the host name)')
+    .option('-o, --output <file>', 'write the patch there, never over a file that exists (default: standard output)')
+    .option('--author <author>', '"Name <email>" (default: as git is configured)')
+    .option('--with-secrets [names]', 'write values that look secret, too: all, or those with these names (A,B)')
+    .option('--drop-missing', 'no longer want containers of which there is none')
+    .action((options: AdoptFlags) =>
+      perform(async (settings) => {
+        const { manifestAdopt } = await import('./commands/manifest-adopt.ts');
+        const { enrolledNode } = await import('./identity.ts');
+        const node = requireNodeName(options.node ?? (await enrolledNode(settings.dataDir)) ?? context.hostname);
+        const { json = false } = program.opts<GlobalOptions>();
+        const { stdout, stderr, env } = context;
+        const world = { settings, clock: systemClock, json, stdout, stderr, home: env.HOME };
+        return manifestAdopt(world, { ...options, node });
       }),
     );
 }

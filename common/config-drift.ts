@@ -59,7 +59,7 @@ export function configDifferences(wanted: WantedConfig, made: MadeContainer, che
     }),
     ...maps('labels', labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
     ...lists('ports', judged(checks.ports, wanted.ports, []), config.ports),
-    ...lists('volumes', judged(checks.volumes, wanted.volumes, []), ownVolumes(wanted.volumes ?? [], made)),
+    ...lists('volumes', judged(checks.volumes, wanted.volumes, []), asWanted(wanted.volumes ?? [], ownVolumes(made, wanted.volumes))),
     ...lists('cap_add', wanted.cap_add ?? [], config.cap_add),
     ...lists('cap_drop', wanted.cap_drop, config.cap_drop),
     ...values('privileged', wanted.privileged ?? false, config.privileged),
@@ -118,15 +118,17 @@ function own(texts: Texts, name: string): string | undefined {
   return Object.hasOwn(texts, name) ? texts[name] : undefined;
 }
 
-function withoutToolLabels(labels: Texts): Texts {
+export function withoutToolLabels(labels: Texts): Texts {
   return Object.fromEntries(Object.entries(labels).filter(([name]) => !toolLabel.test(name)));
 }
 
-/** Anonymous volumes that the image asks for are nobody's decision, unless the manifest asks for them too. */
-function ownVolumes(wanted: readonly string[], { config, image }: MadeContainer): readonly string[] {
+/** Anonymous volumes that the image asks for are nobody's decision, unless they are wanted too. */
+export function ownVolumes(
+  { config, image }: MadeContainer,
+  wanted: readonly string[] = [],
+): readonly string[] {
   const brought = new Set(image.volumes.map((path) => `:${path}:rw`));
-  const own = config.volumes.filter((volume) => !brought.has(volume) || wanted.includes(volume));
-  return asWanted(wanted, own);
+  return config.volumes.filter((volume) => !brought.has(volume) || wanted.includes(volume));
 }
 
 /** One difference for each item that is missing, and for each that is too many. */

@@ -197,6 +197,8 @@ export const limits = {
   maxManifestMistakes: 100,
   /** A key longer than this is no misspelt one. */
   maxMisspeltChars: 64,
+  /** How often what runs is tried to be written into a manifest, with fewer changes each time, before the rest is left alone. */
+  maxAdoptAttempts: 200,
   /** Parts of a manifest that nothing reads. */
   maxFreeFormValues: 10_000,
   maxFreeFormDepth: 16,
