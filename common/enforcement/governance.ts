@@ -93,14 +93,19 @@ function cooldown(
 /** Actions after which a container that ran may run no more. */
 const takesDown: ReadonlySet<OrderAction> = new Set(['terminate', 'rollback', 'quarantine']);
 
-function blast({ action, container }: Wish, { blast_radius }: Governance, node: GovernedNode): Limited | undefined {
+function blast(
+  { action, container, containerId }: Wish,
+  { blast_radius }: Governance,
+  node: GovernedNode,
+): Limited | undefined {
   const { past, containers, nowMs } = node;
   if (!takesDown.has(action)) return undefined;
   const recent = past.filter((order) => takesDown.has(order.action) && nowMs - order.atMs < limits.blastWindowMs);
   const struck = new Set(recent.map((order) => order.containerId ?? order.container));
   const gone = new Set(recent.filter((order) => order.action === 'terminate').map((order) => order.containerId)).size;
   const allowed = Math.max(1, Math.floor(((containers + gone) * blast_radius) / 100));
-  if (struck.size < allowed) return undefined;
+  // What was struck before is not one more.
+  if (struck.size < allowed || struck.has(containerId ?? container)) return undefined;
   const oldestMs = Math.min(...recent.map(({ atMs }) => atMs));
   return {
     limit: 'blast_radius',
