@@ -90,6 +90,11 @@ export const collectorSettings = z.strictObject({
       .min(1)
       .optional()
       .describe('Local git repository with the manifest: what should run, and who witnesses the ledger'),
+    allowedSigners: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('OpenSSH allowed_signers file, as the nodes have it: who may approve orders and announce changes'),
   }),
   fleet: z.strictObject({
     joinTokenTtlMs: z

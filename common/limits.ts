@@ -243,6 +243,25 @@ export const limits = {
   defaultSettlingMs: 15_000,
   defaultOfflineAfterMs: 600_000,
   minOfflineAfterMs: 60_000,
+  /** Whoever adopts a commit within this time of the collector is part of its rollout, and all wait for all to settle. */
+  rolloutSpreadMs: 60_000,
+  /** Nodes named as those that drift alike; the threshold counts all of them. */
+  maxFrozenNodesNamed: 500,
+  /** How long a collector leaves it to another one, which has the first of these nodes, to freeze. */
+  freezeElsewhereMs: 2_000,
+  /** Added to a grace period, so that the node, which counts from a moment before its entry, agrees that it is over. */
+  graceSlackMs: 20,
+  /** Between orders for a drift whose node refuses them or lets them expire: doubles with each, up to the second bound. */
+  refusedRetryMinMs: 5_000,
+  refusedRetryMaxMs: 3_600_000,
+  /** How often the collector looks at drifts that no event led it to, at how many nodes then, and at how many at once. */
+  enforcementLookMs: 5_000,
+  enforcementLookNodes: 50,
+  enforcementRoundsAtOnce: 2,
+  /** An order that a connected node has not answered is sent again after this. */
+  orderResendMs: 30_000,
+  /** Announced changes whose signatures were checked. */
+  announcementsRemembered: 1_000,
   /** How long a drift that an order was executed for may still stand, and come back, before it counts as relapsed. */
   verifyWithinMs: 120_000,
   relapseWithinMs: 600_000,

@@ -21,8 +21,9 @@ const commandPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 /**
  * Through `ssh-keygen -Y verify`.
  * @param allowedSigners path of the OpenSSH `allowed_signers` file, if there is one.
+ * @param namespace what the signature has to be for.
  */
-export function sshSignatures(allowedSigners: string | undefined): CheckSignature {
+export function sshSignatures(allowedSigners: string | undefined, namespace = approvalNamespace): CheckSignature {
   return async ({ approver, signature }, text) => {
     if (allowedSigners === undefined) {
       throw new AppError(
@@ -34,7 +35,7 @@ export function sshSignatures(allowedSigners: string | undefined): CheckSignatur
     try {
       const file = join(folder, 'signature');
       await writeFile(file, signature, { mode: 0o600 });
-      const args = ['-Y', 'verify', '-f', allowedSigners, '-I', approver, '-n', approvalNamespace, '-s', file];
+      const args = ['-Y', 'verify', '-f', allowedSigners, '-I', approver, '-n', namespace, '-s', file];
       const ran = await sshKeygen(args, { input: text, timeoutMs: limits.sshVerifyTimeoutMs });
       return ran.ok ? { holds: true } : { holds: false, reason: ran.reason };
     } finally {

@@ -4,6 +4,7 @@ import { AppError } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { parseVerifierKey } from '../../common/note.ts';
 import type { OperatorTokenStore } from '../auth/operator-token.ts';
+import type { Recorder } from '../enforcement/ports.ts';
 import type { FleetPorts } from '../fleet/enrolment.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CollectorMetrics } from '../metrics.ts';
@@ -42,8 +43,13 @@ export interface HttpSources {
   /** Whether everything below `/log/` is open to everybody. */
   readonly publicLog: boolean;
   /** What orders are judged by; without it operators can look and reject, and no more. */
-  readonly enforcement?: Pick<OperatingNeeds, 'manifest' | 'allowedSigners'>;
+  readonly enforcement?: Pick<OperatingNeeds, 'manifest' | 'allowedSigners'> & {
+    /** Hears when an operator has put something on record. */
+    readonly onRecorded: () => void;
+  };
 }
+
+const nobodyOrders = { manifest: noManifest, allowedSigners: undefined, onRecorded: () => {} };
 
 /** The collector's HTTP side. What stands before the operators' gate is open; everything else needs their token. */
 export function createHttpApp(sources: HttpSources): Routes {
@@ -65,8 +71,15 @@ export function createHttpApp(sources: HttpSources): Routes {
   addWitnessRoutes(app, sources.witnesses, ledger);
   addNodesRoutes(app, db);
   addContainersRoutes(app, db);
-  const enforcement = sources.enforcement ?? { manifest: noManifest, allowedSigners: undefined };
-  const operating = createOperating({ db, ledger, clock, ...enforcement });
+  const { onRecorded, ...enforcement } = sources.enforcement ?? nobodyOrders;
+  const recorder: Recorder = {
+    record: async (statement) => {
+      const recorded = await ledger.record(statement);
+      onRecorded();
+      return recorded;
+    },
+  };
+  const operating = createOperating({ db, clock, ...enforcement, ledger: recorder });
   addDriftsRoutes(app, db, clock);
   addOrdersRoutes(app, operating);
   addSilencesRoutes(app, operating, db);

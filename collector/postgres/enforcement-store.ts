@@ -5,6 +5,7 @@ import type { Body, Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Order } from '../../common/order.ts';
 import { countedApprovals } from '../enforcement/counted-approvals.ts';
+import type { PlanningStore } from '../enforcement/desk-ports.ts';
 import type {
   EnforcementStore,
   GovernedNodeRow,
@@ -32,6 +33,31 @@ export function postgresEnforcementStore(db: Queryable): EnforcementStore {
     listOrders: (filter, page, nowMs) => listOrders(db, filter, { ...page, nowMs }),
     measures: (nowMs) => readMeasures(db, nowMs),
   };
+}
+
+/** The same with what only planning asks for. */
+export function postgresPlanningStore(db: Queryable): PlanningStore {
+  return {
+    ...postgresEnforcementStore(db),
+    wasFrozen: (commit) => readWasFrozen(db, commit),
+    imageId: (node, containerId) => readImageId(db, node, containerId),
+  };
+}
+
+async function readWasFrozen(db: Queryable, commit: string): Promise<boolean> {
+  const { rows } = await db.query<{ was: boolean }>(
+    `select exists (select from measures where kind = 'enforcement.frozen' and body ->> 'commit' = $1) as was`,
+    [commit],
+  );
+  return rows[0]?.was ?? false;
+}
+
+async function readImageId(db: Queryable, node: string, containerId: string): Promise<string | undefined> {
+  const { rows } = await db.query<{ image_id: string }>(
+    'select image_id from containers where node = $1 and id = $2',
+    [node, containerId],
+  );
+  return rows[0]?.image_id;
 }
 
 interface OpenDriftRow {
