@@ -20,6 +20,8 @@ export interface DesiredState {
   /** Kinds of drift that the manifest's rules say to ignore. */
   readonly ignored: ReadonlySet<DriftKind>;
   readonly checks: ConfigChecks;
+  /** Whether a newer patch of the wanted image is as good. */
+  readonly newerPatches: boolean;
   /** Whether the manifest lets this container run although it is not listed. */
   readonly exempt: (container: ObservedContainer) => boolean;
 }

@@ -7,6 +7,7 @@ import {
 } from '../../common/config-drift.ts';
 import type { WantedConfig } from '../../common/container-config.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
+import { isLaterPatch } from '../../common/drift.ts';
 import { sameImage } from '../../common/image.ts';
 import { collectionAt, type Edit } from '../../common/manifest/edit.ts';
 import type { YamlPath } from '../../common/manifest/place.ts';
@@ -43,6 +44,7 @@ export interface SeenContainer {
 
 export interface Judgement {
   readonly checks: ConfigChecks;
+  readonly newerPatches: boolean;
   readonly mayWrite: MayWrite;
 }
 
@@ -50,7 +52,10 @@ export interface Judgement {
 export function changeOf(entry: Entry, wanted: DesiredContainer, seen: SeenContainer, judge: Judgement): EntryChange {
   const change = { entry, judge, set: new Map<string, Written>(), inner: [] as Edit[], untold: [] as Untold[] };
   const keys: string[] = [];
-  if (!sameImage(wanted.image, seen.container.image)) change.set.set('image', said(entry, seen.container.image));
+  const isAllowed = judge.newerPatches && isLaterPatch(wanted, seen.container);
+  if (!isAllowed && !sameImage(wanted.image, seen.container.image)) {
+    change.set.set('image', said(entry, seen.container.image));
+  }
   if (wanted.imageId !== null && wanted.imageId !== seen.container.imageId) {
     change.set.set('image_sha', seen.container.imageId);
   }

@@ -33,6 +33,7 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
       ports: checkOf(drift_rules.config_drift.check_ports),
       volumes: checkOf(drift_rules.config_drift.check_volumes),
     },
+    newerPatches: drift_rules.image_drift.allow_newer_patches,
     exempt: ({ name }) => exceptions.some((glob) => matchesGlob(glob, name)),
   };
 }

@@ -129,10 +129,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'drift_rules.unauthorized_containers.exceptions': honoured,
   'drift_rules.image_drift.action': honoured,
   'drift_rules.image_drift.grace_period': gracePeriod,
-  'drift_rules.image_drift.allow_newer_patches': unless(
-    no,
-    'has no effect yet: another version is drift, also a newer patch',
-  ),
+  'drift_rules.image_drift.allow_newer_patches': honoured,
   'drift_rules.missing_containers.action': honoured,
   'drift_rules.missing_containers.grace_period': gracePeriod,
   'drift_rules.config_drift.action': honoured,
