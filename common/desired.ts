@@ -1,5 +1,5 @@
 import type { ConfigChecks } from './config-drift.ts';
-import type { WantedConfig, WantedCreation } from './container-config.ts';
+import type { WantedConfig, WantedCreation, WantedFiles } from './container-config.ts';
 import type { DriftKind } from './drift-kind.ts';
 import type { ObservedContainer } from './observed.ts';
 
@@ -12,6 +12,7 @@ export interface DesiredContainer {
   readonly config: WantedConfig;
   /** What is not compared, and needed to make the container. */
   readonly creation: WantedCreation;
+  readonly mountedFiles?: WantedFiles;
 }
 
 /** What git says should run on one node. */

@@ -131,7 +131,7 @@ function configDrift(
   observed: ObservedContainer,
   { made, checks }: { readonly made: MadeContainer | undefined; readonly checks: ConfigChecks },
 ): Drift[] {
-  const differences = made === undefined ? [] : configDifferences(desired.config, made, checks);
+  const differences = made === undefined ? [] : configDifferences(desired.config, made, checks, desired.mountedFiles);
   return driftOf('CONFIG_DRIFT', desired, observed, differences);
 }
 

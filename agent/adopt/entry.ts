@@ -5,7 +5,7 @@ import {
   ownVolumes,
   withoutToolLabels,
 } from '../../common/config-drift.ts';
-import type { WantedConfig } from '../../common/container-config.ts';
+import type { WantedConfig, WantedFiles } from '../../common/container-config.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
 import { isLaterPatch } from '../../common/drift.ts';
 import { sameImage } from '../../common/image.ts';
@@ -62,6 +62,7 @@ export function changeOf(entry: Entry, wanted: DesiredContainer, seen: SeenConta
   keys.push(...change.set.keys());
   const { made } = seen;
   if (made !== undefined) {
+    if (setFiles(change, wanted.mountedFiles ?? {}, made)) keys.push('mounted_files');
     const differing = configKeys.filter((key) => differs(key, wanted.config, made, judge.checks));
     for (const key of differing) setKey(change, key, wanted.config, made);
     keys.push(...differing.filter((key) => !change.untold.some((one) => one.key === key && one.name === undefined)));
@@ -106,6 +107,15 @@ function setKey(change: Change, key: ConfigKey, wanted: WantedConfig, made: Made
   else if (key === 'network_mode' && valueAt(change.entry.plain, [...change.entry.path, 'networks']) !== undefined) {
     change.untold.push(unwritable(key));
   } else setWhole(change, key, made.config[key]);
+}
+
+/** The content that is mounted now, where it could be read. */
+function setFiles({ entry, inner }: Change, wanted: WantedFiles, { files }: MadeContainer): boolean {
+  const read = [...(files ?? [])].filter(([path, seen]) => seen?.startsWith('sha256:') && seen !== wanted[path]);
+  if (read.length === 0) return false;
+  const path = [...entry.path, entry.isService ? 'x-mounted-files' : 'mounted_files'];
+  inner.push({ kind: 'map', path, set: new Map(read.map(([file, seen]) => [file, seen ?? ''])), remove: [] });
+  return true;
 }
 
 function setWhole(change: Change, key: ConfigKey, value: MadeContainer['config'][ConfigKey]): void {

@@ -120,6 +120,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'containers.*.replicas': replicas,
   'containers.*.bloodline': forPeople,
   ...Object.fromEntries(comparedKeys.map((key) => [`containers.*.${key}`, honoured])),
+  'containers.*.mounted_files': honoured,
   'containers.*.networks': notCompared,
   'containers.*.healthcheck': notCompared,
   'containers.*.depends_on': 'has no effect: each container is restored by itself, in no order',
