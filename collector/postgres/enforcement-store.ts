@@ -53,10 +53,10 @@ async function readWasFrozen(db: Queryable, commit: string): Promise<boolean> {
 }
 
 async function readImageId(db: Queryable, node: string, containerId: string): Promise<string | undefined> {
-  const { rows } = await db.query<{ image_id: string }>(
-    'select image_id from containers where node = $1 and id = $2',
-    [node, containerId],
-  );
+  const { rows } = await db.query<{ image_id: string }>('select image_id from containers where node = $1 and id = $2', [
+    node,
+    containerId,
+  ]);
   return rows[0]?.image_id;
 }
 
