@@ -180,7 +180,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const following = { record: (statement: ManifestStatement) => ledger.record(statement), clock, logger, teardown };
   const follower = await openManifestFollower(settings, following);
   const shared = { ledger, registry, clock, logger, teardown };
-  const enforcing = createEnforcing(settings, { ...shared, db, follower });
+  const enforcing = createEnforcing(settings, { ...shared, db, follower, metrics: metrics.enforcement });
   const witnessing = await openWitnessing(settings, { ...shared, database, ...(follower && { manifest: follower }) });
   const witnesses = witnessing.published;
   const app = createHttpApp({

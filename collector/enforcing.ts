@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { Registry } from 'prom-client';
 import type { Clock } from '../common/clock.ts';
 import { announcementNamespace } from '../common/enforcement/announcement.ts';
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
@@ -11,7 +10,7 @@ import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
 import type { ManifestFollower } from './desired/follower.ts';
 import { createEnforcementDesk } from './enforcement/desk.ts';
-import { enforcementMetrics } from './enforcement/metrics.ts';
+import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
 import type { OrderCarrier, Recorder } from './enforcement/ports.ts';
 import type { ManifestInForce } from './enforcement/situation.ts';
 import { sshSignatures } from './enforcement/ssh-keygen.ts';
@@ -23,7 +22,7 @@ export interface EnforcingNeeds {
   readonly ledger: Recorder;
   /** The follower of the manifest; undefined when the settings name no repository, and then nothing is ordered. */
   readonly follower: ManifestFollower | undefined;
-  readonly registry: Registry;
+  readonly metrics: EnforcementMetrics;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly teardown: Teardown;
@@ -47,7 +46,7 @@ export interface Enforcing {
 }
 
 export function createEnforcing(settings: CollectorSettings, needs: EnforcingNeeds): Enforcing {
-  const { db, ledger, follower, registry, clock, logger, teardown } = needs;
+  const { db, ledger, follower, metrics, clock, logger, teardown } = needs;
   const manifest = policyOf(follower);
   let carrier: NodeCarrier | undefined;
   const check = sshSignatures(settings.manifest.allowedSigners, announcementNamespace);
@@ -60,7 +59,7 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     },
     verifyAnnouncement: async (text, approval) => (await check(approval, text)).holds,
     random: randomBytes,
-    metrics: enforcementMetrics(registry),
+    metrics,
   });
 
   /** From the commit that all of them have had, or whole to one that has just come: what it has is not known yet. */

@@ -59,7 +59,11 @@ export function configDifferences(wanted: WantedConfig, made: MadeContainer, che
     }),
     ...maps('labels', labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
     ...lists('ports', judged(checks.ports, wanted.ports, []), config.ports),
-    ...lists('volumes', judged(checks.volumes, wanted.volumes, []), asWanted(wanted.volumes ?? [], ownVolumes(made, wanted.volumes))),
+    ...lists(
+      'volumes',
+      judged(checks.volumes, wanted.volumes, []),
+      asWanted(wanted.volumes ?? [], ownVolumes(made, wanted.volumes)),
+    ),
     ...lists('cap_add', wanted.cap_add ?? [], config.cap_add),
     ...lists('cap_drop', wanted.cap_drop, config.cap_drop),
     ...values('privileged', wanted.privileged ?? false, config.privileged),
@@ -123,10 +127,7 @@ export function withoutToolLabels(labels: Texts): Texts {
 }
 
 /** Anonymous volumes that the image asks for are nobody's decision, unless they are wanted too. */
-export function ownVolumes(
-  { config, image }: MadeContainer,
-  wanted: readonly string[] = [],
-): readonly string[] {
+export function ownVolumes({ config, image }: MadeContainer, wanted: readonly string[] = []): readonly string[] {
   const brought = new Set(image.volumes.map((path) => `:${path}:rw`));
   return config.volumes.filter((volume) => !brought.has(volume) || wanted.includes(volume));
 }

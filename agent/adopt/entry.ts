@@ -96,7 +96,8 @@ function differs(key: ConfigKey, wanted: WantedConfig, made: MadeContainer, chec
 function setKey(change: Change, key: ConfigKey, wanted: WantedConfig, made: MadeContainer): void {
   if (key === 'command' || key === 'entrypoint') setPrograms(change, wanted, made);
   else if (key === 'environment' || key === 'labels') setTexts(change, key, wanted, made);
-  else if (key === 'ports' || key === 'volumes' || key === 'cap_add' || key === 'cap_drop') setList(change, key, made);
+  else if (key === 'ports' || key === 'volumes' || key === 'cap_add' || key === 'cap_drop')
+    setList(change, key, wanted, made);
   else if (key === 'network_mode' && valueAt(change.entry.plain, [...change.entry.path, 'networks']) !== undefined) {
     change.untold.push(unwritable(key));
   } else setWhole(change, key, made.config[key]);
@@ -178,9 +179,9 @@ function listedTexts(
 type ListKey = 'ports' | 'volumes' | 'cap_add' | 'cap_drop';
 
 /** Items that mean only what runs stay; a range of ports of which a part does not is written anew, one by one. */
-function setList(change: Change, key: ListKey, made: MadeContainer): void {
+function setList(change: Change, key: ListKey, wanted: WantedConfig, made: MadeContainer): void {
   const { entry, inner, untold } = change;
-  const observed = key === 'volumes' ? ownVolumes(made) : made.config[key];
+  const observed = key === 'volumes' ? ownVolumes(made, wanted.volumes) : made.config[key];
   const path = [...entry.path, key];
   const raw = valueAt(entry.plain, path);
   if (collectionAt(entry.source.document, path) === undefined || !Array.isArray(raw)) {

@@ -1,10 +1,11 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AppError, errnoOf } from '../../common/errors.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { ManifestFiles } from '../../common/manifest/files.ts';
+import { type CommandAnswer, CommandFailed } from '../desired/command.ts';
+import { complaintOf, type GitOptions, runGit } from '../desired/git-command.ts';
 
 export interface Author {
   readonly name: string;
@@ -22,9 +23,6 @@ export interface PatchOptions {
   /** Of the repository that the patch is for. */
   readonly objectFormat: 'sha1' | 'sha256';
 }
-
-/** Where system commands live; the environment is read by the program's entry alone. */
-const commandPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
  * A patch as `git format-patch` writes it, for `git am`. It is made in a repository of its own that is gone afterwards: the operator's
@@ -46,8 +44,13 @@ export async function formatPatch({
       [`GIT_${role}_EMAIL`]: author.email,
       [`GIT_${role}_DATE`]: `@${Math.floor(atMs / 1_000)} +0000`,
     });
-    const env = { ...nobodys, GIT_DIR: dir, ...who('AUTHOR'), ...who('COMMITTER') };
-    const git = (args: readonly string[], input?: string) => runGit(args, { env, input });
+    const env = { GIT_DIR: dir, ...who('AUTHOR'), ...who('COMMITTER') };
+    const git = async (args: readonly string[], input = ''): Promise<string> => {
+      // The old and the new text of everything, and the words of git around them.
+      const answer = await asked(args, { env, input, maxOutputBytes: 4 * limits.maxManifestBytes });
+      if (answer.exitCode !== 0) throw new AppError('validation.config', `git: ${complaintOf(answer)}`);
+      return answer.stdout.toString('utf8');
+    };
     await git(['init', '--quiet', '--bare', '--template=', `--object-format=${objectFormat}`]);
     const commit = async (files: ManifestFiles, parent: readonly string[]): Promise<string> => {
       for (const [path, text] of files) {
@@ -70,63 +73,31 @@ export async function formatPatch({
  * @param home whose own settings count beside the repository's; undefined for nobody's.
  */
 export async function authorOf(repository: string, home: string | undefined): Promise<Author | undefined> {
-  const env = { PATH: commandPath, LC_ALL: 'C', ...(home !== undefined && { HOME: home }) };
+  const own = home === undefined ? {} : { GIT_CONFIG_GLOBAL: join(home, '.gitconfig'), GIT_CONFIG_NOSYSTEM: '0' };
   const setting = async (name: string): Promise<string> => {
-    const args = ['-c', `safe.directory=${repository}`, '-C', repository, 'config', '--get', name];
-    return (await runGit(args, { env }).catch(() => '')).trim();
+    const { exitCode, stdout } = await asked([...at(repository), 'config', '--get', name], { env: own });
+    return exitCode === 0 ? stdout.toString('utf8').trim() : '';
   };
   const [name, email] = [await setting('user.name'), await setting('user.email')];
   return name === '' || email === '' ? undefined : { name, email };
 }
 
-/** Whether HEAD names a commit; in a new repository there is none. False for what is no repository, too. */
+/** Whether HEAD names a commit; in a new repository there is none. True for what is no repository, which asking for the commit will say. */
 export async function hasCommit(repository: string): Promise<boolean> {
-  const args = ['-c', `safe.directory=${repository}`, '-C', repository, 'rev-parse', '--verify', '--quiet', 'HEAD'];
+  const { exitCode } = await asked([...at(repository), 'rev-parse', '--verify', '--quiet', 'HEAD']);
+  // Git's own answer; with anything else something is wrong.
+  return exitCode !== 1;
+}
+
+function at(repository: string): readonly string[] {
+  return ['-c', `safe.directory=${repository}`, '-C', repository];
+}
+
+async function asked(args: readonly string[], options?: GitOptions): Promise<CommandAnswer> {
   try {
-    await runGit(args, { env: nobodys });
-    return true;
-  } catch (thrown) {
-    // 1 is git's answer; with anything else, asking for the commit will say what is wrong.
-    const { cause } = thrown instanceof AppError ? thrown : { cause: undefined };
-    return !(cause instanceof Error && 'code' in cause && cause.code === 1);
+    return await runGit(args, options);
+  } catch (cause) {
+    if (!(cause instanceof CommandFailed)) throw toAppError(cause);
+    throw new AppError('validation.config', `git: ${cause.message}`, { cause });
   }
-}
-
-/** Nobody's own settings: what a patch looks like depends on many. */
-const nobodys = {
-  PATH: commandPath,
-  LC_ALL: 'C',
-  GIT_CONFIG_NOSYSTEM: '1',
-  GIT_CONFIG_GLOBAL: '/dev/null',
-  GIT_TERMINAL_PROMPT: '0',
-  GIT_OPTIONAL_LOCKS: '0',
-};
-
-interface Run {
-  readonly env: Readonly<Record<string, string>>;
-  readonly input?: string | undefined;
-}
-
-function runGit(args: readonly string[], { env, input = '' }: Run): Promise<string> {
-  return new Promise((done, fail) => {
-    const options = {
-      encoding: 'utf8',
-      timeout: limits.gitTimeoutMs,
-      // The old and the new text of everything, and the words of git around them.
-      maxBuffer: 4 * limits.maxManifestBytes,
-      env,
-    } as const;
-    const child = execFile('git', args, options, (cause, stdout, stderr) => {
-      if (cause === null) return done(stdout);
-      fail(new AppError('validation.config', `git: ${reasonOf(cause, stderr)}`, { cause }));
-    });
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(input);
-  });
-}
-
-function reasonOf(cause: Error, stderr: string): string {
-  if (errnoOf(cause) === 'ENOENT') return 'the command is not installed';
-  if ('killed' in cause && cause.killed === true) return `no answer within ${limits.gitTimeoutMs} ms`;
-  return stderr.trim().split('\n')[0]?.slice(0, limits.maxForeignTextChars) || 'it failed without saying why';
 }

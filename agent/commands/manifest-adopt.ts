@@ -5,6 +5,7 @@ import { diff } from '../../common/drift.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
+import { readCommitted } from '../../common/manifest/committed.ts';
 import { compileDesired } from '../../common/manifest/compile.ts';
 import { type ManifestFiles, parseManifestFiles } from '../../common/manifest/files.ts';
 import { manifestFile } from '../../common/manifest/manifest.ts';
@@ -18,7 +19,6 @@ import { mayWrite, type Spoken } from '../adopt/secrets.ts';
 import { commitMessage, formatAdoption, type NotSeen, type Told } from '../adopt/told.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
-import { readManifestFiles } from '../desired/manifest-files.ts';
 import type { Engine } from '../docker/engine.ts';
 import { createImages, stateToJudge } from '../docker/images.ts';
 import { scanContainers } from '../docker/scanner.ts';
@@ -59,7 +59,7 @@ export async function manifestAdopt(world: ManifestAdoptWorld, options: Manifest
   }
   const repository = resolve(given);
   const author = options.author === undefined ? undefined : parseAuthor(options.author);
-  const { commit, before, files } = await readCommitted(repository, options.node);
+  const { commit, before, files } = await readHead(repository, options.node);
   const errors: NotSeen[] = [];
   const seen = await look(engineOf(world.settings), files, { node: options.node, clock: world.clock, errors });
   const { node, dropMissing = false } = options;
@@ -98,7 +98,7 @@ function spokenOf(withSecrets: true | string | undefined): Spoken {
   return new Set(withSecrets?.split(',').map((name) => name.trim()));
 }
 
-interface Committed {
+interface Head {
   readonly commit: string | null;
   /** As they are committed. */
   readonly before: ManifestFiles;
@@ -106,18 +106,18 @@ interface Committed {
   readonly files: ManifestFiles;
 }
 
-async function readCommitted(path: string, node: string): Promise<Committed> {
+async function readHead(path: string, node: string): Promise<Head> {
   const fresh = newManifest(node);
   if (!(await hasCommit(path))) return { commit: null, before: new Map(), files: new Map([[manifestFile, fresh]]) };
   const repository = gitRepository(path);
   const commit = await repository.head();
   if ((await repository.list(commit, manifestFile)).length > 0) {
-    const files = await readManifestFiles(repository, commit);
+    const files = await readCommitted(repository, commit);
     return { commit, before: files, files };
   }
   const read: typeof repository.read = (id, file) =>
     file === manifestFile ? Promise.resolve(fresh) : repository.read(id, file);
-  const files = await readManifestFiles({ ...repository, read }, commit);
+  const files = await readCommitted({ ...repository, read }, commit);
   return { commit, before: new Map([...files].filter(([file]) => file !== manifestFile)), files };
 }
 
@@ -139,7 +139,7 @@ async function look(engine: Engine, files: ManifestFiles, { node, clock, errors 
   const unread = new Map<string, AppError>();
   const images = createImages(engine, (imageId, error) => unread.set(imageId, error));
   const all = [...looked.containers.values()].map(({ container: { name, image } }) => {
-    return { name, image, imageId: null, config: {} };
+    return { name, image, imageId: null, config: {}, creation: {} };
   });
   const state = await stateToJudge(looked, { ...desired, containers: [...desired.containers, ...all] }, images);
   const seen = [...looked.containers].map(([id, { config }]): [string, Seen] => [

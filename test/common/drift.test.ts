@@ -97,6 +97,14 @@ describe('diff', () => {
     assert.deepEqual(diff(desire([wanted('web'), pinned, wanted('api')]), observed), []);
   });
 
+  test('a container made of the pinned id itself, which names no reference, is not drift; of another id it is', () => {
+    const desired = desire([wanted('db', { imageId: imageId('a') })]);
+    const made = (image: string, of: string) => diff(desired, observe([seen('db', { image, imageId: of })])).length;
+    assert.equal(made(imageId('a'), imageId('a')), 0);
+    assert.equal(made(imageId('b'), imageId('b')), 1);
+    assert.equal(made(imageId('a'), imageId('b')), 1);
+  });
+
   test('each difference is one drift with both sides', () => {
     const desired = desire([wanted('web'), wanted('api'), wanted('db', { imageId: imageId('b') }), wanted('cache')]);
     const stray = seen('miner', { image: 'evil/miner' });

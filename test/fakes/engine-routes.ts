@@ -76,8 +76,8 @@ export async function answerNetwork(
     return true;
   }
   const { Container, EndpointConfig } = attachmentBody.parse(await body());
-  const attachments = state.find(Container).networks;
-  if (what === 'connect') networks.connect(name, attachments, EndpointConfig);
+  const { networks: attachments, status } = state.find(Container);
+  if (what === 'connect') networks.connect(name, attachments, EndpointConfig, status === 'running');
   else networks.disconnect(name, attachments);
   response.writeHead(200).end();
   return true;

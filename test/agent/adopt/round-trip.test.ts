@@ -24,13 +24,13 @@ before(async () => {
   if (!available.ok) return;
   engine = await startEngine({ name: 'adopt', dir: temp });
   await engine.importImage(image, [
-    'CMD ["/bin/busybox","sleep","8"]',
+    'CMD ["/bin/busybox","sleep","8000"]',
     'ENV A=image',
     'LABEL l=image',
     'VOLUME /cache',
     'USER 0',
   ]);
-  await engine.importImage('sgw-entry:1', [`ENTRYPOINT ["${busybox}"]`, 'CMD ["sleep","8"]']);
+  await engine.importImage('sgw-entry:1', [`ENTRYPOINT ["${busybox}"]`, 'CMD ["sleep","8000"]']);
 });
 after(async () => {
   if (available.ok) await engine.stop();
@@ -44,7 +44,7 @@ test('containers made by hand, adopted and applied, are all as they should be', 
     ...{
       name: 'all',
       image,
-      cmd: [...sleeps.slice(0, 2), '999'],
+      cmd: [...sleeps.slice(0, 2), '9999'],
       env: hostile,
       user: '007',
       labels: { 'a.b/c': 'x: y', n: '1_000' },
@@ -63,8 +63,8 @@ test('containers made by hand, adopted and applied, are all as they should be', 
   await engine.run({ name: 'plain', image, cmd: [] });
   await engine.run({ name: 'host.net', image, cmd: sleeps, host: { NetworkMode: 'host' } });
   await engine.run({ name: 'joined', image, cmd: sleeps, host: { NetworkMode: 'container:all' } });
-  await engine.run({ name: 'entry', image: 'sgw-entry:1', cmd: ['sleep', '77'] });
-  await engine.run({ name: 'emptied', image: 'sgw-entry:1', cmd: [], entrypoint: [busybox, 'sleep', '55'] });
+  await engine.run({ name: 'entry', image: 'sgw-entry:1', cmd: ['sleep', '7777'] });
+  await engine.run({ name: 'emptied', image: 'sgw-entry:1', cmd: [], entrypoint: [busybox, 'sleep', '5555'] });
 
   const { code, stdout, stderr } = await adopt();
   assert.equal(code, 0, stderr);
