@@ -62,27 +62,10 @@ type GoodRecord = z.infer<typeof goodRecord>;
 const prefix = 'good/';
 const dayMs = 86_400_000;
 
-export function createGoodImages({ control, journal, clock, logger }: GoodImagesOptions): GoodImages {
-  const oneAtATime = pLimit(1);
-  let records: Map<string, GoodRecord> | undefined;
-  /** In this run. */
+/** The tags at the engine, as far as this run has made them. */
+function goodTags({ control, logger }: Pick<GoodImagesOptions, 'control' | 'logger'>) {
   const tagged = new Set<string>();
   const complained = new Set<string>();
-
-  async function read(): Promise<Map<string, GoodRecord>> {
-    const state = await journal.state(prefix);
-    const entries = [...state].flatMap(([key, value]): [string, GoodRecord][] => {
-      const parsed = goodRecord.safeParse(value);
-      return parsed.success ? [[key.slice(prefix.length), parsed.data]] : [];
-    });
-    return new Map(entries);
-  }
-
-  async function write(all: Map<string, GoodRecord>, name: string, record: GoodRecord | undefined): Promise<void> {
-    await journal.append([], [{ key: `${prefix}${name}`, value: record }]);
-    if (record === undefined) all.delete(name);
-    else all.set(name, record);
-  }
 
   /** Whether the engine did it. */
   async function asked(id: string, call: (tag: string) => Promise<unknown>): Promise<boolean> {
@@ -99,9 +82,37 @@ export function createGoodImages({ control, journal, clock, logger }: GoodImages
     }
   }
 
-  async function tag(id: string): Promise<void> {
-    if (tagged.has(id)) return;
-    if (await asked(id, (name) => control.tagImage(id, goodRepository, name))) tagged.add(id);
+  return {
+    tag: async (id: string): Promise<void> => {
+      if (tagged.has(id)) return;
+      if (await asked(id, (name) => control.tagImage(id, goodRepository, name))) tagged.add(id);
+    },
+    untag: async (id: string): Promise<boolean> => {
+      const isGone = await asked(id, (name) => control.untag(`${goodRepository}:${name}`));
+      if (isGone) tagged.delete(id);
+      return isGone;
+    },
+  };
+}
+
+export function createGoodImages({ control, journal, clock, logger }: GoodImagesOptions): GoodImages {
+  const oneAtATime = pLimit(1);
+  let records: Map<string, GoodRecord> | undefined;
+  const tags = goodTags({ control, logger });
+
+  async function read(): Promise<Map<string, GoodRecord>> {
+    const state = await journal.state(prefix);
+    const entries = [...state].flatMap(([key, value]): [string, GoodRecord][] => {
+      const parsed = goodRecord.safeParse(value);
+      return parsed.success ? [[key.slice(prefix.length), parsed.data]] : [];
+    });
+    return new Map(entries);
+  }
+
+  async function write(all: Map<string, GoodRecord>, name: string, record: GoodRecord | undefined): Promise<void> {
+    await journal.append([], [{ key: `${prefix}${name}`, value: record }]);
+    if (record === undefined) all.delete(name);
+    else all.set(name, record);
   }
 
   /** The images of a record that are left once the tags of `old` are gone, as far as no other container needs them. */
@@ -109,8 +120,7 @@ export function createGoodImages({ control, journal, clock, logger }: GoodImages
     const others = [...all].flatMap(([other, { images }]) => (other === name ? [] : images));
     const left: string[] = [];
     for (const id of old.filter((one) => !others.includes(one))) {
-      if (await asked(id, (name) => control.untag(`${goodRepository}:${name}`))) tagged.delete(id);
-      else left.push(id);
+      if (!(await tags.untag(id))) left.push(id);
     }
     return left;
   }
@@ -123,7 +133,7 @@ export function createGoodImages({ control, journal, clock, logger }: GoodImages
     if (isNew || (images.length > 0 && nowMs - wantedMs > dayMs))
       await write(all, name, { images: next, wantedMs: nowMs });
     // All of them, since whoever was to do it before may have been stopped.
-    for (const one of next.slice(-limits.goodImagesPerContainer)) await tag(one);
+    for (const one of next.slice(-limits.goodImagesPerContainer)) await tags.tag(one);
     const excess = next.slice(0, -limits.goodImagesPerContainer);
     if (excess.length === 0) return;
     const left = await letGo(all, name, excess);
