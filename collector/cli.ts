@@ -5,6 +5,7 @@ import { printable, printableJson, printableLines } from '../common/printable.ts
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
+import { addChanges } from './changes-cli.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
 import type { FleetShowOptions } from './commands/fleet-show.ts';
 import type { EraseOptions } from './commands/ledger-erase.ts';
@@ -99,6 +100,7 @@ function addCommands(program: Command, perform: Perform): void {
   addNodes(program.command('nodes').description('who may write to the ledger'), perform);
   addFleet(program.command('fleet').description('what the nodes have told'), perform);
   addEnforcement(program, perform);
+  addChanges(program, perform);
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);
   addReplay(ledger, perform);

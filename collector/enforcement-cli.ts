@@ -77,7 +77,10 @@ function addIssue(orders: Command, perform: Perform): void {
     .option('--confirm <name>', "the container's name once more; asked for on a terminal")
     .option('--key <file>', 'approve it at once with this SSH key')
     .option('--as <name>', 'whose key that is, as in allowed_signers')
-    .option('--allowed-signers <file>', 'OpenSSH allowed_signers file that approvals are checked with')
+    .option(
+      '--allowed-signers <file>',
+      'OpenSSH allowed_signers file that approvals are checked with; without it, that of the settings',
+    )
     .action((options: IssueOptions) =>
       perform(async (context) => (await import('./commands/orders-issue.ts')).ordersIssue(context, options)),
     );
@@ -90,7 +93,10 @@ function addApprovals(orders: Command, perform: Perform): void {
     .requiredOption('--as <name>', 'who approves it, as in allowed_signers')
     .option('--key <file>', 'SSH key to sign with')
     .option('--signature <file>', 'a signature of the approval text that was made elsewhere')
-    .option('--allowed-signers <file>', 'OpenSSH allowed_signers file that approvals are checked with')
+    .option(
+      '--allowed-signers <file>',
+      'OpenSSH allowed_signers file that approvals are checked with; without it, that of the settings',
+    )
     .action((hash: string, options: ApproveOptions) =>
       perform(async (context) => (await import('./commands/orders-approve.ts')).ordersApprove(context, hash, options)),
     );

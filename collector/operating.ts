@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
+import { announcementNamespace } from '../common/enforcement/announcement.ts';
+import type { ChangePorts } from './enforcement/changes.ts';
 import type { ManifestInForce, OperatorPorts } from './enforcement/operator.ts';
 import type { Recorder } from './enforcement/ports.ts';
 import { sshSignatures } from './enforcement/ssh-keygen.ts';
@@ -33,6 +35,12 @@ export function createOperating({ db, ledger, clock, manifest, allowedSigners }:
     checkSignature: sshSignatures(allowedSigners),
     actor: operator,
   };
+}
+
+/** What announces changes: signatures are checked for that, and hold for nothing else. */
+export function createAnnouncing({ db, ledger, clock, allowedSigners }: Omit<OperatingNeeds, 'manifest'>): ChangePorts {
+  const checkSignature = sshSignatures(allowedSigners, announcementNamespace);
+  return { ledger, clock, store: postgresEnforcementStore(db), checkSignature, actor: operator };
 }
 
 /** For as long as nobody has told which manifest is in force. */

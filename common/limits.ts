@@ -398,6 +398,8 @@ export const limits = {
   /** Hex digits of an order's hash that are enough to name it. */
   minOrderPrefixChars: 8,
   maxSilenceMs: 30 * 86_400_000,
+  /** How far ahead a change may be announced. */
+  maxAnnouncedMs: 30 * 86_400_000,
   /** What the verification of a signature may take; making one may wait for a passphrase. */
   sshVerifyTimeoutMs: 10_000,
   sshSignTimeoutMs: 120_000,

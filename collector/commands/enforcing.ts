@@ -1,15 +1,15 @@
 import { enforcementPolicy } from '../../common/enforcement/policy.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import { manifestFile, parseManifest } from '../../common/manifest/manifest.ts';
 import { printable } from '../../common/printable.ts';
 import { systemClock } from '../clock.ts';
-import { gitRepository } from '../desired/git.ts';
+import { readAdopted } from '../desired/follower.ts';
+import { fsManifestStore } from '../desired/fs-manifest-store.ts';
 import type { ManifestInForce, OperatorPorts } from '../enforcement/operator.ts';
 import { createOperating } from '../operating.ts';
 import { postgresEnforcementStore } from '../postgres/enforcement-store.ts';
 import type { Db } from '../postgres/pool.ts';
-import { type CommandContext, withCollectorData, withLedger } from './context.ts';
+import { type CommandContext, stderrLogger, withCollectorData, withLedger } from './context.ts';
 import { type Contradicted, contradictionOf } from './contradicted.ts';
 
 /** What commands that only look at enforcement get. */
@@ -30,7 +30,10 @@ export function lookAtEnforcement<T>(context: CommandContext, work: (looking: Lo
   });
 }
 
-/** Carries out an operator's wish on the ledger of the collector, running or not. */
+/**
+ * Carries out an operator's wish on the ledger of the collector, running or not.
+ * @param allowedSigners path; without it, that of the settings.
+ */
 export function operate<T>(
   context: CommandContext,
   { allowedSigners }: { readonly allowedSigners?: string | undefined },
@@ -39,21 +42,25 @@ export function operate<T>(
   return withLedger(context, async ({ ledger, database }) => {
     const manifest = await manifestInForce(context);
     const { db } = database;
-    return work(createOperating({ db, ledger, clock: systemClock, manifest: () => manifest, allowedSigners }), db);
+    const signers = allowedSigners ?? context.settings.manifest.allowedSigners;
+    const needs = { db, ledger, clock: systemClock, manifest: () => manifest, allowedSigners: signers };
+    return work(createOperating(needs), db);
   });
 }
 
-/** What HEAD of the setting `manifest.repository` says; undefined, and said aloud, when that cannot be read. */
+/**
+ * What the collector has adopted, running or not, with its compose files: HEAD may be a commit with a mistake, or one that no node has
+ * been told of yet. Undefined when it never has, or follows no repository; said aloud when what it keeps cannot be read.
+ */
 export async function manifestInForce({ settings, stderr }: CommandContext): Promise<ManifestInForce | undefined> {
-  const { repository } = settings.manifest;
-  if (repository === undefined) return undefined;
+  if (settings.manifest.repository === undefined) return undefined;
+  const kept = await fsManifestStore(settings.dataDir, stderrLogger(stderr)).load();
   try {
-    const git = gitRepository(repository);
-    const commit = await git.head();
-    return { commit, policy: enforcementPolicy(parseManifest(await git.read(commit, manifestFile))) };
+    const adopted = kept === undefined ? undefined : readAdopted(kept);
+    return adopted && { commit: adopted.commit, policy: enforcementPolicy(adopted.manifest) };
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== 'validation.manifest') throw thrown;
-    stderr.write(`warning: the manifest cannot be read: ${printable(thrown.message)}\n`);
+    stderr.write(`warning: the manifest in force cannot be read: ${printable(thrown.message)}\n`);
     return undefined;
   }
 }

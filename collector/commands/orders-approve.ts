@@ -49,7 +49,7 @@ export async function ordersReject(context: CommandContext, name: string, reason
 /** @throws AppError `validation.request`. */
 export function requirePrincipal(as: string | undefined): string {
   if (as !== undefined && as !== '') return as;
-  throw new AppError('validation.request', 'say who approves it with --as NAME, the name in allowed_signers');
+  throw new AppError('validation.request', 'say who signs it with --as NAME, the name in allowed_signers');
 }
 
 interface Signing {
@@ -61,9 +61,12 @@ interface Signing {
 /** @throws AppError `auth.key_file`, `validation.request`. */
 export async function approvalBy(hash: string, { as, key, signature }: Signing): Promise<Approval> {
   if (key !== undefined) return { approver: as, signature: await signWithKeyFile(key, approvalText(hash)) };
-  const file = signature ?? '';
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+  return { approver: as, signature: await readSignature(signature ?? '') };
+}
+
+/** @throws AppError `validation.request`. */
+export async function readSignature(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((cause: unknown) => {
     throw new AppError('validation.request', `cannot read ${file}: ${errnoOf(cause) ?? String(cause)}`, { cause });
   });
-  return { approver: as, signature: text };
 }

@@ -31,6 +31,16 @@ export const keptManifest = z.strictObject({
 });
 export type KeptManifest = z.infer<typeof keptManifest>;
 
+/**
+ * The manifest that is kept as the one in force; undefined when there was never one.
+ * @throws AppError `validation.manifest` for one that a version wrote which was less strict.
+ */
+export function readAdopted({ adopted }: KeptManifest): AdoptedManifest | undefined {
+  if (adopted === null) return undefined;
+  const { commit, files, adoptedAtMs } = adopted;
+  return { commit, manifest: parseManifestFiles(new Map(Object.entries(files))), adoptedAtMs };
+}
+
 /** Keeps it durably: resolved means on disk. One writer. */
 export interface ManifestStore {
   /** Undefined when there is nothing, or nothing that can be read. */
@@ -92,15 +102,11 @@ export class ManifestFollower {
     const kept = await this.#options.store.load();
     if (kept === undefined) return;
     this.#kept = kept;
-    if (kept.adopted === null) return;
-    const { commit, files, adoptedAtMs } = kept.adopted;
     try {
-      const manifest = parseManifestFiles(new Map(Object.entries(files)));
-      this.#adopted = { commit, manifest, adoptedAtMs };
-      if (kept.rejected === null) this.#judged = commit;
+      this.#adopted = readAdopted(kept);
+      if (kept.rejected === null) this.#judged = this.#adopted?.commit;
     } catch (thrown) {
-      // Written by a version that was less strict.
-      this.#options.logger.error('manifest.unusable', { commit, error: toAppError(thrown) });
+      this.#options.logger.error('manifest.unusable', { commit: kept.adopted?.commit, error: toAppError(thrown) });
     }
   }
 

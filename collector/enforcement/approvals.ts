@@ -51,13 +51,17 @@ export function approvalsOf({ order }: Pick<StoredOrder, 'order'>, manifest: Man
 /** Names are given to a command and shown to people. */
 const approverName = /^[^\s\p{C}"'*?!,]{1,255}$/u;
 
+/** @throws AppError `validation.request` for what cannot be a name in `allowed_signers`, or an SSH signature. */
+export function requireSigner({ approver, signature }: Approval): void {
+  if (approverName.test(approver) && signature.length <= limits.maxApprovalChars) return;
+  throw new AppError('validation.request', 'not an approval: a name as in allowed_signers, and an SSH signature');
+}
+
 /** @throws AppError `state.conflict` for an approval that no node would count, whatever its signature. */
 function requireWanted(stored: StoredOrder, { approver, signature }: Approval, manifest: ManifestInForce): void {
   const { order, hash } = stored;
   const refuse = (why: string) => new AppError('state.conflict', why, { details: { hash, approver } });
-  if (!approverName.test(approver) || signature.length > limits.maxApprovalChars) {
-    throw new AppError('validation.request', 'not an approval: a name as in allowed_signers, and an SSH signature');
-  }
+  requireSigner({ approver, signature });
   if (order.origin === 'local') throw refuse('the node decided this by itself; it asks for no approval');
   if (order.commit !== manifest.commit) {
     throw refuse(

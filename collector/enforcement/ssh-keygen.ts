@@ -46,11 +46,12 @@ export function sshSignatures(allowedSigners: string | undefined, namespace = ap
 
 /**
  * Signs as an approver would, with the key in a file; asks for its passphrase on the terminal.
+ * @param namespace what the signature is for.
  * @returns the signature in its armour.
  * @throws AppError `auth.key_file` when the key cannot be used.
  */
-export async function signWithKeyFile(keyFile: string, text: string): Promise<string> {
-  const args = ['-Y', 'sign', '-f', keyFile, '-n', approvalNamespace];
+export async function signWithKeyFile(keyFile: string, text: string, namespace = approvalNamespace): Promise<string> {
+  const args = ['-Y', 'sign', '-f', keyFile, '-n', namespace];
   const ran = await sshKeygen(args, { input: text, timeoutMs: limits.sshSignTimeoutMs });
   if (ran.ok) return ran.stdout;
   throw new AppError('auth.key_file', `the key in ${keyFile} does not sign: ${ran.reason}`);

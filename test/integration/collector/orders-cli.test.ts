@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -27,9 +27,9 @@ let commit: string;
 before(async () => {
   postgres = await startPostgres();
   const url = await postgres.emptyDatabase();
-  under = await startTestCollector(url);
   folder = await mkdtemp(join(tmpdir(), 'sigilwatch-orders-'));
   await commitManifest(orderingManifest);
+  under = await startTestCollector(url, { SIGILWATCH_MANIFEST_REPOSITORY: folder });
   env = { DATABASE_URL: url, SIGILWATCH_DATA_DIR: under.settings.dataDir, SIGILWATCH_MANIFEST_REPOSITORY: folder };
   lyra = await enrolDirectly(under.ledger, 'lyra');
   const at = '2026-01-01T00:00:00Z';
@@ -154,6 +154,8 @@ describe('an order that is given by hand', { skip }, () => {
     assert.equal((await cli(...as('alice', 'alice'))).code, 4);
     assert.equal((await cli(...as('alice', 'nobody'), ...trusting())).code, 3);
     assert.equal((await cli('orders', 'approve', hash, '--as', 'alice', ...trusting())).code, 2);
+    const set = { ...env, SIGILWATCH_MANIFEST_ALLOWED_SIGNERS: signers.allowedSigners };
+    assert.equal((await collectorCli(as('alice', 'bob'), set)).code, 3, 'the file of the settings is as good');
     const rejected = await json('orders', 'reject', hash, '--reason', 'a mistake');
     assert.equal(rejected.status, 'rejected');
     assert.equal((await cli(...as('alice', 'alice'), ...trusting())).code, 4);
@@ -165,15 +167,33 @@ describe('an order that is given by hand', { skip }, () => {
   });
 });
 
-test('an order that no manifest permits is refused', async () => {
-  env.SIGILWATCH_MANIFEST_REPOSITORY = join(folder, 'nowhere');
-  try {
+describe('the manifest in force', () => {
+  test('is the one that the collector has adopted, whatever has become of the repository', async () => {
+    const adopted = commit;
+    await commitManifest('containers: [{name: broken');
+    assert.notEqual(commit, adopted);
+    commit = adopted;
+    assert.equal((await json('enforcement', 'show')).commit, adopted);
+    env.SIGILWATCH_MANIFEST_REPOSITORY = join(folder, 'nowhere');
+    assert.equal((await json('enforcement', 'show')).commit, adopted);
+    env.SIGILWATCH_MANIFEST_REPOSITORY = folder;
+  });
+
+  test('that cannot be read permits nothing, and that is said', async () => {
+    const path = join(under.settings.dataDir, 'desired.json');
+    const kept = await readFile(path, 'utf8');
+    const broken = { [manifestFile]: 'x: 1' };
+    await writeFile(path, JSON.stringify({ adopted: { commit, files: broken, adoptedAtMs: 1 }, rejected: null }));
     const { code, stderr } = await cli(...wish, '--confirm', 'rogue');
     assert.equal(code, 4);
-    assert.match(stderr, /^warning: the manifest cannot be read/);
-  } finally {
-    env.SIGILWATCH_MANIFEST_REPOSITORY = folder;
-  }
+    assert.match(stderr, /^warning: the manifest in force cannot be read/);
+    await writeFile(path, kept);
+  });
+
+  test('is none for a collector that follows no repository', async () => {
+    const { SIGILWATCH_MANIFEST_REPOSITORY: _, ...others } = env;
+    assert.equal((await collectorCli([...wish, '--confirm', 'rogue'], others)).code, 4);
+  });
 });
 
 test('silences and freezes are told, ended and released', async () => {
