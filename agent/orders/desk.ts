@@ -278,8 +278,8 @@ export class OrderDesk {
       if (this.#stopping.signal.aborted) return;
       await this.#insist(hash, task, { outcome: 'failed', code, reason: message });
     }
-    // Where nothing is to be kept, this is the time.
-    await this.#guarded('tidy', () => this.#letGoOutdated());
+    // Where nothing is to be kept, this is the time. In its turn: whoever changes a record has to know what others made of it.
+    await this.#oneAtATime(() => this.#guarded('tidy', () => this.#letGoOutdated()));
     // What was left alone meanwhile is judged now.
     await this.#guarded('look', () => this.#options.watch.scan());
   }
