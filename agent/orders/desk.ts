@@ -115,10 +115,9 @@ export class OrderDesk {
   /** Ends what was begun when this program ended the last time. */
   async resume(): Promise<void> {
     const begun = [...this.#records.all].filter(([, { state }]) => state === 'begun');
-    for (const [hash, record] of begun) {
-      if (this.#working.has(record.order.container)) continue;
-      await this.#guarded('resume', () => this.#resume(hash, record));
-    }
+    const idle = begun.filter(([, { order }]) => !this.#working.has(order.container));
+    // Side by side: one that waits for its container to become healthy must not keep another one's from being put back.
+    await Promise.all(idle.map(([hash, record]) => this.#guarded('resume', () => this.#resume(hash, record))));
   }
 
   /** What was seen may say more about orders that were executed. */

@@ -21,6 +21,7 @@ import {
   eventually,
   follows,
   heldFor,
+  type ListedOrder,
   type OrderStory,
   ordersOf,
   orderWhere,
@@ -237,7 +238,8 @@ describe('each node for itself', { concurrency: true }, () => {
       assert.equal((await node.container('slow-finished')).container.id, made[0]);
 
       // The old one is back under its name, which is what the next order is about.
-      const next = await orderWhere(collector, { node: 'node3', container: 'slow-undone' }, isOpen);
+      const isNext = ({ hash, status }: ListedOrder) => hash !== first[1]?.hash && isOpen({ status });
+      const next = await orderWhere(collector, { node: 'node3', container: 'slow-undone' }, isNext);
       assert.deepEqual([next.action, next.container_id], ['rollback', first[1]?.container_id]);
       const undone = await storyOf(collector, first[1]?.hash ?? '');
       assert.deepEqual(
