@@ -32,6 +32,13 @@ const agentShebang =
 /** Entries under way outlive a small nursery and are copied around in it: a tenth of all work (`bench ledger-append`). */
 const collectorShebang = '#!/usr/bin/env -S node --max-semi-space-size=32';
 
+/**
+ * Holds the engine's socket and does next to nothing, so all memory is that of Node.js itself. Its unit starts it by the same
+ * line.
+ */
+const executorShebang =
+  '#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --max-semi-space-size=1 --optimize-for-size --no-maglev --no-sparkplug';
+
 /** Bundled CommonJS packages call `require` for Node's own modules; an ES module has none. */
 const requireForCommonJs =
   "import { createRequire as sigilwatchCreateRequire } from 'node:module';\n" +
@@ -116,6 +123,7 @@ function program(name: string, entry: string, shebang: string): Options {
 
 export default defineConfig([
   program('sigilwatch-agent', 'agent/main.ts', agentShebang),
+  program('sigilwatch-executor', 'agent/executor/main.ts', executorShebang),
   {
     ...program('sigilwatch-collector', 'collector/main.ts', collectorShebang),
     onSuccess: async () => {
