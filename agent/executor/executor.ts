@@ -22,7 +22,7 @@ export interface ExecutorSettings {
 }
 
 export interface RunningExecutor {
-  /** Takes no more requests, lets those under way finish for a while, and removes the socket. */
+  /** Takes no more requests, lets those under way finish for a while, and removes the socket. Can be called again. */
   stop(): Promise<void>;
 }
 
@@ -40,14 +40,14 @@ export async function startExecutor(
   const counters = new Counters();
   const lookUp = engineLookUp(enginePath);
   const service: Service = { enginePath, trust, uses: new OrderUses(now), lookUp, counters, log, refusalLog, now };
-  const open = new Map<Socket, Promise<void>>();
+  const open = new Set<Socket>();
   const endless = new Set<Socket>();
 
   // Nothing is read before somebody asks for it, so a client cannot make us keep what we do not want.
   const server = createServer({ pauseOnConnect: true }, (client) => {
     client.on('error', () => {});
-    const served = serve(client, service, () => endless.add(client));
-    open.set(client, served);
+    open.add(client);
+    void serve(client, service, () => endless.add(client));
     client.once('close', () => {
       open.delete(client);
       endless.delete(client);
@@ -61,20 +61,22 @@ export async function startExecutor(
   await listen(server, socketPath, groupId);
   log('info', 'executor.serving', { socket: socketPath, engine: enginePath, node: trust.node });
 
+  const stop = async (): Promise<void> => {
+    const closed = once(server, 'close');
+    server.close();
+    for (const client of endless) client.destroy();
+    const drained = new AbortController();
+    await Promise.race([closed, delay(limits.executorDrainMs, undefined, { signal: drained.signal }).catch(() => {})]);
+    drained.abort();
+    for (const client of open) client.destroy();
+    await closed;
+    log('info', 'executor.stopped', {});
+  };
+  let stopped: Promise<void> | undefined;
   return {
-    stop: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const client of endless) client.destroy();
-      const drained = new AbortController();
-      await Promise.race([
-        closed,
-        delay(limits.executorDrainMs, undefined, { signal: drained.signal }).catch(() => {}),
-      ]);
-      drained.abort();
-      for (const client of open.keys()) client.destroy();
-      await closed;
-      log('info', 'executor.stopped', {});
+    stop: () => {
+      stopped ??= stop();
+      return stopped;
     },
   };
 }

@@ -87,7 +87,6 @@ describe('the executor', () => {
     await Promise.all([stopping, slowEnded]);
     assert.ok(events.closed || events.destroyed || events.readableEnded);
     assert.equal(existsSync(scene.socketPath), false);
-    scene = await startScene();
   });
 
   test('breaks the connection when the engine is not there, and the order is not used up by it', async () => {
