@@ -7,6 +7,7 @@ import type { Journal, StateChange } from './ports.ts';
 export const toldPrefixes = {
   container: 'container/',
   drift: 'drift/',
+  since: 'since/',
   finding: 'finding/',
   scan: 'scan/',
 } as const;

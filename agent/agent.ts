@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { backoffDelayMs } from '../common/backoff.ts';
 import type { Clock } from '../common/clock.ts';
 import { rfc3339 } from '../common/clock.ts';
+import { enforcementPolicy } from '../common/enforcement/policy.ts';
 import { type AppError, toAppError } from '../common/errors.ts';
 import type { Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
@@ -17,14 +18,22 @@ import {
   type PastScan,
   skipReason,
 } from './coverage.ts';
-import type { DesiredSource } from './desired/desired-source.ts';
+import type { Adopted, DesiredSource } from './desired/desired-source.ts';
 import type { Engine } from './docker/engine.ts';
 import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
-import { ContainerObserver } from './observer.ts';
+import { ContainerObserver, type InHand } from './observer.ts';
+import { type AdoptedPolicy, OrderDesk, type OrderDeskOptions } from './orders/desk.ts';
+import type { IssuedOrder } from './orders/issued.ts';
 import { Owed } from './owed.ts';
 import type { Journal, StateChange } from './ports.ts';
 import { everySlot, type Tick } from './schedule.ts';
 import type { StoreWatch } from './stores.ts';
+
+/** What obeying orders takes beyond what watching does. */
+export type OrderNeeds = Omit<
+  OrderDeskOptions,
+  'node' | 'watch' | 'journal' | 'engine' | 'adopted' | 'clock' | 'logger'
+>;
 
 export interface AgentOptions {
   readonly node: string;
@@ -33,6 +42,8 @@ export interface AgentOptions {
   /** What git wants; without it, containers are watched but not judged. */
   readonly desired: DesiredSource | undefined;
   readonly stores: readonly StoreWatch[];
+  /** What obeying orders takes; without it, none is obeyed. */
+  readonly orders?: OrderNeeds;
   /** An `Account`, so that everything said stands after a baseline. */
   readonly journal: Journal;
   readonly clock: Clock;
@@ -58,6 +69,12 @@ export type EngineState = 'unknown' | 'up' | 'down';
 /** Key of the last accounted interval, RFC 3339: where the next run finds out how long nobody watched. */
 const lastSlotKey = 'slot';
 
+const nothingInHand: InHand = { names: new Set(), ids: new Set() };
+
+function orderedBy({ commit, manifest, desired }: Adopted): AdoptedPolicy {
+  return { commit, policy: enforcementPolicy(manifest), containers: desired.containers };
+}
+
 /**
  * The agent's cycle: engine events and the minute tick go in, signed entries come out. It neither knows the network nor
  * waits for it.
@@ -65,6 +82,7 @@ const lastSlotKey = 'slot';
 export class Agent {
   readonly #options: AgentOptions;
   readonly #observer: ContainerObserver;
+  readonly #desk: OrderDesk | undefined;
   readonly #owed: Owed;
   readonly #stopping = new AbortController();
   /** Everything under way; stopping waits for it. */
@@ -77,8 +95,36 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options;
     const { desired, journal, logger, engine, clock } = options;
-    this.#observer = new ContainerObserver({ engine, journal, logger, clock, desired: () => desired?.adopted });
+    this.#observer = new ContainerObserver({
+      ...{ engine, journal, logger, clock },
+      desired: () => desired?.adopted,
+      inHand: () => this.#desk?.inHand ?? nothingInHand,
+      onCompared: () => this.#desk?.compared(),
+    });
+    this.#desk = this.#openDesk(options);
     this.#owed = new Owed(journal);
+  }
+
+  #openDesk({ orders, node, journal, engine, desired, clock, logger }: AgentOptions): OrderDesk | undefined {
+    if (orders === undefined) return undefined;
+    return new OrderDesk({
+      ...orders,
+      ...{ node, journal, engine, clock, logger },
+      watch: this.#observer,
+      adopted: () => desired?.adopted && orderedBy(desired.adopted),
+    });
+  }
+
+  /** Takes an order that is in the ledger. */
+  obey(issued: IssuedOrder): void {
+    if (this.#desk !== undefined) this.#run(this.#desk.receive(issued));
+  }
+
+  /** Takes a git bundle with the commit that the collector has adopted; whether it is to be believed is looked into. */
+  offer(commit: string, bundle: Buffer): void {
+    const { desired } = this.#options;
+    if (desired !== undefined)
+      this.#run(this.#guarded('desired', () => this.#refreshDesired(() => desired.offerBundle(commit, bundle))));
   }
 
   get engine(): EngineState {
@@ -116,6 +162,7 @@ export class Agent {
   /** Stops watching; resolves when nothing uses the journal any more. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    await this.#desk?.stop();
     this.#options.engine.close();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
@@ -123,6 +170,7 @@ export class Agent {
   async #restore(): Promise<void> {
     const lastSlot = (await this.#options.journal.state(lastSlotKey)).get(lastSlotKey);
     if (typeof lastSlot === 'string' && !Number.isNaN(Date.parse(lastSlot))) this.#lastSlot = Date.parse(lastSlot);
+    await this.#desk?.restore();
     await this.#observer.restore();
     await this.#options.desired?.restore();
   }
@@ -153,6 +201,7 @@ export class Agent {
     this.#engine = 'up';
     this.#options.logger.info('engine.up');
     await this.#guarded('engine', () => this.#observer.scan());
+    await this.#desk?.resume();
     if (missedSinceMs === undefined) return;
     await this.#guarded('gap', () => this.#sayGap({ fromMs: missedSinceMs, toMs: atMs, reason: 'engine-down' }));
   }
@@ -177,6 +226,7 @@ export class Agent {
     const began = { wallMs: slot + delayMs, monotonicMs: clock.monotonicMs() };
     const stepMs = clockStepMs(this.#lastScan, began);
     for (const store of stores) store.wake();
+    if (this.#desk !== undefined) this.#run(this.#desk.tidy());
     // A repository that does not answer must not make the scan late.
     const refreshed = this.#guarded('desired', () => this.#refreshDesired());
     const engineUp = await this.#scan();
@@ -249,9 +299,9 @@ export class Agent {
     return { key: lastSlotKey, value: rfc3339(slot) };
   }
 
-  async #refreshDesired(): Promise<void> {
+  async #refreshDesired(refresh: () => Promise<unknown> = async () => this.#options.desired?.refresh()): Promise<void> {
     const before = this.#options.desired?.adopted;
-    await this.#options.desired?.refresh();
+    await refresh();
     if (this.#options.desired?.adopted !== before) await this.#observer.compare();
   }
 

@@ -75,7 +75,9 @@ function addCommands(program: Command, context: CliContext, perform: (action: Ac
     });
   addEnroll(program, context, perform);
   addScan(program, context, perform);
+  addManifest(program.command('manifest').description('what git says should run'), context, program, perform);
   addWitness(program.command('witness').description('what this node vouches for'), perform);
+  addDesired(program.command('desired').description('what git says should run here'), perform);
   program
     .command('status')
     .description('ask the agent running on this machine how it is; exit code 1 when something is wrong')
@@ -141,6 +143,43 @@ function addScan(program: Command, context: CliContext, perform: (action: Action
     );
 }
 
+interface AdoptFlags {
+  readonly node?: string;
+  readonly repository?: string;
+  readonly output?: string;
+  readonly author?: string;
+  readonly withSecrets?: true | string;
+  readonly dropMissing?: boolean;
+}
+
+function addManifest(
+  manifest: Command,
+  context: CliContext,
+  program: Command,
+  perform: (action: Action) => Promise<void>,
+): void {
+  manifest
+    .command('adopt')
+    .description('make a patch (for git am) that has the manifest want what runs on this node; changes nothing itself')
+    .option('--repository <path>', 'git repository with the manifest (default: the setting manifest.repository)')
+    .option('--node <name>', 'node whose part of the manifest counts (default: the enrolled name, or the host name)')
+    .option('-o, --output <file>', 'write the patch there, never over a file that exists (default: standard output)')
+    .option('--author <author>', '"Name <email>" (default: as git is configured)')
+    .option('--with-secrets [names]', 'write values that look secret, too: all, or those with these names (A,B)')
+    .option('--drop-missing', 'no longer want containers of which there is none')
+    .action((options: AdoptFlags) =>
+      perform(async (settings) => {
+        const { manifestAdopt } = await import('./commands/manifest-adopt.ts');
+        const { enrolledNode } = await import('./identity.ts');
+        const node = requireNodeName(options.node ?? (await enrolledNode(settings.dataDir)) ?? context.hostname);
+        const { json = false } = program.opts<GlobalOptions>();
+        const { stdout, stderr, env } = context;
+        const world = { settings, clock: systemClock, json, stdout, stderr, home: env.HOME };
+        return manifestAdopt(world, { ...options, node });
+      }),
+    );
+}
+
 function addWitness(witness: Command, perform: (action: Action) => Promise<void>): void {
   witness
     .command('show')
@@ -161,6 +200,40 @@ function addWitness(witness: Command, perform: (action: Action) => Promise<void>
       perform(async (settings, show) => {
         const { formatReleased, releaseWitness } = await import('./commands/witness.ts');
         show(await releaseWitness(settings, reason, systemClock.now()), formatReleased);
+        return exitCodes.done;
+      }),
+    );
+}
+
+function addDesired(desired: Command, perform: (action: Action) => Promise<void>): void {
+  desired
+    .command('show')
+    .description('the commit in force, who signed it, and what was refused last and why')
+    .action(() =>
+      perform(async (settings, show) => {
+        const { formatDesired, showDesired } = await import('./commands/desired-show.ts');
+        show(await showDesired(settings), formatDesired);
+        return exitCodes.done;
+      }),
+    );
+  desired
+    .command('import <file>')
+    .description('hand a git bundle to the agent, for example from a stick')
+    .action((file: string) =>
+      perform(async (settings, show) => {
+        const { formatImported, importBundle } = await import('./commands/desired-import.ts');
+        show(await importBundle(settings, file, systemClock.now()), formatImported);
+        return exitCodes.done;
+      }),
+    );
+  desired
+    .command('accept <commit>')
+    .description('let a commit come into force although it is no descendant of the one that is; by its whole id')
+    .requiredOption('--reason <text>', 'why; goes into the log')
+    .action((commit: string, { reason }: { reason: string }) =>
+      perform(async (settings, show) => {
+        const { acceptCommit, formatAccepted } = await import('./commands/desired-accept.ts');
+        show(await acceptCommit(settings, { commit, reason }, systemClock.now()), formatAccepted);
         return exitCodes.done;
       }),
     );

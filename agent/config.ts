@@ -24,6 +24,21 @@ export const agentSettings = z.strictObject({
   }),
   manifest: z.strictObject({
     repository: z.string().min(1).optional().describe('local git checkout or bare repository with the manifest'),
+    allowedSigners: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('OpenSSH allowed_signers file: commits must be signed by one of its keys, or by one of gpgHome'),
+    revokedSigners: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('OpenSSH revocation list (KRL, or public keys one a line): SSH keys that sign nothing any more'),
+    gpgHome: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('GnuPG home: commits must be signed by one of its fully trusted keys, or by one of allowedSigners'),
   }),
   sigils: z.strictObject({
     stores: z

@@ -1,8 +1,10 @@
+import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { AppError, toAppError } from '../common/errors.ts';
 import type { KeyPair } from '../common/keys.ts';
 import { collectorMessage, parseMessage } from '../common/protocol.ts';
 import { type Cosigned, createLinkSession, type LinkSession, type SessionBounds } from './link-session.ts';
+import type { Receiver } from './mailbox.ts';
 import type { LinkOutbox } from './ports.ts';
 import { openSocket, type SocketBounds } from './socket.ts';
 import type { ForkStatement, Witness } from './witness.ts';
@@ -25,6 +27,9 @@ export interface ConnectionContext {
   readonly signal: AbortSignal;
   readonly onWelcome: (clockOffsetMs: number | undefined) => void;
   readonly onCosigned: (cosigned: Cosigned) => void;
+  /** Key of the log. */
+  readonly collectorKey: KeyObject;
+  readonly receiver: Receiver;
   /** Makes the evidence of a fork durable. */
   readonly keepFork: (fork: ForkStatement) => Promise<void>;
 }

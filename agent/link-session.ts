@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type { Checkpoint } from '../common/checkpoint.ts';
 import type { Clock } from '../common/clock.ts';
 import { cosign } from '../common/cosignature.ts';
@@ -18,6 +19,8 @@ import {
 } from '../common/protocol.ts';
 import { nodeWitnessSigner } from '../common/witnesses.ts';
 import { type Ack, createInFlight, verifyPlaces } from './in-flight.ts';
+import type { Receiver } from './mailbox.ts';
+import { type OrderMessage, readIssued } from './orders/issued.ts';
 import type { LedgerHead, LinkOutbox } from './ports.ts';
 import type { CheckpointUpdate, ForkStatement, Witness } from './witness.ts';
 
@@ -48,6 +51,9 @@ export interface LinkSessionOptions {
   readonly keepFork: (fork: ForkStatement) => Promise<void>;
   /** Hears of every cosignature that has left. */
   readonly onCosigned: (cosigned: Cosigned) => void;
+  /** Key of the log, which signs the collector's own entries too. */
+  readonly collectorKey: KeyObject;
+  readonly receiver: Receiver;
   readonly clock: Clock;
   readonly bounds: SessionBounds;
   /** Resolves once the message has left for the network; until then nothing more is read from the outbox. */
@@ -122,6 +128,12 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
     options.onCosigned({ size, atMs: clock.now() });
   }
 
+  /** What an order changes is durable only with the order itself, which keeps the checkpoint as evidence. */
+  async function takeOrder(message: OrderMessage): Promise<void> {
+    const checkpoint = await accept(message.checkpoint);
+    options.receiver.order(readIssued(message, checkpoint, options.collectorKey));
+  }
+
   async function prove(challenge: MessageOf<CollectorMessage, 'challenge'>): Promise<void> {
     // The signature names the origin, so what another collector got out of us is worth nothing to this one.
     if (challenge.origin !== origin) throw otherLog(challenge.origin, origin);
@@ -188,6 +200,10 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
       if (message.type === 'welcome' && phase.name === 'proving') return begin(message, phase.sentAtMs);
       if (message.type === 'ack' && phase.name === 'streaming') return settle(message);
       if (message.type === 'checkpoint' && phase.name === 'streaming') return vouch(message);
+      if (message.type === 'order' && phase.name === 'streaming') return takeOrder(message);
+      if (message.type === 'desired' && phase.name === 'streaming') {
+        return options.receiver.bundle(message.commit, Buffer.from(message.bundle, 'base64'));
+      }
       throw new AppError('validation.protocol', `the collector sent ${message.type} while ${phase.name}`);
     },
     pump: onePump(async () => {

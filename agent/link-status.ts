@@ -20,6 +20,8 @@ export interface LinkStatus {
   readonly state: LinkState;
   /** Unix milliseconds. */
   readonly sinceMs: number;
+  /** Since when there has been no welcomed connection, as far as this process knows; undefined while there is one. */
+  readonly cutOffSinceMs: number | undefined;
   /** Why the last connection ended or failed. */
   readonly lastError: { readonly code: string; readonly message: string; readonly atMs: number } | undefined;
   /** The collector's clock minus ours at the last welcome. */
@@ -59,11 +61,13 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
   let sinceMs = clock.now();
   let lastError: LinkStatus['lastError'];
   let clockOffsetMs: number | undefined;
+  let cutOffSinceMs: number | undefined = sinceMs;
   let told = '';
   let cosigned: Cosigned | null = null;
   let cosignatures = 0;
   const enter = (next: LinkState, nowMs: number): void => {
     if (next !== state) sinceMs = nowMs;
+    cutOffSinceMs = next === 'connected' ? undefined : (cutOffSinceMs ?? nowMs);
     state = next;
   };
   return {
@@ -72,7 +76,7 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
       const witness = { held: readHeld(outbox.checkpoint()), cosigned, cosignatures, fork: fork ?? null };
       // From the moment it is found: saying so must not wait for whoever showed the fork to let go of the connection.
       const shown = fork === undefined ? state : 'forked';
-      return { state: shown, sinceMs, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
+      return { state: shown, sinceMs, cutOffSinceMs, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
     },
     cosigned: (latest: Cosigned): void => {
       cosigned = latest;

@@ -10,6 +10,7 @@ import { socketPath } from '../common/protocol.ts';
 import { type ConnectionBounds, type ConnectionContext, holdConnection } from './connection.ts';
 import type { ForkDesk, StandingFork } from './fork-desk.ts';
 import { createLinkAccount, type LinkAccount, type LinkStatus } from './link-status.ts';
+import type { Receiver } from './mailbox.ts';
 import type { LinkOutbox } from './ports.ts';
 import { createWitness, type Witness } from './witness.ts';
 
@@ -30,6 +31,8 @@ export interface LinkOptions {
   readonly outbox: LinkOutbox;
   /** Where forks are kept until somebody releases them. */
   readonly forks: ForkDesk;
+  /** Takes what the collector sends beside acks; without it, nobody does. */
+  readonly receiver?: Receiver;
   readonly clock: Clock;
   /** Uniform in [0, 1), as `Math.random`. */
   readonly random: () => number;
@@ -54,6 +57,8 @@ const defaultBounds: LinkBounds = {
   backoff: { minMs: limits.backoffMinMs, maxMs: limits.backoffMaxMs },
   releasePollMs: limits.witnessReleasePollMs,
 };
+
+const deaf: Receiver = { order: () => {}, bundle: () => {} };
 
 /** An attempt so late that its backoff is at the upper bound. */
 const lateAttempt = 64;
@@ -100,6 +105,8 @@ async function keepConnected(context: LinkContext): Promise<void> {
   const connection: ConnectionContext = {
     ...context,
     origin: context.logKey.name,
+    collectorKey: context.logKey.publicKey,
+    receiver: context.receiver ?? deaf,
     onWelcome: (clockOffsetMs) => account.welcomed(clockOffsetMs, clock.now()),
     onCosigned: account.cosigned,
     keepFork: (fork) => forks.keep(fork),

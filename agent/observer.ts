@@ -1,6 +1,8 @@
 import pLimit from 'p-limit';
 import type { Clock } from '../common/clock.ts';
-import { diff, undecided } from '../common/drift.ts';
+import type { DesiredState } from '../common/desired.ts';
+import { type Drift, diff, type ObservedState, undecided } from '../common/drift.ts';
+import type { StandingDrift } from '../common/enforcement/permission.ts';
 import { toAppError } from '../common/errors.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
@@ -26,9 +28,21 @@ export interface ObserverOptions {
   readonly journal: Journal;
   /** What git wants; undefined while there is no manifest, and then nothing is judged. */
   readonly desired: () => Adopted | undefined;
+  /** What somebody is at work on: nothing is concluded about it meanwhile. */
+  readonly inHand?: () => InHand;
+  /** Hears of every comparison, once what is new is on record. */
+  readonly onCompared?: () => void;
   readonly clock: Pick<Clock, 'now'>;
   readonly logger: Logger;
 }
+
+/** Containers that an order is being carried out on, or that one has put aside. */
+export interface InHand {
+  readonly names: ReadonlySet<string>;
+  readonly ids: ReadonlySet<string>;
+}
+
+const nothingInHand: InHand = { names: new Set(), ids: new Set() };
 
 /** What a report says of the containers. */
 export interface ContainerSummary {
@@ -74,6 +88,14 @@ export class ContainerObserver {
       },
       drifts: { open: told.drifts.size, digest: driftsDigest(told) },
     };
+  }
+
+  /** Drifts that stand, by id, as they were told; undefined while nothing could be compared in full. */
+  get standing(): ReadonlyMap<string, StandingDrift> | undefined {
+    if (!this.#complete || this.#options.desired() === undefined) return undefined;
+    const { drifts, since } = this.#told ?? nothingTold;
+    const nowMs = this.#options.clock.now();
+    return new Map([...drifts].map(([id, drift]) => [id, { drift, sinceMs: since.get(id) ?? nowMs }]));
   }
 
   get observed(): ReadonlyMap<string, ObservedContainer> {
@@ -166,11 +188,17 @@ export class ContainerObserver {
     const seen = sayObserved(told, this.observed, held);
     const drifted = await this.#judge(seen.after);
     const statements = [...drifted.statements, ...seen.statements];
-    if (statements.length === 0) return;
-    await this.#options.journal.append(statements, [...drifted.changes, ...seen.changes]);
+    if (statements.length > 0)
+      await this.#tell(told, { statements, changes: [...drifted.changes, ...seen.changes], after: drifted.after });
+    this.#options.onCompared?.();
+  }
+
+  async #tell(told: Told, { statements, changes, after }: Saying): Promise<void> {
+    await this.#options.journal.append(statements, changes);
     // Unless the journal was replaced meanwhile: then nobody knows what this has become.
-    if (this.#told === told) this.#told = drifted.after;
-    for (const statement of drifted.statements) this.#options.logger.info(statement.kind, { said: statement.body });
+    if (this.#told === told) this.#told = after;
+    for (const { kind, body } of statements)
+      if (kind.startsWith('drift.')) this.#options.logger.info(kind, { said: body });
   }
 
   async #toldSoFar(): Promise<Told> {
@@ -184,8 +212,28 @@ export class ContainerObserver {
     const { desired, commit } = adopted;
     const looked = { containers: this.#looked, unobserved: this.#unobserved, atMs: this.#options.clock.now() };
     const state = await stateToJudge(looked, desired, this.#images);
-    const open = [...told.drifts.values()];
-    const held = new Set(open.filter((drift) => undecided(drift, desired, state)).map(({ id }) => id));
-    return sayDrifts(told, diff(desired, state), held, commit);
+    const inHand = this.#options.inHand?.() ?? nothingInHand;
+    return sayDrifts(told, { ...compared(told, { desired, state, inHand }), commit, nowMs: looked.atMs });
   }
+}
+
+/** What stands, and which told drifts may still stand. */
+function compared(
+  told: Told,
+  {
+    desired,
+    state,
+    inHand,
+  }: { readonly desired: DesiredState; readonly state: ObservedState; readonly inHand: InHand },
+) {
+  // One that was put aside and runs again is somebody's doing.
+  const isPutAside = (id: string) => inHand.ids.has(id) && state.containers.get(id)?.state !== 'running';
+  const isInHand = ({ kind, container, containerId }: Drift) =>
+    inHand.names.has(container) ||
+    (kind === 'UNAUTHORIZED_CONTAINER' && containerId !== null && isPutAside(containerId));
+  const open = [...told.drifts.values()];
+  const unsure = open.filter((drift) => isInHand(drift) || undecided(drift, desired, state));
+  const held = new Set(unsure.map(({ id }) => id));
+  // One that has been told may change while it is in hand; that would be an account of our own work.
+  return { standing: diff(desired, state).filter((drift) => !isInHand(drift)), held };
 }

@@ -3,7 +3,10 @@ import type { Logger } from '../common/log.ts';
 import type { AgentSettings } from './config.ts';
 import { DesiredSource } from './desired/desired-source.ts';
 import { gitRepository } from './desired/git.ts';
+import type { Trust } from './desired/signature.ts';
+import type { EngineControl } from './docker/control.ts';
 import { dockerEngine } from './docker/dockerode.ts';
+import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
 import type { Journal } from './ports.ts';
 import type { ScanResult } from './sigils/scan.ts';
@@ -15,6 +18,11 @@ export function engineOf({ docker }: AgentSettings): Engine {
   return dockerEngine(label === undefined ? { socketPath } : { socketPath, label });
 }
 
+/** The hands on that engine, for one order: its signed entry goes along, which an executor in between asks for. */
+export function controlOf({ docker }: AgentSettings, order: SignedText): EngineControl {
+  return dockerControl({ socketPath: docker.socketPath, order });
+}
+
 export interface SourceOptions {
   readonly node: string;
   readonly journal: Journal;
@@ -23,11 +31,16 @@ export interface SourceOptions {
   readonly onScan?: (result: ScanResult) => void;
 }
 
-/** What git wants on this node; undefined when the settings name no repository. */
-export function desiredSourceOf({ manifest }: AgentSettings, options: SourceOptions): DesiredSource | undefined {
-  if (manifest.repository === undefined) return undefined;
-  const { node, journal, logger } = options;
-  return new DesiredSource({ node, journal, logger, repository: gitRepository(manifest.repository) });
+/** What git wants on this node, from wherever commits come: the repository of the settings is one of several ways. */
+export function desiredSourceOf({ manifest, dataDir }: AgentSettings, options: SourceOptions): DesiredSource {
+  const { node, journal, clock, logger } = options;
+  const repository = manifest.repository === undefined ? undefined : gitRepository(manifest.repository);
+  return new DesiredSource({ node, journal, clock, logger, dataDir, repository, trust: trustOf(manifest) });
+}
+
+/** Who may sign commits, by the settings. */
+export function trustOf({ allowedSigners, revokedSigners, gpgHome }: AgentSettings['manifest']): Trust {
+  return { allowedSigners, revokedSigners, gpgHome };
 }
 
 /** A watch for each sigil store that the settings name. */

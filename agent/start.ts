@@ -1,22 +1,29 @@
+import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../common/clock.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import { createTeardown, type Teardown } from '../common/teardown.ts';
 import { version } from '../common/version.ts';
 import { Account } from './account.ts';
-import { Agent, type Cycle } from './agent.ts';
+import { Agent, type Cycle, type OrderNeeds } from './agent.ts';
 import type { AgentSettings } from './config.ts';
+import type { Engine } from './docker/engine.ts';
 import { type ForkDesk, openForkDesk } from './fork-desk.ts';
 import { closeHttp, serveHttp, urlOf } from './http.ts';
 import { ensureDataDir, type Identity, loadIdentity } from './identity.ts';
 import { type Link, startLink } from './link.ts';
+import { createMailbox, type Mailbox } from './mailbox.ts';
 import { agentMetrics } from './metrics.ts';
 import type { Notifier } from './notify.ts';
+import { sshApprovals } from './orders/approvers.ts';
+import { fsEvidence } from './orders/evidence.ts';
+import { containerMaker } from './orders/make.ts';
 import { type Outbox, openOutbox } from './outbox/outbox.ts';
-import { desiredSourceOf, engineOf, storeWatchesOf } from './sources.ts';
+import { controlOf, desiredSourceOf, engineOf, storeWatchesOf } from './sources.ts';
 import { type AgentStatus, agentStatus } from './status.ts';
 
 export interface StartOptions {
@@ -63,7 +70,8 @@ async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgen
   const outbox = await openQueue(settings, identity, needs);
   const account = new Account(outbox);
   const forks = await openForkDesk({ dataDir: settings.dataDir, journal: account, ...needs });
-  const link = connect(identity, { outbox, forks }, needs);
+  const mailbox = createMailbox();
+  const link = connect(identity, { outbox, forks, mailbox }, needs);
   const { agent, server, status } = await watch(settings, { node: identity.node, outbox, account, link }, needs);
   teardown.add('agent', () => agent.stop());
   outbox.onRecovered(() => {
@@ -71,6 +79,7 @@ async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgen
     agent.retell();
   });
   await agent.start();
+  mailbox.deliverTo({ order: (issued) => agent.obey(issued), bundle: (commit, bundle) => agent.offer(commit, bundle) });
   await notifier.ready(`watching ${identity.node}`);
   const stop = async () => {
     await notifier.stopping();
@@ -101,14 +110,41 @@ interface Books {
 
 interface LinkNeeds {
   readonly outbox: Outbox;
+  readonly mailbox: Mailbox;
   readonly forks: ForkDesk;
 }
 
-function connect({ node, keys, collector }: Identity, { outbox, forks }: LinkNeeds, needs: Needs): Link {
+function connect({ node, keys, collector }: Identity, { outbox, forks, mailbox }: LinkNeeds, needs: Needs): Link {
   const { clock, random, logger, teardown } = needs;
-  const link = startLink({ node, version, keys, collector, outbox, forks, clock, random, logger });
+  const link = startLink({ node, version, keys, collector, outbox, forks, receiver: mailbox, clock, random, logger });
   teardown.add('link', () => link.stop());
   return link;
+}
+
+/** What obeying orders takes. */
+function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSources): OrderNeeds {
+  const { dataDir, manifest } = settings;
+  return {
+    controlFor: (entry) => controlOf(settings, entry),
+    make: containerMaker({ engine, imagesDir: join(dataDir, 'images') }),
+    evidence: fsEvidence(join(dataDir, 'orders')),
+    verifyApprovals: sshApprovals(manifest.allowedSigners),
+    trusted: () => link.trusted,
+    cutOffMs: () => {
+      const { cutOffSinceMs } = link.status();
+      return cutOffSinceMs === undefined ? undefined : clock.now() - cutOffSinceMs;
+    },
+    random: randomBytes,
+    sleep: async (ms, signal) => {
+      await delay(ms, undefined, { signal });
+    },
+  };
+}
+
+interface OrderSources {
+  readonly engine: Engine;
+  readonly link: Link;
+  readonly clock: Clock;
 }
 
 interface Watched {
@@ -127,10 +163,12 @@ async function watch(
   const metrics = agentMetrics(() => status());
   const sources = { node, journal: account, clock, logger, onScan: metrics.storeScanned };
   const stores = storeWatchesOf(settings, sources);
+  const engine = engineOf(settings);
   const agent = new Agent({
     node,
     about: { version, runtime: `node ${process.version}`, hostname: hostname() },
-    engine: engineOf(settings),
+    engine,
+    orders: orderNeeds(settings, { engine, link, clock }),
     desired: desiredSourceOf(settings, sources),
     stores,
     journal: account,

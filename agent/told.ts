@@ -17,6 +17,8 @@ export interface Told {
   readonly containers: ReadonlyMap<string, string>;
   /** Drifts told as standing, by drift id. */
   readonly drifts: ReadonlyMap<string, Drift>;
+  /** Since when each of them has stood, Unix milliseconds. */
+  readonly since: ReadonlyMap<string, number>;
 }
 
 /** Something to say, and what has been told once it is said. */
@@ -26,22 +28,24 @@ export interface Saying {
   readonly after: Told;
 }
 
-export const nothingTold: Told = { containers: new Map(), drifts: new Map() };
+export const nothingTold: Told = { containers: new Map(), drifts: new Map(), since: new Map() };
 
-const { container: containerPrefix, drift: driftPrefix } = toldPrefixes;
+const { container: containerPrefix, drift: driftPrefix, since: sincePrefix } = toldPrefixes;
 
 /** Reads back what has been told. What cannot be read is told again: saying twice is harmless, not saying is not. */
 export function readTold(state: ReadonlyMap<string, unknown>): Told {
   const containers = new Map<string, string>();
   const drifts = new Map<string, Drift>();
+  const since = new Map<string, number>();
   for (const [key, value] of state) {
     if (key.startsWith(containerPrefix) && typeof value === 'string') {
       containers.set(key.slice(containerPrefix.length), value);
     }
     const drift = key.startsWith(driftPrefix) ? driftSchema.safeParse(value) : undefined;
     if (drift?.success) drifts.set(drift.data.id, drift.data);
+    if (key.startsWith(sincePrefix) && typeof value === 'number') since.set(key.slice(sincePrefix.length), value);
   }
-  return { containers, drifts };
+  return { containers, drifts, since };
 }
 
 /** Hex digest of all that is told about a container. */
@@ -86,30 +90,41 @@ export function sayObserved(
   return { statements: observedStatements(upserted, removed), changes, after: { ...told, containers } };
 }
 
-/** What is new in the drifts that stand. `held` names told drifts that nothing can be concluded about now. */
-export function sayDrifts(
-  told: Told,
-  standing: readonly Drift[],
-  held: ReadonlySet<string>,
-  commit: string | null,
-): Saying {
+/** A comparison and what it is to be told with. */
+export interface Compared {
+  readonly standing: readonly Drift[];
+  /** Told drifts that nothing can be concluded about now. */
+  readonly held: ReadonlySet<string>;
+  readonly commit: string | null;
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+}
+
+/** What is new in the drifts that stand. */
+export function sayDrifts(told: Told, { standing, held, commit, nowMs }: Compared): Saying {
   const { opened, changed, resolved } = driftChanges(told.drifts, standing, held);
   const drifts = new Map(told.drifts);
+  const since = new Map(told.since);
   const changes: StateChange[] = [];
+  for (const { id } of opened) {
+    since.set(id, nowMs);
+    changes.push({ key: `${sincePrefix}${id}`, value: nowMs });
+  }
   for (const drift of [...opened, ...changed]) {
     drifts.set(drift.id, drift);
     changes.push({ key: `${driftPrefix}${drift.id}`, value: drift });
   }
   for (const id of resolved) {
     drifts.delete(id);
-    changes.push({ key: `${driftPrefix}${id}`, value: undefined });
+    since.delete(id);
+    changes.push({ key: `${driftPrefix}${id}`, value: undefined }, { key: `${sincePrefix}${id}`, value: undefined });
   }
   const statements: Statement[] = [
     ...opened.map((drift): Statement => ({ kind: 'drift.opened', body: { drift, commit } })),
     ...changed.map((drift): Statement => ({ kind: 'drift.changed', body: { drift, commit } })),
     ...resolved.map((id): Statement => ({ kind: 'drift.resolved', body: { id, commit } })),
   ];
-  return { statements, changes, after: { ...told, drifts } };
+  return { statements, changes, after: { ...told, drifts, since } };
 }
 
 /** As few `observed` statements as fit into entries. */

@@ -10,6 +10,9 @@ import { ensureOperatorToken } from './auth/operator-token.ts';
 import { systemClock } from './clock.ts';
 import type { CollectorSettings } from './config.ts';
 import { applicationName, migrateDatabase, type OpenDatabase, openDatabase, warnOfWeaknesses } from './database.ts';
+import { openManifestFollower, pollManifest } from './desired/follow.ts';
+import type { ManifestStatement } from './desired/follower.ts';
+import { createEnforcing } from './enforcing.ts';
 import { createErasing } from './erasing.ts';
 import { createHttpApp } from './http/app.ts';
 import { createHttpServer, isLoopback, startListening, stopListening } from './http/server.ts';
@@ -174,7 +177,11 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const fleet = { store: postgresEnrolment(db), ledger, clock };
   const operators = postgresOperatorTokens(db);
   const { registry } = metrics;
-  const witnessing = await openWitnessing(settings, { database, ledger, registry, logger, clock, teardown });
+  const following = { record: (statement: ManifestStatement) => ledger.record(statement), clock, logger, teardown };
+  const follower = await openManifestFollower(settings, following);
+  const shared = { ledger, registry, clock, logger, teardown };
+  const enforcing = createEnforcing(settings, { ...shared, db, follower, metrics: metrics.enforcement });
+  const witnessing = await openWitnessing(settings, { ...shared, database, ...(follower && { manifest: follower }) });
   const witnesses = witnessing.published;
   const app = createHttpApp({
     witnesses,
@@ -187,6 +194,11 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     clock,
     newRequestId: randomUUID,
     publicLog: settings.ledger.public,
+    enforcement: {
+      manifest: enforcing.manifest,
+      allowedSigners: settings.manifest.allowedSigners,
+      onRecorded: enforcing.heard,
+    },
   });
   const server = createHttpServer(app);
   const nodes = postgresNodeKeys(db);
@@ -197,8 +209,12 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     ...{ ledger, nodes, rounds, logger, clock },
     verifySignature: threads.verify,
     metrics: metrics.sockets,
+    onAppended: enforcing.saw,
+    onOpen: enforcing.nodeCame,
   });
   witnessing.start(sockets.offer);
+  enforcing.start(sockets);
+  if (follower !== undefined) await pollManifest(follower, following);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);
   await cutRevoked(database, createRevocations({ nodes, sockets, logger }), served);

@@ -12,6 +12,7 @@ import type { VerifyOptions } from './commands/ledger-verify.ts';
 import type { ManifestCheckOptions } from './commands/manifest-check.ts';
 import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
+import { addEnforcement } from './enforcement-cli.ts';
 
 /** The world outside the command line. */
 export interface CliWorld {
@@ -97,6 +98,7 @@ function addCommands(program: Command, perform: Perform): void {
     .action(() => perform(async (context) => (await import('./commands/migrate.ts')).migrateCommand(context)));
   addNodes(program.command('nodes').description('who may write to the ledger'), perform);
   addFleet(program.command('fleet').description('what the nodes have told'), perform);
+  addEnforcement(program, perform);
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);
   addReplay(ledger, perform);

@@ -89,7 +89,12 @@ export const collectorSettings = z.strictObject({
       .string()
       .min(1)
       .optional()
-      .describe('Local git repository with the manifest: who witnesses the ledger, and how many make a quorum'),
+      .describe('Local git repository with the manifest: what should run, and who witnesses the ledger'),
+    allowedSigners: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('OpenSSH allowed_signers file, as the nodes have it: who may approve orders and announce changes'),
   }),
   fleet: z.strictObject({
     joinTokenTtlMs: z

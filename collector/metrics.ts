@@ -1,4 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, type Registry } from 'prom-client';
+import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
+import { enforcementMetrics } from './enforcement/metrics.ts';
 import type { SocketMetrics } from './ws/ports.ts';
 
 export interface HttpMetrics {
@@ -10,6 +12,7 @@ export interface CollectorMetrics {
   readonly registry: Registry;
   readonly http: HttpMetrics;
   readonly sockets: SocketMetrics;
+  readonly enforcement: EnforcementMetrics;
   readonly contentType: string;
   text(): Promise<string>;
 }
@@ -49,6 +52,7 @@ export function createMetrics(registry: Registry, sources: MetricSources): Colle
     registry,
     http: httpMetrics(registry),
     sockets: socketMetrics(registry),
+    enforcement: enforcementMetrics(registry),
     contentType: registry.contentType,
     text: () => registry.metrics(),
   };

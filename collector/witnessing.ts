@@ -1,13 +1,12 @@
 import type { Registry } from 'prom-client';
 import type { Clock } from '../common/clock.ts';
-import { toAppError } from '../common/errors.ts';
-import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import type { Teardown } from '../common/teardown.ts';
-import { defaultWitnesses } from '../common/witnesses.ts';
+import { defaultWitnesses, type WitnessesWanted } from '../common/witnesses.ts';
 import type { CollectorSettings } from './config.ts';
 import { applicationName, type OpenDatabase } from './database.ts';
-import { gitRepository } from './desired/git.ts';
+import { openManifestFollower, pollManifest } from './desired/follow.ts';
+import type { ManifestFollower } from './desired/follower.ts';
 import { WantedWitnesses } from './desired/witnesses-wanted.ts';
 import { listen } from './postgres/listen.ts';
 import { postgresWantedStore, postgresWitnessStore, witnessChannel } from './postgres/witness-store.ts';
@@ -20,6 +19,8 @@ export interface WitnessingNeeds {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly teardown: Teardown;
+  /** The follower of the manifest, when others use it too; without it one is made, and nothing put on record. */
+  readonly manifest?: ManifestFollower;
 }
 
 /** Wires the rounds of cosigning to the database, the manifest and the other collectors. Begins nothing yet. */
@@ -44,17 +45,15 @@ export async function openWitnessing(settings: CollectorSettings, needs: Witness
   return witnessing;
 }
 
-async function followManifest({ manifest }: CollectorSettings, { database, logger, teardown }: WitnessingNeeds) {
-  if (manifest.repository === undefined) return () => defaultWitnesses;
-  const repository = gitRepository(manifest.repository);
-  const witnesses = new WantedWitnesses({ repository, store: postgresWantedStore(database.db), logger });
+/** What the manifest in force wants of the witnesses; before the first, what was stored. */
+async function followManifest(settings: CollectorSettings, needs: WitnessingNeeds): Promise<() => WitnessesWanted> {
+  const { database, logger } = needs;
+  const unrecorded = { ...needs, record: async () => {} };
+  const follower = needs.manifest ?? (await openManifestFollower(settings, unrecorded));
+  if (follower === undefined) return () => defaultWitnesses;
+  const witnesses = new WantedWitnesses({ follower, store: postgresWantedStore(database.db), logger });
   await witnesses.restore();
-  await witnesses.refresh();
-  const timer = setInterval(() => {
-    witnesses.refresh().catch((thrown: unknown) => {
-      logger.warn('manifest.not_looked_at', { error: toAppError(thrown) });
-    });
-  }, limits.manifestPollMs);
-  teardown.add('manifest', async () => clearInterval(timer));
+  if (needs.manifest === undefined) await pollManifest(follower, unrecorded);
+  else await follower.refresh();
   return () => witnesses.wanted;
 }

@@ -40,8 +40,8 @@ export interface ConfigDifference {
 const maxDifferences = 40;
 const maxDifferencesBytes = 12 * 1024;
 
-/** Labels that tools put on containers to find them again. */
-const toolLabel = /^com\.docker\.compose\./;
+/** Labels that tools put on containers to find them again; Sigilwatch is one. */
+const toolLabel = /^(com\.docker\.compose|sigilwatch)\./;
 
 /**
  * Where a container is made in another way than the manifest wants, field by field, after what its image brings along is taken
@@ -59,7 +59,11 @@ export function configDifferences(wanted: WantedConfig, made: MadeContainer, che
     }),
     ...maps('labels', labels, { seen: withoutToolLabels(config.labels), brought: image.labels }),
     ...lists('ports', judged(checks.ports, wanted.ports, []), config.ports),
-    ...lists('volumes', judged(checks.volumes, wanted.volumes, []), asWanted(wanted.volumes ?? [], ownVolumes(made))),
+    ...lists(
+      'volumes',
+      judged(checks.volumes, wanted.volumes, []),
+      asWanted(wanted.volumes ?? [], ownVolumes(made, wanted.volumes)),
+    ),
     ...lists('cap_add', wanted.cap_add ?? [], config.cap_add),
     ...lists('cap_drop', wanted.cap_drop, config.cap_drop),
     ...values('privileged', wanted.privileged ?? false, config.privileged),
@@ -118,14 +122,14 @@ function own(texts: Texts, name: string): string | undefined {
   return Object.hasOwn(texts, name) ? texts[name] : undefined;
 }
 
-function withoutToolLabels(labels: Texts): Texts {
+export function withoutToolLabels(labels: Texts): Texts {
   return Object.fromEntries(Object.entries(labels).filter(([name]) => !toolLabel.test(name)));
 }
 
-/** Anonymous volumes that the image asks for are nobody's decision. */
-function ownVolumes({ config, image }: MadeContainer): readonly string[] {
+/** Anonymous volumes that the image asks for are nobody's decision, unless they are wanted too. */
+export function ownVolumes({ config, image }: MadeContainer, wanted: readonly string[] = []): readonly string[] {
   const brought = new Set(image.volumes.map((path) => `:${path}:rw`));
-  return config.volumes.filter((volume) => !brought.has(volume));
+  return config.volumes.filter((volume) => !brought.has(volume) || wanted.includes(volume));
 }
 
 /** One difference for each item that is missing, and for each that is too many. */

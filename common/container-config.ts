@@ -30,3 +30,43 @@ export interface ContainerConfig {
 
 /** What a manifest says of it. What it does not say is left out. */
 export type WantedConfig = Partial<ContainerConfig>;
+
+/*
+ * What is needed to make a container beyond its configuration, and is not compared. Aliases and no interfaces, so that they are
+ * values of JSON to the compiler too. What nobody says is left out.
+ */
+
+/** How the engine finds out whether the container is healthy. What is not said is the image's, then the engine's default. */
+export type WantedHealthcheck = {
+  /** Begins with `NONE`, `CMD` or `CMD-SHELL`. */
+  readonly test?: readonly string[];
+  readonly interval_ms?: number;
+  readonly timeout_ms?: number;
+  readonly start_period_ms?: number;
+  readonly start_interval_ms?: number;
+  readonly retries?: number;
+};
+
+/** A network that the container is attached to. */
+export type WantedNetwork = {
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly ipv4_address?: string;
+  readonly ipv6_address?: string;
+};
+
+/** A mount of memory, empty at first. */
+export type WantedTmpfs = {
+  readonly target: string;
+  /** As for `mount -t tmpfs -o`: `ro,size=67108864,mode=1777`; empty for the engine's own. */
+  readonly options: string;
+};
+
+export type WantedCreation = {
+  readonly healthcheck?: WantedHealthcheck;
+  /** By the names the engine knows; the first is the one the container begins with. Never beside a `network_mode`. */
+  readonly networks?: readonly WantedNetwork[];
+  readonly tmpfs?: readonly WantedTmpfs[];
+  /** Keys of a compose service that compose makes its container with and we do not: what we make is not quite it. */
+  readonly unmade?: readonly string[];
+};

@@ -1,5 +1,5 @@
 import type { ConfigChecks } from './config-drift.ts';
-import type { WantedConfig } from './container-config.ts';
+import type { WantedConfig, WantedCreation } from './container-config.ts';
 import type { DriftKind } from './drift-kind.ts';
 import type { ObservedContainer } from './observed.ts';
 
@@ -10,6 +10,8 @@ export interface DesiredContainer {
   /** `sha256:<hex>` the manifest pins the image to, or null. */
   readonly imageId: string | null;
   readonly config: WantedConfig;
+  /** What is not compared, and needed to make the container. */
+  readonly creation: WantedCreation;
 }
 
 /** What git says should run on one node. */

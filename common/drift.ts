@@ -106,7 +106,9 @@ function unauthorized(observed: ObservedContainer): Drift {
 
 function imageDrift(desired: DesiredContainer, observed: ObservedContainer): Drift[] {
   const differences = [];
-  if (!sameImage(desired.image, observed.image)) {
+  // Whoever makes a container of the pinned id names no reference.
+  const byId = desired.imageId !== null && desired.imageId === observed.image;
+  if (!byId && !sameImage(desired.image, observed.image)) {
     differences.push({ field: 'image', desired: clip(desired.image), observed: clip(observed.image) });
   }
   if (desired.imageId !== null && desired.imageId !== observed.imageId) {

@@ -217,5 +217,14 @@ export type Body<K extends Kind> = StatementOf<K>['body'];
 /** Every kind, in the order they are declared. */
 export const kinds: readonly Kind[] = [...collectorStatements, ...nodeStatements].map((s) => s.shape.kind.value);
 
-/** Kinds a node may author; the rest are the collector's alone. */
+/** Kinds a node may author. */
 export const nodeKinds: ReadonlySet<Kind> = new Set(nodeStatements.map((s) => s.shape.kind.value));
+
+/** What the collector states of itself in the words of a node: it follows the manifest too. */
+const sharedKinds: readonly Kind[] = ['desired.adopted', 'desired.rejected'];
+
+/** Kinds the collector may author. */
+export const collectorKinds: ReadonlySet<Kind> = new Set([
+  ...collectorStatements.map((s) => s.shape.kind.value),
+  ...sharedKinds,
+]);

@@ -159,6 +159,24 @@ export const limits = {
   clockSuspectMs: 30_000,
   inspectConcurrency: 8,
   gitTimeoutMs: 20_000,
+  /** Commits that the collector hands to a node: one bundle, and what git may ask for in one piece while it reads it. */
+  maxOfferedBundleBytes: 16 * 1024 * 1024,
+  maxOfferedObjectBytes: 64 * 1024 * 1024,
+  /** The same for commits that the node's own operator brings, on a stick or in a local repository. */
+  maxLocalBundleBytes: 256 * 1024 * 1024,
+  maxLocalObjectBytes: 512 * 1024 * 1024,
+  /** What a bundle says of itself before the objects begin. */
+  maxBundleHeaderBytes: 64 * 1024,
+  /** Commits that one bundle builds on, each of which is looked up. */
+  maxBundlePrerequisites: 64,
+  /** A commit without its files: message, signature and parents. */
+  maxCommitBytes: 256 * 1024,
+  /** Bundles brought to a node that wait for the agent's next look. */
+  maxWaitingBundles: 16,
+  /** A commit that was refused is judged anew after this long at the latest: keys come into force and go out of it. */
+  refusedCommitMs: 3_600_000,
+  /** Bundles of commits that the collector keeps ready, for nodes that hold different ones. */
+  maxReadyBundles: 8,
   /** How often new entries are committed to the mirror of the ledger, and how many in one commit. */
   mirrorIntervalMs: 60_000,
   maxMirrorBatchEntries: 10_000,
@@ -179,6 +197,8 @@ export const limits = {
   maxManifestMistakes: 100,
   /** A key longer than this is no misspelt one. */
   maxMisspeltChars: 64,
+  /** How often what runs is tried to be written into a manifest, with fewer changes each time, before the rest is left alone. */
+  maxAdoptAttempts: 200,
   /** Parts of a manifest that nothing reads. */
   maxFreeFormValues: 10_000,
   maxFreeFormDepth: 16,
@@ -223,6 +243,25 @@ export const limits = {
   defaultSettlingMs: 15_000,
   defaultOfflineAfterMs: 600_000,
   minOfflineAfterMs: 60_000,
+  /** Whoever adopts a commit within this time of the collector is part of its rollout, and all wait for all to settle. */
+  rolloutSpreadMs: 60_000,
+  /** Nodes named as those that drift alike; the threshold counts all of them. */
+  maxFrozenNodesNamed: 500,
+  /** How long a collector leaves it to another one, which has the first of these nodes, to freeze. */
+  freezeElsewhereMs: 2_000,
+  /** Added to a grace period, so that the node, which counts from a moment before its entry, agrees that it is over. */
+  graceSlackMs: 20,
+  /** Between orders for a drift whose node refuses them or lets them expire: doubles with each, up to the second bound. */
+  refusedRetryMinMs: 5_000,
+  refusedRetryMaxMs: 3_600_000,
+  /** How often the collector looks at drifts that no event led it to, at how many nodes then, and at how many at once. */
+  enforcementLookMs: 5_000,
+  enforcementLookNodes: 50,
+  enforcementRoundsAtOnce: 2,
+  /** An order that a connected node has not answered is sent again after this. */
+  orderResendMs: 30_000,
+  /** Announced changes whose signatures were checked. */
+  announcementsRemembered: 1_000,
   /** How long a drift that an order was executed for may still stand, and come back, before it counts as relapsed. */
   verifyWithinMs: 120_000,
   relapseWithinMs: 600_000,
@@ -231,10 +270,8 @@ export const limits = {
   staysUpMs: 5_000,
   /** What a container gets to stop by itself when it is replaced. */
   stopGraceMs: 10_000,
-  /** Of the log of a container that is to be destroyed, so many last lines and bytes are kept, and so many changed files. */
+  /** Last lines of the log of a container that is to be destroyed, which are kept. */
   evidenceLogLines: 200,
-  maxEvidenceLogBytes: 256 * 1024,
-  maxEvidenceChanges: 1_000,
   /** Orders that are asked for in one page, and looked at in one round of dispatching. */
   maxOrdersDispatched: 200,
   maxAlertConditions: 1_000,
@@ -245,6 +282,14 @@ export const limits = {
   /** Starts and finishes named in one `coverage.gap`. */
   maxRebuiltPerGap: 60,
   engineTimeoutMs: 10_000,
+  /** What makes, starts or removes a container is work on the node's disk. */
+  engineWorkTimeoutMs: 60_000,
+  imageLoadTimeoutMs: 10 * 60_000,
+  /** Of what a container wrote, the end that is kept as evidence, and of what it changed, so many paths. */
+  maxEvidenceLogBytes: 64 * 1024,
+  maxEvidenceChanges: 1_000,
+  /** What is read of an answer to find those; a container may have changed millions of files. */
+  maxEvidenceAnswerBytes: 4 * 1024 * 1024,
   /** A container that was restarted so often, and so shortly ago, crashes again and again. */
   crashLoopRestarts: 3,
   crashLoopCalmMs: 60_000,
@@ -370,6 +415,20 @@ export const limits = {
   httpDrainMs: 5_000,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
+  /** Drifts of one node that enforcement looks at; a node with more of them at once is not mended by orders. */
+  maxOpenDriftsRead: 10_000,
+  /** Of one node, one commit and one kind, so many of the newest drifts are counted. */
+  maxDriftsOfCommitRead: 100,
+  maxReplicasRead: 1_000,
+  maxAnnouncementsRead: 1_000,
+  /** What the collector and the node have said of an order: of either so many statements are shown. */
+  maxOrderEventsRead: 200,
+  /** Hex digits of an order's hash that are enough to name it. */
+  minOrderPrefixChars: 8,
+  maxSilenceMs: 30 * 86_400_000,
+  /** What the verification of a signature may take; making one may wait for a passphrase. */
+  sshVerifyTimeoutMs: 10_000,
+  sshSignTimeoutMs: 120_000,
   /** Answers about the fleet that are being read; one about the past may take a while, and others need the database too. */
   fleetReadsAtOnce: 2,
 } as const;

@@ -50,6 +50,13 @@ export interface EngineApi {
   wait(id: string): Promise<number>;
   /** Ids of all containers. */
   ids(): Promise<string[]>;
+  /** A network of its own kernel bridge, cut off from everything else. Kept after the engine, so it is to be removed. */
+  createNetwork(name: string, subnet: string): Promise<void>;
+  removeNetwork(name: string): Promise<void>;
+  /** Names of all volumes, sorted. */
+  volumes(): Promise<string[]>;
+  /** An archive of the image, as `docker save` writes it. */
+  saveImage(reference: string): Promise<Buffer>;
   /** All containers that carry a label, with its value. */
   labelled(label: string): Promise<{ id: string; value: string }[]>;
 }
@@ -96,6 +103,17 @@ export function engineApi(socketPath: string): EngineApi {
       const list = await call('GET', '/containers/json?all=true');
       return Array.isArray(list) ? list.map((item) => stringField(item, 'Id')) : [];
     },
+    createNetwork: async (name, subnet) => {
+      await call('POST', '/networks/create', { Name: name, Internal: true, IPAM: { Config: [{ Subnet: subnet }] } });
+    },
+    removeNetwork: async (name) => {
+      await call('DELETE', `/networks/${name}`);
+    },
+    volumes: async () => {
+      const volumes = field(await call('GET', '/volumes'), 'Volumes');
+      return Array.isArray(volumes) ? volumes.map((volume) => stringField(volume, 'Name')).sort() : [];
+    },
+    saveImage: (reference) => receive(socketPath, { method: 'GET', path: `/images/${reference}/get` }),
     labelled: async (label) => {
       const filters = encodeURIComponent(JSON.stringify({ label: [label] }));
       const list = await call('GET', `/containers/json?all=true&filters=${filters}`);
@@ -159,6 +177,19 @@ function splitTag(tag: string): [repo: string, version: string] {
 }
 
 async function send(socketPath: string, call: Call): Promise<unknown> {
+  const { response, bytes } = await exchange(socketPath, call);
+  const text = bytes.toString('utf8');
+  return response.headers['content-type']?.startsWith('application/json') === true ? lenientJson(text) : text;
+}
+
+async function receive(socketPath: string, call: Call): Promise<Buffer> {
+  return (await exchange(socketPath, call)).bytes;
+}
+
+async function exchange(
+  socketPath: string,
+  call: Call,
+): Promise<{ readonly response: http.IncomingMessage; readonly bytes: Buffer }> {
   const body = call.body === undefined ? undefined : JSON.stringify(call.body);
   const headers = {
     ...(body === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }),
@@ -172,9 +203,9 @@ async function send(socketPath: string, call: Call): Promise<unknown> {
   if (call.tar === undefined) request.end(body);
   else call.tar.pipe(request);
   const response = await answered;
-  const text = (await buffer(response)).toString('utf8');
-  if ((response.statusCode ?? 500) >= 400) throw new Error(`${call.method} ${call.path}: ${text.trim()}`);
-  return response.headers['content-type']?.startsWith('application/json') === true ? lenientJson(text) : text;
+  const bytes = await buffer(response);
+  if ((response.statusCode ?? 500) < 400) return { response, bytes };
+  throw new Error(`${call.method} ${call.path}: ${bytes.toString('utf8').trim()}`);
 }
 
 /** Image import answers with several documents, one per line; nobody reads those. */

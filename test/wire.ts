@@ -4,7 +4,7 @@ import type { ForkDesk, StandingFork } from '../agent/fork-desk.ts';
 import { type Link, type LinkBounds, type LinkOptions, startLink } from '../agent/link.ts';
 import type { ForkStatement } from '../agent/witness.ts';
 import type { NodeKey, NodeKeys, SocketMetrics, Witnessing } from '../collector/ws/ports.ts';
-import { attachSockets, type Sockets, type SocketsBounds } from '../collector/ws/server.ts';
+import { attachSockets, type Sockets, type SocketsBounds, type SocketsOptions } from '../collector/ws/server.ts';
 import type { Clock } from '../common/clock.ts';
 import { fingerprint, generateKeyPair, type KeyPair } from '../common/keys.ts';
 import type { Statement } from '../common/kinds.ts';
@@ -62,7 +62,7 @@ export async function startCollector(
     bounds?: Partial<SocketsBounds>;
     port?: number;
     rounds?: Witnessing;
-  } = {},
+  } & Pick<SocketsOptions, 'onOpen' | 'onAppended'> = {},
 ): Promise<TestCollector> {
   const { ledger = memoryLedger(), nodes = nodeTable(), bounds = {} } = options;
   const events: LoggedEvent[] = [];
@@ -82,8 +82,8 @@ export async function startCollector(
   };
   const server = http.createServer((_request, response) => response.writeHead(404).end());
   const logger = recordingLogger(events);
-  const withRounds = options.rounds === undefined ? {} : { rounds: options.rounds };
-  const sockets = attachSockets(server, { ledger, nodes, logger, clock: systemClock, metrics, bounds, ...withRounds });
+  const { port: _, ...others } = options;
+  const sockets = attachSockets(server, { ...others, ledger, nodes, logger, clock: systemClock, metrics, bounds });
   server.listen(options.port ?? 0, '127.0.0.1');
   await once(server, 'listening');
   return {

@@ -2,10 +2,11 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
+import { readCommitted } from '../../common/manifest/committed.ts';
 import { parseManifestFiles } from '../../common/manifest/files.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
-import { readManifestFiles } from '../desired/manifest-files.ts';
+
 import { unreleasedForks } from '../fork-desk.ts';
 import { loadIdentity } from '../identity.ts';
 import { fsStoreFiles } from '../sigils/fs-store-files.ts';
@@ -159,7 +160,7 @@ async function askCollector(url: string): Promise<Response> {
 async function readManifest({ manifest }: AgentSettings): Promise<string> {
   const repository = gitRepository(manifest.repository ?? '');
   const commit = await repository.head();
-  const { containers, services } = parseManifestFiles(await readManifestFiles(repository, commit));
+  const { containers, services } = parseManifestFiles(await readCommitted(repository, commit));
   return `${containers.length + services.length} containers in commit ${commit.slice(0, 12)}`;
 }
 

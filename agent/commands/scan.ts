@@ -3,12 +3,13 @@ import { type Drift, diff } from '../../common/drift.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
+import { readCommitted } from '../../common/manifest/committed.ts';
 import { compileDesired } from '../../common/manifest/compile.ts';
 import { parseManifestFiles } from '../../common/manifest/files.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
-import { readManifestFiles } from '../desired/manifest-files.ts';
+
 import { createImages, observedOf, stateToJudge } from '../docker/images.ts';
 import { scanContainers } from '../docker/scanner.ts';
 import type { ScanResult } from '../sigils/scan.ts';
@@ -101,7 +102,7 @@ async function readDesired(settings: AgentSettings, node: string) {
   if (settings.manifest.repository === undefined) return undefined;
   const repository = gitRepository(settings.manifest.repository);
   const commit = await repository.head();
-  const manifest = parseManifestFiles(await readManifestFiles(repository, commit));
+  const manifest = parseManifestFiles(await readCommitted(repository, commit));
   return { commit, desired: compileDesired(manifest, node) };
 }
 

@@ -1,26 +1,22 @@
 import { isUtf8 } from 'node:buffer';
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
-import { AppError } from '../../common/errors.ts';
-import { limits } from '../../common/limits.ts';
-
-const run = promisify(execFile);
-
-/** Something in a commit that is no folder. */
-export interface TreeEntry {
-  readonly path: string;
-  /** Neither a symbolic link nor another repository. */
-  readonly isFile: boolean;
-}
+import { open } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { CommittedFiles } from '../../common/manifest/committed.ts';
+import { bundleHeader } from './bundle-header.ts';
+import { CommandFailed } from './command.ts';
+import { complaintOf, type GitOptions, runGit } from './git-command.ts';
+import { refusal } from './refusal.ts';
 
 /** Reads what is committed in a local git repository: a work tree, or a bare repository. Never the network. */
-export interface Repository {
+export interface Repository extends CommittedFiles {
   /** Id of the commit that HEAD names. @throws AppError `validation.manifest` when there is none. */
   head(): Promise<string>;
-  /** A file of a commit. @throws AppError `validation.manifest` when the commit has no such file. */
-  read(commit: string, file: string): Promise<string>;
-  /** What a commit has at a path and below, by paths from the root, sorted; nothing when there is nothing. */
-  list(commit: string, path: string): Promise<readonly TreeEntry[]>;
+  /**
+   * Writes a commit and all before it as a git bundle to `file`; without what `have` and those before it hold, when `have` is
+   * one of them.
+   * @throws AppError `validation.manifest` when it cannot be read.
+   */
+  bundle(commit: string, have: string | undefined, file: string): Promise<void>;
 }
 
 /**
@@ -28,63 +24,78 @@ export interface Repository {
  * decision yet.
  */
 export function gitRepository(path: string): Repository {
-  const git = async (...args: readonly string[]): Promise<string> => {
-    // The agent runs as another user than the checkout's owner; it reads objects only and runs no hooks.
-    const safe = ['-c', `safe.directory=${path}`, '-c', 'core.fsmonitor=false', '-C', path];
-    const { stdout } = await run('git', [...safe, ...args], {
-      encoding: 'buffer',
-      timeout: limits.gitTimeoutMs,
-      maxBuffer: limits.maxManifestBytes,
-      env: { PATH: pathOfCommands(), LC_ALL: 'C', GIT_OPTIONAL_LOCKS: '0', GIT_TERMINAL_PROMPT: '0' },
+  const root = resolve(path);
+  // The agent runs as another user than the checkout's owner; it reads objects only and runs no hooks.
+  return repositoryOf(path, ['-c', `safe.directory=${root}`, '-C', root]);
+}
+
+/** A bare repository of our own, by its folder. */
+export function ownRepository(gitDir: string): Repository {
+  return repositoryOf(gitDir, [`--git-dir=${gitDir}`]);
+}
+
+function repositoryOf(name: string, where: readonly string[]): Repository {
+  const ask = (args: readonly string[], options?: GitOptions) => runGit([...where, ...args], options);
+  const git = async (what: string, otherwise: string, args: readonly string[]): Promise<string> => {
+    const { exitCode, stdout, stderr } = await ask(args).catch((cause: unknown) => {
+      throw notAnswered(what, cause);
     });
-    if (!isUtf8(stdout)) throw new Error(notUtf8);
+    if (exitCode !== 0) throw refusal('validation.manifest', complained(stderr) ?? otherwise, what);
+    if (!isUtf8(stdout)) throw refusal('validation.manifest', 'not UTF-8', what);
     return stdout.toString('utf8');
   };
   return {
-    head: async () => (await asked(git('rev-parse', '--verify', 'HEAD^{commit}'), path, 'it has no commit yet')).trim(),
-    read: (commit, file) =>
-      asked(git('cat-file', 'blob', `${commit}:${file}`), file, `commit ${commit} has no such file`),
+    head: async () => (await git(name, 'it has no commit yet', ['rev-parse', '--verify', 'HEAD^{commit}'])).trim(),
+    read: (commit, file) => git(file, `commit ${commit} has no such file`, ['cat-file', 'blob', `${commit}:${file}`]),
     list: async (commit, folder) => {
-      const options = ['ls-tree', '-r', '-z', '--full-tree', commit, '--', folder];
-      const listed = await asked(git(...options), folder, `commit ${commit} cannot be listed`);
+      const args = ['ls-tree', '-r', '-z', '--full-tree', commit, '--', folder];
+      const listed = await git(folder, `commit ${commit} cannot be listed`, args);
       const entries = [...listed.matchAll(/(\d+) \w+ [0-9a-f]+\t([^\0]*)\0/g)];
       return entries
         .map(([, mode, path = '']) => ({ path, isFile: mode === '100644' || mode === '100755' }))
         .sort((a, b) => (a.path < b.path ? -1 : 1));
     },
+    bundle: async (commit, have, file) => {
+      const shallow = (await git(name, 'not a git repository', ['rev-parse', '--is-shallow-repository'])).trim();
+      if (shallow === 'true') throw refusal('validation.manifest', 'a shallow clone, which has no history', name);
+      // One that the repository does not know, or that is not among those before it, is left out of it.
+      const args = ['merge-base', '--is-ancestor', have ?? '', commit];
+      const isPart = have !== undefined && have !== commit && (await ask(args)).exitCode === 0;
+      const format = (await git(name, 'its format is not known', ['rev-parse', '--show-object-format'])).trim();
+      const prerequisites = isPart ? [have] : [];
+      await writeBundle(file, bundleHeader({ format, prerequisites, commit }), (fd) => {
+        const wanted = [commit, ...prerequisites.map((id) => `^${id}`)];
+        const pack = ['pack-objects', '--quiet', '--revs', '--thin', '--delta-base-offset', '--stdout'];
+        return ask(pack, { input: `${wanted.join('\n')}\n`, outputTo: fd });
+      }).catch((cause: unknown) => {
+        throw notAnswered(name, cause);
+      });
+    },
   };
 }
 
-const notUtf8 = 'not UTF-8';
-
-/** Where system commands live; the environment is read by the program's entry alone. */
-function pathOfCommands(): string {
-  return '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-}
-
-async function asked(answer: Promise<string>, what: string, otherwise: string): Promise<string> {
+/** A bundle is its header and a pack: no reference is needed that somebody else could move meanwhile. */
+async function writeBundle(
+  path: string,
+  header: string,
+  pack: (fd: number) => Promise<{ readonly exitCode: number; readonly stderr: string }>,
+): Promise<void> {
+  const file = await open(path, 'ax', 0o600);
   try {
-    return await answer;
-  } catch (cause) {
-    const reason = reasonOf(cause) ?? otherwise;
-    throw new AppError('validation.manifest', `${what}: ${reason}`, {
-      cause,
-      details: { file: what, line: 1, column: 1, reason },
-    });
+    await file.writeFile(header);
+    const answer = await pack(file.fd);
+    if (answer.exitCode !== 0) throw new CommandFailed(complaintOf(answer));
+  } finally {
+    await file.close();
   }
 }
 
+function notAnswered(what: string, cause: unknown): unknown {
+  return cause instanceof CommandFailed ? refusal('validation.manifest', cause.message, what, cause) : cause;
+}
+
 /** What went wrong, when it is about more than a missing object. */
-function reasonOf(cause: unknown): string | undefined {
-  if (!(cause instanceof Error)) return undefined;
-  if (cause.message === notUtf8) return notUtf8;
-  if ('killed' in cause && cause.killed === true) return `git did not answer within ${limits.gitTimeoutMs} ms`;
-  const code = 'code' in cause ? cause.code : undefined;
-  if (code === 'ENOENT') return 'the git command is not installed';
-  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return `larger than ${limits.maxManifestBytes} bytes`;
-  // A string is the errno of a git that could not even be started; a number is its exit code.
-  if (typeof code === 'string') return `the git command cannot be run (${code})`;
-  const stderr = 'stderr' in cause ? String(cause.stderr) : '';
+function complained(stderr: string): string | undefined {
   if (/not a git repository|cannot change to/.test(stderr)) return 'not a git repository';
   if (/dubious ownership|Permission denied/.test(stderr)) return stderr.trim().split('\n')[0];
   return undefined;

@@ -1,7 +1,6 @@
-import Docker from 'dockerode';
-import type { z } from 'zod';
-import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
+import type Docker from 'dockerode';
 import { limits } from '../../common/limits.ts';
+import { asking, clientAt, engineError, firstIssue, read, unlessGone } from './asking.ts';
 import { type Engine, type EventsOptions, engineActions, type InspectedContainer } from './engine.ts';
 import { containerInspect, containerList, engineEvent, engineVersion, imageInspect } from './engine-json.ts';
 import { lineSplitter } from './lines.ts';
@@ -17,27 +16,14 @@ export interface DockerEngineOptions {
 /** After we gave up on a call, its socket is closed this much later. */
 const socketGraceMs = 1_000;
 
-/**
- * The engine behind a local unix socket. No agent is passed: with one of our own dockerode is 30 times slower, since
- * it prints every option of every request for its debug log, whether that is on or not.
- */
+/** The engine behind a local unix socket. */
 export function dockerEngine(options: DockerEngineOptions): Engine {
   const { socketPath, label } = options;
   const timeoutMs = options.timeoutMs ?? limits.engineTimeoutMs;
-  // `host: undefined` because dockerode would otherwise prefer DOCKER_HOST to the socket we were told to watch.
-  const target = { socketPath, host: undefined, protocol: 'http' } as const;
-  const calls = new Docker({ ...target, timeout: timeoutMs + socketGraceMs });
-  const streams = new Docker(target);
+  const calls = clientAt(socketPath, { idleMs: timeoutMs + socketGraceMs });
+  const streams = clientAt(socketPath);
   const scope = label === undefined ? {} : { label: [label] };
-  const closing = new AbortController();
-
-  const ask = async <T>(call: (abortSignal: AbortSignal) => Promise<T>): Promise<T> => {
-    try {
-      return await within(timeoutMs, closing.signal, call);
-    } catch (thrown) {
-      throw engineError(thrown, socketPath);
-    }
-  };
+  const { ask, close } = asking(socketPath, timeoutMs);
 
   return {
     ping: async () => {
@@ -63,7 +49,7 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
         if (!events.signal.aborted) throw engineError(thrown, socketPath);
       }
     },
-    close: () => closing.abort(),
+    close,
   };
 }
 
@@ -118,93 +104,4 @@ function parseJson(text: string): unknown {
 
 function readContainer(json: unknown, containerId: string): InspectedContainer {
   return read(containerInspect, json, `GET /containers/${containerId.slice(0, 12)}/json`);
-}
-
-function read<T>(schema: z.ZodType<T>, json: unknown, request: string): T {
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new AppError('engine.answer', `the Docker engine answered ${request} with ${firstIssue(parsed.error)}`);
-}
-
-function firstIssue(error: z.ZodError): string {
-  const issue = error.issues[0];
-  if (issue === undefined) return 'something unreadable';
-  return `an unexpected ${issue.path.join('.') || 'document'}: ${issue.message}`;
-}
-
-async function unlessGone<T>(answer: Promise<T>): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (thrown) {
-    if (statusOf(thrown) === 404) return undefined;
-    throw thrown;
-  }
-}
-
-/** dockerode never settles a call whose answer breaks off in the middle, so the deadline cannot be left to it. */
-async function within<T>(
-  timeoutMs: number,
-  closing: AbortSignal,
-  call: (abortSignal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const unanswered = new AbortController();
-  let giveUp: (code: string, message: string) => void = () => {};
-  const givenUp = new Promise<never>((_, reject) => {
-    giveUp = (code, message) => {
-      reject(Object.assign(new Error(message), { code }));
-      // An answer that never ends would be gathered for as long as it comes.
-      unanswered.abort();
-    };
-  });
-  const close = (): void => giveUp('ECANCELED', 'the agent is stopping');
-  const timer = setTimeout(() => giveUp('ETIMEDOUT', `no answer within ${timeoutMs} ms`), timeoutMs);
-  closing.addEventListener('abort', close);
-  if (closing.aborted) close();
-  try {
-    return await Promise.race([call(unanswered.signal), givenUp]);
-  } finally {
-    clearTimeout(timer);
-    closing.removeEventListener('abort', close);
-  }
-}
-
-function statusOf(thrown: unknown): number | undefined {
-  if (!(thrown instanceof Error) || !('statusCode' in thrown)) return undefined;
-  return typeof thrown.statusCode === 'number' ? thrown.statusCode : undefined;
-}
-
-function engineError(thrown: unknown, socketPath: string): AppError {
-  const status = statusOf(thrown);
-  if (status !== undefined) {
-    return new AppError('engine.answer', `the Docker engine at ${socketPath} refused: ${toAppError(thrown).message}`, {
-      cause: thrown,
-      details: { socketPath, status },
-      retryable: status >= 500,
-    });
-  }
-  const errno = errnoOf(thrown);
-  if (errno === undefined) return toAppError(thrown);
-  return new AppError('engine.unreachable', unreachableMessage(errno, socketPath), {
-    cause: thrown,
-    details: { socketPath, errno },
-    retryable: true,
-  });
-}
-
-function unreachableMessage(errno: string, socketPath: string): string {
-  switch (errno) {
-    case 'ENOENT':
-      return `no Docker engine at ${socketPath}: start the engine or correct the socket path in the settings`;
-    case 'ECONNREFUSED':
-      return `nobody answers at ${socketPath}: start the Docker engine`;
-    case 'EACCES':
-    case 'EPERM':
-      return `not allowed to open ${socketPath}: run as root or as a member of the group that owns the socket`;
-    case 'ECANCELED':
-      return `the Docker engine at ${socketPath} had not answered when the agent was stopped`;
-    case 'ETIMEDOUT':
-      return `the Docker engine at ${socketPath} does not answer in time: it is frozen or overloaded, check its log`;
-    default:
-      return `lost the connection to the Docker engine at ${socketPath} (${errno}): check that it still runs`;
-  }
 }

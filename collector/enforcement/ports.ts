@@ -112,6 +112,8 @@ export interface OrderDispatch {
   readonly hash: string;
   readonly index: number;
   readonly approvals: readonly Approval[];
+  /** The entry at `index` where whoever sends it has it at hand; it is read from the ledger otherwise. */
+  readonly leaf?: Pick<SignedEntry, 'bytes' | 'signature'> | undefined;
 }
 
 /** The agents' sessions of this collector. */

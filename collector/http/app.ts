@@ -4,9 +4,11 @@ import { AppError } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { parseVerifierKey } from '../../common/note.ts';
 import type { OperatorTokenStore } from '../auth/operator-token.ts';
+import type { Recorder } from '../enforcement/ports.ts';
 import type { FleetPorts } from '../fleet/enrolment.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CollectorMetrics } from '../metrics.ts';
+import { createOperating, noManifest, type OperatingNeeds } from '../operating.ts';
 import { postgresFleetSources } from '../postgres/history-store.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { PublishedWitnesses } from '../witness/published.ts';
@@ -23,6 +25,8 @@ import { addLogRoutes } from './log-routes.ts';
 import { openBelow, operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
 import { addNodesRoutes } from './nodes-routes.ts';
 import { boundedAnswers } from './open-log.ts';
+import { addOrdersRoutes } from './orders-routes.ts';
+import { addSilencesRoutes } from './silences-routes.ts';
 import { addStatsRoutes } from './stats-routes.ts';
 import { addWitnessRoutes } from './witness-routes.ts';
 
@@ -38,7 +42,14 @@ export interface HttpSources {
   readonly newRequestId: () => string;
   /** Whether everything below `/log/` is open to everybody. */
   readonly publicLog: boolean;
+  /** What orders are judged by; without it operators can look and reject, and no more. */
+  readonly enforcement?: Pick<OperatingNeeds, 'manifest' | 'allowedSigners'> & {
+    /** Hears when an operator has put something on record. */
+    readonly onRecorded: () => void;
+  };
 }
+
+const nobodyOrders = { manifest: noManifest, allowedSigners: undefined, onRecorded: () => {} };
 
 /** The collector's HTTP side. What stands before the operators' gate is open; everything else needs their token. */
 export function createHttpApp(sources: HttpSources): Routes {
@@ -60,7 +71,18 @@ export function createHttpApp(sources: HttpSources): Routes {
   addWitnessRoutes(app, sources.witnesses, ledger);
   addNodesRoutes(app, db);
   addContainersRoutes(app, db);
-  addDriftsRoutes(app, db);
+  const { onRecorded, ...enforcement } = sources.enforcement ?? nobodyOrders;
+  const recorder: Recorder = {
+    record: async (statement) => {
+      const recorded = await ledger.record(statement);
+      onRecorded();
+      return recorded;
+    },
+  };
+  const operating = createOperating({ db, clock, ...enforcement, ledger: recorder });
+  addDriftsRoutes(app, db, clock);
+  addOrdersRoutes(app, operating);
+  addSilencesRoutes(app, operating, db);
   addFindingsRoutes(app, db);
   addEntriesRoutes(app, db);
   const collectorKey = parseVerifierKey(ledger.vkey).publicKey;

@@ -1,13 +1,14 @@
 import type { KeyObject } from 'node:crypto';
 import { collectorAuthor } from '../../common/entry.ts';
 import { publicKeyFromRaw } from '../../common/keys.ts';
-import { kinds, nodeKinds, type Statement } from '../../common/kinds.ts';
+import { collectorKinds, kinds, nodeKinds, type Statement } from '../../common/kinds.ts';
 import type { VerifierKey } from '../../common/note.ts';
 import type { Policy } from '../../common/policy.ts';
 import { nodeWitnessName } from '../../common/witnesses.ts';
 
 const allKinds: ReadonlySet<string> = new Set(kinds);
 const kindsOfNodes: ReadonlySet<string> = nodeKinds;
+const kindsOfCollector: ReadonlySet<string> = collectorKinds;
 
 /** The parts of an entry that every version of it has. */
 export interface Outline {
@@ -38,7 +39,7 @@ export function readOutline(text: string): Outline | undefined {
 
 /** Whether a known kind is that of another author: a node's in the collector's name, or the other way round. */
 export function isForeignKind({ author, kind }: Pick<Outline, 'author' | 'kind'>): boolean {
-  return allKinds.has(kind) && (author === collectorAuthor) === kindsOfNodes.has(kind);
+  return allKinds.has(kind) && !(author === collectorAuthor ? kindsOfCollector : kindsOfNodes).has(kind);
 }
 
 /**

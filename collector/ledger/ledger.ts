@@ -202,8 +202,13 @@ export class Ledger {
   /** An author's entry by its number, with its place; undefined when there is none or its body is not kept any more. */
   async entryOf(author: string, seq: number) {
     const [ref] = await this.#store.refs(author, seq, seq);
-    const [leaf] = ref === undefined ? [] : await this.#store.leaves(ref.index, ref.index + 1);
-    return ref === undefined || leaf === undefined ? undefined : { ...splitLeaf(leaf), index: ref.index };
+    return ref === undefined ? undefined : this.leafAt(ref.index);
+  }
+
+  /** The entry at an index; undefined when there is none or its body is not kept any more. */
+  async leafAt(index: number) {
+    const [leaf] = await this.#store.leaves(index, index + 1);
+    return leaf === undefined ? undefined : { ...splitLeaf(leaf), index };
   }
 
   /** Takes nothing more and waits for what is being written. */

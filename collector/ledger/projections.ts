@@ -1,6 +1,7 @@
 import type { LoggedEntry } from '../../common/entry.ts';
 import { type Body, type Kind, type Statement, statementSchema } from '../../common/kinds.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
+import { orderHash } from '../../common/order.ts';
 import { foldOccurrences, type OccurrenceChanges, type OccurrenceEvent, type When } from './verify/occurrences.ts';
 
 /** A projected fact and the entry it comes from. */
@@ -32,10 +33,16 @@ export interface ProjectionChanges {
   /** By store and finding id. */
   readonly findings: OccurrenceChanges<Body<'sigil.finding'>>;
   readonly gaps: readonly From<'coverage.gap'>[];
-  readonly orders: readonly From<'order.issued' | 'order.local'>[];
+  readonly orders: readonly OrderEntry[];
   readonly orderEvents: readonly OrderEvent[];
   readonly measures: readonly Measure[];
 }
+
+/** An order, whoever said so; whether he may is for whoever reads it to judge by `node`. */
+export type OrderEntry = From<'order.issued' | 'order.local'> & {
+  /** Of the order as it was signed, which may be another text than the one that can be stored. */
+  readonly hash: string;
+};
 
 /** Something that was said of an order; whether by somebody who may, is for whoever reads it to judge by `node`. */
 export interface OrderEvent extends When {
@@ -66,7 +73,7 @@ interface Gathered {
   readonly started: From<'agent.started'>[];
   readonly reports: From<'report'>[];
   readonly gaps: From<'coverage.gap'>[];
-  readonly orders: From<'order.issued' | 'order.local'>[];
+  readonly orders: OrderEntry[];
   readonly orderEvents: OrderEvent[];
   readonly measures: Measure[];
   readonly baselines: When[];
@@ -148,7 +155,7 @@ function gather(logged: LoggedEntry, into: Gathered): void {
       break;
     case 'order.issued':
     case 'order.local':
-      into.orders.push({ ...when, ...said.body });
+      into.orders.push({ ...when, ...said.body, hash: hashAsSigned(logged, said.body) });
       break;
     case 'order.approved':
     case 'order.rejected':
@@ -181,6 +188,11 @@ function gather(logged: LoggedEntry, into: Gathered): void {
     default:
       said satisfies never;
   }
+}
+
+function hashAsSigned({ entry }: LoggedEntry, stored: Body<'order.issued'>): string {
+  const isOrder = entry.kind === 'order.issued' || entry.kind === 'order.local';
+  return orderHash(isOrder ? entry.body.order : stored.order);
 }
 
 function gatherObserved(when: When, body: Body<'observed'>, into: Gathered): void {

@@ -14,12 +14,27 @@ const { escapeIdentifier } = pg;
 /** The condition for entries `e` whose bodies later ones are judged by: `verify-entry.ts` says which kinds those are. */
 const kept = `e.kind in ('ledger.created', 'node.enrolled', 'node.revoked', 'ledger.erased')`;
 
-/** What was over at the boundary, by table: a base does not hold it, and erasure takes it out of the projections. */
+/** When the last of the entries before the boundary had been received, as the collector has signed. */
+const boundaryTime = `(select to_timestamp(received_ms / 1000.0) from batches where size >= $1 order by size limit 1)`;
+
+/**
+ * What was over at the boundary, by table: a base does not hold it, and erasure takes it out of the projections. Asked of the
+ * doubles first and then of the stored tables, so where it takes other rows to know, those of the doubles count, which hold
+ * what is known at the boundary.
+ */
 const over: Readonly<Record<string, string>> = {
   drifts: 'resolved_index < $1',
   findings: 'cleared_index < $1',
   coverage: 'index < $1',
   coverage_gaps: 'index < $1',
+  // A day more, since that long an order counts for the daily limit. What was put into quarantine stays there.
+  orders: `index < $1 and action not in ('quarantine', 'release')
+           and greatest(issued_at, expires_at) < ${boundaryTime} - interval '24 hours'`,
+  order_events: 'index < $1 and not exists (select from pg_temp.orders o where o.hash = order_hash)',
+  // The commit that a node has adopted last is in force, however long ago that was; what people decided is kept.
+  measures: `index < $1 and kind = 'desired.adopted' and exists (
+               select from pg_temp.measures later
+                where later.kind = 'desired.adopted' and later.node = measures.node and later.index > measures.index)`,
 };
 
 /** PostgreSQL's `lock_not_available`, and `deadlock_detected`. */

@@ -1,4 +1,5 @@
-import type { ProjectionChanges } from '../ledger/projections.ts';
+import { collectorAuthor } from '../../common/entry.ts';
+import type { Measure, OrderEntry, OrderEvent, ProjectionChanges } from '../ledger/projections.ts';
 import { runTogether, type Step } from './pipeline.ts';
 import type { Tx } from './pool.ts';
 
@@ -32,6 +33,9 @@ export function projectionSteps(changes: ProjectionChanges): Step[] {
     ...step(clearStandingFindings, findings.standing),
     ...step(endStandingFindings, findings.baselines),
     ...step(openFindings, findings.opened.map(findingColumns)),
+    ...step(recordOrders, changes.orders.filter(mayOrder).map(orderColumns)),
+    ...step(recordOrderEvents, changes.orderEvents.filter(maySpeak)),
+    ...step(recordMeasures, changes.measures.filter(mayMeasure)),
   ];
 }
 
@@ -47,6 +51,29 @@ function driftColumns({ value, ...change }: DriftChange) {
 
 function findingColumns({ value, ...occurrence }: ProjectionChanges['findings']['opened'][number]) {
   return { ...occurrence, store: value.store, check: value.finding.check, finding: value.finding };
+}
+
+/**
+ * What a node decides by itself it says itself, and every other order is the collector's. Who says it is part of the order by its
+ * origin, and so of its hash: nobody can take the place of another's order by being first.
+ */
+function mayOrder({ node, order }: OrderEntry): boolean {
+  return node === (order.origin === 'local' ? order.node : collectorAuthor);
+}
+
+/** Whose order it is that a node answers is not known here: it may come later, or have come long before. */
+function maySpeak({ node, kind }: OrderEvent): boolean {
+  return (node === collectorAuthor) === (kind !== 'order.result');
+}
+
+function mayMeasure({ node, kind }: Measure): boolean {
+  return (node === collectorAuthor) === (kind !== 'desired.adopted');
+}
+
+function orderColumns({ hash, index, order }: OrderEntry) {
+  const { drift, ...columns } = order;
+  const answers = { driftId: drift?.id ?? null, driftKind: drift?.kind ?? null, driftDigest: drift?.digest ?? null };
+  return { hash, index, ...columns, ...answers, body: order };
 }
 
 const enrolNodes = `
@@ -171,4 +198,26 @@ const recordGaps = `
   insert into coverage_gaps (index, node, from_at, to_at, reason, rebuilt)
   select index, node, "from", "to", reason, rebuilt
     from json_to_recordset($1) as x(index bigint, node text, "from" timestamptz, "to" timestamptz, reason text, rebuilt jsonb)
+  on conflict (index) do nothing`;
+
+const recordOrders = `
+  insert into orders (index, hash, node, action, container, container_id, drift_id, drift_kind, drift_digest, commit, origin,
+                      "by", reason, approvals, issued_at, expires_at, body)
+  select index, hash, node, action, container, "containerId", "driftId", "driftKind", "driftDigest", commit,
+         origin, "by", reason, approvals, "issuedAt", "expiresAt", body
+    from json_to_recordset($1) as x(index bigint, hash text, node text, action text, container text, "containerId" text,
+                                     "driftId" text, "driftKind" text, "driftDigest" text, commit text, origin text, "by" text,
+                                     reason text, approvals bigint, "issuedAt" timestamptz, "expiresAt" timestamptz, body jsonb)
+  on conflict (index) do nothing`;
+
+const recordOrderEvents = `
+  insert into order_events (index, order_hash, node, kind, at, body)
+  select index, "order", node, kind, at, body
+    from json_to_recordset($1) as x(index bigint, "order" text, node text, kind text, at timestamptz, body jsonb)
+  on conflict (index) do nothing`;
+
+const recordMeasures = `
+  insert into measures (index, kind, node, at, body)
+  select index, kind, node, at, body
+    from json_to_recordset($1) as x(index bigint, kind text, node text, at timestamptz, body jsonb)
   on conflict (index) do nothing`;

@@ -114,12 +114,22 @@ export interface DriftFilter {
   readonly to: Given<string>;
 }
 
+const driftColumns = `opened_index, node, id, kind, container, container_id, differences, commit,
+            case when resolved_index is null then 'open' else 'resolved' end as state,
+            opened_at, changed_index, resolved_at, resolved_index`;
+
+/** The drift that an entry opened. */
+export async function readDrift(db: Queryable, openedIndex: number): Promise<DriftRow | undefined> {
+  const { rows } = await db.query<DriftRow>(`select ${driftColumns} from drifts where opened_index = $1`, [
+    openedIndex,
+  ]);
+  return rows[0];
+}
+
 /** Drifts, newest first. */
 export async function listDrifts(db: Queryable, filter: DriftFilter, page: Page<number>): Promise<readonly DriftRow[]> {
   const { rows } = await db.query<DriftRow>(
-    `select opened_index, node, id, kind, container, container_id, differences, commit,
-            case when resolved_index is null then 'open' else 'resolved' end as state,
-            opened_at, changed_index, resolved_at, resolved_index
+    `select ${driftColumns}
        from drifts
       where ($1::text is null or node = $1) and ($2::text is null or kind = $2)
         and ($3::text is null or container = $3)

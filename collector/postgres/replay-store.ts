@@ -59,6 +59,9 @@ export const projections: readonly Projection[] = [
   },
   { table: 'coverage', key: ['node', 'minute'], source: () => 'index' },
   { table: 'coverage_gaps', key: ['index'], source: () => 'index' },
+  { table: 'orders', key: ['index'], source: () => 'index' },
+  { table: 'order_events', key: ['index'], source: () => 'index' },
+  { table: 'measures', key: ['index'], source: () => 'index' },
 ];
 
 /** Differing rows that are shown of one table. */

@@ -2,6 +2,7 @@ import { backoffDelayMs } from '../../common/backoff.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 import { toAppError } from '../../common/errors.ts';
+import type { Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import {
   type Appended,
@@ -13,7 +14,7 @@ import type { Placed, SessionLedger } from './ports.ts';
 import type { Author, VerifyEntries, WireEntries } from './verify.ts';
 
 export interface PipelineOptions extends Omit<CheckpointStreamOptions, 'acknowledged'> {
-  readonly ledger: Pick<SessionLedger, 'append' | 'checkpoint' | 'inclusion' | 'consistency'>;
+  readonly ledger: Pick<SessionLedger, 'append' | 'leafAt' | 'checkpoint' | 'inclusion' | 'consistency'>;
   readonly verify: VerifyEntries;
   readonly author: Author;
   readonly clock: Clock;
@@ -21,6 +22,8 @@ export interface PipelineOptions extends Omit<CheckpointStreamOptions, 'acknowle
   readonly sleep: (ms: number) => Promise<void>;
   /** True once the connection is over: nothing more is worth trying. */
   readonly over: () => boolean;
+  /** Hears what kinds of entries a batch was of, once it is committed and before its ack leaves. Must not throw. */
+  readonly appended: (kinds: readonly Kind[]) => void;
   /** Hears of every batch once its ack has left: its entries, and the milliseconds since its frame came. */
   readonly acknowledged: (entries: number, tookMs: number) => void;
 }
@@ -30,7 +33,7 @@ export interface PipelineOptions extends Omit<CheckpointStreamOptions, 'acknowle
  * while one is being appended and another acknowledged. Holds at most `limits.maxAppendsInFlight` batches.
  */
 export interface AppendPipeline {
-  /** Where acks, and offers to cosign, go out. */
+  /** Where acks, orders, and offers to cosign go out. */
   readonly stream: CheckpointStream;
   /**
    * Takes a batch in, whose frame came at `receivedMs` by the monotonic clock; resolves when there is room for the next one to
@@ -57,7 +60,9 @@ export function createAppendPipeline(options: PipelineOptions): AppendPipeline {
       // Waited for in its turn; until then a failure is not yet anybody's.
       verified.catch(() => {});
       appended = appended.then(async () => {
-        const places = await appendPatiently(await verified, options);
+        const signed = await verified;
+        const places = await appendPatiently(signed, options);
+        options.appended([...new Set(signed.map(({ entry }) => entry.kind))]);
         stream.acknowledge({ places, receivedMs });
       });
       appended.catch(fail);

@@ -1,10 +1,14 @@
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import type { CollectorMessage, MessageOf } from '../../common/protocol.ts';
+import { expandProof } from '../../common/proof.ts';
+import { type CollectorMessage, type MessageOf, toWire } from '../../common/protocol.ts';
+import type { OrderDispatch } from '../enforcement/ports.ts';
 import type { Placed, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
 
 export type Ack = MessageOf<CollectorMessage, 'ack'>;
 export type Offer = MessageOf<CollectorMessage, 'checkpoint'>;
+type OrderMessage = MessageOf<CollectorMessage, 'order'>;
+type Desired = MessageOf<CollectorMessage, 'desired'>;
 
 /** A batch that is in the ledger. */
 export interface Appended {
@@ -14,12 +18,12 @@ export interface Appended {
 }
 
 export interface CheckpointStreamOptions {
-  readonly ledger: Pick<SessionLedger, 'checkpoint' | 'inclusion' | 'consistency'>;
+  readonly ledger: Pick<SessionLedger, 'leafAt' | 'checkpoint' | 'inclusion' | 'consistency'>;
   /** Size of the checkpoint in the welcome: where the first consistency proof starts. */
   readonly startSize: number;
   readonly rounds: Pick<Witnessing, 'forming' | 'missed'>;
   /** Resolves when the message has left for the network. */
-  readonly send: (message: Ack | Offer) => Promise<void>;
+  readonly send: (message: Ack | Offer | OrderMessage | Desired) => Promise<void>;
   /** Hears which batches an ack was about, once it has left. */
   readonly acknowledged: (batches: readonly Appended[]) => void;
   /** Hears of the first failure; nothing is told after it. */
@@ -28,8 +32,9 @@ export interface CheckpointStreamOptions {
 
 /**
  * All tree heads one agent is told after the welcome, one at a time: each comes with a consistency proof from the one
- * before, so acks and offers may not overtake each other. An offer waiting goes out before any ack, since a witness
- * that has seen a larger tree cannot vouch for a smaller one any more.
+ * before, so acks, orders and offers may not overtake each other. An offer waiting goes out before anything else, since a
+ * witness that has seen a larger tree cannot vouch for a smaller one any more; then orders, since something runs that should
+ * not; acks, for which nobody waits, come last.
  */
 export interface CheckpointStream {
   /** Proves and acknowledges a batch that is in the ledger; batches that come meanwhile share the next ack. */
@@ -45,6 +50,13 @@ export interface CheckpointStream {
    * @throws AppError `validation.protocol` when there is none.
    */
   answered(size: number): RoundCheckpoint;
+  /**
+   * Proves and sends an order. One that waits already is not sent twice; one whose entry is not kept any more is not sent.
+   * @returns false when too many are waiting.
+   */
+  order(dispatch: OrderDispatch): boolean;
+  /** Hands over a commit; only the newest one that waits counts. */
+  desired(message: Desired): void;
 }
 
 /** An offer that the agent has not answered as often as it was asked. */
@@ -54,91 +66,162 @@ interface Asked {
 }
 
 export function createCheckpointStream(options: CheckpointStreamOptions): CheckpointStream {
-  const { ledger, rounds, send, fail } = options;
-  const placed: Appended[] = [];
-  const unanswered: Asked[] = [];
-  let waiting: RoundCheckpoint | undefined;
-  let working = false;
-  let sentSize = options.startSize;
-  let answeredSize = -1;
+  return new Teller(options);
+}
 
-  async function work(): Promise<void> {
-    if (working) return;
-    working = true;
-    for (;;) {
-      const offer = takeOffer();
-      if (offer !== undefined) await tell(offer);
-      else if (placed.length === 0) break;
-      // A round is settling on its checkpoint: told of a later one now, the agent could not take part in it.
-      else if (rounds.forming !== undefined) await rounds.forming;
-      else await acknowledgeAll(placed.splice(0));
-    }
-    working = false;
+class Teller implements CheckpointStream {
+  readonly #options: CheckpointStreamOptions;
+  readonly #placed: Appended[] = [];
+  readonly #unanswered: Asked[] = [];
+  /** By their hashes, first come first. */
+  readonly #orders = new Map<string, OrderDispatch>();
+  #bundle: Desired | undefined;
+  #waiting: RoundCheckpoint | undefined;
+  #working = false;
+  #sentSize: number;
+  #answeredSize = -1;
+
+  constructor(options: CheckpointStreamOptions) {
+    this.#options = options;
+    this.#sentSize = options.startSize;
   }
 
-  function takeOffer(): RoundCheckpoint | undefined {
-    const offer = waiting;
-    waiting = undefined;
-    if (offer === undefined || offer.size === answeredSize) return undefined;
-    const again = unanswered.at(-1)?.offer.size === offer.size;
-    if (offer.size < sentSize) {
+  acknowledge(batch: Appended): void {
+    this.#placed.push(batch);
+    this.#wake();
+  }
+
+  offer(checkpoint: RoundCheckpoint): void {
+    this.#waiting = checkpoint;
+    this.#wake();
+  }
+
+  answered(size: number): RoundCheckpoint {
+    const at = this.#unanswered.findIndex(({ offer }) => offer.size === size);
+    const asked = this.#unanswered[at];
+    if (asked === undefined) throw unasked(size, this.#unanswered[0]?.offer.size);
+    asked.times -= 1;
+    this.#unanswered.splice(0, asked.times === 0 ? at + 1 : at);
+    this.#answeredSize = size;
+    return asked.offer;
+  }
+
+  order(dispatch: OrderDispatch): boolean {
+    const isNew = !this.#orders.has(dispatch.hash);
+    if (isNew && this.#orders.size >= limits.maxOrdersDispatched) return false;
+    this.#orders.set(dispatch.hash, dispatch);
+    this.#wake();
+    return true;
+  }
+
+  desired(message: Desired): void {
+    this.#bundle = message;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#work().catch(this.#options.fail);
+  }
+
+  async #work(): Promise<void> {
+    if (this.#working) return;
+    this.#working = true;
+    while (await this.#next());
+    this.#working = false;
+  }
+
+  /** Tells the most urgent thing there is. @returns false when there is none. */
+  async #next(): Promise<boolean> {
+    const { rounds } = this.#options;
+    const offer = this.#takeOffer();
+    const [order] = this.#orders.values();
+    const bundle = this.#bundle;
+    if (offer !== undefined) await this.#tell(offer);
+    else if (bundle !== undefined && order === undefined) await this.#handOver(bundle);
+    else if (order === undefined && this.#placed.length === 0) return false;
+    // A round is settling on its checkpoint: told of a later one now, the agent could not take part in it. That takes
+    // milliseconds, and `limits.witnessGateMs` at most, also for an order.
+    else if (rounds.forming !== undefined) await rounds.forming;
+    else if (order !== undefined) await this.#command(order);
+    else await this.#acknowledgeAll(this.#placed.splice(0));
+    return true;
+  }
+
+  #takeOffer(): RoundCheckpoint | undefined {
+    const offer = this.#waiting;
+    this.#waiting = undefined;
+    if (offer === undefined || offer.size === this.#answeredSize) return undefined;
+    const again = this.#unanswered.at(-1)?.offer.size === offer.size;
+    if (offer.size < this.#sentSize) {
       // Asked once, it has an answer on the way.
-      if (!again) rounds.missed();
+      if (!again) this.#options.rounds.missed();
       return undefined;
     }
-    return again || unanswered.length < limits.maxOffersUnanswered ? offer : undefined;
+    return again || this.#unanswered.length < limits.maxOffersUnanswered ? offer : undefined;
   }
 
-  async function tell(offer: RoundCheckpoint): Promise<void> {
-    const checkpoint = await continued(offer);
+  async #tell(offer: RoundCheckpoint): Promise<void> {
+    const checkpoint = await this.#continued(offer);
     // Noted before it is sent: the answer may be here before the socket says that the frame has left.
-    const last = unanswered.at(-1);
+    const last = this.#unanswered.at(-1);
     if (last?.offer.size === offer.size) last.times += 1;
-    else unanswered.push({ offer, times: 1 });
-    await send({ type: 'checkpoint', checkpoint });
+    else this.#unanswered.push({ offer, times: 1 });
+    await this.#options.send({ type: 'checkpoint', checkpoint });
   }
 
-  async function acknowledgeAll(batches: readonly Appended[]): Promise<void> {
+  async #command(dispatch: OrderDispatch): Promise<void> {
+    const { ledger, send } = this.#options;
+    const { hash, index, approvals } = dispatch;
+    this.#orders.delete(hash);
+    const leaf = dispatch.leaf ?? (await ledger.leafAt(index));
+    // Erased since: nobody could check it.
+    if (leaf === undefined) return;
+    const head = await this.#headWith(index);
+    const [proof, checkpoint] = await Promise.all([ledger.inclusion([index], head.size), this.#continued(head)]);
+    await send({
+      type: 'order',
+      entry: toWire(leaf),
+      index,
+      hashes: expandProof(proof, 0).map((node) => node.toString('base64')),
+      approvals: [...approvals],
+      checkpoint,
+    });
+  }
+
+  async #handOver(message: Desired): Promise<void> {
+    this.#bundle = undefined;
+    await this.#options.send(message);
+  }
+
+  async #acknowledgeAll(batches: readonly Appended[]): Promise<void> {
+    const { ledger, send } = this.#options;
     const places = batches.flatMap((batch) => batch.places);
     const indexes = places.map(({ index }) => index);
-    const needed = 1 + Math.max(...indexes);
-    // Entries that were there before may be gone again with the database; only those that are new have just been committed.
-    const head = await ledger.checkpoint(needed > sentSize ? needed : undefined);
-    const [{ hashes, proofs }, checkpoint] = await Promise.all([ledger.inclusion(indexes, head.size), continued(head)]);
+    const head = await this.#headWith(Math.max(...indexes));
+    const [{ hashes, proofs }, checkpoint] = await Promise.all([
+      ledger.inclusion(indexes, head.size),
+      this.#continued(head),
+    ]);
     await send({
       type: 'ack',
       entries: places.map(({ seq, index }, at) => ({ seq, index, proof: [...(proofs[at] ?? [])] })),
       hashes: hashes.map((hash) => hash.toString('base64')),
       checkpoint,
     });
-    options.acknowledged(batches);
+    this.#options.acknowledged(batches);
   }
 
-  async function continued({ size, note }: Pick<RoundCheckpoint, 'size' | 'note'>): Promise<Ack['checkpoint']> {
-    const proof = await ledger.consistency(sentSize, size);
-    sentSize = size;
+  /** A tree head that covers an entry and that the agent may be told next. */
+  #headWith(index: number): Promise<Pick<RoundCheckpoint, 'size' | 'note'>> {
+    // Entries that were there before may be gone again with the database; only those that are new have just been committed.
+    return this.#options.ledger.checkpoint(index >= this.#sentSize ? index + 1 : undefined);
+  }
+
+  async #continued({ size, note }: Pick<RoundCheckpoint, 'size' | 'note'>): Promise<Ack['checkpoint']> {
+    const proof = await this.#options.ledger.consistency(this.#sentSize, size);
+    this.#sentSize = size;
     return { note, consistency: proof.map((hash) => hash.toString('base64')) };
   }
-
-  return {
-    acknowledge: (batch) => {
-      placed.push(batch);
-      work().catch(fail);
-    },
-    offer: (checkpoint) => {
-      waiting = checkpoint;
-      work().catch(fail);
-    },
-    answered: (size) => {
-      const at = unanswered.findIndex(({ offer }) => offer.size === size);
-      const asked = unanswered[at];
-      if (asked === undefined) throw unasked(size, unanswered[0]?.offer.size);
-      asked.times -= 1;
-      unanswered.splice(0, asked.times === 0 ? at + 1 : at);
-      answeredSize = size;
-      return asked.offer;
-    },
-  };
 }
 
 function unasked(size: number, due: number | undefined): AppError {

@@ -7,6 +7,7 @@ import { limits } from '../../common/limits.ts';
 import { createLiveness, type LivenessBounds } from '../../common/liveness.ts';
 import type { Logger } from '../../common/log.ts';
 import type { CollectorMessage } from '../../common/protocol.ts';
+import type { OrderDispatch } from '../enforcement/ports.ts';
 import type { RoundCheckpoint, SocketMetrics } from './ports.ts';
 import { closeCodeOf, refusalOf } from './refusal.ts';
 import type { Speaker } from './registry.ts';
@@ -45,9 +46,15 @@ export interface Peer extends Speaker {
   /** Unix milliseconds. */
   readonly sinceMs: number;
   readonly identified: Identified | undefined;
+  /** Past the handshake, and not ended. */
+  readonly open: boolean;
   identify(who: Identified): void;
   /** Asks the agent to cosign, if it is past the handshake. */
   offer(checkpoint: RoundCheckpoint): void;
+  /** Sends an order with its proof. @returns false when that is not possible now. */
+  order(dispatch: OrderDispatch): boolean;
+  /** Hands over a git bundle. @returns false when that is not possible now, or ever. */
+  desired(commit: string, bundle: Buffer): boolean;
   /** Pings a silent agent, or gives it up. To be called every now and then. */
   checkLiveness(): void;
   /** Ends the session: says why, closes, and cuts what does not close. Only the first call counts. */
@@ -90,12 +97,17 @@ export function servePeer(options: PeerOptions): Peer {
     get identified() {
       return identified;
     },
+    get open() {
+      return !peer.over && session.open;
+    },
     identify: (who) => {
       identified = who;
     },
     offer: (checkpoint) => {
       if (!peer.over) session.offer(checkpoint);
     },
+    order: (dispatch) => !peer.over && session.order(dispatch),
+    desired: (commit, bundle) => !peer.over && session.desired(commit, bundle),
     end,
     isAlive: async () => {
       const before = heardCount;

@@ -32,6 +32,8 @@ export interface SessionLedger {
   authorHead(author: string): Promise<ChainHead>;
   /** The entry with that number, for whoever needs it proved; undefined when there is none or its body is not kept any more. */
   entryOf(author: string, seq: number): Promise<PlacedLeaf | undefined>;
+  /** The entry at this index; undefined when there is none or its body is not kept any more. */
+  leafAt(index: number): Promise<PlacedLeaf | undefined>;
   /** @param enough size that will do, of entries that were appended here; the latest there is without it. */
   checkpoint(enough?: number): Promise<{ readonly size: number; readonly note: string }>;
   inclusion(indexes: readonly number[], size: number): Promise<SharedProofs>;

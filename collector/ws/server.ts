@@ -5,9 +5,11 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import type { Clock } from '../../common/clock.ts';
 import { AppError, type ErrorCode } from '../../common/errors.ts';
 import { type VerifySignature, verifyBytesAsync } from '../../common/keys.ts';
+import type { Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { socketPath, subprotocol } from '../../common/protocol.ts';
+import type { OrderCarrier, OrderDispatch } from '../enforcement/ports.ts';
 import { closeSocket, type Identified, type Peer, type PeerBounds, type PeerOptions, servePeer } from './peer.ts';
 import type { NodeKeys, RoundCheckpoint, SessionLedger, SocketMetrics, Witnessing } from './ports.ts';
 import { createRegistry } from './registry.ts';
@@ -25,6 +27,10 @@ export interface SocketsOptions {
   readonly metrics?: SocketMetrics;
   /** Who gathers cosignatures; without it none are asked for. */
   readonly rounds?: Witnessing;
+  /** Hears what kinds of entries a node's batch was of, once it is committed and before its ack leaves. Must not throw. */
+  readonly onAppended?: (node: string, kinds: readonly Kind[]) => void;
+  /** Hears of every node whose session has opened. Must not throw. */
+  readonly onOpen?: (node: string) => void;
   readonly bounds?: Partial<SocketsBounds>;
 }
 
@@ -53,6 +59,13 @@ export interface Sockets {
   sessions(): readonly SessionInfo[];
   /** Asks every agent that is connected to cosign. */
   offer(checkpoint: RoundCheckpoint): void;
+  /** The way of orders to the nodes that are connected here. */
+  readonly orders: OrderCarrier;
+  /**
+   * Hands a node a git bundle with the commit it is to look at.
+   * @returns false when it has no open session here, or the bundle is larger than `limits.maxBundleChars` in base64.
+   */
+  sendDesired(node: string, commit: string, bundle: Buffer): boolean;
   /** Takes no more sockets and ends those there are. Resolves when the last one is closed. */
   close(): Promise<void>;
 }
@@ -82,7 +95,8 @@ const noRounds: Witnessing = {
 export function attachSockets(httpServer: Server, options: SocketsOptions): Sockets {
   const bounds = { ...defaultBounds, ...options.bounds };
   const { metrics = noMetrics, rounds = noRounds, verifySignature = verifyBytesAsync } = options;
-  const fleet = createFleet({ ...options, metrics, rounds, verifySignature, bounds });
+  const { onAppended = () => {}, onOpen = () => {} } = options;
+  const fleet = createFleet({ ...options, metrics, rounds, verifySignature, onAppended, onOpen, bounds });
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -111,6 +125,8 @@ export function attachSockets(httpServer: Server, options: SocketsOptions): Sock
     disconnect: fleet.disconnect,
     sessions: fleet.sessions,
     offer: fleet.offer,
+    orders: fleet.orders,
+    sendDesired: fleet.sendDesired,
     close: async () => {
       closing = true;
       clearInterval(checks);
@@ -152,6 +168,8 @@ function createFleet(options: FleetOptions) {
     stranger?.end(new AppError('rate_limit.exceeded', why, { retryable: true }));
     if (stranger !== undefined) peers.get(stranger)?.terminate();
   };
+  /** The claim came before the session opened, so that it is known who is there. */
+  const nodeOf = (peer: Peer): string => peer.identified?.node ?? '';
   const session: PeerOptions['session'] = (io, peer) =>
     createAgentSession({
       ...shared,
@@ -159,6 +177,8 @@ function createFleet(options: FleetOptions) {
       nonce: randomBytes(nonceBytes),
       claim: (hello) => claim(hello, peer),
       acknowledged: (entries, tookMs) => metrics.acknowledged(entries, tookMs / 1_000),
+      appended: (kinds) => options.onAppended(nodeOf(peer), kinds),
+      opened: () => options.onOpen(nodeOf(peer)),
     });
 
   return {
@@ -178,6 +198,12 @@ function createFleet(options: FleetOptions) {
     offer: (checkpoint: RoundCheckpoint): void => {
       for (const peer of registry.all().values()) peer.offer(checkpoint);
     },
+    orders: {
+      nodes: (): string[] => [...registry.all()].flatMap(([node, peer]) => (peer.open ? [node] : [])),
+      send: (node: string, dispatch: OrderDispatch): boolean => registry.of(node)?.order(dispatch) ?? false,
+    },
+    sendDesired: (node: string, commit: string, bundle: Buffer): boolean =>
+      registry.of(node)?.desired(commit, bundle) ?? false,
     sessions: (): SessionInfo[] => [...registry.all().values()].flatMap(sessionInfo),
     close: async (): Promise<void> => {
       await Promise.all([...peers.values()].map(goodbye));

@@ -2,6 +2,8 @@ import { parseCheckpoint } from '../../common/checkpoint.ts';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { verifyBytes } from '../../common/keys.ts';
+import type { Kind } from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
 import { parseNote } from '../../common/note.ts';
 import {
   type AgentMessage,
@@ -12,6 +14,7 @@ import {
   parseMessage,
   toWire,
 } from '../../common/protocol.ts';
+import type { OrderDispatch } from '../enforcement/ports.ts';
 import { type AppendPipeline, createAppendPipeline } from './append-pipeline.ts';
 import type { NodeKey, NodeKeys, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
 import type { NodeRate } from './token-bucket.ts';
@@ -40,6 +43,10 @@ export interface AgentSessionOptions {
   readonly over: () => boolean;
   /** Hears of every batch once its ack has left: its entries, and the milliseconds since its frame came. */
   readonly acknowledged: (entries: number, tookMs: number) => void;
+  /** Hears what kinds of entries a batch was of, once it is committed and before its ack leaves. Must not throw. */
+  readonly appended: (kinds: readonly Kind[]) => void;
+  /** Hears that the session is open: the welcome was sent. Must not throw. */
+  readonly opened: () => void;
 }
 
 export interface Frame {
@@ -60,6 +67,10 @@ export interface AgentSession {
   receive(frame: Frame): Promise<void>;
   /** Asks the agent to cosign; no effect while the session is not open. */
   offer(checkpoint: RoundCheckpoint): void;
+  /** Sends an order with its proof. @returns false while the session is not open, or when too many orders are waiting. */
+  order(dispatch: OrderDispatch): boolean;
+  /** Hands over a git bundle. @returns false while the session is not open, and for a bundle that is too large. */
+  desired(commit: string, bundle: Buffer): boolean;
 }
 
 type Phase =
@@ -90,6 +101,7 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     // Nothing goes out before the welcome: what is offered from here on waits behind it in the socket.
     phase = { name: 'open', author, pipeline, rate: options.rateOf(hello.node) };
     await send(welcome.message);
+    options.opened();
   }
 
   async function take(frame: Frame, { entries }: MessageOf<AgentMessage, 'append'>, open: OpenPhase): Promise<void> {
@@ -128,6 +140,14 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     },
     offer: (checkpoint) => {
       if (phase.name === 'open') phase.pipeline.stream.offer(checkpoint);
+    },
+    order: (dispatch) => phase.name === 'open' && phase.pipeline.stream.order(dispatch),
+    desired: (commit, bundle) => {
+      if (phase.name !== 'open') return false;
+      const text = bundle.toString('base64');
+      if (text.length > limits.maxBundleChars) return false;
+      phase.pipeline.stream.desired({ type: 'desired', commit, bundle: text });
+      return true;
     },
   };
 }

@@ -93,18 +93,18 @@ function cooldown(
 /** Actions after which a container that ran may run no more. */
 const takesDown: ReadonlySet<OrderAction> = new Set(['terminate', 'rollback', 'quarantine']);
 
+/** By name: a container that is replaced is still the same one to whoever depends on it. */
 function blast({ action, container }: Wish, { blast_radius }: Governance, node: GovernedNode): Limited | undefined {
   const { past, containers, nowMs } = node;
   if (!takesDown.has(action)) return undefined;
   const recent = past.filter((order) => takesDown.has(order.action) && nowMs - order.atMs < limits.blastWindowMs);
-  const struck = new Set(recent.map((order) => order.containerId ?? order.container));
-  const gone = new Set(recent.filter((order) => order.action === 'terminate').map((order) => order.containerId)).size;
-  const allowed = Math.max(1, Math.floor(((containers + gone) * blast_radius) / 100));
-  if (struck.size < allowed) return undefined;
-  const oldestMs = Math.min(...recent.map(({ atMs }) => atMs));
+  const struck = new Set([container, ...recent.map((order) => order.container)]);
+  const gone = new Set(recent.filter((order) => order.action === 'terminate').map((order) => order.container));
+  const all = containers + gone.size;
+  if (struck.size <= Math.max(1, Math.floor((all * blast_radius) / 100))) return undefined;
   return {
     limit: 'blast_radius',
-    reason: `orders have struck ${struck.size} of ${containers + gone} containers within ${limits.blastWindowMs / 60_000} minutes, ${container} would be one more, and governance.blast_radius is ${blast_radius} %`,
-    untilMs: oldestMs + limits.blastWindowMs,
+    reason: `with ${container}, orders would have struck ${struck.size} of ${all} containers within ${limits.blastWindowMs / 60_000} minutes, and governance.blast_radius is ${blast_radius} %`,
+    untilMs: Math.min(...recent.map(({ atMs }) => atMs)) + limits.blastWindowMs,
   };
 }

@@ -20,6 +20,7 @@ export type RefusalCode =
   | 'window'
   | 'grace'
   | 'gone'
+  | 'busy'
   | GovernanceLimit;
 
 export interface Refusal {

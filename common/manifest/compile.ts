@@ -4,7 +4,7 @@ import type { Check } from '../config-drift.ts';
 import type { DesiredContainer, DesiredState } from '../desired.ts';
 import { type DriftKind, driftKinds } from '../drift-kind.ts';
 import type { ComposeContainer } from './compose.ts';
-import { wantedConfig } from './container-keys.ts';
+import { wantedConfig, wantedCreation } from './container-keys.ts';
 import { matchesGlob } from './glob.ts';
 import type { Manifest } from './manifest.ts';
 import type { DriftRules } from './rules.ts';
@@ -42,12 +42,13 @@ function isFor(node: string, wanted: { readonly node?: string | undefined }): bo
 }
 
 function ofManifest(said: Manifest['containers'][number]): DesiredContainer {
-  return { name: said.name, image: said.image, imageId: said.image_sha ?? null, config: wantedConfig(said) };
+  const { name, image, image_sha = null } = said;
+  return { name, image, imageId: image_sha, config: wantedConfig(said), creation: wantedCreation(said) };
 }
 
 /** What pins an image in a compose file is a digest in its reference. */
-function ofService({ name, image, config }: ComposeContainer): DesiredContainer {
-  return { name, image, imageId: null, config };
+function ofService({ name, image, config, creation }: ComposeContainer): DesiredContainer {
+  return { name, image, imageId: null, config, creation };
 }
 
 /** Said, a check is a wish for all containers; unsaid, for those whose entries say something. */

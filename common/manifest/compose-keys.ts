@@ -106,7 +106,7 @@ const groups: readonly (readonly [reason: string, keys: readonly string[]])[] = 
     'files and values that compose mounts are not compared',
     ['secrets', 'configs', 'models', 'use_api_socket', 'credential_spec'],
   ],
-  ['mounts of memory and of other containers are not compared', ['tmpfs', 'volumes_from']],
+  ['mounts of other containers are not compared', ['volumes_from']],
   [
     'of networks only network_mode is compared',
     [
@@ -177,6 +177,15 @@ const groups: readonly (readonly [reason: string, keys: readonly string[]])[] = 
     ],
   ],
 ];
+
+const noPartOfTheContainer = new Set([
+  ...['build', 'develop', 'platform', 'pull_policy', 'pull_refresh_after', 'scale', 'profiles', 'attach'],
+]);
+
+/** Of those below, the keys that compose makes a container with: what is made without them is not quite what was asked for. */
+export function changesTheContainer(key: string): boolean {
+  return serviceKeysWithoutEffect.has(key) && !noPartOfTheContainer.has(key);
+}
 
 /** Keys of a service that compose knows and that have no effect here, with the reason; each is named in a warning. */
 export const serviceKeysWithoutEffect: ReadonlyMap<string, string> = new Map(

@@ -1,14 +1,14 @@
-import type { WantedConfig } from '../container-config.ts';
+import type { WantedConfig, WantedCreation, WantedNetwork } from '../container-config.ts';
 import { limits } from '../limits.ts';
-import type { ComposeContent, Service } from './compose-keys.ts';
-import { contradiction, wantedConfig } from './container-keys.ts';
+import { type ComposeContent, changesTheContainer, type Service } from './compose-keys.ts';
+import { contradiction, wantedConfig, wantedCreation } from './container-keys.ts';
 import { beside, type ReadFile, readEnvFile } from './env-file.ts';
 import { maxValueChars, maxVariables } from './forms.ts';
 import { refused } from './mistake.ts';
 import { isListAt, type Place, placeOf, type YamlPath } from './place.ts';
-import type { Dependency, WantedHealthcheck, WantedNetwork } from './relation-keys.ts';
+import type { Dependency } from './relation-keys.ts';
 import type { Source } from './source.ts';
-import { isRelative, type Mount } from './spelling.ts';
+import { isRelative, type Mount, sortedOnce } from './spelling.ts';
 import { createTakenNames } from './taken-names.ts';
 import { type Warning, warningAt } from './warnings.ts';
 
@@ -27,9 +27,8 @@ export interface ComposeContainer {
    * say the folder; `asWanted` of `spelling.ts` is how to compare it.
    */
   readonly config: WantedConfig;
-  /** As the engine calls them; empty when none is said, where compose takes `<project>_default`. */
-  readonly networks: readonly WantedNetwork[];
-  readonly healthcheck: WantedHealthcheck | undefined;
+  /** With the network that compose attaches a service to which says nothing of networks. */
+  readonly creation: WantedCreation;
   /** By the names of their containers. */
   readonly depends_on: readonly Dependency[];
 }
@@ -81,8 +80,7 @@ function containerOf(compose: Compose, name: string, said: Service): ComposeCont
     image: said.image,
     node: said['x-node'] ?? content['x-node'],
     config: wantedConfig({ ...said, environment, volumes }),
-    networks: networksOf(compose, path, said),
-    healthcheck: said.healthcheck,
+    creation: creationOf(compose, name, { ...said, volumes }),
     depends_on: dependenciesOf(compose, path, said),
   };
 }
@@ -134,8 +132,27 @@ function named({ source, project, content, warnings }: Compose, path: YamlPath, 
   return { ...mount, source: name };
 }
 
+function creationOf(compose: Compose, service: string, said: Service): WantedCreation {
+  const path = ['services', service];
+  if (said.tmpfs !== undefined)
+    compose.warnings.push(warningAt(compose.source, [...path, 'tmpfs'], 'mounts of memory are not compared'));
+  const networks = said.network_mode === undefined ? networksOf(compose, path, said) : [];
+  // Whoever is on the same network finds a service by its name.
+  const named = networks.map(({ aliases, ...rest }) => ({ ...rest, aliases: sortedOnce([service, ...aliases]) }));
+  const unmade = idleKeysOf(compose, service);
+  return { ...wantedCreation({ ...said, networks: named }), ...(unmade.length === 0 ? {} : { unmade }) };
+}
+
+/** Each of them was taken out of the service and named in a warning. */
+function idleKeysOf({ warnings }: Compose, service: string): readonly string[] {
+  const prefix = `services.${service}.`;
+  const keys = warnings.flatMap(({ key }) => (key.startsWith(prefix) ? [key.slice(prefix.length)] : []));
+  return sortedOnce(keys.filter(changesTheContainer));
+}
+
 function networksOf({ source, project, content }: Compose, path: YamlPath, said: Service): readonly WantedNetwork[] {
-  return (said.networks ?? []).map((network, i) => {
+  const networks = said.networks?.length ? said.networks : [{ name: 'default', aliases: [] }];
+  return networks.map((network, i) => {
     const name =
       resourceName(content.networks, project, network.name) ??
       // Compose makes this one without being asked.

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ContainerConfig, WantedConfig } from '../container-config.ts';
+import type { ContainerConfig, WantedConfig, WantedCreation, WantedTmpfs } from '../container-config.ts';
 import { isPlainName } from '../secrets.ts';
 import {
   bounded,
@@ -18,7 +18,7 @@ import {
   truth,
   value,
 } from './forms.ts';
-import { mount, mountList, ports } from './port-and-mount-keys.ts';
+import { mount, mountList, ports, tmpfs } from './port-and-mount-keys.ts';
 import { dependencies, healthcheck, networks } from './relation-keys.ts';
 import { splitWords } from './shell-words.ts';
 import {
@@ -170,6 +170,7 @@ export const composeServiceKeys = {
   ...sharedKeys,
   volumes: mountList(mount).optional(),
   restart: restart.optional(),
+  tmpfs: tmpfs.optional(),
 };
 
 /** The manifest belongs to no folder that a path could be relative to. */
@@ -190,6 +191,7 @@ export interface SaidKeys extends SharedKeys {
   readonly volumes?: readonly Mount[] | undefined;
   readonly restart?: string | undefined;
   readonly restart_policy?: string | undefined;
+  readonly tmpfs?: readonly WantedTmpfs[] | undefined;
 }
 
 /** What was said of how the container is made, in its one spelling; what was not said is left out. Mounts of memory are too. */
@@ -213,6 +215,18 @@ export function wantedConfig(said: SaidKeys): WantedConfig {
   if (said.mem_limit !== undefined) config.mem_limit = said.mem_limit;
   if (said.cpus !== undefined) config.cpus = said.cpus;
   return config;
+}
+
+/** What was said of what a container needs to be made and is not compared; what was not said is left out. */
+export function wantedCreation(said: SaidKeys): WantedCreation {
+  const { healthcheck, networks = [] } = said;
+  const mounted = (said.volumes ?? []).filter(({ kind }) => kind === 'tmpfs');
+  const tmpfs = [...mounted.map(({ target, options = '' }) => ({ target, options })), ...(said.tmpfs ?? [])];
+  return {
+    ...(healthcheck === undefined ? {} : { healthcheck }),
+    ...(networks.length === 0 ? {} : { networks }),
+    ...(tmpfs.length === 0 ? {} : { tmpfs }),
+  };
 }
 
 /** What each key allows and all together do not: the key to blame and the reason, or undefined. */

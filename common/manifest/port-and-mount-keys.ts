@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { WantedTmpfs } from '../container-config.ts';
 import {
   byForm,
   maxMounts,
@@ -12,7 +13,18 @@ import {
   truth,
   value,
 } from './forms.ts';
-import { type Mount, mountOf, parseMount, sortedOnce, spellPort, spellPortParts } from './spelling.ts';
+import {
+  type Mount,
+  misspelled,
+  mountOf,
+  parseMount,
+  type Spelled,
+  sortedOnce,
+  spelled,
+  spellMemory,
+  spellPort,
+  spellPortParts,
+} from './spelling.ts';
 
 /* `ports` and `volumes`, in their short and long forms. Source: the Compose Specification. */
 
@@ -47,6 +59,32 @@ export const ports = z
   .transform((lists) => sortedOnce(lists.flat()))
   .refine((all) => all.length <= maxPorts, `at most ${maxPorts} ports`);
 
+/** Bits as `chmod` takes them; as a number they are the number itself, which `0o1777` writes. */
+const permissions = byForm<number>(
+  {
+    number: z.int().min(0).max(0o7777),
+    text: spelledBy(value, (text): Spelled<number> => {
+      return /^(0o?)?[0-7]{1,4}$/.test(text)
+        ? spelled(Number.parseInt(text.replace('o', ''), 8))
+        : misspelled('a mode');
+    }),
+  },
+  'a mode such as "1777"',
+);
+
+const memory = byForm(
+  { text: spelledBy(value, spellMemory), number: spelledBy(z.number(), spellMemory) },
+  'an amount of memory',
+);
+
+/** What a mount of memory takes for options, in the words of the system call. */
+const memoryOptions = z
+  .strictObject({ size: memory.optional(), mode: permissions.optional() })
+  .transform(({ size = 0, mode }) => [
+    ...(size > 0 ? [`size=${size}`] : []),
+    ...(mode === undefined ? [] : [`mode=${mode.toString(8)}`]),
+  ]);
+
 const longMount = z
   .strictObject({
     type: z.enum(['bind', 'volume', 'tmpfs'], 'bind, volume or tmpfs; other mounts are not supported'),
@@ -62,18 +100,38 @@ const longMount = z
       })
       .optional(),
     volume: z.strictObject({ nocopy: z.unknown().optional() }).optional(),
-    tmpfs: z.unknown().optional(),
+    tmpfs: memoryOptions.optional(),
     consistency: z.unknown().optional(),
   })
   .transform((mount, ctx): Mount => {
     const result = mountOf(mount.type, mount.source ?? '', mount.target, mount.read_only ? 'ro' : 'rw');
-    if (result.ok) return result.value;
+    if (result.ok && mount.type !== 'tmpfs') return result.value;
+    const options = [...(mount.read_only ? ['ro'] : []), ...(mount.tmpfs ?? [])].join(',');
+    if (result.ok) return { ...result.value, options };
     ctx.addIssue({ code: 'custom', message: result.reason });
     return z.NEVER;
   });
 
 /** One mount, short or long. */
 export const mount = byForm({ text: spelledBy(path, parseMount), map: longMount }, 'a mount as text or map');
+
+const shortTmpfs = spelledBy(path, (text): Spelled<WantedTmpfs> => {
+  const [, target = '', options = ''] = /^([^:]*)(?::([^:]*))?$/.exec(text) ?? [];
+  const result = mountOf('tmpfs', '', target, 'rw');
+  if (!result.ok) return result;
+  return memoryOption.test(options)
+    ? spelled({ target: result.value.target, options })
+    : misspelled('options of a mount of memory such as size=64m,mode=1777');
+});
+
+/** Words and assignments, separated by commas; the engine judges them. */
+const memoryOption = /^([a-z]+(=[\w%]+)?(,[a-z]+(=[\w%]+)?)*)?$/;
+
+/** Mounts of memory of a compose service: `/run`, or `/run:size=64m`. */
+export const tmpfs = byForm<readonly WantedTmpfs[]>(
+  { text: shortTmpfs.transform((one) => [one]), list: z.array(shortTmpfs).max(maxMounts) },
+  'a path, or a list of them',
+);
 
 /** In the order written, so that what is wrong with one is said where it stands. */
 export const mountList = (item: z.ZodType<Mount>) =>

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { WantedHealthcheck, WantedNetwork } from '../container-config.ts';
 import {
   bounded,
   byForm,
@@ -18,17 +19,6 @@ import { spellDurationMs } from './spelling.ts';
 /* What a container needs to be made beyond its configuration: its health check, its networks, and what must be there first. */
 
 const duration = spelledBy(bounded(maxNameChars), spellDurationMs);
-
-/** How the engine finds out whether the container is healthy. What is not said is the image's, then the engine's default. */
-export interface WantedHealthcheck {
-  /** Begins with `NONE`, `CMD` or `CMD-SHELL`. */
-  readonly test?: readonly string[] | undefined;
-  readonly interval_ms?: number | undefined;
-  readonly timeout_ms?: number | undefined;
-  readonly start_period_ms?: number | undefined;
-  readonly start_interval_ms?: number | undefined;
-  readonly retries?: number | undefined;
-}
 
 export const healthcheck = z
   .strictObject({
@@ -57,29 +47,27 @@ export const healthcheck = z
     disable: truth.optional(),
   })
   .transform(
-    (check): WantedHealthcheck => ({
-      test: check.disable ? ['NONE'] : check.test,
-      interval_ms: check.interval,
-      timeout_ms: check.timeout,
-      start_period_ms: check.start_period,
-      start_interval_ms: check.start_interval,
-      retries: check.retries,
+    ({ disable, test, interval, timeout, start_period, start_interval, retries }): WantedHealthcheck => ({
+      ...(disable ? { test: ['NONE'] } : test === undefined ? {} : { test }),
+      ...(interval === undefined ? {} : { interval_ms: interval }),
+      ...(timeout === undefined ? {} : { timeout_ms: timeout }),
+      ...(start_period === undefined ? {} : { start_period_ms: start_period }),
+      ...(start_interval === undefined ? {} : { start_interval_ms: start_interval }),
+      ...(retries === undefined ? {} : { retries }),
     }),
   );
 
-/** A network that the container is attached to. */
-export interface WantedNetwork {
-  readonly name: string;
-  readonly aliases: readonly string[];
-  readonly ipv4_address?: string | undefined;
-  readonly ipv6_address?: string | undefined;
-}
-
-const attachment = z.strictObject({
-  aliases: z.array(name).max(maxAliases).default([]),
-  ipv4_address: name.optional(),
-  ipv6_address: name.optional(),
-});
+const attachment = z
+  .strictObject({
+    aliases: z.array(name).max(maxAliases).default([]),
+    ipv4_address: name.optional(),
+    ipv6_address: name.optional(),
+  })
+  .transform(({ aliases, ipv4_address, ipv6_address }) => ({
+    aliases,
+    ...(ipv4_address === undefined ? {} : { ipv4_address }),
+    ...(ipv6_address === undefined ? {} : { ipv6_address }),
+  }));
 
 export const networks = byForm(
   {

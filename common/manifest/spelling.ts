@@ -106,6 +106,8 @@ export interface Mount {
   readonly source: string;
   readonly target: string;
   readonly mode: 'ro' | 'rw';
+  /** Of a mount of memory, as for `mount -t tmpfs -o`. */
+  readonly options?: string | undefined;
 }
 
 const relativePath = /^[.~]/;

@@ -165,6 +165,7 @@ async function converse(
       sleep: async () => {},
       over: () => false,
       acknowledged: () => {},
+      appended: () => {},
       rounds: { forming: undefined, missed: () => {} },
       fail: reject,
       send: async (message) => {

@@ -1,8 +1,7 @@
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { z } from 'zod';
-import { jsonLine, startNode, startProgram } from '../../test/system.ts';
+import { startNode } from '../../test/system.ts';
 import { until } from '../../test/until.ts';
+import { type BareReader, startBareReader } from './bare-reader.ts';
 import type { Bench, BenchReport, Row } from './bench.ts';
 import { type BenchEngine, containers, engineNotes, images, layGround, sleeping } from './ground.ts';
 import { type LedgerEye, openLedgerEye } from './ledger-eye.ts';
@@ -115,37 +114,6 @@ async function runOnce({ opens, provoke, undo, driftId }: Scenario, { eye, bare 
   await undo(start.id);
   await eye.watch(({ kind, body }) => kind === 'drift.resolved' && body.id === driftId(start.id));
   return { ledgerMs: committedMs - start.happenedMs, bareMs: start.arrivedMs - start.happenedMs };
-}
-
-const bareEvent = z.object({
-  action: z.string(),
-  id: z.string(),
-  /** Unix milliseconds: by the engine, and when the line had arrived. */
-  happenedMs: z.number(),
-  arrivedMs: z.number(),
-});
-
-type BareEvent = z.output<typeof bareEvent>;
-
-/** The process that does nothing but read events. */
-interface BareReader {
-  /** The next event with this action that happens from now on. */
-  next(action: string): Promise<BareEvent>;
-}
-
-async function startBareReader(socketPath: string): Promise<BareReader> {
-  const args = ['--import', 'tsx', join(import.meta.dirname, 'bare-events.ts'), socketPath];
-  const program = startProgram({ name: 'bare reader', command: process.execPath, args });
-  await program.find('listens', (line) => jsonLine(line)?.ready);
-  return {
-    next: (action) => {
-      const sinceMs = Date.now();
-      return program.find(`hears of a ${action}`, (line) => {
-        const { data } = bareEvent.safeParse(jsonLine(line));
-        return data?.action === action && data.happenedMs >= sinceMs ? data : undefined;
-      });
-    },
-  };
 }
 
 function report(engine: BenchEngine, started: readonly Run[], created: readonly Run[]): BenchReport {

@@ -39,9 +39,11 @@ export interface GroundOptions {
   readonly progress: (text: string) => void;
   /** Wanted containers that the bench itself makes, beside the {@link containers} that run from the start. */
   readonly alsoWanted?: readonly string[];
+  /** More of the manifest, as YAML. The collector follows it too, then. */
+  readonly rules?: string;
 }
 
-export async function layGround({ progress, alsoWanted = [] }: GroundOptions): Promise<Ground> {
+export async function layGround({ progress, alsoWanted = [], rules }: GroundOptions): Promise<Ground> {
   if (!existsSync('/proc/self/stat')) throw new Error('the benches read /proc, which only Linux has');
   const { path } = makeTemporaryFolder('sgw-bench-');
   const engine = await openEngine(path, progress);
@@ -49,12 +51,13 @@ export async function layGround({ progress, alsoWanted = [] }: GroundOptions): P
   progress(`starting ${containers} containers`);
   for (const image of Object.values(images)) await engine.importImage(image);
   await runAll(engine, names);
+  const wanted = [...names, ...alsoWanted].map((name): WantedContainer => ({ node, name, image: images.wanted }));
+  const manifest = makeManifestRepository(join(path, 'manifest'), `${manifestText(wanted)}${rules ?? ''}`).path;
   progress('starting PostgreSQL and the collector, enrolling the node');
-  const collector = await startCollector({ dir: join(path, 'collector') });
+  const env = rules === undefined ? {} : { SIGILWATCH_MANIFEST_REPOSITORY: manifest };
+  const collector = await startCollector({ dir: join(path, 'collector'), env });
   const dir = join(path, node);
   await enrolNode(collector, node, dir);
-  const wanted = [...names, ...alsoWanted].map((name): WantedContainer => ({ node, name, image: images.wanted }));
-  const manifest = makeManifestRepository(join(path, 'manifest'), manifestText(wanted)).path;
   return { path, engine, collector, nodeOptions: { node, dir, socketPath: engine.socketPath, manifest } };
 }
 

@@ -26,6 +26,10 @@ const benches: Readonly<Record<string, KnownBench>> = {
     summary: 'compiling and comparing 1,000 containers (--runs N, --records CONTAINERS)',
     load: async () => (await import('./drift.ts')).drift,
   },
+  enforce: {
+    summary: 'from the start of a forbidden container to its death, beside a bare process that kills it (--runs N)',
+    load: async () => (await import('./enforce.ts')).enforce,
+  },
   'ledger-append': {
     summary: 'entries into the ledger beside a bare COPY and bare verification (--runs N, --seconds N, --records N)',
     load: async () => (await import('./ledger-append.ts')).ledgerAppend,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, test } from 'node:test';
+import { systemClock } from '../../agent/clock.ts';
 import { DesiredSource } from '../../agent/desired/desired-source.ts';
 import { gitRepository } from '../../agent/desired/git.ts';
 import { type FakeJournal, fakeJournal } from '../fakes/journal.ts';
@@ -10,16 +11,21 @@ import { manifestRepository, tempFolder } from './watching.ts';
 
 const temp = tempFolder();
 let journal: FakeJournal;
+let dataDir: string;
 let repository: ReturnType<typeof manifestRepository>;
 
 beforeEach(() => {
   journal = fakeJournal();
+  dataDir = mkdtempSync(join(temp, 'data-'));
   repository = manifestRepository(mkdtempSync(join(temp, 'repo-')));
 });
 
 const good = (name: string) => `containers:\n  - {name: ${name}, image: x}\n`;
 const source = (path = repository.dir) =>
-  new DesiredSource({ node: 'node1', repository: gitRepository(path), journal, logger: quietLogger });
+  new DesiredSource({
+    ...{ node: 'node1', repository: gitRepository(path), dataDir, journal },
+    ...{ clock: systemClock, logger: quietLogger },
+  });
 const wanted = (from: DesiredSource) => from.adopted?.desired.containers.map(({ name }) => name);
 const told = () => journal.said.map(({ kind }) => kind);
 const reasons = () => journal.saidOf('desired.rejected').map(({ body }) => body.reason);

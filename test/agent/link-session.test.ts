@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLinkSession } from '../../agent/link-session.ts';
+import { createMailbox } from '../../agent/mailbox.ts';
 import { createWitness, type ForkStatement } from '../../agent/witness.ts';
 import { verifyCosignature } from '../../common/cosignature.ts';
 import { entryHash, parseEntry } from '../../common/entry.ts';
@@ -26,6 +27,7 @@ function bench() {
   const sent: AgentMessage[] = [];
   const kept: ForkStatement[] = [];
   const cosigned: number[] = [];
+  const mailbox = createMailbox();
   let sending = (): void => {};
   const clock = { at: 1_700_000_000_000, now: () => clock.at, monotonicMs: () => clock.at };
   const session = createLinkSession({
@@ -41,6 +43,8 @@ function bench() {
       kept.push(fork);
     },
     onCosigned: ({ size }) => void cosigned.push(size),
+    collectorKey: parseVerifierKey(ledger.vkey).publicKey,
+    receiver: mailbox,
     send: async (message) => {
       sending();
       sent.push(message);

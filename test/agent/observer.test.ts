@@ -35,9 +35,12 @@ const manifests = [
   'containers: [{name: api, image: "app:1"}, {name: db, image: "app:1"}]',
   'containers: [{name: api, image: "app:2"}, {name: gone, image: "app:1"}]',
   'containers: [{name: db, image: "app:1"}]\ndrift_rules: {unauthorized_containers: {exceptions: ["ro*"]}}',
-].map((text, i): Adopted | undefined =>
-  text === undefined ? undefined : { commit: `c${i}`, desired: compileDesired(parseManifest(text), 'node1') },
-);
+].map((text, i) => (text === undefined ? undefined : adopted(`c${i}`, text)));
+
+function adopted(commit: string, text: string): Adopted {
+  const manifest = parseManifest(text);
+  return { commit, desired: compileDesired(manifest, 'node1'), manifest, signer: null };
+}
 
 /** One run of the program: what it remembers beyond the journal is in here. */
 function startRun(journal: FakeJournal, desired: () => Adopted | undefined) {
@@ -190,7 +193,7 @@ describe('a container that cannot be inspected', () => {
   const setUp = async (text: string) => {
     World.clear();
     const world = new World();
-    world.manifest = { commit: 'c', desired: compileDesired(parseManifest(text), 'node1') };
+    world.manifest = adopted('c', text);
     return world;
   };
   const open = ({ journal }: World) => [...fold(journal.said).drifts.keys()];
@@ -235,7 +238,7 @@ describe('a container that cannot be inspected', () => {
     await quietly(world.run.observer.look(api));
     await world.run.observer.scan();
     assert.deepEqual(open(world).sort(), ['IMAGE_DRIFT/api', 'MISSING_CONTAINER/db']);
-    world.manifest = { commit: 'd', desired: compileDesired(parseManifest('containers: []'), 'node1') };
+    world.manifest = adopted('d', 'containers: []');
     await world.run.observer.compare();
     assert.deepEqual(open(world), [], 'what is not desired any more cannot be missing');
   });

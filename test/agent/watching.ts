@@ -104,6 +104,8 @@ export function agentOver({ socketPath, journal, repository, engineTimeoutMs = 1
       : new DesiredSource({
           node: 'node1',
           repository: gitRepository(repository),
+          dataDir: mkdtempSync(join(tempFolder(), 'data-')),
+          clock: settableClock(),
           journal: account,
           logger: quietLogger,
         });

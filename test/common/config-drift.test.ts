@@ -43,6 +43,11 @@ describe('what the image brings along is nobody\u2019s drift', () => {
     assert.deepEqual(differences({ command: [], user: '' }), []);
   });
 
+  test('nor is asking for an anonymous volume that the image asks for too', () => {
+    assert.deepEqual(differences({ volumes: [':/cache:rw'] }), []);
+    assert.deepEqual(differences({ volumes: [':/cache:rw'] }, { volumes: [] }), ['volumes: :/cache:rw / null']);
+  });
+
   test('an entrypoint of one\u2019s own leaves no command of the image', () => {
     assert.deepEqual(differences({ entrypoint: ['/bin/sh'] }, { entrypoint: ['/bin/sh'], command: [] }), []);
     assert.deepEqual(differences({ entrypoint: ['/bin/sh'] }, { entrypoint: ['/bin/sh'] }), [
@@ -124,8 +129,8 @@ describe('what a manifest does not say', () => {
     assert.deepEqual(differences(wanted, {}, off), []);
   });
 
-  test('labels of compose are its own business', () => {
-    const labels = { vendor: 'us', 'com.docker.compose.project': 'shop' };
+  test('labels of compose, and our own, are their own business', () => {
+    const labels = { vendor: 'us', 'com.docker.compose.project': 'shop', 'sigilwatch.order': '1' };
     assert.deepEqual(differences({ labels: {} }, { labels }), []);
   });
 });

@@ -36,7 +36,7 @@ const bareConfig = {
 };
 
 function wanted(name: string, changes: Partial<DesiredContainer> = {}): DesiredContainer {
-  return { name, image: `${name}:1`, imageId: null, config: {}, ...changes };
+  return { name, image: `${name}:1`, imageId: null, config: {}, creation: {}, ...changes };
 }
 
 function desire(containers: readonly DesiredContainer[], ignored: readonly DriftKind[] = []): DesiredState {
@@ -66,6 +66,7 @@ const someWanted = fc.uniqueArray(
     image,
     imageId: fc.option(fc.constantFrom('a', 'b').map(imageId)),
     config: fc.constant({}),
+    creation: fc.constant({}),
   }),
   {
     selector: ({ name }) => name,
@@ -94,6 +95,14 @@ describe('diff', () => {
       seen('api', { image: 'docker.io/library/api:1' }),
     ]);
     assert.deepEqual(diff(desire([wanted('web'), pinned, wanted('api')]), observed), []);
+  });
+
+  test('a container made of the pinned id itself, which names no reference, is not drift; of another id it is', () => {
+    const desired = desire([wanted('db', { imageId: imageId('a') })]);
+    const made = (image: string, of: string) => diff(desired, observe([seen('db', { image, imageId: of })])).length;
+    assert.equal(made(imageId('a'), imageId('a')), 0);
+    assert.equal(made(imageId('b'), imageId('b')), 1);
+    assert.equal(made(imageId('a'), imageId('b')), 1);
   });
 
   test('each difference is one drift with both sides', () => {

@@ -1,4 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { type FakeImage, ImageStore } from './engine-images.ts';
+import { type Attachments, type FakeEndpoint, NetworkStore } from './engine-networks.ts';
+import { type ProgramRun, runProgram } from './engine-program.ts';
+import { EngineRefusal } from './engine-refusal.ts';
 
 /** As `POST /containers/create` takes it; kept as it came and shown again by inspect. */
 export interface CreateBody {
@@ -9,17 +13,24 @@ export interface CreateBody {
   readonly User?: string | undefined;
   readonly Labels?: Readonly<Record<string, string>>;
   readonly Healthcheck?: unknown;
-  readonly HostConfig?: { readonly Binds?: readonly string[] | undefined } | undefined;
+  readonly HostConfig?: FakeHostConfig | undefined;
+  readonly NetworkingConfig?:
+    | { readonly EndpointsConfig?: Readonly<Record<string, FakeEndpoint>> | undefined }
+    | undefined;
 }
 
-/** What an image brings along. */
-export interface FakeImage {
-  readonly id: string;
-  readonly Cmd: readonly string[];
-  readonly Env: readonly string[];
-  readonly Labels: Readonly<Record<string, string>>;
-  readonly User: string;
-  readonly Volumes: Readonly<Record<string, object>>;
+interface FakeHostConfig {
+  readonly Binds?: readonly string[] | undefined;
+  readonly Mounts?: readonly { readonly Target: string; readonly ReadOnly?: boolean | undefined }[] | undefined;
+  readonly NetworkMode?: string | undefined;
+}
+
+export interface FakeMount {
+  readonly Type: 'bind' | 'volume';
+  readonly Name?: string;
+  readonly Source?: string;
+  readonly Destination: string;
+  readonly RW: boolean;
 }
 
 export interface FakeContainer {
@@ -27,6 +38,10 @@ export interface FakeContainer {
   readonly body: CreateBody;
   readonly imageId: string;
   readonly createdNs: bigint;
+  readonly mounts: readonly FakeMount[];
+  readonly networks: Attachments;
+  /** What its program has left behind. */
+  ran: ProgramRun;
   name: string;
   status: 'created' | 'running' | 'paused' | 'exited';
   health: 'starting' | 'healthy' | 'unhealthy' | undefined;
@@ -46,63 +61,33 @@ export interface FakeEvent {
   readonly timeNs: bigint;
 }
 
-/** An answer other than success, with the engine's status code. */
-export class EngineRefusal extends Error {
-  readonly status: number;
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
 /** As many events as the real engine remembers. */
 const rememberedEvents = 256;
 const killedExitCode = 137;
 const msToNs = 1_000_000n;
 
 /**
- * The containers and events of a simulated engine. Programs do not run: `sh -c "exit N"` ends at once with N, anything else
- * runs until it is stopped. Events come in the order and with the attributes of Docker 20.10.
+ * The containers and events of a simulated engine. Events come in the order and with the attributes of Docker 20.10.
  */
 export class EngineState {
   readonly containers = new Map<string, FakeContainer>();
-  readonly #images = new Map<string, FakeImage>();
+  readonly images = new ImageStore();
+  readonly networks = new NetworkStore();
+  readonly volumes = new Set<string>();
   readonly #listeners = new Set<(event: FakeEvent) => void>();
   #remembered: FakeEvent[] = [];
   #lastNs = 0n;
 
-  /** @param changes `CMD ["a","b"]`, `ENV A=b`, `LABEL a=b`, `USER u`, `VOLUME /v`. */
+  /** See {@link ImageStore.import}. */
   importImage(tag: string, changes: readonly string[] = []): void {
-    const said = (instruction: string) =>
-      changes
-        .filter((change) => change.startsWith(`${instruction} `))
-        .map((change) => change.slice(instruction.length + 1));
-    this.#images.set(tag, {
-      id: `sha256:${createHash('sha256').update(tag).digest('hex')}`,
-      Cmd: said('CMD').flatMap((json): string[] => JSON.parse(json)),
-      Env: said('ENV'),
-      Labels: Object.fromEntries(said('LABEL').map((label) => label.split('=', 2))),
-      User: said('USER')[0] ?? '',
-      Volumes: Object.fromEntries(said('VOLUME').map((path) => [path, {}])),
-    });
-  }
-
-  /** By id. */
-  image(id: string): FakeImage {
-    const found = [...this.#images.values()].find((image) => image.id === id);
-    if (found === undefined) throw new EngineRefusal(404, `No such image: ${id}`);
-    return found;
-  }
-
-  removeImage(tag: string): readonly { readonly Untagged: string }[] {
-    if (!this.#images.delete(tag)) throw new EngineRefusal(404, `No such image: ${tag}`);
-    return [{ Untagged: tag }];
+    this.images.import(tag, changes);
   }
 
   create(name: string, body: CreateBody): FakeContainer {
-    const image = this.#images.get(body.Image);
-    if (image === undefined) throw new EngineRefusal(404, `No such image: ${body.Image}`);
+    const image = this.images.find(body.Image);
     this.#refuseTaken(name);
+    const mounts = mountsOf(body, image);
+    for (const { Name } of mounts) if (Name !== undefined) this.volumes.add(Name);
     const container: FakeContainer = {
       id: randomBytes(32).toString('hex'),
       name,
@@ -112,6 +97,12 @@ export class EngineState {
       health: body.Healthcheck === undefined ? undefined : 'starting',
       exitCode: 0,
       createdNs: this.#nowNs(),
+      mounts,
+      networks: this.networks.attachmentsOf(
+        body.HostConfig?.NetworkMode ?? 'default',
+        body.NetworkingConfig?.EndpointsConfig ?? {},
+      ),
+      ran: runProgram([]),
       startedNs: undefined,
       finishedNs: undefined,
     };
@@ -123,11 +114,12 @@ export class EngineState {
   start(ref: string): void {
     const container = this.find(ref);
     if (container.status === 'running') throw new EngineRefusal(304, 'already running');
+    this.networks.refuseStart(container.networks);
     container.status = 'running';
     container.startedNs = this.#nowNs();
     this.#tell(container, 'start');
-    const exitCode = /^exit (\d+)$/.exec(container.body.Cmd?.at(-1) ?? '')?.[1];
-    if (exitCode !== undefined) this.exit(ref, Number(exitCode));
+    container.ran = runProgram(container.body.Cmd ?? []);
+    if (container.ran.exitCode !== undefined) this.exit(ref, container.ran.exitCode);
   }
 
   /** The program inside ends by itself. */
@@ -155,6 +147,7 @@ export class EngineState {
 
   pause(ref: string): void {
     const container = this.find(ref);
+    if (container.status === 'paused') throw new EngineRefusal(409, `Container ${container.id} is already paused`);
     if (container.status !== 'running') throw new EngineRefusal(409, `Container ${container.id} is not running`);
     container.status = 'paused';
     this.#tell(container, 'pause');
@@ -162,13 +155,14 @@ export class EngineState {
 
   unpause(ref: string): void {
     const container = this.find(ref);
-    if (container.status !== 'paused') throw new EngineRefusal(409, `Container ${container.id} is not paused`);
+    if (container.status !== 'paused') throw new EngineRefusal(500, `Container ${container.id} is not paused`);
     container.status = 'running';
     this.#tell(container, 'unpause');
   }
 
   rename(ref: string, name: string): void {
     const container = this.find(ref);
+    if (container.name === name) throw new EngineRefusal(400, 'Renaming a container with the same name');
     this.#refuseTaken(name);
     const oldName = container.name;
     container.name = name;
@@ -245,16 +239,36 @@ export class EngineState {
 function merged(body: CreateBody, image: FakeImage): CreateBody {
   const named = (entry: string) => entry.split('=', 1)[0];
   const said = new Set((body.Env ?? []).map(named));
-  const ownCommand = (body.Cmd ?? []).length > 0 || body.Entrypoint !== undefined;
+  // An entrypoint of one's own leaves no command of the image; an empty one only takes the image's entrypoint away.
+  const ownCommand = (body.Cmd ?? []).length > 0 || (body.Entrypoint ?? []).length > 0;
   return {
     ...body,
     Cmd: ownCommand ? (body.Cmd ?? []) : image.Cmd,
+    Entrypoint: body.Entrypoint ?? image.Entrypoint,
     Env: [...(body.Env ?? []), ...image.Env.filter((entry) => !said.has(named(entry)))],
     Labels: { ...image.Labels, ...body.Labels },
-    User: body.User ?? image.User,
+    User: (body.User ?? '') === '' ? image.User : body.User,
   };
 }
 
 function isRunning(container: FakeContainer): boolean {
   return container.status === 'running' || container.status === 'paused';
+}
+
+/** `source:target[:ro]`, where a source that is no path is a volume's name; then anonymous volumes, those of the image too. */
+function mountsOf({ HostConfig = {} }: CreateBody, image: FakeImage): readonly FakeMount[] {
+  const bound = (HostConfig.Binds ?? []).map((bind): FakeMount => {
+    const [source = '', Destination = '', mode] = bind.split(':');
+    const rest = { Destination, RW: mode !== 'ro' };
+    return source.startsWith('/')
+      ? { Type: 'bind', Source: source, ...rest }
+      : { Type: 'volume', Name: source, ...rest };
+  });
+  const anonymous = (Destination: string, RW: boolean): FakeMount => {
+    return { Type: 'volume', Name: randomBytes(32).toString('hex'), Destination, RW };
+  };
+  const own = [...bound, ...(HostConfig.Mounts ?? []).map(({ Target, ReadOnly }) => anonymous(Target, !ReadOnly))];
+  const targets = new Set(own.map(({ Destination }) => Destination));
+  const brought = Object.keys(image.Volumes).filter((path) => !targets.has(path));
+  return [...own, ...brought.map((path) => anonymous(path, true))];
 }

@@ -1,5 +1,7 @@
+import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
-import type { CreateBody, FakeContainer, FakeEvent, FakeImage } from './engine-state.ts';
+import type { FakeImage } from './engine-images.ts';
+import type { CreateBody, FakeContainer, FakeEvent } from './engine-state.ts';
 
 /** The simulated engine's JSON, in the shapes of Docker Engine API 1.41. */
 
@@ -24,8 +26,22 @@ export const createBody: z.ZodType<CreateBody> = z.looseObject({
   Env: z.array(z.string()).default([]),
   User: z.string().optional(),
   Labels: z.record(z.string(), z.string()).default({}),
-  HostConfig: z.looseObject({ Binds: z.array(z.string()).optional() }).optional(),
+  HostConfig: z
+    .looseObject({
+      Binds: z.array(z.string()).optional(),
+      Mounts: z.array(z.looseObject({ Target: z.string(), ReadOnly: z.boolean().optional() })).optional(),
+      NetworkMode: z.string().optional(),
+    })
+    .optional(),
+  NetworkingConfig: z
+    .looseObject({ EndpointsConfig: z.record(z.string(), z.record(z.string(), z.unknown())).optional() })
+    .optional(),
 });
+
+export function sendJson(response: ServerResponse, status: number, json: unknown): void {
+  if (status === 304) response.writeHead(status).end();
+  else response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(json));
+}
 
 /** All the labels asked for, each as `key` or `key=value`. */
 export function labelsMatch(labels: Readonly<Record<string, string>>, wanted: Filters): boolean {
@@ -75,16 +91,32 @@ export function inspectJson(container: FakeContainer): unknown {
       ...(health === undefined ? {} : { Health: { Status: health, FailingStreak: 0, Log: [] } }),
     },
     Config: container.body,
-    HostConfig: container.body.HostConfig ?? {},
-    Mounts: (container.body.HostConfig?.Binds ?? []).map(mountJson),
+    HostConfig: { NetworkMode: 'default', ...container.body.HostConfig },
+    Mounts: container.mounts,
+    NetworkSettings: { Networks: Object.fromEntries([...container.networks].map(endpointJson)) },
   };
 }
 
-/** `source:target[:ro]`; a source that is no path is a volume's name. */
-function mountJson(bind: string): unknown {
-  const [source = '', target, mode] = bind.split(':');
-  const named = source.startsWith('/') ? { Type: 'bind', Source: source } : { Type: 'volume', Name: source };
-  return { ...named, Destination: target, RW: mode !== 'ro' };
+/** With some of what the engine fills in. */
+function endpointJson([name, endpoint]: readonly [string, object]): readonly [string, unknown] {
+  return [name, { IPAMConfig: null, Links: null, Aliases: null, ...endpoint, NetworkID: name, Gateway: '10.0.0.1' }];
+}
+
+/** The last lines in frames, as the engine sends what a program without a terminal wrote. */
+export function logFrames(container: FakeContainer, lines: number): Buffer {
+  const shown = lines === 0 ? [] : container.ran.output.slice(-lines);
+  return Buffer.concat(
+    shown.map(({ to, text }) => {
+      const output = Buffer.from(text);
+      const header = Buffer.of(to === 'stdout' ? 1 : 2, 0, 0, 0, 0, 0, 0, 0);
+      header.writeUInt32BE(output.length, 4);
+      return Buffer.concat([header, output]);
+    }),
+  );
+}
+
+export function changesJson({ ran }: FakeContainer): unknown {
+  return ran.added.length === 0 ? null : ran.added.map((path) => ({ Path: path, Kind: 1 }));
 }
 
 export function imageJson({ id, ...config }: FakeImage): unknown {

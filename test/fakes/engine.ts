@@ -4,16 +4,20 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type EngineApi, engineApi } from '../engine-api.ts';
-import { EngineRefusal, EngineState, type FakeContainer, type FakeEvent } from './engine-state.ts';
+import { EngineRefusal } from './engine-refusal.ts';
+import { answerImage, answerNetwork } from './engine-routes.ts';
+import { EngineState, type FakeContainer, type FakeEvent } from './engine-state.ts';
 import {
+  changesJson,
   createBody,
   eventLine,
   eventMatches,
-  imageJson,
   inspectJson,
   labelsMatch,
   listJson,
+  logFrames,
   parseFilters,
+  sendJson,
 } from './engine-wire.ts';
 
 /** How long a simulated health check takes to say `healthy`. */
@@ -148,10 +152,8 @@ async function answer(context: Context, request: IncomingMessage, response: Serv
     const route = `${request.method} ${url.pathname.replace(/^\/v1\.\d+/, '')}`;
     const container = /^(\w+ \/containers\/)([^/]+)(\/\w+)?$/.exec(route);
     if (await answerGeneral(context, route, url.searchParams, request, response)) return;
-    const image = /^DELETE \/images\/(.+)$/.exec(route)?.[1];
-    if (image !== undefined) return void sendJson(response, 200, context.state.removeImage(image));
-    const inspected = /^GET \/images\/(.+)\/json$/.exec(route)?.[1];
-    if (inspected !== undefined) return void sendJson(response, 200, imageJson(context.state.image(inspected)));
+    if (await answerImage(context.state, route, url.searchParams, request, response)) return;
+    if (await answerNetwork(context.state, route, request, response)) return;
     if (container === null) throw new EngineRefusal(404, `page not found: ${route}`);
     const [, prefix = '', ref = '', verb = ''] = container;
     answerContainer(context, `${prefix}*${verb}`, context.state.find(ref), url.searchParams, response);
@@ -182,10 +184,8 @@ async function answerGeneral(
     case 'GET /events':
       stream(context, query, response);
       return true;
-    case 'POST /images/create':
-      await text(request);
-      state.importImage(`${query.get('repo')}:${query.get('tag')}`, query.getAll('changes'));
-      sendJson(response, 200, { status: 'imported' });
+    case 'GET /volumes':
+      sendJson(response, 200, { Volumes: [...state.volumes].map((name) => ({ Name: name })) });
       return true;
     case 'POST /containers/create': {
       const body = createBody.parse(JSON.parse(await text(request)));
@@ -208,6 +208,12 @@ function answerContainer(
   switch (route) {
     case 'GET /containers/*/json':
       inspect(container, broken.get(id), response);
+      return;
+    case 'GET /containers/*/logs':
+      response.end(logFrames(container, Number(query.get('tail') ?? 0)));
+      return;
+    case 'GET /containers/*/changes':
+      sendJson(response, 200, changesJson(container));
       return;
     case 'POST /containers/*/wait':
       waitForExit(state, container, response);
@@ -298,9 +304,4 @@ function stream({ state, streams, freezer }: Context, query: URLSearchParams, re
 /** From seconds with up to six digits of fraction, exactly. */
 function nanoseconds(seconds: string): bigint {
   return BigInt(Math.round(Number(seconds) * 1_000_000)) * 1_000n;
-}
-
-function sendJson(response: ServerResponse, status: number, json: unknown): void {
-  if (status === 304) response.writeHead(status).end();
-  else response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(json));
 }

@@ -121,6 +121,10 @@ export function memoryLedger(
       const signed = index === undefined ? undefined : entries[index];
       return index === undefined || signed === undefined ? undefined : { ...signed, index };
     },
+    leafAt: async (index) => {
+      const signed = entries[index];
+      return signed === undefined ? undefined : { ...signed, index };
+    },
     checkpoint: async () => {
       const head: Checkpoint = { origin, size: range.size, root: rootOf(range), extensions: [] };
       return { size: range.size, note: signCheckpoint(head, signer) };

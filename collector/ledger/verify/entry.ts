@@ -2,7 +2,7 @@ import { hash, type KeyObject } from 'node:crypto';
 import { collectorAuthor, parseEntry } from '../../../common/entry.ts';
 import { toAppError } from '../../../common/errors.ts';
 import { signatureBytes } from '../../../common/keys.ts';
-import { nodeKinds } from '../../../common/kinds.ts';
+import { collectorKinds, nodeKinds } from '../../../common/kinds.ts';
 import { type Author, type Authors, base64Key } from './authors.ts';
 import type { Erasures } from './erasures.ts';
 import { Found, shortened } from './fault.ts';
@@ -17,6 +17,7 @@ export const keptKinds: ReadonlySet<string> = new Set([
   'ledger.erased',
 ]);
 const kindsOfNodes: ReadonlySet<string> = nodeKinds;
+const kindsOfCollector: ReadonlySet<string> = collectorKinds;
 const leafPrefixBytes = 1;
 
 export interface EntryRules {
@@ -95,7 +96,8 @@ export class EntryCheck {
   }
 
   #keyInForce(author: Author, said: Pick<StoredEntry, 'author' | 'kind'>, index: number): KeyObject {
-    if ((said.author === collectorAuthor) === kindsOfNodes.has(said.kind)) {
+    const allowed = said.author === collectorAuthor ? kindsOfCollector : kindsOfNodes;
+    if (!allowed.has(said.kind)) {
       throw new Found('author', index, `${said.author} may not make a ${said.kind} entry`);
     }
     if (author.key === undefined) throw new Found('author', index, `${said.author} had no key in force at this entry`);

@@ -22,6 +22,7 @@ test('how long an ack took is counted from its frame until the ack has left', as
     rounds: { forming: undefined, missed: () => {} },
     sleep: async () => {},
     over: () => false,
+    appended: () => {},
     send: () => new Promise((resolve) => leaving.push(resolve)),
     acknowledged: (entries, tookMs) => timed.push({ entries, tookMs }),
     fail: (thrown) => assert.fail(String(thrown)),

@@ -51,7 +51,10 @@ test('an agent that passed an offer over is asked again, one that answered is no
   const stream = createCheckpointStream({
     ...{ ledger, startSize: size },
     rounds: { forming: undefined, missed: () => missed++ },
-    send: async ({ type, checkpoint }) => void sent.push(`${type} ${checkpoint.consistency.length}`),
+    send: async (message) => {
+      if (message.type === 'checkpoint') sent.push(`checkpoint ${message.checkpoint.consistency.length}`);
+      else sent.push(message.type);
+    },
     acknowledged: () => {},
     fail: (thrown) => sent.push(toAppError(thrown).message),
   });

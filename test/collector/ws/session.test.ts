@@ -58,6 +58,8 @@ function bench(ledger = memoryLedger(), rounds = quietRounds()) {
     fail: (thrown) => failures.push(thrown),
     over: () => failures.length > 0,
     acknowledged: () => {},
+    appended: () => {},
+    opened: () => {},
   });
   const say = (message: AgentMessage): Promise<void> =>
     session.receive({ text: JSON.stringify(message), receivedMs: clock.at });

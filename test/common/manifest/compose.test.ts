@@ -152,8 +152,13 @@ networks: ${top}
     const [web] = parse(text).containers;
     assert.deepEqual(web?.config.volumes, [':/e:rw', 'bee:/b:rw', 'c:/c:rw', 'dee:/d:rw', 'p_a:/a:rw']);
     assert.deepEqual(
-      web?.networks.map(({ name, aliases }) => [name, ...aliases]),
-      [['p_a', 'z'], ['bee'], ['c'], ['p_default']],
+      web?.creation.networks?.map(({ name, aliases }) => [name, ...aliases]),
+      [
+        ['p_a', 'web', 'z'],
+        ['bee', 'web'],
+        ['c', 'web'],
+        ['p_default', 'web'],
+      ],
     );
   });
 

@@ -96,8 +96,10 @@ describe('what belongs to making a container is typed', () => {
       interval_ms: 60_000,
       timeout_ms: 500,
       start_period_ms: 2000,
-      start_interval_ms: undefined,
       retries: 3,
+    });
+    assert.deepEqual(manifestItem.parse({ healthcheck: { start_interval: '3s' } }).healthcheck, {
+      start_interval_ms: 3000,
     });
     assert.deepEqual(manifestItem.parse({ healthcheck: { disable: true } }).healthcheck?.test, ['NONE']);
     assert.deepEqual(manifestItem.parse({ healthcheck: { test: ['CMD', 'x'] } }).healthcheck?.test, ['CMD', 'x']);

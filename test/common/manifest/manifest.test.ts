@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { AppError } from '../../../common/errors.ts';
 import { compileDesired, desiredDigest } from '../../../common/manifest/compile.ts';
+import { parseManifestFiles } from '../../../common/manifest/files.ts';
 import { parseManifest } from '../../../common/manifest/manifest.ts';
 import { formatWarning } from '../../../common/manifest/warnings.ts';
 import type { ObservedContainer } from '../../../common/observed.ts';
@@ -160,9 +161,25 @@ describe('the desired state of a node', () => {
   - {name: pod, image: x, type: kubernetes}
 `;
     assert.deepEqual(compileDesired(parseManifest(text), 'n1').containers, [
-      { name: 'here', image: 'x', imageId: null, config: {} },
-      { name: 'both', image: 'x', imageId: `sha256:${'ab'.repeat(32)}`, config: {} },
+      { name: 'here', image: 'x', imageId: null, config: {}, creation: {} },
+      { name: 'both', image: 'x', imageId: `sha256:${'ab'.repeat(32)}`, config: {}, creation: {} },
     ]);
+  });
+
+  test('carries what a container needs to be made, of both kinds of files', () => {
+    const said = 'healthcheck: {test: [CMD, x], retries: 2}, networks: {front: {aliases: [w]}}';
+    const files = new Map([
+      ['bloodline_manifest.yaml', `containers: [{name: a, image: x, ${said}}]`],
+      ['manifests/docker/c.yaml', `name: p\nservices: {web: {image: x, ${said}}}\nnetworks: {front: {external: true}}`],
+    ]);
+    const creation = (aliases: string[]) => ({
+      healthcheck: { test: ['CMD', 'x'], retries: 2 },
+      networks: [{ name: 'front', aliases }],
+    });
+    assert.deepEqual(
+      compileDesired(parseManifestFiles(files), 'n1').containers.map((wanted) => wanted.creation),
+      [creation(['w']), creation(['w', 'web'])],
+    );
   });
 
   test('has the same digest in whatever order it is written', () => {

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { parseEntry } from '../../../common/entry.ts';
 import { fingerprint, rawPublicKey } from '../../../common/keys.ts';
-import { type Kind, nodeKinds, type Statement } from '../../../common/kinds.ts';
+import { type Kind, nodeKinds, type Statement, statementSchema } from '../../../common/kinds.ts';
+import { type Order, orderHash } from '../../../common/order.ts';
 import { statements } from '../../arbitrary/statements.ts';
 import { type TestAuthor, testAuthor } from '../../authors.ts';
 
@@ -25,6 +26,20 @@ const projected: readonly Kind[] = [
   'sigil.finding',
   'sigil.cleared',
   'coverage.gap',
+  'order.local',
+  'order.result',
+  'desired.adopted',
+];
+
+/** What the collector says that leaves rows. */
+const projectedOfCollector: readonly Kind[] = [
+  'order.issued',
+  'order.approved',
+  'order.rejected',
+  'enforcement.frozen',
+  'enforcement.released',
+  'drift.silenced',
+  'drift.unsilenced',
 ];
 
 /** What only one particular procedure may say: made up, it would not be true. */
@@ -38,9 +53,9 @@ const revocation = fc.constantFrom(...authors).map((node): Said => {
 });
 const byNode = (kinds: readonly Kind[]) =>
   fc.record({ author: fc.constantFrom(...authors), statement: statements(kinds), nth: fc.nat() }).map(meeting);
-const byCollector = statements(['auth.event', 'ledger.equivocation']).map(
-  (statement): Said => ({ author: 'collector', statement }),
-);
+const asCollector = (kinds: readonly Kind[]) =>
+  fc.record({ author: fc.constant('collector'), statement: statements(kinds), nth: fc.nat() }).map(meeting);
+const byCollector = asCollector(['auth.event', 'ledger.equivocation']);
 
 /** The same about one of few drifts, findings or containers, so that what is said meets what was said before. */
 function meeting({ author, statement, nth }: Said & { readonly nth: number }): Said {
@@ -61,9 +76,39 @@ function meeting({ author, statement, nth }: Said & { readonly nth: number }): S
       const removed = body.removed.map((_, at) => hex(64, nth + at + 1));
       return { author, statement: { kind, body: { baseline: body.baseline && nth % 4 === 0, upserted, removed } } };
     }
+    case 'order.issued':
+      return { author, statement: { kind, body: { order: anOrder('rule', nth) } } };
+    case 'order.local':
+      return { author, statement: { kind, body: { order: anOrder('local', nth) } } };
+    case 'order.approved':
+    case 'order.rejected':
+    case 'order.result': {
+      const order = orderHash(anOrder(nth % 2 === 0 ? 'rule' : 'local', nth));
+      return { author, statement: statementSchema.parse({ kind, body: { ...body, order } }) };
+    }
     default:
       return { author, statement };
   }
+}
+
+/** One of few orders, some of which expired long ago; whoever says it may not be who may. */
+function anOrder(origin: Order['origin'], nth: number): Order {
+  const year = 1970 + (nth % 3) * 50;
+  return {
+    node: authors[nth % authors.length] ?? 'node1',
+    action: nth % 5 === 0 ? 'quarantine' : 'terminate',
+    container: `n\0${nth % 3}`,
+    containerId: hex(64, nth),
+    drift: null,
+    commit: 'c',
+    origin,
+    by: 'test',
+    reason: '',
+    approvals: 0,
+    issuedAt: `${year}-01-01T00:00:00.000Z`,
+    expiresAt: `${year + 1}-01-01T00:00:00.000Z`,
+    nonce: hex(32, nth),
+  };
 }
 
 /** One of a few ids. */
@@ -77,6 +122,7 @@ const anySaid: fc.Arbitrary<Said> = fc.oneof(
   { weight: 2, arbitrary: byNode([...nodeKinds].filter((kind) => !never.has(kind))) },
   { weight: 3, arbitrary: enrolment },
   { weight: 2, arbitrary: revocation },
+  { weight: 5, arbitrary: asCollector(projectedOfCollector) },
   { weight: 1, arbitrary: byCollector },
 );
 

@@ -28,7 +28,17 @@ after(async () => {
 
 const long = process.env.SIGILWATCH_TEST_LONG === '1';
 
-const tables = ['nodes', 'containers', 'drifts', 'findings', 'coverage', 'coverage_gaps'];
+const tables = [
+  'nodes',
+  'containers',
+  'drifts',
+  'findings',
+  'coverage',
+  'coverage_gaps',
+  'orders',
+  'order_events',
+  'measures',
+];
 
 /** Kinds that leave rows, more often than the rest. */
 const projected: readonly Kind[] = [
@@ -43,6 +53,14 @@ const projected: readonly Kind[] = [
   'sigil.finding',
   'sigil.cleared',
   'coverage.gap',
+  'order.issued',
+  'order.local',
+  'order.approved',
+  'order.rejected',
+  'order.result',
+  'enforcement.frozen',
+  'drift.silenced',
+  'desired.adopted',
 ];
 const anyStatement = fc.oneof({ weight: 5, arbitrary: statements(projected) }, { weight: 1, arbitrary: statements() });
 const spoken = fc.record({ author: fc.constantFrom('node1', 'node2', 'collector'), statement: anyStatement });

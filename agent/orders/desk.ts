@@ -1,0 +1,445 @@
+import pLimit from 'p-limit';
+import { type Clock, rfc3339 } from '../../common/clock.ts';
+import type { DesiredContainer } from '../../common/desired.ts';
+import { type Refusal, refusalOf, type StandingDrift } from '../../common/enforcement/permission.ts';
+import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import { type AppError, toAppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
+import type { Logger } from '../../common/log.ts';
+import type { ObservedContainer } from '../../common/observed.ts';
+import { type Order, type OrderOutcome, orderHash } from '../../common/order.ts';
+import { toWire } from '../../common/protocol.ts';
+import type { EngineControl } from '../docker/control.ts';
+import type { Engine } from '../docker/engine.ts';
+import type { InHand } from '../observer.ts';
+import type { Journal } from '../ports.ts';
+import { type ActNeeds, act, type Done, keptUntil, resume, type Task } from './acts.ts';
+import type { VerifyApprovals } from './approvers.ts';
+import type { EvidenceFolder } from './evidence.ts';
+import type { IssuedOrder } from './issued.ts';
+import { actsAlone, localOrder } from './local.ts';
+import type { MakeContainer } from './make.ts';
+import { laterOutcome } from './outcome.ts';
+import { type Endpoints, type OrderRecord, OrderRecords } from './records.ts';
+import { replacementNames } from './replace.ts';
+
+/** What the desk asks of whoever watches the containers. */
+export interface OrderWatch {
+  /** Looks at a container anew, or at all of them; resolves when what was seen is on record. @throws AppError `engine.*` */
+  look(id: string): Promise<void>;
+  scan(): Promise<void>;
+  readonly standing: ReadonlyMap<string, StandingDrift> | undefined;
+  readonly observed: ReadonlyMap<string, ObservedContainer>;
+}
+
+/** The manifest that the node itself has verified. */
+export interface AdoptedPolicy {
+  readonly commit: string;
+  readonly policy: EnforcementPolicy;
+  readonly containers: readonly DesiredContainer[];
+}
+
+export interface OrderDeskOptions {
+  readonly node: string;
+  readonly watch: OrderWatch;
+  readonly journal: Journal;
+  readonly engine: Pick<Engine, 'inspect' | 'list'>;
+  /** The engine's levers, for what the signed entry of an order asks for. */
+  readonly controlFor: (entry: OrderRecord['entry']) => EngineControl;
+  readonly make: MakeContainer;
+  readonly evidence: EvidenceFolder;
+  readonly verifyApprovals: VerifyApprovals;
+  readonly adopted: () => AdoptedPolicy | undefined;
+  /** False while the ledger stands contradicted. */
+  readonly trusted: () => boolean;
+  /** How long the collector has not been heard, milliseconds; undefined while it is. */
+  readonly cutOffMs: () => number | undefined;
+  readonly random: (bytes: number) => Buffer;
+  readonly clock: Clock;
+  /** Rejects when the signal ends it. */
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly logger: Logger;
+}
+
+/** What becomes of an order, as it is said and as it is remembered. */
+interface Ending {
+  readonly outcome: OrderOutcome;
+  readonly code: string | null;
+  readonly reason: string;
+  readonly done?: Done;
+}
+
+/**
+ * Where orders are obeyed, or not. Whether one is permitted is decided for one order at a time, so that each counts for the next;
+ * the work itself goes on side by side, once for a container.
+ *
+ * Crash points: an order is on record as begun, durably, before anything is touched. One that was begun and not ended is finished
+ * or undone at the next start. Nothing is begun twice, whoever sends it however often.
+ */
+export class OrderDesk {
+  readonly #options: OrderDeskOptions;
+  readonly #records: OrderRecords;
+  readonly #oneAtATime = pLimit(1);
+  /** Work under way, by name of the container. */
+  readonly #working = new Map<string, Task>();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #stopping = new AbortController();
+
+  constructor(options: OrderDeskOptions) {
+    this.#options = options;
+    this.#records = new OrderRecords(options.journal);
+  }
+
+  /** Reads back what is remembered, which comes before anything is observed. */
+  restore(): Promise<void> {
+    return this.#records.restore();
+  }
+
+  /** What is not to be taken for drift: containers that are being replaced, and those that were put aside. */
+  get inHand(): InHand {
+    const records = [...this.#records.all];
+    const names = records
+      .filter(
+        ([, { state, order }]) => state === 'begun' && (order.action === 'restore' || order.action === 'rollback'),
+      )
+      .flatMap(([hash, { order }]) => Object.values(replacementNames(order.container, hash)));
+    const kept = [...this.#records.all.values()].filter(({ keptUntilMs }) => keptUntilMs !== null);
+    return { names: new Set(names), ids: new Set(kept.flatMap(({ order }) => order.containerId ?? [])) };
+  }
+
+  /** Takes an order that is in the ledger. Resolves when it is decided; what is done about it goes on. Never rejects. */
+  receive(issued: IssuedOrder): Promise<void> {
+    return this.#track(this.#oneAtATime(() => this.#guarded('order', () => this.#consider(issued))));
+  }
+
+  /** Ends what was begun when this program ended the last time. */
+  async resume(): Promise<void> {
+    const begun = [...this.#records.all].filter(([, { state }]) => state === 'begun');
+    for (const [hash, record] of begun) {
+      if (this.#working.has(record.order.container)) continue;
+      await this.#guarded('resume', () => this.#resume(hash, record));
+    }
+  }
+
+  /** What was seen may say more about orders that were executed. */
+  compared(): void {
+    void this.#track(this.#oneAtATime(() => this.#guarded('outcome', () => this.#followUp())));
+    if (this.#actsAlone()) void this.#track(this.#oneAtATime(() => this.#guarded('local', () => this.#decideAlone())));
+  }
+
+  /** Removes what has been kept for long enough. */
+  tidy(): Promise<void> {
+    return this.#track(this.#oneAtATime(() => this.#guarded('tidy', () => this.#tidy())));
+  }
+
+  /** Resolves when nothing is under way. What waits for a container to become healthy is taken up again at the next start. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.settled();
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #actsAlone(): boolean {
+    const { adopted, cutOffMs } = this.#options;
+    const alone = cutOffMs();
+    const inForce = adopted();
+    return alone !== undefined && inForce !== undefined && actsAlone(inForce.policy, alone);
+  }
+
+  /** Acts on the standing rules, within the limits of the manifest in force; every such act is an entry before it begins. */
+  async #decideAlone(): Promise<void> {
+    const { node, adopted, watch, random, clock, journal } = this.#options;
+    const inForce = adopted();
+    if (inForce === undefined || !this.#actsAlone()) return;
+    for (const standing of watch.standing?.values() ?? []) {
+      const nonce = random(16).toString('hex');
+      const order = localOrder(standing, { node, adopted: inForce, nowMs: clock.now(), nonce });
+      if (order === undefined || this.#working.has(order.container)) continue;
+      const hash = orderHash(order);
+      const task = await this.#find({ hash, order, approvals: [], proof: null });
+      if ('refusal' in task) continue;
+      const at = await this.#circumstances(task, task.target);
+      // As strict as if the collector had asked for it.
+      if (refusalOf({ ...order, origin: 'rule' }, at) !== undefined) continue;
+      const [said] = await journal.append([{ kind: 'order.local', body: { order } }]);
+      if (said === undefined) return;
+      await this.#begin(task, toWire(said));
+    }
+  }
+
+  async #consider(issued: IssuedOrder): Promise<void> {
+    const { hash, order } = issued;
+    // An outbox that was lost takes its memory along; the evidence does not go with it.
+    if (this.#records.all.has(hash) || (await this.#options.evidence.has(hash))) return;
+    const task = await this.#find(issued);
+    const refusal = 'refusal' in task ? task.refusal : await this.#refusal(issued, task);
+    if (refusal !== undefined) {
+      const outcome = refusal.code === 'expired' ? 'expired' : 'refused';
+      await this.#end(hash, this.#record({ order, entry: issued.proof.entry }, undefined), { outcome, ...refusal });
+      return;
+    }
+    if (!('refusal' in task)) await this.#begin(task, issued.proof.entry);
+  }
+
+  async #begin(task: Task, entry: OrderRecord['entry']): Promise<void> {
+    const { hash, order } = task;
+    const record = this.#record({ order, entry }, task.target);
+    await this.#options.journal.append([], [this.#records.change(hash, record)]);
+    this.#records.took(hash, record);
+    this.#options.logger.info('order.begun', { order: hash, action: order.action, container: order.container });
+    void this.#track(this.#work(task, record, (needs) => act(task, needs)));
+  }
+
+  /** Looks again at what the order is about: what was true when it was decided may not be any more. */
+  async #find(issued: Considered): Promise<Task | { readonly refusal: Refusal }> {
+    const { order } = issued;
+    const { watch } = this.#options;
+    // What is not for us, or too old, is not worth a look.
+    const asked: Order = {
+      ...order,
+      origin: order.origin === 'local' && issued.proof === null ? 'rule' : order.origin,
+    };
+    const hopeless = refusalOf(asked, { ...(await this.#circumstances(issued, undefined)), drifts: new Map() });
+    if (hopeless !== undefined && cheap.has(hopeless.code)) return { refusal: hopeless };
+    try {
+      if (order.containerId === null) await watch.scan();
+      else await watch.look(order.containerId);
+    } catch (thrown) {
+      const { code, message } = toAppError(thrown);
+      return { refusal: { code: 'gone', reason: `the container cannot be looked at (${code}): ${message}` } };
+    }
+    const { containerId, container } = order;
+    const named = [...watch.observed.values()].find(({ name }) => name === container);
+    const target = containerId === null ? named : watch.observed.get(containerId);
+    const wanted = this.#options.adopted()?.containers.find(({ name }) => name === container);
+    return { ...issued, target, wanted };
+  }
+
+  async #refusal(issued: IssuedOrder, task: Task): Promise<Refusal | undefined> {
+    if (this.#working.has(issued.order.container)) {
+      return { code: 'busy', reason: `another order is being carried out on ${issued.order.container}` };
+    }
+    if (this.#options.watch.standing === undefined) {
+      return { code: 'gone', reason: 'nothing can be said of what runs: the engine has not been seen in full' };
+    }
+    return refusalOf(issued.order, await this.#circumstances(issued, task.target));
+  }
+
+  async #circumstances({ hash, approvals }: Considered, target: ObservedContainer | undefined) {
+    const { node, watch, trusted, adopted, clock, verifyApprovals } = this.#options;
+    return {
+      node,
+      nowMs: clock.now(),
+      trusted: trusted(),
+      adopted: adopted(),
+      drifts: watch.standing ?? new Map<string, StandingDrift>(),
+      target,
+      containers: watch.observed.size,
+      past: this.#records.past,
+      approvers: await verifyApprovals(hash, approvals),
+    };
+  }
+
+  #record({ order, entry }: Pick<OrderRecord, 'order' | 'entry'>, target: ObservedContainer | undefined): OrderRecord {
+    const nowMs = this.#options.clock.now();
+    return {
+      order,
+      state: 'begun',
+      beganMs: nowMs,
+      atMs: nowMs,
+      was: target?.state ?? null,
+      madeId: null,
+      keptUntilMs: null,
+      entry,
+    };
+  }
+
+  async #work(task: Task, record: OrderRecord, how: (needs: ActNeeds) => Promise<Done | undefined>): Promise<void> {
+    const { hash, order } = task;
+    this.#working.set(order.container, task);
+    try {
+      const done = await how(this.#needs(task, record));
+      const undone: Ending = {
+        outcome: 'failed',
+        code: 'interrupted',
+        reason: 'the agent ended in the middle of it; it was undone',
+      };
+      const executed: Ending = { outcome: 'executed', code: null, reason: 'done', ...(done && { done }) };
+      this.#working.delete(order.container);
+      await this.#insist(hash, task, done === undefined ? undone : executed);
+    } catch (thrown) {
+      const { code, message } = toAppError(thrown);
+      this.#working.delete(order.container);
+      // Left as begun, it is finished or undone by the next run.
+      if (this.#stopping.signal.aborted) return;
+      await this.#insist(hash, task, { outcome: 'failed', code, reason: message });
+    }
+    // Where nothing is to be kept, this is the time.
+    await this.#guarded('tidy', () => this.#letGoOutdated());
+    // What was left alone meanwhile is judged now.
+    await this.#guarded('look', () => this.#options.watch.scan());
+  }
+
+  #needs({ hash }: Task, record: OrderRecord): ActNeeds {
+    const { engine, controlFor, make, evidence, clock, sleep } = this.#options;
+    const control = controlFor(record.entry);
+    return {
+      ...{ engine, control, make, evidence, clock },
+      sleep: (ms) => sleep(ms, this.#stopping.signal),
+      signal: this.#stopping.signal,
+      at: rfc3339(clock.now()),
+      rememberNetworks: async (networks) => {
+        const next = { ...(this.#records.all.get(hash) ?? record), networks };
+        await this.#options.journal.append([], [this.#records.change(hash, next)]);
+        this.#records.took(hash, next);
+      },
+      networksBefore: this.#networksBefore(record.order),
+    };
+  }
+
+  #networksBefore({ containerId }: Order): Endpoints {
+    const quarantines = [...this.#records.all.values()].filter(
+      ({ order }) => order.action === 'quarantine' && order.containerId === containerId,
+    );
+    return quarantines.sort((a, b) => a.beganMs - b.beganMs).at(-1)?.networks ?? {};
+  }
+
+  /** The journal may be full, or its disk: what has been done is said as soon as it takes it. */
+  async #insist(hash: string, task: Task, ending: Ending): Promise<void> {
+    const { sleep, logger } = this.#options;
+    for (let attempt = 0; attempt < maxSayAttempts; attempt += 1) {
+      const record = this.#records.all.get(hash);
+      if (record === undefined) return;
+      try {
+        await this.#end(hash, record, ending, task);
+        return;
+      } catch (thrown) {
+        if (this.#stopping.signal.aborted) return;
+        logger.error('order.unsaid', { order: hash, outcome: ending.outcome, error: toAppError(thrown) });
+        await sleep(sayAgainMs, this.#stopping.signal).catch(() => {});
+      }
+    }
+  }
+
+  /** Says what became of an order, and remembers it, in one write. */
+  async #end(hash: string, record: OrderRecord, ending: Ending, task?: Task): Promise<void> {
+    const { outcome, code, reason, done } = ending;
+    const { journal, clock, adopted, logger } = this.#options;
+    const keptMs = adopted()?.policy.rollback.keptMs;
+    const next: OrderRecord = {
+      ...record,
+      state: outcome === 'expired' ? 'refused' : outcome,
+      atMs: clock.now(),
+      madeId: done?.madeId ?? record.madeId,
+      keptUntilMs:
+        task !== undefined && outcome === 'executed' ? keptUntil(task, keptMs, clock.now()) : record.keptUntilMs,
+    };
+    const body = {
+      order: hash,
+      outcome,
+      code,
+      reason: reason.slice(0, limits.maxForeignTextChars),
+      evidence: done?.evidence ?? null,
+      containerId: done?.madeId ?? null,
+    };
+    await journal.append([{ kind: 'order.result', body }], [this.#records.change(hash, next)]);
+    this.#records.took(hash, next);
+    logger.info('order.result', {
+      order: hash,
+      action: record.order.action,
+      container: record.order.container,
+      outcome,
+      code,
+      reason,
+    });
+  }
+
+  async #resume(hash: string, record: OrderRecord): Promise<void> {
+    const { watch, adopted, logger } = this.#options;
+    const { order, entry } = record;
+    logger.warn('order.resumed', { order: hash, action: order.action, container: order.container });
+    const target = order.containerId === null ? undefined : watch.observed.get(order.containerId);
+    const wanted = adopted()?.containers.find(({ name }) => name === order.container);
+    const proof = { entry, index: 0, hashes: [], checkpoint: '' };
+    const task: Task = { hash, order, approvals: [], proof, target, wanted };
+    await this.#track(this.#work(task, record, (needs) => resume(task, record.was, needs)));
+  }
+
+  async #followUp(): Promise<void> {
+    const { watch, clock } = this.#options;
+    const { standing, observed } = watch;
+    if (standing === undefined) return;
+    for (const [hash, record] of this.#records.all) {
+      if (record.state !== 'executed' && record.state !== 'verified') continue;
+      const later = laterOutcome(record, { standing, containers: observed }, clock.now());
+      if (later !== undefined)
+        await this.#end(hash, record, { outcome: later.state, code: null, reason: later.reason });
+    }
+  }
+
+  async #tidy(): Promise<void> {
+    const { clock, journal, evidence } = this.#options;
+    const nowMs = clock.now();
+    await this.#letGoOutdated();
+    const outdated = this.#records.outdated(nowMs);
+    if (outdated.length > 0) {
+      await journal.append(
+        [],
+        outdated.map((hash) => this.#records.change(hash, undefined)),
+      );
+      for (const hash of outdated) this.#records.took(hash, undefined);
+    }
+    await evidence.prune(nowMs);
+  }
+
+  async #letGoOutdated(): Promise<void> {
+    const nowMs = this.#options.clock.now();
+    for (const [hash, record] of this.#records.all) {
+      if (record.keptUntilMs !== null && nowMs >= record.keptUntilMs) await this.#letGo(hash, record);
+    }
+  }
+
+  /** Removes a container that was replaced, unless somebody has started it again: then it is somebody's. */
+  async #letGo(hash: string, record: OrderRecord): Promise<void> {
+    const { engine, controlFor, journal } = this.#options;
+    const { containerId, container } = record.order;
+    const found = containerId === null ? undefined : await engine.inspect(containerId);
+    const isKept =
+      found?.container.name === replacementNames(container, hash).kept && found.container.state !== 'running';
+    if (containerId !== null && isKept) await controlFor(record.entry).remove(containerId);
+    const next = { ...record, keptUntilMs: null };
+    await journal.append([], [this.#records.change(hash, next)]);
+    this.#records.took(hash, next);
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work);
+    const forget = () => this.#running.delete(work);
+    work.then(forget, forget);
+    return work;
+  }
+
+  /** The boundary of all that the desk does: nothing that goes wrong here ends the agent. */
+  async #guarded(doing: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (thrown) {
+      const error: AppError = toAppError(thrown);
+      this.#options.logger.error('order.failed', { doing, code: error.code, error });
+    }
+  }
+}
+
+/** An order that is looked into; without a proof, one of this node's own. */
+type Considered = Pick<Task, 'hash' | 'order' | 'approvals' | 'proof'>;
+
+/** Refusals that do not depend on what runs. */
+const cheap: ReadonlySet<Refusal['code']> = new Set([
+  ...(['misdirected', 'expired', 'untrusted', 'commit', 'mode', 'rule', 'manual', 'approvals', 'window'] as const),
+]);
+const maxSayAttempts = 1_000;
+const sayAgainMs = 1_000;

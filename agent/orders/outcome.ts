@@ -1,0 +1,51 @@
+import type { StandingDrift } from '../../common/enforcement/permission.ts';
+import { limits } from '../../common/limits.ts';
+import type { ObservedContainer } from '../../common/observed.ts';
+import type { OrderRecord } from './records.ts';
+
+/** What a later look says of an order that was executed; undefined while nothing new can be said. */
+export function laterOutcome(
+  { order, state, atMs }: OrderRecord,
+  seen: {
+    readonly standing: ReadonlyMap<string, StandingDrift>;
+    readonly containers: ReadonlyMap<string, ObservedContainer>;
+  },
+  nowMs: number,
+): { readonly state: 'verified' | 'relapsed'; readonly reason: string } | undefined {
+  const fault =
+    order.drift === null ? undone(order, seen.containers) : again(order.drift.kind, order.container, seen.standing);
+  if (state === 'executed' && fault === undefined) return { state: 'verified', reason: 'a later look found it so' };
+  if (state === 'executed' && nowMs - atMs > limits.verifyWithinMs) return { state: 'relapsed', reason: fault ?? '' };
+  if (state === 'verified' && fault !== undefined && nowMs - atMs < limits.relapseWithinMs) {
+    return { state: 'relapsed', reason: fault };
+  }
+  return undefined;
+}
+
+/** By kind and name: what comes back is another drift, of another container, and the same trouble. */
+function again(kind: string, container: string, standing: ReadonlyMap<string, StandingDrift>): string | undefined {
+  const same = [...standing.values()].find(({ drift }) => drift.kind === kind && drift.container === container);
+  return same === undefined ? undefined : `${kind} of ${container} stands`;
+}
+
+/** Whether what an operator ordered is not so. */
+function undone(
+  { action, container, containerId }: OrderRecord['order'],
+  containers: ReadonlyMap<string, ObservedContainer>,
+): string | undefined {
+  const its = containerId === null ? undefined : containers.get(containerId);
+  const named = [...containers.values()].find(({ name }) => name === container);
+  switch (action) {
+    case 'terminate':
+      return its === undefined ? undefined : `${container} is still there`;
+    case 'quarantine':
+      return its?.state === 'paused' || its?.state === 'exited' ? undefined : `${container} is not paused`;
+    case 'release':
+      return its?.state === 'paused' ? `${container} is still paused` : undefined;
+    case 'restore':
+    case 'rollback':
+      return named?.state === 'running' ? undefined : `${container} does not run`;
+    default:
+      return action satisfies never;
+  }
+}

@@ -1,0 +1,27 @@
+import type { Approval, OrderAction } from '../../common/order.ts';
+import type { EnforcementStore } from './ports.ts';
+import type { HoldCode } from './situation.ts';
+
+/** What planning reads beside what operators do. The same duties as those of {@link EnforcementStore}. */
+export interface PlanningStore extends EnforcementStore {
+  /** Whether this commit was ever frozen, released since or not. */
+  wasFrozen(commit: string): Promise<boolean>;
+  /** `sha256:<64 hex>`: the image that a container on a node was last seen to run; undefined for one that is not there. */
+  imageId(node: string, containerId: string): Promise<string | undefined>;
+}
+
+/** Checks who announced a change. Rejects when that cannot be said now; may be asked again. */
+export type VerifyAnnouncement = (text: string, approval: Approval) => Promise<boolean>;
+
+/** What enforcement counts. Calls never throw. */
+export interface EnforcementMetrics {
+  /** An order of a rule is on record, so many seconds after what led to it was looked at. */
+  ordered(action: OrderAction, seconds: number): void;
+  /** An order went out to its node, once more or for the first time. */
+  sent(): void;
+  frozen(): void;
+  /** A look that failed, and is made again. */
+  failed(): void;
+  /** So many more, or fewer, drifts of nodes that are connected here are held for this reason. */
+  held(code: HoldCode, change: number): void;
+}

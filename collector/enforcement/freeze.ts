@@ -1,0 +1,100 @@
+import { type DriftKind, driftKinds } from '../../common/drift-kind.ts';
+import type { Statement } from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
+import type { EnforcementStore } from './ports.ts';
+
+/** A node that has adopted the commit. */
+export interface Adoption {
+  readonly node: string;
+  /** When, by the node's clock in Unix milliseconds. */
+  readonly atMs: number;
+  /** When the collector learnt of it, by its own clock. */
+  readonly seenMs: number;
+}
+
+/** A commit on its way through the fleet. */
+export interface Rollout {
+  readonly commit: string;
+  /** When the collector adopted it, Unix milliseconds. */
+  readonly adoptedAtMs: number;
+  readonly settlingMs: number;
+  /** So many nodes that drift alike make the commit suspect. */
+  readonly freezeNodes: number;
+  readonly adoptions: readonly Adoption[];
+}
+
+/** Until when nothing, or not everything, is ordered by a commit because nodes are settling on it. Unix milliseconds. */
+export interface Settled {
+  /** Before this nothing is ordered by it anywhere. */
+  readonly fleetMs: number;
+  /** Before this nothing is ordered on the one node because of drifts that it opened by it. */
+  readonly ownMs: number;
+}
+
+/** Which nodes drift alike right after they have adopted a commit. */
+export interface Suspicion {
+  readonly drift: DriftKind;
+  /** Sorted by name. */
+  readonly nodes: readonly string[];
+}
+
+type CommitDrifts = Awaited<ReturnType<EnforcementStore['driftsOfCommit']>>;
+
+/**
+ * A moment that a node has told, by the collector's clock. How far the two are apart is not known: the later of both counts, so
+ * that nothing happens too early by either. But a collector that has just started has seen nothing before, and a clock that
+ * is wrong by more than `limits.clockSuspectMs` is a fault of its own.
+ */
+export function laterOf(toldMs: number, seenMs: number): number {
+  return Math.max(toldMs, Math.min(seenMs, toldMs + limits.clockSuspectMs));
+}
+
+/**
+ * How long nodes settle on a commit: since one that is bad shows on several nodes, which do not adopt it in the same second,
+ * all of a rollout wait for its last one. A node that comes later than `limits.rolloutSpreadMs` waits alone, so that none
+ * that comes and goes can hold up all the others for ever.
+ */
+export function settledAt({ adoptedAtMs, settlingMs, adoptions }: Rollout, node: string): Settled {
+  if (settlingMs === 0) return { fleetMs: 0, ownMs: 0 };
+  const times = adoptions.map((adoption) => ({ node: adoption.node, ms: laterOf(adoption.atMs, adoption.seenMs) }));
+  const fleet = times.filter(({ ms }) => ms <= adoptedAtMs + limits.rolloutSpreadMs).map(({ ms }) => ms);
+  const own = times.filter((time) => time.node === node).map(({ ms }) => ms);
+  return { fleetMs: Math.max(adoptedAtMs, ...fleet) + settlingMs, ownMs: Math.max(0, ...own) + settlingMs };
+}
+
+/**
+ * Whether a commit is to be suspected: enough nodes opened a drift of one kind by it while they were settling. Both times of a
+ * node are by its own clock, so that no difference between clocks matters, nor how late the entries came.
+ * @param drifts that were opened by the commit, standing or not.
+ */
+export function suspicionOf(rollout: Rollout, drifts: CommitDrifts): Suspicion | undefined {
+  const adopted = new Map(rollout.adoptions.map(({ node, atMs }) => [node, atMs]));
+  const early = drifts.filter(({ node, openedAtMs }) => {
+    const atMs = adopted.get(node);
+    return atMs !== undefined && openedAtMs >= atMs && openedAtMs < atMs + rollout.settlingMs;
+  });
+  const alike = driftKinds.map((drift) => {
+    const nodes = new Set(early.filter(({ kind }) => kind === drift).map(({ node }) => node));
+    return { drift, nodes: [...nodes].sort() };
+  });
+  const [worst] = alike.sort((a, b) => b.nodes.length - a.nodes.length);
+  return worst !== undefined && worst.nodes.length >= rollout.freezeNodes ? worst : undefined;
+}
+
+/** What is put on record of a suspicion: the alert that somebody has to look, and the freeze itself. */
+export function freezeStatements(commit: string, { drift, nodes }: Suspicion) {
+  const named = nodes.slice(0, limits.maxFrozenNodesNamed);
+  const reason = `${nodes.length} nodes began to show ${drift} right after they had adopted this commit`;
+  const shown = [...named.slice(0, 10), ...(nodes.length > 10 ? ['...'] : [])].join(', ');
+  const alert: Statement = {
+    kind: 'alert.raised',
+    body: {
+      key: `enforcement.frozen/${commit}`,
+      severity: 'critical',
+      summary: `${reason} (${shown}): nothing is ordered by ${commit} until somebody has looked and released it`,
+      node: null,
+    },
+  };
+  const frozen: Statement = { kind: 'enforcement.frozen', body: { commit, drift, nodes: named, reason } };
+  return { alert, frozen };
+}

@@ -1,0 +1,170 @@
+import type { PastOrder } from '../../common/enforcement/governance.ts';
+import { limits } from '../../common/limits.ts';
+import { driftDigest } from '../../common/order.ts';
+import { countedApprovals } from './counted-approvals.ts';
+import type { OpenDrift, StoredOrder } from './ports.ts';
+import type { Hold, Situation } from './situation.ts';
+
+type ResultBody = Extract<StoredOrder['events'][number]['said'], { kind: 'order.result' }>['body'];
+
+interface Told {
+  readonly outcome: ResultBody['outcome'];
+  readonly atMs: number;
+  readonly body: ResultBody;
+}
+
+/** What the order's node has said of it, oldest first. */
+function resultsOf({ events }: StoredOrder): readonly Told[] {
+  return events.flatMap(({ said, atMs }) =>
+    said.kind === 'order.result' ? [{ outcome: said.body.outcome, atMs, body: said.body }] : [],
+  );
+}
+
+const issuedMs = ({ order }: StoredOrder): number => Date.parse(order.issuedAt);
+const expiresMs = ({ order }: StoredOrder): number => Date.parse(order.expiresAt);
+
+/** When it had as many approvals as it asks for; undefined while it lacks some. */
+function releasedMs(stored: StoredOrder): number | undefined {
+  const approved = countedApprovals(stored).slice(0, stored.order.approvals);
+  if (approved.length < stored.order.approvals) return undefined;
+  return Math.max(issuedMs(stored), ...approved.map(({ atMs }) => atMs));
+}
+
+/** Outcomes of orders that were begun. */
+const begun: ReadonlySet<string> = new Set(['executed', 'failed', 'verified', 'relapsed']);
+
+/**
+ * Orders that their node has begun, or may have: one that it has not answered counts, an order that it refused does not. Times are
+ * as late as they can have been, by the collector's clock, so that a limit is rather kept too long than broken.
+ */
+export function begunOrders(orders: readonly StoredOrder[], nowMs: number): readonly PastOrder[] {
+  return orders.flatMap((stored) => {
+    const atMs = begunMs(stored);
+    if (atMs === undefined) return [];
+    const { action, container, containerId } = stored.order;
+    return [{ action, container, containerId, atMs: Math.min(atMs, nowMs) }];
+  });
+}
+
+function begunMs(stored: StoredOrder): number | undefined {
+  const results = resultsOf(stored);
+  const first = results.find(({ outcome }) => begun.has(outcome));
+  // The node's clock may be wrong by years; nothing is begun before it is issued, or after it has expired.
+  if (first !== undefined) return Math.min(Math.max(first.atMs, issuedMs(stored)), expiresMs(stored));
+  if (results.length > 0 || stored.status === 'rejected') return undefined;
+  return releasedMs(stored) ?? (stored.status === 'requested' ? issuedMs(stored) : undefined);
+}
+
+/**
+ * When rules and the node itself issued orders, Unix milliseconds, and operators those that were begun. The day's limit counts
+ * them all: a node that opens drifts and refuses every order must not have the ledger filled either.
+ */
+export function countedMs(orders: readonly StoredOrder[]): readonly number[] {
+  const counted = orders.filter((stored) => stored.order.origin !== 'operator' || begunMs(stored) !== undefined);
+  return counted.map((stored) => begunMs(stored) ?? issuedMs(stored));
+}
+
+/** What earlier orders hold up: those under way on the container, and those that came to nothing for the same drift. */
+export function heldByHistory(open: OpenDrift, at: Situation): Hold | undefined {
+  const { container, containerId } = open.drift;
+  const onIt = at.orders.filter(
+    ({ order }) => order.container === container || (containerId !== null && order.containerId === containerId),
+  );
+  for (const stored of onIt) {
+    const hold = underWay(stored, at.nowMs);
+    if (hold !== undefined) return hold;
+  }
+  return afterAttempts(open, at);
+}
+
+/** How long a node may be at an order that it began in the last moment before it expired. */
+const atWorkMs: Readonly<Record<StoredOrder['order']['action'], number>> = {
+  terminate: 0,
+  quarantine: 0,
+  release: 0,
+  restore: limits.healthyWithinMs + limits.stopGraceMs,
+  rollback: limits.healthyWithinMs + limits.stopGraceMs,
+};
+
+function underWay(stored: StoredOrder, nowMs: number): Hold | undefined {
+  const [untilMs, name] = [expiresMs(stored), stored.hash.slice(0, 12)];
+  if (stored.status === 'requested' && nowMs < untilMs) {
+    return { code: 'pending', reason: `order ${name} is not answered yet`, untilMs };
+  }
+  // Nobody has said that it was not begun.
+  const unanswered = resultsOf(stored).length === 0 && stored.status !== 'rejected';
+  const overMs = untilMs + atWorkMs[stored.order.action];
+  if (!unanswered || releasedMs(stored) === undefined || nowMs >= overMs) return undefined;
+  return { code: 'pending', reason: `order ${name} may still be under way`, untilMs: overMs };
+}
+
+/**
+ * Orders by the same manifest for exactly this drift: under a new commit, or for a drift that has changed, everything is tried
+ * anew.
+ */
+function afterAttempts(open: OpenDrift, at: Situation): Hold | undefined {
+  const { nowMs, manifest } = at;
+  const digest = driftDigest(open.drift);
+  const same = at.orders.filter(
+    ({ order }) => order.drift?.digest === digest && order.origin !== 'operator' && order.commit === manifest.commit,
+  );
+  const now = same.filter(({ index }) => index > open.openedIndex);
+  if (now.some(({ status }) => status === 'rejected')) {
+    return { code: 'rejected', reason: 'a person has rejected an order for this drift' };
+  }
+  return verifying(now, nowMs) ?? afterFailures(same, now, at) ?? afterRefusals(now, at);
+}
+
+/** After a quarantine the container is there as before; that nothing is done about it is governance's concern. */
+function executedMs(stored: StoredOrder): number | undefined {
+  if (stored.order.action === 'quarantine' || stored.status !== 'executed') return undefined;
+  return begunMs(stored);
+}
+
+function verifying(orders: readonly StoredOrder[], nowMs: number): Hold | undefined {
+  const until = orders.flatMap((stored) => executedMs(stored) ?? []).map((ms) => ms + limits.verifyWithinMs);
+  const untilMs = Math.max(...until);
+  if (until.length === 0 || nowMs >= untilMs) return undefined;
+  return { code: 'verifying', reason: 'an order was executed, and the next looks will show its effect', untilMs };
+}
+
+function afterFailures(
+  same: readonly StoredOrder[],
+  now: readonly StoredOrder[],
+  { manifest, nowMs }: Situation,
+): Hold | undefined {
+  const { maxRetries, retryDelayMs } = manifest.policy.rollback;
+  const failed = [
+    // What was executed and stands all the same has failed, whatever was said. What came back has, too, however often it went.
+    ...now.filter((stored) => stored.status === 'failed' || executedMs(stored) !== undefined),
+    ...same.filter(({ status }) => status === 'relapsed'),
+  ];
+  if (failed.length === 0) return undefined;
+  if (failed.length > maxRetries) {
+    return {
+      code: 'exhausted',
+      reason: `${failed.length} orders for this drift came to nothing, and no more are tried`,
+    };
+  }
+  const untilMs = Math.max(...failed.map((stored) => lastWordMs(stored, nowMs))) + retryDelayMs;
+  if (nowMs >= untilMs) return undefined;
+  return { code: 'retry', reason: 'the last order for this drift failed a moment ago', untilMs };
+}
+
+/** What was refused may be permitted later, and nobody tells when. */
+function afterRefusals(now: readonly StoredOrder[], { nowMs, manifest }: Situation): Hold | undefined {
+  const refused = now.filter(({ status }) => status === 'refused' || status === 'expired');
+  if (refused.length === 0) return undefined;
+  const firstMs = Math.max(limits.refusedRetryMinMs, manifest.policy.rollback.retryDelayMs);
+  const delayMs = Math.min(limits.refusedRetryMaxMs, firstMs * 2 ** Math.min(refused.length - 1, 30));
+  const untilMs = Math.max(...refused.map((stored) => lastWordMs(stored, nowMs))) + delayMs;
+  if (nowMs >= untilMs) return undefined;
+  const said = refused.flatMap((stored) => resultsOf(stored)).at(-1)?.body.reason ?? 'nobody has answered it in time';
+  return { code: 'retry', reason: `the last order came to nothing: ${said}`.slice(0, limits.maxOwnTextChars), untilMs };
+}
+
+/** As {@link begunOrders} reads a node's clock; without a word, when it expired. */
+function lastWordMs(stored: StoredOrder, nowMs: number): number {
+  const told = resultsOf(stored).at(-1)?.atMs ?? expiresMs(stored);
+  return Math.min(Math.max(told, issuedMs(stored)), nowMs);
+}

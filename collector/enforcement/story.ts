@@ -1,0 +1,38 @@
+import { orderHash } from '../../common/order.ts';
+import { type HoldFacts, heldUpBy } from './holding.ts';
+import { type ManualWish, planManual } from './manual.ts';
+import { findOrder, type OperatorPorts } from './operator.ts';
+import type { StoredOrder } from './ports.ts';
+import { type OrderStory, orderFields, orderStory } from './view.ts';
+
+type StoryPorts = Pick<OperatorPorts, 'store' | 'clock' | 'manifest'>;
+
+/** What orders are held up by, as of now. */
+export async function holdFacts({ store, clock, manifest }: StoryPorts): Promise<HoldFacts> {
+  const nowMs = clock.now();
+  const [nodes, measures] = await Promise.all([store.nodes(), store.measures(nowMs)]);
+  return { manifest: manifest(), nodes, measures, nowMs };
+}
+
+/** An order with everything that was said of it, and what holds it up. */
+export async function storyOf(ports: StoryPorts, stored: StoredOrder): Promise<OrderStory> {
+  return orderStory(stored, heldUpBy(stored, await holdFacts(ports)));
+}
+
+/** @throws AppError as {@link findOrder}. */
+export async function storyNamed(ports: StoryPorts, name: string): Promise<OrderStory> {
+  return storyOf(ports, await findOrder(ports, name));
+}
+
+/**
+ * What an order would be, and what would hold it up. It has no hash: the one that is issued is another one.
+ * @throws AppError as {@link planManual}.
+ */
+export async function planStory(ports: OperatorPorts, wish: ManualWish) {
+  const order = await planManual(ports, wish);
+  const planned = { hash: orderHash(order), index: 0, order, status: 'requested', events: [] } as const;
+  const holds = heldUpBy(planned, await holdFacts(ports));
+  return { dry_run: true, ...orderFields(order), held_up_by: holds };
+}
+
+export type PlanStory = Awaited<ReturnType<typeof planStory>>;

@@ -1,0 +1,41 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../common/clock.ts';
+import type { ManifestInForce, OperatorPorts } from './enforcement/operator.ts';
+import type { Recorder } from './enforcement/ports.ts';
+import { sshSignatures } from './enforcement/ssh-keygen.ts';
+import { postgresEnforcementStore } from './postgres/enforcement-store.ts';
+import type { Db } from './postgres/pool.ts';
+import { listContainers } from './postgres/query-store.ts';
+
+/** Who acts through the operator token, or on the machine of the collector: there are no users with names yet. */
+const operator = 'operator';
+
+export interface OperatingNeeds {
+  readonly db: Db;
+  readonly ledger: Recorder;
+  readonly clock: Clock;
+  /** The manifest in force; without it nobody can order anything. */
+  readonly manifest: OperatorPorts['manifest'];
+  /** The OpenSSH `allowed_signers` file that approvals are checked with; without it there are none. */
+  readonly allowedSigners: string | undefined;
+}
+
+/** What carries out the wishes of operators about enforcement. */
+export function createOperating({ db, ledger, clock, manifest, allowedSigners }: OperatingNeeds): OperatorPorts {
+  const any = { image: undefined, state: undefined };
+  return {
+    ...{ ledger, clock, manifest, randomBytes },
+    store: postgresEnforcementStore(db),
+    containersNamed: async (node, name) => {
+      const rows = await listContainers(db, { node, name, ...any }, { after: undefined, limit: 2 });
+      return rows.map(({ id }) => id);
+    },
+    checkSignature: sshSignatures(allowedSigners),
+    actor: operator,
+  };
+}
+
+/** For as long as nobody has told which manifest is in force. */
+export function noManifest(): ManifestInForce | undefined {
+  return undefined;
+}

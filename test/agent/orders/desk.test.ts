@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { limits } from '../../../common/limits.ts';
+import { orderHash } from '../../../common/order.ts';
+import { commit, nowMs, orderFor, policyOf, rogue, targetId } from '../../common/enforcement/ground.ts';
+import { deskGround, issued } from './ground.ts';
+
+const order = orderFor(rogue);
+const killed = [`kill ${targetId}`, `remove ${targetId}`];
+
+describe('an order', () => {
+  test('that is permitted is carried out, with evidence before and a result after', async () => {
+    const { open, journal, pulled, evidence } = deskGround();
+    const desk = await open();
+    await desk.receive(issued(order));
+    await desk.settled();
+    assert.deepEqual(pulled, killed);
+    const [result] = journal.saidOf('order.result');
+    assert.equal(result?.body.outcome, 'executed');
+    assert.equal(result?.body.order, orderHash(order));
+    assert.match(evidence.files.get(orderHash(order)) ?? '', /last words/);
+    assert.equal(result?.body.evidence?.logBytes, 'last words\n'.length);
+  });
+
+  test('is begun once, whoever sends it however often, also after a restart', async () => {
+    const { open, journal, pulled } = deskGround();
+    const desk = await open();
+    await Promise.all([1, 2, 3].map(() => desk.receive(issued(order))));
+    await desk.settled();
+    const restarted = await open();
+    await restarted.receive(issued(order));
+    await restarted.settled();
+    assert.deepEqual(pulled, killed);
+    assert.equal(journal.saidOf('order.result').length, 1);
+  });
+
+  test('is not begun again when the outbox and all it remembered is lost', async () => {
+    const { open, journal, pulled } = deskGround();
+    const desk = await open();
+    await desk.receive(issued(order));
+    await desk.settled();
+    journal.loseState();
+    const restarted = await open();
+    await restarted.receive(issued(order));
+    await restarted.settled();
+    assert.deepEqual(pulled, killed);
+  });
+
+  test('is not begun before it is on record as begun', async () => {
+    const { open, journal, pulled } = deskGround();
+    journal.mood = 'write_failed';
+    const desk = await open();
+    await desk.receive(issued(order));
+    await desk.settled();
+    assert.deepEqual(pulled, []);
+  });
+
+  test('destroys nothing when there is no room for evidence', async () => {
+    const evidence = {
+      keep: () => Promise.reject(new Error('disk full')),
+      has: async () => false,
+      prune: async () => {},
+    };
+    const { open, journal, pulled } = deskGround({ evidence });
+    const desk = await open();
+    await desk.receive(issued(order));
+    await desk.settled();
+    assert.deepEqual(pulled, []);
+    assert.equal(journal.saidOf('order.result')[0]?.body.outcome, 'failed');
+  });
+
+  test('that is refused is answered with the reason, and stays refused', async () => {
+    const { open, journal, pulled } = deskGround();
+    const desk = await open();
+    const foreign = orderFor(rogue, { commit: 'd'.repeat(40) });
+    await desk.receive(issued(foreign));
+    await desk.receive(issued(foreign));
+    await desk.settled();
+    assert.deepEqual(pulled, []);
+    assert.deepEqual(
+      journal.saidOf('order.result').map(({ body }) => [body.outcome, body.code]),
+      [['refused', 'commit']],
+    );
+  });
+
+  test('for a name that another container has by now kills neither', async () => {
+    const { open, journal, pulled, observed } = deskGround();
+    const [before] = [...observed.values()].filter(({ name }) => name === 'rogue');
+    assert.ok(before);
+    observed.delete(before.id);
+    observed.set('d'.repeat(64), { ...before, id: 'd'.repeat(64) });
+    const desk = await open();
+    await desk.receive(issued(order));
+    await desk.settled();
+    assert.deepEqual(pulled, []);
+    assert.equal(journal.saidOf('order.result')[0]?.body.code, 'gone');
+  });
+});
+
+test('a quarantine is pulled off the network and paused, and what is released gets its networks back', async () => {
+  const policy = { ...policyOf(), answers: { ...policyOf().answers } };
+  const answer = { rule: 'drift_rules.unauthorized_containers', action: 'quarantine' as const, graceMs: 0 };
+  policy.answers.UNAUTHORIZED_CONTAINER = answer;
+  const { open, pulled, observed, clock } = deskGround({
+    adopted: () => ({ commit, policy, containers: [] }),
+    verifyApprovals: async () => ['ada'],
+  });
+  const desk = await open();
+  await desk.receive(issued(orderFor(rogue, { action: 'quarantine' })));
+  await desk.settled();
+  assert.deepEqual(pulled, [`pause ${targetId}`]);
+  const [target] = [...observed.values()];
+  if (target !== undefined) observed.set(target.id, { ...target, state: 'paused' });
+  clock.at += 1_000;
+  const again = await open();
+  await again.receive(issued(orderFor(rogue, { action: 'quarantine', nonce: '2'.repeat(32) })));
+  assert.equal(pulled.length, 1);
+  const release = orderFor(rogue, { action: 'release', origin: 'operator', drift: null, nonce: '1'.repeat(32) });
+  await again.receive(issued(release));
+  await again.settled();
+  assert.deepEqual(pulled.slice(1), [`unpause ${targetId}`]);
+});
+
+describe('what a later look finds', () => {
+  test('verifies an order when its drift is gone, and tells when it is back', async () => {
+    const { open, journal, standing, clock } = deskGround();
+    const desk = await open();
+    await desk.receive(issued(order));
+    await desk.settled();
+    const later = await open();
+    later.compared();
+    await later.settled();
+    assert.equal(journal.saidOf('order.result').length, 1, 'nothing is said while it may still end');
+    const drift = standing.get(rogue.id);
+    standing.delete(rogue.id);
+    const verified = await open();
+    verified.compared();
+    await verified.settled();
+    assert.equal(journal.saidOf('order.result').at(-1)?.body.outcome, 'verified');
+    if (drift !== undefined) standing.set('UNAUTHORIZED_CONTAINER/other', drift);
+    clock.at += limits.relapseWithinMs - 1;
+    const relapsed = await open();
+    relapsed.compared();
+    await relapsed.settled();
+    assert.equal(journal.saidOf('order.result').at(-1)?.body.outcome, 'relapsed');
+  });
+});
+
+describe('a node that is cut off', () => {
+  const alone = (said: string, cutOffMs: number | undefined) =>
+    deskGround({ adopted: () => ({ commit, policy: policyOf(said), containers: [] }), cutOffMs: () => cutOffMs });
+  const actions = async (ground: ReturnType<typeof deskGround>) => {
+    const desk = await ground.open();
+    desk.compared();
+    await desk.settled();
+    return ground.pulled;
+  };
+
+  test('holds unless the manifest says otherwise', async () => {
+    assert.deepEqual(await actions(alone('', 3_600_000)), []);
+  });
+
+  test('acts on the standing rules after the time it says, and puts it on record first', async () => {
+    const said = 'governance: {when_offline: local, offline_after: 10m}\n';
+    assert.deepEqual(await actions(alone(said, undefined)), []);
+    assert.deepEqual(await actions(alone(said, 599_999)), []);
+    const ground = alone(said, 600_000);
+    assert.deepEqual(await actions(ground), killed);
+    const kinds = ground.journal.said.map(({ kind }) => kind);
+    assert.ok(kinds.indexOf('order.local') < kinds.indexOf('order.result'));
+    assert.equal(ground.journal.saidOf('order.local')[0]?.body.order.origin, 'local');
+  });
+
+  test('keeps to the limits of the manifest', async () => {
+    const said = 'governance: {when_offline: local, offline_after: 10m, daily_limit: 0}\n';
+    assert.deepEqual(await actions(alone(said, 3_600_000)), []);
+    const two = 'governance: {when_offline: local, offline_after: 10m, approvals: {terminate: 1}}\n';
+    assert.deepEqual(await actions(alone(two, 3_600_000)), []);
+  });
+});
+
+test('an order whose time is over is not begun, however long it was on its way', async () => {
+  const { open, journal, pulled, clock } = deskGround();
+  clock.at = nowMs + 60_000;
+  const desk = await open();
+  await desk.receive(issued(order));
+  await desk.settled();
+  assert.deepEqual(pulled, []);
+  assert.equal(journal.saidOf('order.result')[0]?.body.outcome, 'expired');
+});
