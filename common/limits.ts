@@ -322,7 +322,7 @@ export const limits = {
   executorConnectTimeoutMs: 2_000,
   /** Silence of the engine in the middle of a call; longer where it works for long without a word. */
   executorIdleMs: 30_000,
-  executorWorkIdleMs: 5 * 60_000,
+  executorWorkIdleMs: 10 * 60_000,
   /** Grace that a container may be given to stop. */
   executorMaxStopSeconds: 300,
   /** A client that does not read what it asked for. */

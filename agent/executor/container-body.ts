@@ -1,8 +1,6 @@
+import { orderLabel } from '../orders/replace.ts';
 import { membersOf, parseJson } from './plain-json.ts';
 import { type Refused, refused } from './refused.ts';
-
-/** Label of every container that is made for an order: the order's hash. */
-export const orderLabel = 'sigilwatch.order';
 
 /** A body that was looked at, written anew: of two members with one name only one is left, the one that was looked at. */
 export interface CheckedBody<T> {

@@ -25,8 +25,10 @@ export function engineLookUp(enginePath: string): LookUp {
 function readContainer(text: string, id: string): SeenContainer | undefined {
   const container = membersOf(parseJson(text));
   const labels = membersOf(membersOf(container?.Config)?.Labels ?? {});
+  const isRunning = membersOf(container?.State)?.Running;
   if (container?.Id !== id || typeof container.Name !== 'string' || labels === undefined) return undefined;
-  return { name: container.Name.replace(/^\//, ''), labels };
+  if (typeof isRunning !== 'boolean') return undefined;
+  return { name: container.Name.replace(/^\//, ''), labels, isRunning };
 }
 
 function ask(enginePath: string, request: string): Promise<Buffer> {

@@ -2,7 +2,7 @@ import { hash, type KeyObject } from 'node:crypto';
 import { decodeBase64 } from '../../common/encoding.ts';
 import { verifyBytes } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
-import { exactMembers, isCount, isMatch, isText, type Members, parseJson } from './plain-json.ts';
+import { exactMembers, isCount, isMatch, isText, type Members, membersOf, parseJson } from './plain-json.ts';
 import { type Refused, refused } from './refused.ts';
 import { orderHeaderName } from './request-head.ts';
 
@@ -19,7 +19,10 @@ export function orderHeader({ text, signature }: OrderEntry): Readonly<Record<st
 
 export type OrderAction = 'terminate' | 'restore' | 'rollback' | 'quarantine' | 'release';
 
-/** An order whose signature and form hold, for this node, within its time or shortly after. */
+/** How an order stands to the time: in force; over, but what it has begun may be brought to an end; over for good. */
+export type Stage = 'valid' | 'finishing' | 'over';
+
+/** An order whose signature and form hold, for this node, and that has been in force. */
 export interface VerifiedOrder {
   /** As `orderHash` of `common/order.ts`. */
   readonly hash: string;
@@ -27,8 +30,7 @@ export interface VerifiedOrder {
   readonly container: string;
   readonly containerId: string | null;
   readonly expiresMs: number;
-  /** Its time is over: only what it has begun may be brought to an end. */
-  readonly isLate: boolean;
+  readonly stage: Stage;
 }
 
 /** Whose signature counts here. */
@@ -84,8 +86,9 @@ type Signer = 'collector' | 'node';
 function readHeader(value: string): SignedText | undefined {
   if (value.length > limits.executorMaxOrderHeaderChars) return undefined;
   const json = decodeBase64(value)?.toString('utf8');
-  const members = json === undefined ? undefined : exactMembers(parseJson(json), ['text', 'signature']);
-  if (members === undefined || !isText(members.text, limits.maxEntryBytes)) return undefined;
+  const members = json === undefined ? undefined : membersOf(parseJson(json));
+  if (members === undefined || Object.keys(members).length !== 2 || !isText(members.text, limits.maxEntryBytes))
+    return undefined;
   const signature = isText(members.signature, 88) ? decodeBase64(members.signature) : undefined;
   const bytes = Buffer.from(members.text, 'utf8');
   if (signature === undefined || bytes.length > limits.maxEntryBytes) return undefined;
@@ -101,7 +104,7 @@ function signerOf(
   return nodeKey !== undefined && verifyBytes(nodeKey, bytes, signature) ? 'node' : undefined;
 }
 
-interface ReadOrder extends Omit<VerifiedOrder, 'isLate'> {
+interface ReadOrder extends Omit<VerifiedOrder, 'stage'> {
   readonly node: string;
   readonly issuedMs: number;
 }
@@ -156,6 +159,6 @@ function withinTime({ issuedMs, node: _, ...order }: ReadOrder, nowMs: number): 
     return refused('order.expired', 'the order is valid for longer than an order may be');
   }
   if (issuedMs > nowMs + limits.maxOrderAheadMs) return refused('order.expired', 'the order is from the future');
-  if (nowMs >= order.expiresMs + limits.executorFinishMs) return refused('order.expired', 'the order has expired');
-  return { ...order, isLate: nowMs >= order.expiresMs };
+  const lateMs = nowMs - order.expiresMs;
+  return { ...order, stage: lateMs < 0 ? 'valid' : lateMs < limits.executorFinishMs ? 'finishing' : 'over' };
 }

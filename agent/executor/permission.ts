@@ -1,5 +1,5 @@
+import { orderLabel, replacementNames } from '../orders/replace.ts';
 import type { OrderedCall } from './calls.ts';
-import { orderLabel } from './container-body.ts';
 import type { VerifiedOrder } from './order-header.ts';
 import { type Refused, refused } from './refused.ts';
 import type { OrderUses } from './uses.ts';
@@ -9,18 +9,11 @@ export interface SeenContainer {
   /** Without the leading slash. */
   readonly name: string;
   readonly labels: Readonly<Record<string, unknown>>;
+  readonly isRunning: boolean;
 }
 
 /** The container with this id, or undefined when there is none. Rejects when the engine does not answer. */
 export type LookUp = (id: string) => Promise<SeenContainer | undefined>;
-
-/**
- * The name that a container has while another one takes its place, or until it may have its own. One suffix of a word may follow,
- * where two are needed.
- */
-export function temporaryName({ hash, container }: Pick<VerifiedOrder, 'hash' | 'container'>): string {
-  return `${container}.sigilwatch-${hash.slice(0, 12)}`;
-}
 
 /**
  * Whether an order permits a call: its action, the one container it names, and those that were made for it. Takes one use of the
@@ -30,11 +23,10 @@ export function temporaryName({ hash, container }: Pick<VerifiedOrder, 'hash' | 
 export async function refusalOf(
   call: OrderedCall,
   order: VerifiedOrder,
-  { uses, lookUp }: { readonly uses: OrderUses; readonly lookUp: LookUp },
+  { uses, lookUp }: Sources,
 ): Promise<Refused | undefined> {
-  const wrong = mismatch(call, order);
+  const wrong = mismatch(call, order) ?? tooLate(call, order);
   if (wrong !== undefined) return wrong;
-  if (order.isLate && !finishing.has(call.call)) return refused('order.expired', 'the order has expired');
   if ('id' in call && !(await isConcerned(call.id, order, { uses, lookUp }))) {
     return refused('order.mismatch', 'the order is about another container');
   }
@@ -50,7 +42,7 @@ export function keyOf(call: OrderedCall): string {
 type CallName = OrderedCall['call'];
 
 const replacing: ReadonlySet<CallName> = new Set<CallName>([
-  ...(['create', 'rename', 'stop', 'start', 'remove', 'connect', 'load', 'tag', 'untag'] as const),
+  ...(['create', 'rename', 'stop', 'start', 'pause', 'unpause', 'remove', 'connect', 'load', 'tag', 'untag'] as const),
 ]);
 
 const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> = {
@@ -61,8 +53,8 @@ const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> 
   rollback: replacing,
 };
 
-/** What brings a replacement to an end after the order's time, one way or the other. Nothing new is made any more. */
-const finishing: ReadonlySet<CallName> = new Set<CallName>(['rename', 'stop', 'start', 'remove', 'connect']);
+/** What nothing is brought to an end by. */
+const beginning: ReadonlySet<CallName> = new Set<CallName>(['create', 'load', 'tag', 'untag']);
 
 function mismatch(call: OrderedCall, order: VerifiedOrder): Refused | undefined {
   if (!callsOf[order.action].has(call.call)) {
@@ -78,30 +70,37 @@ function mismatch(call: OrderedCall, order: VerifiedOrder): Refused | undefined 
 }
 
 function isNameOf(order: VerifiedOrder, name: string): boolean {
-  return name === order.container || isTemporary(order, name);
+  return Object.values(replacementNames(order.container, order.hash)).includes(name);
 }
 
-function isTemporary(order: VerifiedOrder, name: string): boolean {
-  const base = temporaryName(order);
-  return name === base || (name.startsWith(`${base}-`) && /^[a-z]{1,16}$/.test(name.slice(base.length + 1)));
+function isKept(order: VerifiedOrder, name: string): boolean {
+  return name === replacementNames(order.container, order.hash).kept;
+}
+
+/** After the order's time something may be brought to an end for a while, and at last what it has put aside may be removed. */
+function tooLate({ call }: OrderedCall, { stage, action }: VerifiedOrder): Refused | undefined {
+  const isLast = call === 'remove' && replacing === callsOf[action];
+  if (stage === 'valid' || (stage === 'finishing' && !beginning.has(call)) || isLast) return undefined;
+  return refused('order.expired', 'the order has expired');
+}
+
+interface Sources {
+  readonly uses: OrderUses;
+  readonly lookUp: LookUp;
 }
 
 /**
  * Whether a call's container is one of the order's. Labels never change, and ids are never used again, so what the engine says
- * stays true.
+ * of them stays true.
  */
-async function isConcerned(
-  id: string,
-  order: VerifiedOrder,
-  { uses, lookUp }: { readonly uses: OrderUses; readonly lookUp: LookUp },
-): Promise<boolean> {
+async function isConcerned(id: string, order: VerifiedOrder, { uses, lookUp }: Sources): Promise<boolean> {
   if (id === order.containerId) {
-    if (!order.isLate || uses.isBegun(order)) return true;
-    // Begun by an executor that was there before us: the container still stands aside.
+    if (order.stage === 'valid' || (order.stage === 'finishing' && uses.isBegun(order))) return true;
+    // Begun by an executor that was there before us: then it stands aside. Who has started it again since has a use for it.
     const seen = await lookUp(id);
-    return seen !== undefined && isTemporary(order, seen.name);
+    return seen !== undefined && isKept(order, seen.name) && (order.stage === 'finishing' || !seen.isRunning);
   }
-  if (order.action !== 'restore' && order.action !== 'rollback') return false;
+  if (callsOf[order.action] !== replacing || order.stage === 'over') return false;
   const seen = await lookUp(id);
   return seen !== undefined && Object.hasOwn(seen.labels, orderLabel) && seen.labels[orderLabel] === order.hash;
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { replacementNames } from '../../../agent/orders/replace.ts';
 import type { Order } from '../../../common/order.ts';
 import { orderHash } from '../../../common/order.ts';
 import { type Asked, ids, madeFor, makeOrder, type Scene, startScene } from './scene.ts';
@@ -126,7 +127,7 @@ const changes = (order: Order): readonly Change[] => {
     return { method: 'POST', path: `/v1.41/containers/${id}/${verb}`, by };
   };
   const replaces = ['restore', 'rollback'] as const;
-  const temporary = `web.sigilwatch-${orderHash(order).slice(0, 12)}`;
+  const { next, kept: aside } = replacementNames('web', orderHash(order));
   const labels = { ...madeFor(order), tier: 'front' };
   const endpoint = { EndpointConfig: { Aliases: ['web'] } };
   return [
@@ -136,27 +137,28 @@ const changes = (order: Order): readonly Change[] => {
     { method: 'DELETE', path: `/containers/${made}?force=1`, by: replaces },
     { method: 'DELETE', path: `/containers/${other}?force=1`, by: [] },
     { method: 'DELETE', path: `/containers/${ordered}?v=true`, by: [] },
-    on(ordered, 'pause', ['quarantine']),
-    on(ordered, 'unpause', ['release']),
+    on(ordered, 'pause', ['quarantine', ...replaces]),
+    on(ordered, 'unpause', ['release', ...replaces]),
     on(ordered, 'stop?t=10', replaces),
     on(ordered, 'stop?t=301', []),
     on(ordered, 'start', replaces),
     on(ordered, 'restart', []),
     on(ordered, 'start?detachKeys=a', []),
-    on(ordered, `rename?name=${temporary}`, replaces),
-    on(ordered, `rename?name=${temporary}-old`, replaces),
-    on(ordered, `rename?name=${temporary}0`, []),
+    on(ordered, `rename?name=${aside}`, replaces),
+    on(ordered, `rename?name=${next}`, replaces),
+    on(ordered, `rename?name=${next}0`, []),
+    on(ordered, `rename?name=${next.slice(0, -1)}`, []),
     on(ordered, 'rename?name=db', []),
     on(ordered, 'rename', []),
     on(made, 'start', replaces),
     on(made, 'stop', replaces),
     on(made, 'rename?name=web', replaces),
     on(made, 'kill', []),
-    on(made, 'pause', []),
+    on(made, 'pause', replaces),
     ...['start', 'stop', 'kill', 'pause', 'unpause', 'rename?name=web'].map((verb) => on(other, verb, [])),
     ...['exec', 'attach', 'resize?h=1&w=1', 'update', 'wait', 'archive'].map((verb) => on(ordered, verb, [])),
     { method: 'POST', path: '/containers/create?name=web', body: { ...spec, Labels: labels }, by: replaces },
-    { method: 'POST', path: `/containers/create?name=${temporary}`, body: { ...spec, Labels: labels }, by: replaces },
+    { method: 'POST', path: `/containers/create?name=${next}`, body: { ...spec, Labels: labels }, by: replaces },
     { method: 'POST', path: '/containers/create?name=db', body: { ...spec, Labels: labels }, by: [] },
     { method: 'POST', path: '/containers/create', body: { ...spec, Labels: labels }, by: [] },
     { method: 'POST', path: '/containers/create?name=web', body: spec, by: [] },
@@ -205,8 +207,8 @@ describe('what changes something', () => {
       const shown = `${method} ${path.replaceAll(ordered, 'ORDERED').replaceAll(made, 'MADE').replaceAll(other, 'OTHER')}`;
       test(`case ${at}: an order to ${action} ${passes ? 'permits' : 'does not permit'} ${shown}`, async () => {
         const order = orderTo(action);
-        scene.containers.set(made, { name: 'web', labels: madeFor(order) });
-        scene.containers.set(other, { name: 'db', labels: madeFor(orderTo(action)) });
+        scene.containers.set(made, { name: 'web', labels: madeFor(order), isRunning: true });
+        scene.containers.set(other, { name: 'db', labels: madeFor(orderTo(action)), isRunning: true });
         const change = changes(order)[at] ?? assert.fail();
         const { status, code } = await scene.ask({ ...change, order });
         assert.equal(status, passes ? 200 : 403, String(code));

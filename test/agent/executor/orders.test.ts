@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { OrderedCall } from '../../../agent/executor/calls.ts';
 import { type OrderTrust, orderHeader, type VerifiedOrder, verifyOrder } from '../../../agent/executor/order-header.ts';
-import { refusalOf, type SeenContainer, temporaryName } from '../../../agent/executor/permission.ts';
+import { refusalOf, type SeenContainer } from '../../../agent/executor/permission.ts';
 import { isRefused } from '../../../agent/executor/refused.ts';
 import { OrderUses } from '../../../agent/executor/uses.ts';
+import { replacementNames } from '../../../agent/orders/replace.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import { collectorAuthor, genesis, sealEntry } from '../../../common/entry.ts';
 import { generateKeyPair, signBytes } from '../../../common/keys.ts';
@@ -41,10 +42,10 @@ function signed(text: string, key = keys.collector.privateKey): string {
 describe('an order holds', () => {
   test('when the collector signed it for this node and its time has come', () => {
     const order = makeOrder({ drift: { id: 'x', kind: 'UNAUTHORIZED_CONTAINER', digest: 'e'.repeat(64) } });
-    const { hash, isLate, ...rest } = accepted(order);
+    const { hash, stage, ...rest } = accepted(order);
     assert.equal(hash, orderHash(order), 'its name is the one that everybody else computes');
     const { action, container, containerId } = order;
-    assert.deepEqual([rest, isLate], [{ action, container, containerId, expiresMs: nowMs + 60_000 }, false]);
+    assert.deepEqual([rest, stage], [{ action, container, containerId, expiresMs: nowMs + 60_000 }, 'valid']);
   });
 
   test('with any text in it that an order may have', () => {
@@ -89,11 +90,6 @@ describe('an order does not hold', () => {
 
   test('for another node, or at another time', () => {
     assert.equal(verdict(header(sealOrder(makeOrder({ node: 'node1' }), keys))), 'order.misdirected');
-    const end = nowMs + 60_000 + limits.executorFinishMs;
-    assert.deepEqual(
-      [verdict(header(entry), trust, end - 1), verdict(header(entry), trust, end)],
-      [undefined, 'order.expired'],
-    );
     const issued = (ms: number, forMs: number) => makeOrder({ issuedAt: rfc3339(ms), expiresAt: rfc3339(ms + forMs) });
     for (const order of [
       issued(nowMs + limits.maxOrderAheadMs + 1, 1_000),
@@ -188,12 +184,13 @@ describe('one order', () => {
     assert.equal(await codeOf(kill, order, uses), 'order.used_up');
   });
 
-  test('makes few containers, under whatever names', async () => {
+  test('makes few containers, by either of the names that it may', async () => {
     const uses = new OrderUses(() => nowMs);
     const order = accepted(makeOrder({ action: 'restore' }));
     const codes = [];
-    for (const suffix of ['', '-a', '-b', '-c', '-d', '-e', '-f', '-g', '-h']) {
-      const call = { call: 'create', name: temporaryName(order) + suffix, order: order.hash } as const;
+    const { name, next } = replacementNames(order.container, order.hash);
+    for (let use = 0; use <= limits.executorUsesPerOrder; use++) {
+      const call = { call: 'create', name: use % 2 === 0 ? name : next, order: order.hash } as const;
       codes.push(await codeOf(call, order, uses));
     }
     assert.deepEqual(codes, [...Array(limits.executorUsesPerOrder).fill(undefined), 'order.used_up']);
@@ -224,40 +221,74 @@ describe('one order', () => {
     assert.equal(uses.take(orderNumber(-1), 'kill'), undefined);
   });
 
+  const expiredMs = nowMs + 60_000;
+  const overMs = expiredMs + limits.executorFinishMs;
+
   test('that has expired begins nothing', async () => {
-    const late = accepted(makeOrder({ action: 'rollback' }), nowMs + 60_000);
-    const uses = new OrderUses(() => nowMs);
-    assert.ok(late.isLate);
-    for (const call of ['stop', 'start', 'remove'] as const) {
-      assert.equal(await codeOf({ call, id: ids.ordered }, late, uses), 'order.mismatch');
+    for (const at of [expiredMs, overMs]) {
+      const late = accepted(makeOrder({ action: 'rollback' }), at);
+      const uses = new OrderUses(() => nowMs);
+      const wrong = at === overMs ? 'order.expired' : 'order.mismatch';
+      for (const call of ['stop', 'start'] as const)
+        assert.equal(await codeOf({ call, id: ids.ordered }, late, uses), wrong);
+      assert.equal(await codeOf({ call: 'remove', id: ids.ordered }, late, uses), 'order.mismatch');
+      assert.equal(await codeOf({ call: 'create', name: 'web', order: late.hash }, late, uses), 'order.expired');
+      assert.equal(await codeOf({ call: 'load' }, late, uses), 'order.expired');
+      assert.equal(await codeOf(kill, accepted(makeOrder(), at), uses), wrong);
     }
-    assert.equal(await codeOf({ call: 'create', name: 'web', order: late.hash }, late, uses), 'order.expired');
-    assert.equal(await codeOf(kill, accepted(makeOrder(), nowMs + 60_000), uses), 'order.expired');
   });
 
-  test('that has expired may be brought to an end, also by an executor that did not see it begin', async () => {
+  test('that was begun in time may be brought to an end for a while, also by another action than a replacement', async () => {
+    const order = makeOrder({ action: 'quarantine' });
+    const uses = new OrderUses(() => nowMs);
+    const pause: OrderedCall = { call: 'pause', id: ids.ordered };
+    assert.equal(
+      await codeOf({ call: 'disconnect', id: ids.ordered, network: 'front' }, accepted(order), uses),
+      undefined,
+    );
+    assert.equal(await codeOf(pause, accepted(order, overMs - 1), uses), undefined);
+    assert.equal(await codeOf(pause, accepted(order, overMs), uses), 'order.expired');
+  });
+
+  test('that has expired may be brought to an end by an executor that did not see it begin', async () => {
     const order = makeOrder({ action: 'rollback' });
-    const late = accepted(order, nowMs + 60_000);
-    const aside = new Map<string, SeenContainer>([
-      [ids.ordered, { name: temporaryName(late), labels: {} }],
-      [ids.made, { name: 'web', labels: madeFor(order) }],
-      [ids.other, { name: 'db', labels: madeFor(makeOrder({ action: 'restore' })) }],
+    const late = accepted(order, expiredMs);
+    const { kept } = replacementNames(late.container, late.hash);
+    const seen = new Map<string, SeenContainer>([
+      [ids.ordered, { name: kept, labels: {}, isRunning: false }],
+      [ids.made, { name: 'web', labels: madeFor(order), isRunning: true }],
+      [ids.other, { name: 'db', labels: madeFor(makeOrder({ action: 'restore' })), isRunning: true }],
     ]);
-    const lookUp = async (id: string) => aside.get(id);
+    const lookUp = async (id: string) => seen.get(id);
     const uses = new OrderUses(() => nowMs);
     const code = async (call: OrderedCall) => (await refusalOf(call, late, { uses, lookUp }))?.refused;
     assert.equal(await code({ call: 'remove', id: ids.made }), undefined);
     assert.equal(await code({ call: 'rename', id: ids.ordered, name: 'web' }), undefined);
-    aside.clear();
+    seen.clear();
     assert.equal(await code({ call: 'start', id: ids.ordered }), undefined, 'it was seen to be begun');
     assert.equal(await code({ call: 'start', id: ids.other }), 'order.mismatch');
+  });
+
+  test('is over for good, but for the removal of what it has put aside, unless somebody has started that again', async () => {
+    const order = makeOrder({ action: 'rollback' });
+    const over = accepted(order, nowMs + 365 * 86_400_000);
+    const { kept } = replacementNames(over.container, over.hash);
+    const code = async (id: string, seen: SeenContainer) => {
+      const uses = new OrderUses(() => nowMs);
+      return (await refusalOf({ call: 'remove', id }, over, { uses, lookUp: async () => seen }))?.refused;
+    };
+    const aside = { name: kept, labels: {}, isRunning: false };
+    assert.equal(await code(ids.ordered, aside), undefined);
+    assert.equal(await code(ids.ordered, { ...aside, isRunning: true }), 'order.mismatch');
+    assert.equal(await code(ids.ordered, { ...aside, name: 'web' }), 'order.mismatch');
+    assert.equal(await code(ids.made, { ...aside, labels: madeFor(order) }), 'order.mismatch');
   });
 
   test('for a container that was not there concerns only what was made for it', async () => {
     const order = makeOrder({ action: 'restore', containerId: null });
     const uses = new OrderUses(() => nowMs);
-    const seen = { name: 'web', labels: madeFor(order) };
-    const lookUp = async (id: string) => (id === ids.made ? seen : { name: 'web', labels: {} });
+    const seen = { name: 'web', labels: madeFor(order), isRunning: true };
+    const lookUp = async (id: string) => (id === ids.made ? seen : { ...seen, labels: {} });
     const code = async (id: string) =>
       (await refusalOf({ call: 'start', id }, accepted(order), { uses, lookUp }))?.refused;
     assert.deepEqual([await code(ids.made), await code(ids.other)], [undefined, 'order.mismatch']);

@@ -8,6 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { type RunningExecutor, startExecutor } from '../../../agent/executor/executor.ts';
 import type { Log } from '../../../agent/executor/log.ts';
 import { type OrderEntry, orderHeader } from '../../../agent/executor/order-header.ts';
+import type { SeenContainer } from '../../../agent/executor/permission.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import { collectorAuthor, genesis, sealEntry } from '../../../common/entry.ts';
 import { generateKeyPair, type KeyPair } from '../../../common/keys.ts';
@@ -85,7 +86,7 @@ export interface Scene {
   /** What reached the engine, but for what the executor asks by itself. */
   readonly reached: Reached[];
   /** Containers that the engine has, with what is asked about them. */
-  readonly containers: Map<string, { readonly name: string; readonly labels: Readonly<Record<string, string>> }>;
+  readonly containers: Map<string, SeenContainer>;
   readonly lines: string[];
   readonly executor: RunningExecutor;
   /** Answers that the engine has not ended, and that somebody still waits for. */
@@ -185,7 +186,8 @@ function describe(containers: Scene['containers'], url: string, response: http.S
   const id = /^\/containers\/([0-9a-f]{64})\/json$/.exec(url)?.[1] ?? '';
   const found = containers.get(id);
   response.writeHead(found === undefined ? 404 : 200, { 'Content-Type': 'application/json' });
-  response.end(JSON.stringify({ Id: id, Name: `/${found?.name}`, Config: { Labels: found?.labels ?? null } }));
+  const state = { Running: found?.isRunning };
+  response.end(JSON.stringify({ Id: id, Name: `/${found?.name}`, State: state, Config: { Labels: found?.labels } }));
 }
 
 /** The label of what is made for an order. */
