@@ -20,7 +20,8 @@ const encoded = /^(?:[A-Za-z0-9._~:,*!'()/@-]|%[0-9A-Fa-f]{2})*$/;
  * @param text undefined where there was no question mark
  */
 export function readQuery(text: string | undefined, rules: Readonly<Record<string, QueryRule>>): ReadQuery | Refused {
-  if (text === undefined) return { values: {}, text: '' };
+  // Clients also write the question mark of a query that has nothing in it.
+  if (text === undefined || text === '') return { values: {}, text: '' };
   const values = new Map<string, string>();
   for (const pair of text.split('&')) {
     const [name = '', raw, ...more] = pair.split('=');
