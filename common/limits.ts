@@ -285,6 +285,12 @@ export const limits = {
   /** What makes, starts or removes a container is work on the node's disk. */
   engineWorkTimeoutMs: 60_000,
   imageLoadTimeoutMs: 10 * 60_000,
+  /** Files mounted into containers whose content is compared: how large, how long one may keep others waiting, and how many are remembered. */
+  maxMountedFileBytes: 4 * 1024 * 1024,
+  mountedFileTimeoutMs: 5_000,
+  mountedFilesRemembered: 10_000,
+  /** A file that was changed less long ago is read again, whatever its times say. */
+  mountedFileSettleMs: 2_000,
   /** Of what a container wrote, the end that is kept as evidence, and of what it changed, so many paths. */
   maxEvidenceLogBytes: 64 * 1024,
   maxEvidenceChanges: 1_000,
