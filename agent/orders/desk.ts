@@ -100,10 +100,9 @@ export class OrderDesk {
 
   /** Ends what was begun when this program ended the last time. */
   async resume(): Promise<void> {
-    for (const [hash, record] of this.#book.begun) {
-      if (this.#working.has(record.order.container)) continue;
-      await this.#guarded('resume', () => this.#resume(hash, record));
-    }
+    const idle = this.#book.begun.filter(([, { order }]) => !this.#working.has(order.container));
+    // Side by side: one that waits for its container to become healthy must not keep another one's from being put back.
+    await Promise.all(idle.map(([hash, record]) => this.#guarded('resume', () => this.#resume(hash, record))));
   }
 
   /** What was seen may say more about orders that were executed. */
@@ -246,8 +245,8 @@ export class OrderDesk {
       if (this.#stopping.signal.aborted) return;
       await this.#insist(hash, task, { outcome: 'failed', code, reason: message });
     }
-    // Where nothing is to be kept, this is the time.
-    await this.#guarded('tidy', () => this.#aftermath.letGo());
+    // Where nothing is to be kept, this is the time. In its turn: whoever changes a record has to know what others made of it.
+    await this.#oneAtATime(() => this.#guarded('tidy', () => this.#aftermath.letGo()));
     // What was left alone meanwhile is judged now.
     await this.#guarded('look', () => this.#options.watch.scan());
   }
