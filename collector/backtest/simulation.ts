@@ -152,7 +152,7 @@ export class Simulation {
     const suspicion = suspicionOf(this.#rollout(), this.#early);
     if (suspicion === undefined) return;
     this.#suspected = true;
-    account.alert(this.#nowMs, freezeStatements(simulatedCommit, suspicion).alert);
+    account.alert(this.#nowMs, freezeStatements(simulatedCommit, suspicion).alert.body);
   }
 
   #rollout() {
