@@ -235,6 +235,9 @@ export const limits = {
   defaultApprovalMs: 24 * 3_600_000,
   /** How far an order may be issued ahead of a node's clock. */
   maxOrderAheadMs: 60_000,
+  /** Orders that a node has not looked into yet, and those that it turns down with an answer in a minute; more are not answered. */
+  maxOrdersWaiting: 256,
+  maxRefusalsPerMinute: 120,
   /** Orders that a node has run are remembered for longer than any of them can be valid. */
   ordersRememberedMs: 30 * 86_400_000,
   /** Nodes that drift the same way right after a commit before it is suspected. */
