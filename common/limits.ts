@@ -235,6 +235,9 @@ export const limits = {
   defaultApprovalMs: 24 * 3_600_000,
   /** How far an order may be issued ahead of a node's clock. */
   maxOrderAheadMs: 60_000,
+  /** Orders that a node has not looked into yet, and those that it turns down with an answer in a minute; more are not answered. */
+  maxOrdersWaiting: 256,
+  maxRefusalsPerMinute: 120,
   /** Orders that a node has run are remembered for longer than any of them can be valid. */
   ordersRememberedMs: 30 * 86_400_000,
   /** Nodes that drift the same way right after a commit before it is suspected. */
@@ -285,6 +288,12 @@ export const limits = {
   /** What makes, starts or removes a container is work on the node's disk. */
   engineWorkTimeoutMs: 60_000,
   imageLoadTimeoutMs: 10 * 60_000,
+  /** Files mounted into containers whose content is compared: how large, how long one may keep others waiting, and how many are remembered. */
+  maxMountedFileBytes: 4 * 1024 * 1024,
+  mountedFileTimeoutMs: 5_000,
+  mountedFilesRemembered: 10_000,
+  /** A file that was changed less long ago is read again, whatever its times say. */
+  mountedFileSettleMs: 2_000,
   /** Of what a container wrote, the end that is kept as evidence, and of what it changed, so many paths. */
   maxEvidenceLogBytes: 64 * 1024,
   maxEvidenceChanges: 1_000,
@@ -303,6 +312,43 @@ export const limits = {
   maxEngineEventBytes: 1024 * 1024,
   /** The engine remembers its last 256 events, so no more than that can be told twice. */
   engineEventsRemembered: 256,
+
+  /** What the executor reads of a request before it has decided: its head, most of it an order full of escaped characters. */
+  executorMaxHeadBytes: 104 * 1024,
+  executorMaxOrderHeaderChars: 96 * 1024,
+  executorMaxTargetChars: 4_096,
+  executorMaxHeaders: 16,
+  /** Pieces a head or body may come in; it is looked at again with each. */
+  executorMaxPieces: 256,
+  /** How a container is to be made, as JSON. */
+  executorMaxBodyBytes: 512 * 1024,
+  /** What clients send beside a call that takes no body. */
+  executorMaxIgnoredBodyBytes: 4_096,
+  executorMaxImageArchiveBytes: 32 * 1024 * 1024 * 1024,
+  executorMaxConnections: 64,
+  executorHeadTimeoutMs: 5_000,
+  executorBodyTimeoutMs: 10_000,
+  executorConnectTimeoutMs: 2_000,
+  /** Silence of the engine in the middle of a call; longer where it works for long without a word. */
+  executorIdleMs: 30_000,
+  executorWorkIdleMs: 10 * 60_000,
+  /** Grace that a container may be given to stop. */
+  executorMaxStopSeconds: 300,
+  /** A client that does not read what it asked for. */
+  executorStallMs: 30_000,
+  /** How long a client that was refused gets to read why. */
+  executorLingerMs: 1_000,
+  executorDrainMs: 5_000,
+  /** How often one order is good for the same call on the same container: four attempts that are undone, by default. */
+  executorUsesPerOrder: 8,
+  /** Different calls, containers and networks that one order is good for. */
+  executorKeysPerOrder: 64,
+  executorMaxOrders: 2_000,
+  /** How long after its expiry what an order has begun may still be finished or undone. */
+  executorFinishMs: 3_600_000,
+  /** One container as the engine describes it. */
+  executorMaxInspectBytes: 4 * 1024 * 1024,
+  executorMaxRefusalLinesPerSecond: 20,
 
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Share of the outbox kept free for what is not a periodic report. */
@@ -389,6 +435,15 @@ export const limits = {
   /** Hex digits of an order's hash that are enough to name it. */
   minOrderPrefixChars: 8,
   maxSilenceMs: 30 * 86_400_000,
+  /** How far a backtest goes back. */
+  defaultBacktestDays: 30,
+  maxBacktestDays: 3_660,
+  /** Actions that a backtest lists, and drifts that were held, and gaps; more are only counted. */
+  maxBacktestListed: 50_000,
+  /** A node that reports every minute and was not heard for so long is taken for cut off at that moment of the past. */
+  backtestSilenceMs: 150_000,
+  /** Manifests of earlier commits that a backtest keeps at hand. */
+  backtestManifestsKept: 16,
   /** What the verification of a signature may take; making one may wait for a passphrase. */
   sshVerifyTimeoutMs: 10_000,
   sshSignTimeoutMs: 120_000,

@@ -1,6 +1,7 @@
 import type { SignedEntry } from '../../common/entry.ts';
 import { limits } from '../../common/limits.ts';
 import type { Approval, Order } from '../../common/order.ts';
+import { countedApprovals } from './counted-approvals.ts';
 import type { EnforcementMetrics } from './desk-ports.ts';
 import type { EnforcementStore, OrderCarrier, OrderDispatch, StoredOrder } from './ports.ts';
 import type { ManifestInForce } from './situation.ts';
@@ -62,8 +63,8 @@ export function createDispatcher({ store, carrier, metrics }: DispatcherOptions)
   };
 }
 
-/** One of each approver; the node checks them by itself. */
-function approvalsOf({ events }: StoredOrder): readonly Approval[] {
-  const given = events.flatMap(({ said }) => (said.kind === 'order.approved' ? [said.body.approval] : []));
-  return [...new Map(given.map((approval) => [approval.approver, approval])).values()].slice(0, limits.maxApprovals);
+/** Those that count; the node checks them by itself. */
+function approvalsOf(stored: StoredOrder): readonly Approval[] {
+  const counted = countedApprovals(stored).map(({ approver, signature }) => ({ approver, signature }));
+  return counted.slice(0, limits.maxApprovals);
 }

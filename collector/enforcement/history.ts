@@ -1,6 +1,7 @@
 import type { PastOrder } from '../../common/enforcement/governance.ts';
 import { limits } from '../../common/limits.ts';
 import { driftDigest } from '../../common/order.ts';
+import { countedApprovals } from './counted-approvals.ts';
 import type { OpenDrift, StoredOrder } from './ports.ts';
 import type { Hold, Situation } from './situation.ts';
 
@@ -24,7 +25,7 @@ const expiresMs = ({ order }: StoredOrder): number => Date.parse(order.expiresAt
 
 /** When it had as many approvals as it asks for; undefined while it lacks some. */
 function releasedMs(stored: StoredOrder): number | undefined {
-  const approved = stored.events.filter(({ said }) => said.kind === 'order.approved');
+  const approved = countedApprovals(stored).slice(0, stored.order.approvals);
   if (approved.length < stored.order.approvals) return undefined;
   return Math.max(issuedMs(stored), ...approved.map(({ atMs }) => atMs));
 }

@@ -4,6 +4,7 @@ import type { EnforcementMetrics } from './desk-ports.ts';
 /** Fine where decisions lie that wait for nothing but two commits. */
 const decisionBuckets = [0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1, 5];
 
+/** @param registry without these metrics in it. */
 export function enforcementMetrics(registry: Registry): EnforcementMetrics {
   const registers = [registry];
   const orders = new Counter({
