@@ -10,6 +10,7 @@ import type { ObservedContainer } from '../common/observed.ts';
 import type { Adopted } from './desired/desired-source.ts';
 import type { Engine, InspectedContainer } from './docker/engine.ts';
 import { createImages, type Images, observedOf, stateToJudge } from './docker/images.ts';
+import { createMountedFiles, type MountedFiles } from './docker/mounted-files.ts';
 import { scanContainers } from './docker/scanner.ts';
 import type { Journal } from './ports.ts';
 import {
@@ -61,6 +62,7 @@ export class ContainerObserver {
   /** Undefined until it was read, and after the journal was replaced. */
   #told: Told | undefined;
   readonly #images: Images;
+  readonly #files: MountedFiles;
   #looked = new Map<string, InspectedContainer>();
   #unobserved = new Set<string>();
   /** Containers that an event named and that have not been looked at since. */
@@ -73,6 +75,7 @@ export class ContainerObserver {
 
   constructor(options: ObserverOptions) {
     this.#options = options;
+    this.#files = createMountedFiles(options);
     this.#images = createImages(options.engine, (imageId, { message }) => {
       options.logger.warn('image.unobserved', { imageId, reason: message });
     });
@@ -211,7 +214,7 @@ export class ContainerObserver {
     if (adopted === undefined || !this.#complete) return { statements: [], changes: [], after: told };
     const { desired, commit } = adopted;
     const looked = { containers: this.#looked, unobserved: this.#unobserved, atMs: this.#options.clock.now() };
-    const state = await stateToJudge(looked, desired, this.#images);
+    const state = await stateToJudge(looked, desired, this.#images, this.#files);
     const inHand = this.#options.inHand?.() ?? nothingInHand;
     return sayDrifts(told, { ...compared(told, { desired, state, inHand }), commit, nowMs: looked.atMs });
   }

@@ -1,4 +1,4 @@
-import type { ContainerConfig, WantedConfig } from './container-config.ts';
+import type { ContainerConfig, WantedConfig, WantedFiles } from './container-config.ts';
 import { clip } from './fields.ts';
 import { asWanted } from './manifest/spelling.ts';
 import { shownValue, withoutSecrets } from './secrets.ts';
@@ -14,10 +14,18 @@ export interface ImageConfig {
   readonly volumes: readonly string[];
 }
 
+/**
+ * Files that are mounted into a container, by their paths inside it: `sha256:<64 hex>`, null for one that is not there, or
+ * in a few words why nothing can be said of its content.
+ */
+export type SeenFiles = ReadonlyMap<string, string | null>;
+
 /** How a container was made, beside what its image brings along. */
 export interface MadeContainer {
   readonly config: ContainerConfig;
   readonly image: ImageConfig;
+  /** Of those that are wanted, as far as somebody has looked. */
+  readonly files?: SeenFiles;
 }
 
 /** When a field is judged: `always`, as if a manifest that says nothing of it said that there is none; where it is `said`; or `never`. */
@@ -39,6 +47,7 @@ export interface ConfigDifference {
 /** What one drift names; how many more there are stands behind them. An entry has room for several times that. */
 const maxDifferences = 40;
 const maxDifferencesBytes = 12 * 1024;
+const moreField = 'more';
 
 /** Labels that tools put on containers to find them again; Sigilwatch is one. */
 const toolLabel = /^(com\.docker\.compose|sigilwatch)\./;
@@ -47,8 +56,14 @@ const toolLabel = /^(com\.docker\.compose|sigilwatch)\./;
  * Where a container is made in another way than the manifest wants, field by field, after what its image brings along is taken
  * away from both. What the manifest does not say is not judged, but for powers that nobody should get unsaid
  * (`privileged`, `cap_add`, the network of the host or of another container) and for what `checks` says otherwise.
+ * @param files content that is wanted to be mounted; a file that nobody has looked at is not as it should be.
  */
-export function configDifferences(wanted: WantedConfig, made: MadeContainer, checks: ConfigChecks): ConfigDifference[] {
+export function configDifferences(
+  wanted: WantedConfig,
+  made: MadeContainer,
+  checks: ConfigChecks,
+  files: WantedFiles = {},
+): ConfigDifference[] {
   const { config, image } = made;
   const labels = wanted.labels && withoutToolLabels(wanted.labels);
   const differences = [
@@ -72,6 +87,8 @@ export function configDifferences(wanted: WantedConfig, made: MadeContainer, che
     ...network(wanted.network_mode, config.network_mode),
     ...values('mem_limit', wanted.mem_limit, config.mem_limit),
     ...values('cpus', wanted.cpus, config.cpus),
+    // Last, so that none of the others is ever hidden behind them: see `onlyMountedFiles`.
+    ...mountedFiles(files, made.files),
   ];
   return bounded(differences);
 }
@@ -149,6 +166,26 @@ function values<T extends string | number | boolean>(field: string, wanted: T | 
   return [{ field, desired: String(wanted), observed: seen === undefined ? null : String(seen) }];
 }
 
+const filesField = 'mounted_files.';
+
+function mountedFiles(wanted: WantedFiles, seen: SeenFiles | undefined): ConfigDifference[] {
+  return Object.entries(wanted)
+    .map(([path, desired]) => ({ path, desired, observed: seen === undefined ? 'not read' : (seen.get(path) ?? null) }))
+    .filter(({ desired, observed }) => desired !== observed)
+    .sort((a, b) => (a.path < b.path ? -1 : 1))
+    .map(({ path, ...sides }) => ({ field: `${filesField}${path}`, ...sides }));
+}
+
+/**
+ * Whether a container is made as it should be, but for the content of files that are mounted into it: making it anew would mount the
+ * same files.
+ */
+export function onlyMountedFiles(differences: readonly ConfigDifference[]): boolean {
+  const isFile = ({ field }: ConfigDifference) => field.startsWith(filesField);
+  // What is left out at the end is of the kind that stands last.
+  return differences.some(isFile) && differences.every((one) => isFile(one) || one.field === moreField);
+}
+
 /** Unsaid, any network will do that is the container's own. */
 function network(wanted: string | undefined, seen: string): ConfigDifference[] {
   if (wanted !== undefined) return values('network_mode', wanted, seen);
@@ -171,5 +208,5 @@ function bounded(differences: readonly ConfigDifference[]): ConfigDifference[] {
     shown.push(one);
   }
   const more = differences.length - shown.length;
-  return more === 0 ? shown : [...shown, { field: 'more', desired: null, observed: `${more} more differences` }];
+  return more === 0 ? shown : [...shown, { field: moreField, desired: null, observed: `${more} more differences` }];
 }

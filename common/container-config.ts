@@ -31,6 +31,12 @@ export interface ContainerConfig {
 /** What a manifest says of it. What it does not say is left out. */
 export type WantedConfig = Partial<ContainerConfig>;
 
+/**
+ * Files that are mounted into a container from the node, by their paths inside the container, each with the SHA-256 of its content:
+ * `sha256:<64 hex>`.
+ */
+export type WantedFiles = Readonly<Record<string, string>>;
+
 /*
  * What is needed to make a container beyond its configuration, and is not compared. Aliases and no interfaces, so that they are
  * values of JSON to the compiler too. What nobody says is left out.

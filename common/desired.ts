@@ -1,5 +1,5 @@
 import type { ConfigChecks } from './config-drift.ts';
-import type { WantedConfig, WantedCreation } from './container-config.ts';
+import type { WantedConfig, WantedCreation, WantedFiles } from './container-config.ts';
 import type { DriftKind } from './drift-kind.ts';
 import type { ObservedContainer } from './observed.ts';
 
@@ -12,6 +12,7 @@ export interface DesiredContainer {
   readonly config: WantedConfig;
   /** What is not compared, and needed to make the container. */
   readonly creation: WantedCreation;
+  readonly mountedFiles?: WantedFiles;
 }
 
 /** What git says should run on one node. */
@@ -20,6 +21,8 @@ export interface DesiredState {
   /** Kinds of drift that the manifest's rules say to ignore. */
   readonly ignored: ReadonlySet<DriftKind>;
   readonly checks: ConfigChecks;
+  /** Whether a newer patch of the wanted image is as good. */
+  readonly newerPatches: boolean;
   /** Whether the manifest lets this container run although it is not listed. */
   readonly exempt: (container: ObservedContainer) => boolean;
 }

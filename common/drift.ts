@@ -3,7 +3,7 @@ import { type ConfigChecks, configDifferences, type MadeContainer } from './conf
 import type { DesiredContainer, DesiredState } from './desired.ts';
 import { type DriftKind, driftKinds } from './drift-kind.ts';
 import { clip, foreignText } from './fields.ts';
-import { sameImage } from './image.ts';
+import { isNewerPatch, sameImage } from './image.ts';
 import type { ObservedContainer } from './observed.ts';
 import { standstill } from './standing.ts';
 
@@ -58,8 +58,9 @@ function judgeDesired(
     unobserved,
     made,
     checks,
+    newerPatches,
     atMs,
-  }: Pick<ObservedState, 'unobserved' | 'made' | 'atMs'> & Pick<DesiredState, 'checks'>,
+  }: Pick<ObservedState, 'unobserved' | 'made' | 'atMs'> & Pick<DesiredState, 'checks' | 'newerPatches'>,
 ): Drift[] {
   const observed = byName.get(desired.name);
   // A container we could not inspect might be this one: not seen is not the same as not there.
@@ -69,7 +70,7 @@ function judgeDesired(
   // One that is paused or crashes again and again is judged all the same for what it is made of.
   return [
     ...(stands === undefined ? [] : missing(desired, observed, stands)),
-    ...imageDrift(desired, observed),
+    ...(newerPatches && isLaterPatch(desired, observed) ? [] : imageDrift(desired, observed)),
     ...configDrift(desired, observed, { made: made.get(observed.id), checks }),
   ];
 }
@@ -104,6 +105,14 @@ function unauthorized(observed: ObservedContainer): Drift {
   };
 }
 
+/** An image that is pinned by its id is meant exactly. */
+export function isLaterPatch(
+  { image, imageId }: DesiredContainer,
+  observed: Pick<ObservedContainer, 'image'>,
+): boolean {
+  return imageId === null && isNewerPatch(image, observed.image);
+}
+
 function imageDrift(desired: DesiredContainer, observed: ObservedContainer): Drift[] {
   const differences = [];
   // Whoever makes a container of the pinned id names no reference.
@@ -122,7 +131,7 @@ function configDrift(
   observed: ObservedContainer,
   { made, checks }: { readonly made: MadeContainer | undefined; readonly checks: ConfigChecks },
 ): Drift[] {
-  const differences = made === undefined ? [] : configDifferences(desired.config, made, checks);
+  const differences = made === undefined ? [] : configDifferences(desired.config, made, checks, desired.mountedFiles);
   return driftOf('CONFIG_DRIFT', desired, observed, differences);
 }
 

@@ -235,6 +235,9 @@ export const limits = {
   defaultApprovalMs: 24 * 3_600_000,
   /** How far an order may be issued ahead of a node's clock. */
   maxOrderAheadMs: 60_000,
+  /** Orders that a node has not looked into yet, and those that it turns down with an answer in a minute; more are not answered. */
+  maxOrdersWaiting: 256,
+  maxRefusalsPerMinute: 120,
   /** Orders that a node has run are remembered for longer than any of them can be valid. */
   ordersRememberedMs: 30 * 86_400_000,
   /** Nodes that drift the same way right after a commit before it is suspected. */
@@ -285,6 +288,12 @@ export const limits = {
   /** What makes, starts or removes a container is work on the node's disk. */
   engineWorkTimeoutMs: 60_000,
   imageLoadTimeoutMs: 10 * 60_000,
+  /** Files mounted into containers whose content is compared: how large, how long one may keep others waiting, and how many are remembered. */
+  maxMountedFileBytes: 4 * 1024 * 1024,
+  mountedFileTimeoutMs: 5_000,
+  mountedFilesRemembered: 10_000,
+  /** A file that was changed less long ago is read again, whatever its times say. */
+  mountedFileSettleMs: 2_000,
   /** Of what a container wrote, the end that is kept as evidence, and of what it changed, so many paths. */
   maxEvidenceLogBytes: 64 * 1024,
   maxEvidenceChanges: 1_000,
@@ -426,6 +435,15 @@ export const limits = {
   /** Hex digits of an order's hash that are enough to name it. */
   minOrderPrefixChars: 8,
   maxSilenceMs: 30 * 86_400_000,
+  /** How far a backtest goes back. */
+  defaultBacktestDays: 30,
+  maxBacktestDays: 3_660,
+  /** Actions that a backtest lists, and drifts that were held, and gaps; more are only counted. */
+  maxBacktestListed: 50_000,
+  /** A node that reports every minute and was not heard for so long is taken for cut off at that moment of the past. */
+  backtestSilenceMs: 150_000,
+  /** Manifests of earlier commits that a backtest keeps at hand. */
+  backtestManifestsKept: 16,
   /** What the verification of a signature may take; making one may wait for a passphrase. */
   sshVerifyTimeoutMs: 10_000,
   sshSignTimeoutMs: 120_000,

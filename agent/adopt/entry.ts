@@ -5,8 +5,9 @@ import {
   ownVolumes,
   withoutToolLabels,
 } from '../../common/config-drift.ts';
-import type { WantedConfig } from '../../common/container-config.ts';
+import type { WantedConfig, WantedFiles } from '../../common/container-config.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
+import { isLaterPatch } from '../../common/drift.ts';
 import { sameImage } from '../../common/image.ts';
 import { collectionAt, type Edit } from '../../common/manifest/edit.ts';
 import type { YamlPath } from '../../common/manifest/place.ts';
@@ -43,6 +44,7 @@ export interface SeenContainer {
 
 export interface Judgement {
   readonly checks: ConfigChecks;
+  readonly newerPatches: boolean;
   readonly mayWrite: MayWrite;
 }
 
@@ -50,13 +52,17 @@ export interface Judgement {
 export function changeOf(entry: Entry, wanted: DesiredContainer, seen: SeenContainer, judge: Judgement): EntryChange {
   const change = { entry, judge, set: new Map<string, Written>(), inner: [] as Edit[], untold: [] as Untold[] };
   const keys: string[] = [];
-  if (!sameImage(wanted.image, seen.container.image)) change.set.set('image', said(entry, seen.container.image));
+  const isAllowed = judge.newerPatches && isLaterPatch(wanted, seen.container);
+  if (!isAllowed && !sameImage(wanted.image, seen.container.image)) {
+    change.set.set('image', said(entry, seen.container.image));
+  }
   if (wanted.imageId !== null && wanted.imageId !== seen.container.imageId) {
     change.set.set('image_sha', seen.container.imageId);
   }
   keys.push(...change.set.keys());
   const { made } = seen;
   if (made !== undefined) {
+    if (setFiles(change, wanted.mountedFiles ?? {}, made)) keys.push('mounted_files');
     const differing = configKeys.filter((key) => differs(key, wanted.config, made, judge.checks));
     for (const key of differing) setKey(change, key, wanted.config, made);
     keys.push(...differing.filter((key) => !change.untold.some((one) => one.key === key && one.name === undefined)));
@@ -101,6 +107,15 @@ function setKey(change: Change, key: ConfigKey, wanted: WantedConfig, made: Made
   else if (key === 'network_mode' && valueAt(change.entry.plain, [...change.entry.path, 'networks']) !== undefined) {
     change.untold.push(unwritable(key));
   } else setWhole(change, key, made.config[key]);
+}
+
+/** The content that is mounted now, where it could be read. */
+function setFiles({ entry, inner }: Change, wanted: WantedFiles, { files }: MadeContainer): boolean {
+  const read = [...(files ?? [])].filter(([path, seen]) => seen?.startsWith('sha256:') && seen !== wanted[path]);
+  if (read.length === 0) return false;
+  const path = [...entry.path, entry.isService ? 'x-mounted-files' : 'mounted_files'];
+  inner.push({ kind: 'map', path, set: new Map(read.map(([file, seen]) => [file, seen ?? ''])), remove: [] });
+  return true;
 }
 
 function setWhole(change: Change, key: ConfigKey, value: MadeContainer['config'][ConfigKey]): void {

@@ -166,9 +166,11 @@ interface Differing {
   readonly seen: ObservedContainer;
 }
 
-function keysOf({ state, desired: { checks }, mayWrite }: World, { wanted, entry, seen }: Differing): Outcome {
+function keysOf({ state, desired, mayWrite }: World, { wanted, entry, seen }: Differing): Outcome {
   const made = state.made.get(seen.id);
-  const { edits, keys, untold } = changeOf(entry, wanted, { container: seen, made }, { checks, mayWrite });
+  const { checks, newerPatches } = desired;
+  const judge = { checks, newerPatches, mayWrite };
+  const { edits, keys, untold } = changeOf(entry, wanted, { container: seen, made }, judge);
   const { everyNode, source } = entry;
   const change: Change = { kind: 'changed', container: wanted.name, file: source.file, edits, keys, everyNode };
   if (edits.length > 0) return { change, untold };

@@ -21,6 +21,7 @@ import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
 import type { Engine } from '../docker/engine.ts';
 import { createImages, stateToJudge } from '../docker/images.ts';
+import { createMountedFiles } from '../docker/mounted-files.ts';
 import { scanContainers } from '../docker/scanner.ts';
 import { engineOf } from '../sources.ts';
 
@@ -141,7 +142,9 @@ async function look(engine: Engine, files: ManifestFiles, { node, clock, errors 
   const all = [...looked.containers.values()].map(({ container: { name, image } }) => {
     return { name, image, imageId: null, config: {}, creation: {} };
   });
-  const state = await stateToJudge(looked, { ...desired, containers: [...desired.containers, ...all] }, images);
+  // Those that are wanted come last, so that what is said of their files counts.
+  const everything = { ...desired, containers: [...all, ...desired.containers] };
+  const state = await stateToJudge(looked, everything, images, createMountedFiles({ clock }));
   const seen = [...looked.containers].map(([id, { config }]): [string, Seen] => [
     id,
     state.made.get(id) ?? { config, image: undefined },

@@ -11,6 +11,7 @@ import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
 
 import { createImages, observedOf, stateToJudge } from '../docker/images.ts';
+import { createMountedFiles } from '../docker/mounted-files.ts';
 import { scanContainers } from '../docker/scanner.ts';
 import type { ScanResult } from '../sigils/scan.ts';
 import { SigilScanner } from '../sigils/scanner.ts';
@@ -53,7 +54,8 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
   const images = createImages(engine, (imageId, { code, message }) => {
     errors.push({ part: `image ${imageId}`, code, message });
   });
-  const drifts = scan && desired ? diff(desired.desired, await stateToJudge(looked, desired.desired, images)) : [];
+  const state = desired && (await stateToJudge(looked, desired.desired, images, createMountedFiles({ clock })));
+  const drifts = scan && desired && state ? diff(desired.desired, state) : [];
   return {
     node,
     containers: [...observedOf(looked.containers).values()],

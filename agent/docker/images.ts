@@ -8,6 +8,7 @@ import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { Engine, InspectedContainer } from './engine.ts';
 import { givingUp } from './giving-up.ts';
+import type { MountedFiles } from './mounted-files.ts';
 
 /** What images bring along, asked for once: an image never changes under its id. */
 export interface Images {
@@ -57,15 +58,28 @@ export interface Looked {
 /**
  * What is compared with `desired`. Only images of containers that are wanted are asked for: what nobody wants is judged by its
  * being there.
+ * @param files without it, files that are wanted to be mounted count as not read.
  */
-export async function stateToJudge(looked: Looked, desired: DesiredState, images: Images): Promise<ObservedState> {
-  const wanted = new Set(desired.containers.map(({ name }) => name));
+export async function stateToJudge(
+  looked: Looked,
+  desired: DesiredState,
+  images: Images,
+  files?: MountedFiles,
+): Promise<ObservedState> {
+  const wanted = new Map(desired.containers.map((one) => [one.name, one]));
   const judged = [...looked.containers.values()].filter(({ container }) => wanted.has(container.name));
   await images.keep(judged.map(({ container }) => container.imageId));
+  const seen = await Promise.all(
+    judged.map(({ container, config }) => {
+      const mounted = wanted.get(container.name)?.mountedFiles;
+      return mounted === undefined ? undefined : files?.look(mounted, config.volumes);
+    }),
+  );
   const made = new Map<string, MadeContainer>();
-  for (const { container, config } of judged) {
-    const image = images.of(container.imageId);
-    if (image !== undefined) made.set(container.id, { config: withNames(config, looked), image });
+  for (const [i, { container, config }] of judged.entries()) {
+    const [image, its] = [images.of(container.imageId), seen[i]];
+    if (image === undefined) continue;
+    made.set(container.id, { config: withNames(config, looked), image, ...(its && { files: its }) });
   }
   return { containers: observedOf(looked.containers), unobserved: looked.unobserved, atMs: looked.atMs, made };
 }

@@ -9,7 +9,7 @@ import { type EvidenceFolder, type EvidenceSummary, gatherEvidence } from './evi
 import type { IssuedOrder } from './issued.ts';
 import type { MakeContainer } from './make.ts';
 import type { Endpoints, OrderRecord } from './records.ts';
-import { type ReplaceNeeds, replace, settle } from './replace.ts';
+import { type MakingNeeds, replace, settle } from './replace.ts';
 
 /** An order that is permitted, with what it was found to be about. */
 export interface Task extends Pick<IssuedOrder, 'hash' | 'order' | 'approvals'> {
@@ -77,10 +77,8 @@ export async function resume(task: Task, was: OrderRecord['was'], needs: ActNeed
     if (task.target === undefined) return { evidence: null, madeId: null };
     return act(task, needs);
   }
-  if (task.wanted === undefined)
-    throw new AppError('state.conflict', 'the manifest does not want this container any more');
   const old = containerId === null || was === null ? undefined : { id: containerId, state: was };
-  const madeId = await settle({ hash: task.hash, wanted: task.wanted, old }, replacing(task, task.wanted, needs));
+  const madeId = await settle({ hash: task.hash, name: task.order.container, old }, needs);
   return madeId === undefined ? undefined : { evidence: null, madeId };
 }
 
@@ -124,11 +122,11 @@ async function replaceTarget(task: Task, needs: ActNeeds): Promise<Done> {
   if (wanted === undefined)
     throw new AppError('state.conflict', `the manifest wants no container ${task.order.container}`);
   const evidence = target === undefined ? null : await gather(task, target, needs);
-  const madeId = await replace({ hash, wanted, old: target }, replacing(task, wanted, needs));
+  const madeId = await replace({ hash, name: wanted.name, old: target }, replacing(task, wanted, needs));
   return { evidence, madeId };
 }
 
-function replacing({ hash, target }: Task, wanted: DesiredContainer, needs: ActNeeds): ReplaceNeeds {
+function replacing({ hash, target }: Task, wanted: DesiredContainer, needs: ActNeeds): MakingNeeds {
   const make = (name: string) => needs.make(needs.control, { wanted, name, hash, oldId: target?.id });
   return { ...needs, make };
 }

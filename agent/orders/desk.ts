@@ -7,21 +7,21 @@ import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
-import { type Order, type OrderOutcome, orderHash } from '../../common/order.ts';
+import { type Order, orderHash } from '../../common/order.ts';
 import { toWire } from '../../common/protocol.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
 import type { InHand } from '../observer.ts';
 import type { Journal } from '../ports.ts';
 import { type ActNeeds, act, type Done, keptUntil, resume, type Task } from './acts.ts';
+import { type Aftermath, createAftermath } from './aftermath.ts';
 import type { VerifyApprovals } from './approvers.ts';
+import { type Ending, OrderBook } from './book.ts';
 import type { EvidenceFolder } from './evidence.ts';
 import type { IssuedOrder } from './issued.ts';
 import { actsAlone, localOrder } from './local.ts';
 import type { MakeContainer } from './make.ts';
-import { laterOutcome } from './outcome.ts';
-import { type Endpoints, type OrderRecord, OrderRecords } from './records.ts';
-import { replacementNames } from './replace.ts';
+import type { OrderRecord } from './records.ts';
 
 /** What the desk asks of whoever watches the containers. */
 export interface OrderWatch {
@@ -61,14 +61,6 @@ export interface OrderDeskOptions {
   readonly logger: Logger;
 }
 
-/** What becomes of an order, as it is said and as it is remembered. */
-interface Ending {
-  readonly outcome: OrderOutcome;
-  readonly code: string | null;
-  readonly reason: string;
-  readonly done?: Done;
-}
-
 /**
  * Where orders are obeyed, or not. Whether one is permitted is decided for one order at a time, so that each counts for the next;
  * the work itself goes on side by side, once for a container.
@@ -78,58 +70,56 @@ interface Ending {
  */
 export class OrderDesk {
   readonly #options: OrderDeskOptions;
-  readonly #records: OrderRecords;
+  readonly #book: OrderBook;
+  readonly #aftermath: Aftermath;
   readonly #oneAtATime = pLimit(1);
   /** Work under way, by name of the container. */
   readonly #working = new Map<string, Task>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #stopping = new AbortController();
+  #refusals = { minute: 0, count: 0 };
 
   constructor(options: OrderDeskOptions) {
     this.#options = options;
-    this.#records = new OrderRecords(options.journal);
+    this.#book = new OrderBook(options);
+    this.#aftermath = createAftermath({ ...options, book: this.#book });
   }
 
   /** Reads back what is remembered, which comes before anything is observed. */
   restore(): Promise<void> {
-    return this.#records.restore();
+    return this.#book.restore();
   }
 
   /** What is not to be taken for drift: containers that are being replaced, and those that were put aside. */
   get inHand(): InHand {
-    const records = [...this.#records.all];
-    const names = records
-      .filter(
-        ([, { state, order }]) => state === 'begun' && (order.action === 'restore' || order.action === 'rollback'),
-      )
-      .flatMap(([hash, { order }]) => Object.values(replacementNames(order.container, hash)));
-    const kept = [...this.#records.all.values()].filter(({ keptUntilMs }) => keptUntilMs !== null);
-    return { names: new Set(names), ids: new Set(kept.flatMap(({ order }) => order.containerId ?? [])) };
+    return this.#book.inHand;
   }
 
   /** Takes an order that is in the ledger. Resolves when it is decided; what is done about it goes on. Never rejects. */
   receive(issued: IssuedOrder): Promise<void> {
+    if (this.#oneAtATime.pendingCount >= limits.maxOrdersWaiting) {
+      this.#options.logger.warn('order.not_taken', { order: issued.hash, reason: 'too many wait; it is sent again' });
+      return Promise.resolve();
+    }
     return this.#track(this.#oneAtATime(() => this.#guarded('order', () => this.#consider(issued))));
   }
 
   /** Ends what was begun when this program ended the last time. */
   async resume(): Promise<void> {
-    const begun = [...this.#records.all].filter(([, { state }]) => state === 'begun');
-    for (const [hash, record] of begun) {
-      if (this.#working.has(record.order.container)) continue;
-      await this.#guarded('resume', () => this.#resume(hash, record));
-    }
+    const idle = this.#book.begun.filter(([, { order }]) => !this.#working.has(order.container));
+    // Side by side: one that waits for its container to become healthy must not keep another one's from being put back.
+    await Promise.all(idle.map(([hash, record]) => this.#guarded('resume', () => this.#resume(hash, record))));
   }
 
   /** What was seen may say more about orders that were executed. */
   compared(): void {
-    void this.#track(this.#oneAtATime(() => this.#guarded('outcome', () => this.#followUp())));
+    void this.#track(this.#oneAtATime(() => this.#guarded('outcome', () => this.#aftermath.followUp())));
     if (this.#actsAlone()) void this.#track(this.#oneAtATime(() => this.#guarded('local', () => this.#decideAlone())));
   }
 
   /** Removes what has been kept for long enough. */
   tidy(): Promise<void> {
-    return this.#track(this.#oneAtATime(() => this.#guarded('tidy', () => this.#tidy())));
+    return this.#track(this.#oneAtATime(() => this.#guarded('tidy', () => this.#aftermath.tidy())));
   }
 
   /** Resolves when nothing is under way. What waits for a container to become healthy is taken up again at the next start. */
@@ -174,23 +164,30 @@ export class OrderDesk {
   async #consider(issued: IssuedOrder): Promise<void> {
     const { hash, order } = issued;
     // An outbox that was lost takes its memory along; the evidence does not go with it.
-    if (this.#records.all.has(hash) || (await this.#options.evidence.has(hash))) return;
+    if (this.#book.all.has(hash) || (await this.#options.evidence.has(hash))) return;
     const task = await this.#find(issued);
     const refusal = 'refusal' in task ? task.refusal : await this.#refusal(issued, task);
     if (refusal !== undefined) {
+      if (!this.#mayRefuse()) return;
       const outcome = refusal.code === 'expired' ? 'expired' : 'refused';
-      await this.#end(hash, this.#record({ order, entry: issued.proof.entry }, undefined), { outcome, ...refusal });
+      await this.#book.refuse(hash, { order, entry: issued.proof.entry }, { outcome, ...refusal });
       return;
     }
     if (!('refusal' in task)) await this.#begin(task, issued.proof.entry);
   }
 
+  /** Whoever owns the collector can make up as many orders as he likes; they must not fill the outbox with answers. */
+  #mayRefuse(): boolean {
+    const minute = Math.floor(this.#options.clock.monotonicMs() / 60_000);
+    if (minute !== this.#refusals.minute) this.#refusals = { minute, count: 0 };
+    this.#refusals.count += 1;
+    if (this.#refusals.count === limits.maxRefusalsPerMinute + 1) this.#options.logger.warn('order.refusals_untold');
+    return this.#refusals.count <= limits.maxRefusalsPerMinute;
+  }
+
   async #begin(task: Task, entry: OrderRecord['entry']): Promise<void> {
     const { hash, order } = task;
-    const record = this.#record({ order, entry }, task.target);
-    await this.#options.journal.append([], [this.#records.change(hash, record)]);
-    this.#records.took(hash, record);
-    this.#options.logger.info('order.begun', { order: hash, action: order.action, container: order.container });
+    const record = await this.#book.begin(hash, { order, entry }, task.target);
     void this.#track(this.#work(task, record, (needs) => act(task, needs)));
   }
 
@@ -239,22 +236,8 @@ export class OrderDesk {
       drifts: watch.standing ?? new Map<string, StandingDrift>(),
       target,
       containers: watch.observed.size,
-      past: this.#records.past,
+      past: this.#book.past,
       approvers: await verifyApprovals(hash, approvals),
-    };
-  }
-
-  #record({ order, entry }: Pick<OrderRecord, 'order' | 'entry'>, target: ObservedContainer | undefined): OrderRecord {
-    const nowMs = this.#options.clock.now();
-    return {
-      order,
-      state: 'begun',
-      beganMs: nowMs,
-      atMs: nowMs,
-      was: target?.state ?? null,
-      madeId: null,
-      keptUntilMs: null,
-      entry,
     };
   }
 
@@ -278,8 +261,8 @@ export class OrderDesk {
       if (this.#stopping.signal.aborted) return;
       await this.#insist(hash, task, { outcome: 'failed', code, reason: message });
     }
-    // Where nothing is to be kept, this is the time.
-    await this.#guarded('tidy', () => this.#letGoOutdated());
+    // Where nothing is to be kept, this is the time. In its turn: whoever changes a record has to know what others made of it.
+    await this.#oneAtATime(() => this.#guarded('tidy', () => this.#aftermath.letGo()));
     // What was left alone meanwhile is judged now.
     await this.#guarded('look', () => this.#options.watch.scan());
   }
@@ -293,29 +276,20 @@ export class OrderDesk {
       signal: this.#stopping.signal,
       at: rfc3339(clock.now()),
       rememberNetworks: async (networks) => {
-        const next = { ...(this.#records.all.get(hash) ?? record), networks };
-        await this.#options.journal.append([], [this.#records.change(hash, next)]);
-        this.#records.took(hash, next);
+        await this.#book.remember(hash, { ...(this.#book.all.get(hash) ?? record), networks });
       },
-      networksBefore: this.#networksBefore(record.order),
+      networksBefore: this.#book.networksBefore(record.order),
     };
-  }
-
-  #networksBefore({ containerId }: Order): Endpoints {
-    const quarantines = [...this.#records.all.values()].filter(
-      ({ order }) => order.action === 'quarantine' && order.containerId === containerId,
-    );
-    return quarantines.sort((a, b) => a.beganMs - b.beganMs).at(-1)?.networks ?? {};
   }
 
   /** The journal may be full, or its disk: what has been done is said as soon as it takes it. */
   async #insist(hash: string, task: Task, ending: Ending): Promise<void> {
     const { sleep, logger } = this.#options;
     for (let attempt = 0; attempt < maxSayAttempts; attempt += 1) {
-      const record = this.#records.all.get(hash);
+      const record = this.#book.all.get(hash);
       if (record === undefined) return;
       try {
-        await this.#end(hash, record, ending, task);
+        await this.#book.end(hash, record, ending, this.#keptUntil(task, ending));
         return;
       } catch (thrown) {
         if (this.#stopping.signal.aborted) return;
@@ -325,37 +299,9 @@ export class OrderDesk {
     }
   }
 
-  /** Says what became of an order, and remembers it, in one write. */
-  async #end(hash: string, record: OrderRecord, ending: Ending, task?: Task): Promise<void> {
-    const { outcome, code, reason, done } = ending;
-    const { journal, clock, adopted, logger } = this.#options;
-    const keptMs = adopted()?.policy.rollback.keptMs;
-    const next: OrderRecord = {
-      ...record,
-      state: outcome === 'expired' ? 'refused' : outcome,
-      atMs: clock.now(),
-      madeId: done?.madeId ?? record.madeId,
-      keptUntilMs:
-        task !== undefined && outcome === 'executed' ? keptUntil(task, keptMs, clock.now()) : record.keptUntilMs,
-    };
-    const body = {
-      order: hash,
-      outcome,
-      code,
-      reason: reason.slice(0, limits.maxForeignTextChars),
-      evidence: done?.evidence ?? null,
-      containerId: done?.madeId ?? null,
-    };
-    await journal.append([{ kind: 'order.result', body }], [this.#records.change(hash, next)]);
-    this.#records.took(hash, next);
-    logger.info('order.result', {
-      order: hash,
-      action: record.order.action,
-      container: record.order.container,
-      outcome,
-      code,
-      reason,
-    });
+  #keptUntil(task: Task, { outcome }: Ending): number | null {
+    const { adopted, clock } = this.#options;
+    return outcome === 'executed' ? keptUntil(task, adopted()?.policy.rollback.keptMs, clock.now()) : null;
   }
 
   async #resume(hash: string, record: OrderRecord): Promise<void> {
@@ -367,53 +313,6 @@ export class OrderDesk {
     const proof = { entry, index: 0, hashes: [], checkpoint: '' };
     const task: Task = { hash, order, approvals: [], proof, target, wanted };
     await this.#track(this.#work(task, record, (needs) => resume(task, record.was, needs)));
-  }
-
-  async #followUp(): Promise<void> {
-    const { watch, clock } = this.#options;
-    const { standing, observed } = watch;
-    if (standing === undefined) return;
-    for (const [hash, record] of this.#records.all) {
-      if (record.state !== 'executed' && record.state !== 'verified') continue;
-      const later = laterOutcome(record, { standing, containers: observed }, clock.now());
-      if (later !== undefined)
-        await this.#end(hash, record, { outcome: later.state, code: null, reason: later.reason });
-    }
-  }
-
-  async #tidy(): Promise<void> {
-    const { clock, journal, evidence } = this.#options;
-    const nowMs = clock.now();
-    await this.#letGoOutdated();
-    const outdated = this.#records.outdated(nowMs);
-    if (outdated.length > 0) {
-      await journal.append(
-        [],
-        outdated.map((hash) => this.#records.change(hash, undefined)),
-      );
-      for (const hash of outdated) this.#records.took(hash, undefined);
-    }
-    await evidence.prune(nowMs);
-  }
-
-  async #letGoOutdated(): Promise<void> {
-    const nowMs = this.#options.clock.now();
-    for (const [hash, record] of this.#records.all) {
-      if (record.keptUntilMs !== null && nowMs >= record.keptUntilMs) await this.#letGo(hash, record);
-    }
-  }
-
-  /** Removes a container that was replaced, unless somebody has started it again: then it is somebody's. */
-  async #letGo(hash: string, record: OrderRecord): Promise<void> {
-    const { engine, controlFor, journal } = this.#options;
-    const { containerId, container } = record.order;
-    const found = containerId === null ? undefined : await engine.inspect(containerId);
-    const isKept =
-      found?.container.name === replacementNames(container, hash).kept && found.container.state !== 'running';
-    if (containerId !== null && isKept) await controlFor(record.entry).remove(containerId);
-    const next = { ...record, keptUntilMs: null };
-    await journal.append([], [this.#records.change(hash, next)]);
-    this.#records.took(hash, next);
   }
 
   #track<T>(work: Promise<T>): Promise<T> {

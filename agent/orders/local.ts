@@ -1,6 +1,6 @@
 import { rfc3339 } from '../../common/clock.ts';
 import type { StandingDrift } from '../../common/enforcement/permission.ts';
-import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import { answerTo, type EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import { limits } from '../../common/limits.ts';
 import { driftDigest, type Order } from '../../common/order.ts';
 
@@ -23,7 +23,8 @@ export function localOrder(
   { drift }: StandingDrift,
   { node, adopted, nowMs, nonce }: LocalDecision,
 ): Order | undefined {
-  const { action, rule } = adopted.policy.answers[drift.kind];
+  const action = answerTo(adopted.policy, drift);
+  const { rule } = adopted.policy.answers[drift.kind];
   if (action === undefined) return undefined;
   return {
     node,

@@ -1,3 +1,4 @@
+import { onlyMountedFiles } from '../../common/config-drift.ts';
 import type { StandingDrift } from '../../common/enforcement/permission.ts';
 import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
@@ -22,9 +23,14 @@ export function laterOutcome(
   return undefined;
 }
 
-/** By kind and name: what comes back is another drift, of another container, and the same trouble. */
+/**
+ * By kind and name: what comes back is another drift, of another container, and the same trouble. The content of mounted files is
+ * none that an order could end.
+ */
 function again(kind: string, container: string, standing: ReadonlyMap<string, StandingDrift>): string | undefined {
-  const same = [...standing.values()].find(({ drift }) => drift.kind === kind && drift.container === container);
+  const isSame = ({ kind: its, container: name, differences }: StandingDrift['drift']) =>
+    its === kind && name === container && !onlyMountedFiles(differences);
+  const same = [...standing.values()].find(({ drift }) => isSame(drift));
   return same === undefined ? undefined : `${kind} of ${container} stands`;
 }
 

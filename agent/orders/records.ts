@@ -1,9 +1,7 @@
 import { z } from 'zod';
-import type { PastOrder } from '../../common/enforcement/governance.ts';
 import { limits } from '../../common/limits.ts';
 import { containerStates } from '../../common/observed.ts';
 import { orderSchema } from '../../common/order.ts';
-import type { Journal, StateChange } from '../ports.ts';
 
 /** As `Endpoint` of `agent/docker/container-spec.ts`. */
 const endpoint = z.object({
@@ -42,62 +40,8 @@ export const orderRecord = z.strictObject({
 });
 export type OrderRecord = z.infer<typeof orderRecord>;
 
-const prefix = 'order/';
-
-/** All that this node remembers of orders, by hash. In memory as in the journal. */
-export class OrderRecords {
-  readonly #journal: Journal;
-  #records: Map<string, OrderRecord> | undefined;
-
-  constructor(journal: Journal) {
-    this.#journal = journal;
-  }
-
-  /** Reads them back. Those that cannot be read are forgotten: orders do not live long, and evidence files stay. */
-  async restore(): Promise<void> {
-    const state = await this.#journal.state(prefix);
-    this.#records = new Map(
-      [...state].flatMap(([key, value]) => {
-        const parsed = orderRecord.safeParse(value);
-        return parsed.success ? [[key.slice(prefix.length), parsed.data]] : [];
-      }),
-    );
-  }
-
-  get all(): ReadonlyMap<string, OrderRecord> {
-    return this.#records ?? new Map();
-  }
-
-  /** What is to be written for `record` to be remembered; call {@link took} once it is. */
-  change(hash: string, record: OrderRecord | undefined): StateChange {
-    return { key: `${prefix}${hash}`, value: record };
-  }
-
-  took(hash: string, record: OrderRecord | undefined): void {
-    if (record === undefined) this.#records?.delete(hash);
-    else this.#records?.set(hash, record);
-  }
-
-  /** Orders that were begun here, oldest first. */
-  get past(): PastOrder[] {
-    return [...this.all.values()]
-      .filter(({ state }) => state !== 'refused')
-      .map(({ order, beganMs }) => ({ ...pick(order), atMs: beganMs }))
-      .sort((a, b) => a.atMs - b.atMs);
-  }
-
-  /** Hashes of records that nothing depends on any more. */
-  outdated(nowMs: number): string[] {
-    return [...this.all].filter(([, record]) => isOutdated(record, nowMs)).map(([hash]) => hash);
-  }
-}
-
-function pick({ action, container, containerId }: OrderRecord['order']) {
-  return { action, container, containerId };
-}
-
-/** A quarantine lasts until somebody ends it, and a container that is kept has to be removed by somebody. */
-function isOutdated({ order, state, keptUntilMs, atMs }: OrderRecord, nowMs: number): boolean {
+/** Whether nothing depends on a record any more. A quarantine lasts until somebody ends it; a container that is kept has to be removed. */
+export function isOutdated({ order, state, keptUntilMs, atMs }: OrderRecord, nowMs: number): boolean {
   if (state === 'begun' || keptUntilMs !== null || order.action === 'quarantine') return false;
   const expiredMs = Date.parse(order.expiresAt);
   if (state === 'refused') return nowMs > expiredMs + limits.maxOrderAheadMs;

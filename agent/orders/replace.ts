@@ -1,5 +1,4 @@
 import type { Clock } from '../../common/clock.ts';
-import type { DesiredContainer } from '../../common/desired.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
@@ -17,7 +16,8 @@ export function replacementNames(name: string, hash: string) {
 
 export interface Replacement {
   readonly hash: string;
-  readonly wanted: DesiredContainer;
+  /** What the container is called. */
+  readonly name: string;
   /** The container that is replaced; undefined where there is none. */
   readonly old: Pick<ObservedContainer, 'id' | 'state'> | undefined;
 }
@@ -25,12 +25,15 @@ export interface Replacement {
 export interface ReplaceNeeds {
   readonly engine: Pick<Engine, 'inspect' | 'list'>;
   readonly control: EngineControl;
-  /** Makes the container of that name, not started. @returns its id. */
-  readonly make: (name: string) => Promise<string>;
   readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly sleep: (ms: number) => Promise<void>;
   /** The program is to end: nothing is put back, {@link settle} does that. */
   readonly signal: AbortSignal;
+}
+
+export interface MakingNeeds extends ReplaceNeeds {
+  /** Makes the container of that name, not started. @returns its id. */
+  readonly make: (name: string) => Promise<string>;
 }
 
 /**
@@ -41,10 +44,10 @@ export interface ReplaceNeeds {
  * @returns the id of the new container.
  * @throws AppError `engine.*`, or `state.conflict` when the new container does not become healthy; the old one then is as it was.
  */
-export async function replace(replacement: Replacement, needs: ReplaceNeeds): Promise<string> {
-  const { hash, wanted, old } = replacement;
+export async function replace(replacement: Replacement, needs: MakingNeeds): Promise<string> {
+  const { hash, name, old } = replacement;
   const { control, make } = needs;
-  const names = replacementNames(wanted.name, hash);
+  const names = replacementNames(name, hash);
   // What can be refused is refused before anything is touched.
   const madeId = await make(names.next);
   try {
@@ -65,9 +68,9 @@ export async function replace(replacement: Replacement, needs: ReplaceNeeds): Pr
  * @throws AppError `engine.*`; may be called again.
  */
 export async function settle(replacement: Replacement, needs: ReplaceNeeds): Promise<string | undefined> {
-  const { hash, wanted } = replacement;
-  const names = replacementNames(wanted.name, hash);
-  const made = (await labelled(hash, needs)).find(({ name }) => name === names.next || name === names.name);
+  const { hash, name } = replacement;
+  const names = replacementNames(name, hash);
+  const made = (await labelled(hash, needs)).find((one) => one.name === names.next || one.name === names.name);
   if (made?.name === names.name && made.state === 'running') {
     try {
       await becomesHealthy(made.id, needs);
@@ -91,13 +94,13 @@ async function putAside(
 }
 
 /** Each step may have been done before. */
-async function putBack({ wanted, old }: Replacement, madeId: string | undefined, needs: ReplaceNeeds): Promise<void> {
+async function putBack({ name, old }: Replacement, madeId: string | undefined, needs: ReplaceNeeds): Promise<void> {
   const { engine, control } = needs;
   if (madeId !== undefined) await control.remove(madeId);
   if (old === undefined) return;
   const found = await engine.inspect(old.id);
   if (found === undefined) throw new AppError('state.conflict', `the container that ran before is gone: ${old.id}`);
-  if (found.container.name !== wanted.name) await control.rename(old.id, wanted.name);
+  if (found.container.name !== name) await control.rename(old.id, name);
   if (old.state !== 'running' && old.state !== 'paused' && old.state !== 'restarting') return;
   if (found.container.state !== 'running' && found.container.state !== 'paused') await control.start(old.id);
   if (old.state === 'paused' && found.container.state !== 'paused') await control.pause(old.id);

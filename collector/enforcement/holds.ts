@@ -1,5 +1,6 @@
 import { isAnnounced } from '../../common/enforcement/announcement.ts';
 import { windowHolding } from '../../common/enforcement/permission.ts';
+import { answerTo } from '../../common/enforcement/policy.ts';
 import { clip, hex64 } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
 import type { OrderAction } from '../../common/order.ts';
@@ -19,9 +20,9 @@ export function holdOf(open: OpenDrift, at: Situation): Hold | undefined {
   return undefined;
 }
 
-/** The action of the drift's rule; undefined where it puts the drift on record and no more. */
+/** What answers the drift; undefined where it is put on record and no more. */
 export function actionOf({ drift }: OpenDrift, { manifest }: Pick<Situation, 'manifest'>): OrderAction | undefined {
-  return manifest.policy.answers[drift.kind].action;
+  return answerTo(manifest.policy, drift);
 }
 
 const otherCommit: Look = (_open, { node, manifest }) => {
@@ -37,8 +38,10 @@ const auditOnly: Look = (_open, { manifest }) =>
 
 const alertOnly: Look = (open, at) => {
   if (actionOf(open, at) !== undefined) return undefined;
-  const { rule } = at.manifest.policy.answers[open.drift.kind];
-  return { code: 'alert_only', reason: `${rule} puts it on record and no more` };
+  const { rule, action } = at.manifest.policy.answers[open.drift.kind];
+  const said = `${rule} puts it on record and no more`;
+  const pointless = 'a container that is made anew has the same files mounted: put them right where they are';
+  return { code: 'alert_only', reason: action === undefined ? said : pointless };
 };
 
 const silenced: Look = (open, { silences, nowMs }) => {

@@ -1,3 +1,4 @@
+import { onlyMountedFiles } from '../config-drift.ts';
 import type { Drift } from '../drift.ts';
 import { clip } from '../fields.ts';
 import { limits } from '../limits.ts';
@@ -157,7 +158,7 @@ export function windowHolding(
 
 /** Whether it is still so: the drift, and the container that was meant. */
 function untrue(
-  { drift, container, containerId, action }: Order,
+  { drift, container, containerId, action, origin }: Order,
   { drifts, target }: Circumstances,
 ): Refusal | undefined {
   if (drift !== null) {
@@ -167,6 +168,8 @@ function untrue(
       return refusal('gone', 'the drift is not the one that was decided on');
     // Which names differ only in what was cut off is not known.
     if (standing.drift.container !== clip(container)) return refusal('gone', 'the drift is that of another container');
+    if (origin !== 'operator' && onlyMountedFiles(standing.drift.differences))
+      return refusal('rule', 'a container that is made anew has the same files mounted');
   }
   if (containerId === null) {
     if (action !== 'restore') return refusal('gone', 'it names no container');

@@ -1,3 +1,5 @@
+import { onlyMountedFiles } from '../config-drift.ts';
+import type { Drift } from '../drift.ts';
 import { type DriftKind, driftKinds } from '../drift-kind.ts';
 import { ruleOf } from '../manifest/compile.ts';
 import type { EnforcementMode } from '../manifest/config.ts';
@@ -44,10 +46,10 @@ export function enforcementPolicy(manifest: Manifest): EnforcementPolicy {
   return {
     mode: config.enforcement_mode,
     answers: {
-      UNAUTHORIZED_CONTAINER: answerTo('UNAUTHORIZED_CONTAINER', manifest),
-      MISSING_CONTAINER: answerTo('MISSING_CONTAINER', manifest),
-      IMAGE_DRIFT: answerTo('IMAGE_DRIFT', manifest),
-      CONFIG_DRIFT: answerTo('CONFIG_DRIFT', manifest),
+      UNAUTHORIZED_CONTAINER: ruleFor('UNAUTHORIZED_CONTAINER', manifest),
+      MISSING_CONTAINER: ruleFor('MISSING_CONTAINER', manifest),
+      IMAGE_DRIFT: ruleFor('IMAGE_DRIFT', manifest),
+      CONFIG_DRIFT: ruleFor('CONFIG_DRIFT', manifest),
     },
     windows: manifest.maintenance_windows,
     automaticRollback: config.auto_rollback,
@@ -70,11 +72,19 @@ const actions = {
   ignore: undefined,
 } as const;
 
-function answerTo(kind: DriftKind, { drift_rules, rollback }: Manifest): DriftAnswer {
+function ruleFor(kind: DriftKind, { drift_rules, rollback }: Manifest): DriftAnswer {
   const { action: said, grace_period_ms } = drift_rules[ruleOf[kind]];
   const action = actions[said];
   const isOff = action === 'rollback' && !rollback.enabled;
   return { rule: `drift_rules.${ruleOf[kind]}`, action: isOff ? undefined : action, graceMs: grace_period_ms };
+}
+
+/**
+ * What the manifest answers to a drift; undefined where it puts it on record and no more, and where no order could mend it: a container
+ * that is made anew has the same files mounted.
+ */
+export function answerTo({ answers }: EnforcementPolicy, { kind, differences }: Drift): OrderAction | undefined {
+  return onlyMountedFiles(differences) ? undefined : answers[kind].action;
 }
 
 /** Kinds of drift whose rules ask for this action. */

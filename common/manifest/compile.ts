@@ -4,7 +4,7 @@ import type { Check } from '../config-drift.ts';
 import type { DesiredContainer, DesiredState } from '../desired.ts';
 import { type DriftKind, driftKinds } from '../drift-kind.ts';
 import type { ComposeContainer } from './compose.ts';
-import { wantedConfig, wantedCreation } from './container-keys.ts';
+import { wantedConfig, wantedCreation, wantedFiles } from './container-keys.ts';
 import { matchesGlob } from './glob.ts';
 import type { Manifest } from './manifest.ts';
 import type { DriftRules } from './rules.ts';
@@ -33,6 +33,7 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
       ports: checkOf(drift_rules.config_drift.check_ports),
       volumes: checkOf(drift_rules.config_drift.check_volumes),
     },
+    newerPatches: drift_rules.image_drift.allow_newer_patches,
     exempt: ({ name }) => exceptions.some((glob) => matchesGlob(glob, name)),
   };
 }
@@ -43,12 +44,13 @@ function isFor(node: string, wanted: { readonly node?: string | undefined }): bo
 
 function ofManifest(said: Manifest['containers'][number]): DesiredContainer {
   const { name, image, image_sha = null } = said;
-  return { name, image, imageId: image_sha, config: wantedConfig(said), creation: wantedCreation(said) };
+  const [config, creation] = [wantedConfig(said), wantedCreation(said)];
+  return { name, image, imageId: image_sha, config, creation, ...wantedFiles(said) };
 }
 
 /** What pins an image in a compose file is a digest in its reference. */
-function ofService({ name, image, config, creation }: ComposeContainer): DesiredContainer {
-  return { name, image, imageId: null, config, creation };
+function ofService({ name, image, config, creation, mountedFiles }: ComposeContainer): DesiredContainer {
+  return { name, image, imageId: null, config, creation, ...(mountedFiles && { mountedFiles }) };
 }
 
 /** Said, a check is a wish for all containers; unsaid, for those whose entries say something. */

@@ -1,7 +1,7 @@
-import type { WantedConfig, WantedCreation, WantedNetwork } from '../container-config.ts';
+import type { WantedConfig, WantedCreation, WantedFiles, WantedNetwork } from '../container-config.ts';
 import { limits } from '../limits.ts';
 import { type ComposeContent, changesTheContainer, type Service } from './compose-keys.ts';
-import { contradiction, wantedConfig, wantedCreation } from './container-keys.ts';
+import { contradiction, wantedConfig, wantedCreation, wantedFiles } from './container-keys.ts';
 import { beside, type ReadFile, readEnvFile } from './env-file.ts';
 import { maxValueChars, maxVariables } from './forms.ts';
 import { refused } from './mistake.ts';
@@ -29,6 +29,7 @@ export interface ComposeContainer {
   readonly config: WantedConfig;
   /** With the network that compose attaches a service to which says nothing of networks. */
   readonly creation: WantedCreation;
+  readonly mountedFiles?: WantedFiles;
   /** By the names of their containers. */
   readonly depends_on: readonly Dependency[];
 }
@@ -81,6 +82,7 @@ function containerOf(compose: Compose, name: string, said: Service): ComposeCont
     node: said['x-node'] ?? content['x-node'],
     config: wantedConfig({ ...said, environment, volumes }),
     creation: creationOf(compose, name, { ...said, volumes }),
+    ...wantedFiles(said),
     depends_on: dependenciesOf(compose, path, said),
   };
 }

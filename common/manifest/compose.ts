@@ -101,6 +101,9 @@ function refuseOldNumbers({ document, lines, file }: Source): void {
   });
 }
 
+/** Of the keys that compose leaves to others. */
+const ownExtensions = new Set(['x-node', 'x-mounted-files']);
+
 /** The file without the keys that have no effect, each of which is named in a warning; extensions go quietly. */
 function withoutIdleKeys(source: Source, value: unknown, warnings: Warning[]): unknown {
   if (!isPlainObject(value)) return value;
@@ -108,7 +111,7 @@ function withoutIdleKeys(source: Source, value: unknown, warnings: Warning[]): u
     return Object.entries(map).filter(([key]) => {
       const reason = idle.get(key);
       if (reason !== undefined) warnings.push(warningAt(source, [...path, key], reason));
-      return key === 'x-node' || !key.startsWith('x-');
+      return ownExtensions.has(key) || !key.startsWith('x-');
     });
   };
   const top = keep(value, [], topKeysWithoutEffect).filter(

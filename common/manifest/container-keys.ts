@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ContainerConfig, WantedConfig, WantedCreation, WantedTmpfs } from '../container-config.ts';
+import type { ContainerConfig, WantedConfig, WantedCreation, WantedFiles, WantedTmpfs } from '../container-config.ts';
 import { isPlainName } from '../secrets.ts';
 import {
   bounded,
@@ -8,11 +8,13 @@ import {
   maxArguments,
   maxCapabilities,
   maxLabels,
+  maxMountedFiles,
   maxNameChars,
   maxReplicas,
   maxVariables,
   name,
   numberAsText,
+  path,
   spelledBy,
   textOrNumber,
   truth,
@@ -22,6 +24,7 @@ import { mount, mountList, ports, tmpfs } from './port-and-mount-keys.ts';
 import { dependencies, healthcheck, networks } from './relation-keys.ts';
 import { splitWords } from './shell-words.ts';
 import {
+  cleanPath,
   isRelative,
   type Mount,
   misspelled,
@@ -112,6 +115,21 @@ const labels = byForm(
   'a map, or a list of name=value',
 ).transform(fromEntries);
 
+/** Inside the container: what git can say of a mount wherever it comes from. */
+const fileInside = path.refine(
+  (text) => /^\/./.test(text) && cleanPath(text) === text,
+  'the path of a file inside the container, from its root and in its shortest form',
+);
+
+const contentHash = z
+  .string()
+  .regex(/^(sha256:)?[0-9a-f]{64}$/, 'sha256:<64 hex digits>')
+  .transform((digest) => (digest.startsWith('sha256:') ? digest : `sha256:${digest}`));
+
+const mountedFiles = byForm({ map: mapOf(fileInside, contentHash, maxMountedFiles) }, 'a map of paths').transform(
+  fromEntries,
+);
+
 /** The last one of a name counts. */
 function fromEntries(entries: readonly (readonly [string, string])[]): Readonly<Record<string, string>> {
   return Object.fromEntries(entries);
@@ -153,6 +171,7 @@ const sharedKeys = {
 export const manifestContainerKeys = {
   ...sharedKeys,
   volumes: mountList(mount.superRefine(refuseInManifest)).optional(),
+  mounted_files: mountedFiles.optional(),
   restart_policy: restart.optional(),
   namespace: name.optional(),
   replicas: z.int().min(0).max(maxReplicas).optional(),
@@ -171,6 +190,8 @@ export const composeServiceKeys = {
   volumes: mountList(mount).optional(),
   restart: restart.optional(),
   tmpfs: tmpfs.optional(),
+  // Compose keeps what begins so for others.
+  'x-mounted-files': mountedFiles.optional(),
 };
 
 /** The manifest belongs to no folder that a path could be relative to. */
@@ -192,6 +213,8 @@ export interface SaidKeys extends SharedKeys {
   readonly restart?: string | undefined;
   readonly restart_policy?: string | undefined;
   readonly tmpfs?: readonly WantedTmpfs[] | undefined;
+  readonly mounted_files?: WantedFiles | undefined;
+  readonly 'x-mounted-files'?: WantedFiles | undefined;
 }
 
 /** What was said of how the container is made, in its one spelling; what was not said is left out. Mounts of memory are too. */
@@ -227,6 +250,12 @@ export function wantedCreation(said: SaidKeys): WantedCreation {
     ...(networks.length === 0 ? {} : { networks }),
     ...(tmpfs.length === 0 ? {} : { tmpfs }),
   };
+}
+
+/** What was said of the content of mounted files, as a part of a wanted container. */
+export function wantedFiles(said: SaidKeys): { readonly mountedFiles?: WantedFiles } {
+  const files = said.mounted_files ?? said['x-mounted-files'] ?? {};
+  return Object.keys(files).length === 0 ? {} : { mountedFiles: files };
 }
 
 /** What each key allows and all together do not: the key to blame and the reason, or undefined. */

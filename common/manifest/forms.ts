@@ -21,6 +21,7 @@ export const maxCapabilities = 100;
 export const maxNetworks = 100;
 export const maxAliases = 100;
 export const maxDependencies = 500;
+export const maxMountedFiles = 100;
 export const maxReplicas = 1_000;
 
 export type Form = 'text' | 'number' | 'boolean' | 'list' | 'map' | 'null';

@@ -44,6 +44,16 @@ const entryItem = z.object({
   entry: z.object({ prev: z.string(), body: z.record(z.string(), z.unknown()) }),
 });
 
+const orderItem = z.object({
+  index: z.number(),
+  hash: z.string(),
+  container: z.string(),
+  action: z.string(),
+  status: z.string(),
+});
+
+const resultBody = z.object({ evidence: z.object({ sha256: z.string() }) });
+
 const stats = z.object({ ledger: z.object({ size: z.number() }) });
 
 export type NodeItem = z.infer<typeof nodeItem>;
@@ -65,6 +75,15 @@ export function apiOf({ api, list }: Pick<RunningCollector, 'api' | 'list'>) {
     /** The oldest report of one author. */
     firstReport: async (author: string) =>
       (await list(`/api/v1/entries?author=${author}&kind=report&limit=1000`, entryItem)).at(-1),
+    orders: (node: string) => list(`/api/v1/orders?node=${node}`, orderItem),
+    /** The digest of the evidence, as the node has put it on record with the result of the order. */
+    executed: async (hash: string) => {
+      const results = await list('/api/v1/entries?kind=order.result&limit=1000', entryItem);
+      const { data } = resultBody.safeParse(
+        results.find(({ entry: { body } }) => body.order === hash && body.outcome === 'executed')?.entry.body,
+      );
+      return data?.evidence.sha256;
+    },
     ledgerSize: async () => (await api('/api/v1/stats', stats)).ledger.size,
   };
 }

@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ChaosProxy, chaosProxy } from '../../test/fakes/chaos-proxy.ts';
 import {
@@ -25,6 +27,14 @@ export const images = { web: 'demo/web:1', queue: 'demo/queue:1', stranger: 'dem
 export const wantedRoles = ['web', 'queue'] as const;
 export const storeName = 'main';
 
+/** How long an unauthorized container may stand in this fleet; the default is five minutes. */
+export const graceSeconds = 3;
+const rules = `
+config: {enforcement_mode: active}
+drift_rules: {unauthorized_containers: {action: terminate, grace_period: ${graceSeconds}}}
+governance: {settling_time: 0}
+`;
+
 const secret = 'demo-event-secret';
 const storeRecords = 5_000;
 const writerRate = 20;
@@ -38,6 +48,8 @@ export interface Member {
   readonly storeDir: string;
   readonly writer: RunningWriter;
   readonly agent: RunningNode;
+  /** SHA-256 of the file with what is left of the container that an order was about. */
+  evidenceOf(order: string): Promise<string>;
 }
 
 /** Everything that runs. */
@@ -50,14 +62,14 @@ export interface Fleet {
 }
 
 /** A node before its agent starts. */
-export type Prepared = Omit<Member, 'agent'> & { readonly dir: string; readonly manifest: string };
+export type Prepared = Omit<Member, 'agent' | 'evidenceOf'> & { readonly dir: string; readonly manifest: string };
 
 /** The git repository with the manifest of the whole fleet. @returns its path */
 export function makeManifest(dir: string): string {
   const wanted = nodes.flatMap((node) =>
     wantedRoles.map((role) => ({ node, name: `${node}-${role}`, image: images[role] })),
   );
-  return makeManifestRepository(join(dir, 'manifest'), manifestText(wanted)).path;
+  return makeManifestRepository(join(dir, 'manifest'), `${manifestText(wanted)}${rules}`).path;
 }
 
 /** The wanted containers, a filled sigil store, and a program that writes to it. */
@@ -73,6 +85,13 @@ export async function prepareNode(node: NodeName, dir: string, engines: Engines,
   await makeStore(storeDir, { records: storeRecords, tenant: node, secret });
   const writer = await startWriter({ dir: storeDir, tenant: node, secret, rate: writerRate });
   return { node, engine, containers, storeDir, writer, dir: join(dir, 'agents', node), manifest };
+}
+
+/** A node with its agent. */
+export function memberOf(prepared: Prepared, agent: RunningNode): Member {
+  const evidenceOf = async (order: string) =>
+    hash('sha256', await readFile(join(prepared.dir, 'orders', `${order}.json`)), 'hex');
+  return { ...prepared, agent, evidenceOf };
 }
 
 /** A way to the collector that can be cut. */

@@ -9,6 +9,7 @@ import { messageOf, NotObserved } from './observe.ts';
 import { noScreen, type Screen, terminalScreen } from './screen.ts';
 import { cutOff } from './steps/cut-off.ts';
 import { drift } from './steps/drift.ts';
+import { order } from './steps/order.ts';
 import { proof } from './steps/proof.ts';
 import { flippedByte, wrongChecksum } from './steps/sigils.ts';
 import type { Facts } from './steps/step.ts';
@@ -22,7 +23,7 @@ const usage = `usage: ./scripts/demo [--once] [--json] [--engine ${engineWishes.
   --json    one JSON object per step, and one about everything as the last line
   --engine  which container engine: an own one for each node, a shared one, a simulated one (default: the best there is)
 `;
-const steps = [drift, flippedByte, wrongChecksum, cutOff, verify, proof];
+const steps = [drift, order, flippedByte, wrongChecksum, cutOff, verify, proof];
 const stepCount = steps.length + 1;
 
 interface Options {

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type ConfigChecks, configDifferences, type ImageConfig } from '../../common/config-drift.ts';
+import {
+  type ConfigChecks,
+  configDifferences,
+  type ImageConfig,
+  onlyMountedFiles,
+  type SeenFiles,
+} from '../../common/config-drift.ts';
 import type { ContainerConfig, WantedConfig } from '../../common/container-config.ts';
 import { limits } from '../../common/limits.ts';
 
@@ -216,3 +222,39 @@ function isSame(a: unknown, b: unknown): boolean {
     typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value).sort() : value;
   return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }
+
+describe('mounted files', () => {
+  const digest = (letter: string) => `sha256:${letter.repeat(64)}`;
+  const wanted = { '/etc/b.conf': digest('b'), '/etc/a.conf': digest('a') };
+  const found = (seen: SeenFiles | undefined, said: WantedConfig = {}) =>
+    configDifferences(said, { config: plain, image, ...(seen && { files: seen }) }, lenient, wanted);
+
+  test('whose content is the wanted one are no drift', () => {
+    assert.deepEqual(found(new Map(Object.entries(wanted))), []);
+  });
+
+  test('that differ, are not there or were not read are told one by one', () => {
+    const seen: SeenFiles = new Map([['/etc/a.conf', digest('f')]]);
+    assert.deepEqual(found(seen), [
+      { field: 'mounted_files./etc/a.conf', desired: digest('a'), observed: digest('f') },
+      { field: 'mounted_files./etc/b.conf', desired: digest('b'), observed: null },
+    ]);
+    assert.deepEqual(
+      found(undefined).map(({ observed }) => observed),
+      ['not read', 'not read'],
+    );
+  });
+
+  test('never hide what an order could mend, however many there are', () => {
+    const path = fc.nat({ max: 9_999 }).map((n) => `/etc/${'x'.repeat(n % 700)}${n}`);
+    fc.assert(
+      fc.property(fc.uniqueArray(path, { minLength: 1, maxLength: 80 }), fc.boolean(), (paths, otherUser) => {
+        const files = Object.fromEntries(paths.map((one) => [one, digest('a')]));
+        const said = otherUser ? { user: 'other' } : {};
+        const all = configDifferences(said, { config: plain, image, files: new Map() }, lenient, files);
+        assert.equal(onlyMountedFiles(all), !otherUser);
+      }),
+    );
+    assert.equal(onlyMountedFiles([]), false);
+  });
+});

@@ -41,7 +41,8 @@ function wanted(name: string, changes: Partial<DesiredContainer> = {}): DesiredC
 
 function desire(containers: readonly DesiredContainer[], ignored: readonly DriftKind[] = []): DesiredState {
   const checks = { environment: 'said', ports: 'said', volumes: 'said' } as const;
-  return { containers, ignored: new Set(ignored), checks, exempt: ({ name }) => name.startsWith('tool-') };
+  const exempt = ({ name }: ObservedContainer) => name.startsWith('tool-');
+  return { containers, ignored: new Set(ignored), checks, newerPatches: false, exempt };
 }
 
 function observe(containers: readonly ObservedContainer[], unobserved: readonly string[] = []): ObservedState {
@@ -103,6 +104,15 @@ describe('diff', () => {
     assert.equal(made(imageId('a'), imageId('a')), 0);
     assert.equal(made(imageId('b'), imageId('b')), 1);
     assert.equal(made(imageId('a'), imageId('b')), 1);
+  });
+
+  test('a newer patch is drift unless the manifest allows it, and of a pinned image always', () => {
+    const patched = observe([seen('web', { image: 'web:1.4.10' })]);
+    const plain = desire([wanted('web', { image: 'web:1.4.9' })]);
+    const pinned = desire([wanted('web', { image: 'web:1.4.9', imageId: imageId('a') })]);
+    assert.deepEqual(told(diff(plain, patched)), ['IMAGE_DRIFT web']);
+    assert.deepEqual(told(diff({ ...plain, newerPatches: true }, patched)), []);
+    assert.deepEqual(told(diff({ ...pinned, newerPatches: true }, patched)), ['IMAGE_DRIFT web']);
   });
 
   test('each difference is one drift with both sides', () => {

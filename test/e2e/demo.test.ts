@@ -11,7 +11,7 @@ import { until } from '../until.ts';
 
 type Line = Readonly<Record<string, unknown>>;
 
-const stepNames = ['up', 'drift', 'flipped_byte', 'wrong_checksum', 'cut_off', 'verify', 'proof'];
+const stepNames = ['up', 'drift', 'order', 'flipped_byte', 'wrong_checksum', 'cut_off', 'verify', 'proof'];
 const deadlineMs = 300_000;
 
 /** A demo under way, in a temporary folder of its own by which all it makes and starts can be told. */

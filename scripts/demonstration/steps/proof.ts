@@ -11,17 +11,17 @@ export const proof: Step = {
   name: 'proof',
   title: 'One entry, proved to somebody who trusts nobody here',
   run: async ({ collector, api }, screen) => {
-    const [drift] = await api.openDrifts('node1');
-    const index = drift?.opened_index;
-    demand('the drift of node1 has an entry', index !== undefined, drift);
+    const [order] = await api.orders('node1');
+    const index = order?.index;
+    demand('the order for node1 has an entry', index !== undefined, order);
     const folder = join(dirname(collector.dir), 'taken-away');
     mkdirSync(folder);
-    const file = join(folder, 'drift.tlog-proof');
+    const file = join(folder, 'order.tlog-proof');
     const policy = join(folder, 'policy.txt');
     const altered = join(folder, 'altered.tlog-proof');
     await made(collector, 'ledger', 'policy', '--output', policy);
     await made(collector, 'ledger', 'proof', `${index}`, '--output', file);
-    screen.cause(`sigilwatch-collector verify drift.tlog-proof --policy policy.txt`);
+    screen.cause(`sigilwatch-collector verify order.tlog-proof --policy policy.txt`);
     const since = performance.now();
     const checked = await collector.cli('verify', file, '--policy', policy, '--json');
     const afterMs = Math.round(performance.now() - since);

@@ -9,6 +9,7 @@ import {
   linkTo,
   type Member,
   makeManifest,
+  memberOf,
   nodes,
   type Prepared,
   prepareNode,
@@ -32,10 +33,11 @@ export async function bringUp(
   screen: Screen,
 ): Promise<{ readonly fleet: Fleet; readonly facts: Facts }> {
   const since = performance.now();
-  const { collector, afterMs } = await screen.during('PostgreSQL and collector', serve(join(dir, 'collector')));
+  const manifest = makeManifest(dir);
+  const serving = serve(join(dir, 'collector'), manifest);
+  const { collector, afterMs } = await screen.during('PostgreSQL and collector', serving);
   screen.seen('PostgreSQL and collector', afterMs, collector.url);
   const lyraLink = await linkTo(collector);
-  const manifest = makeManifest(dir);
   const preparing = Promise.all(nodes.map((node) => prepareNode(node, dir, engines, manifest)));
   screen.cause(
     `each node gets ${wantedRoles.length} containers, a sigil store with a writer of its own, and joins the collector`,
@@ -61,9 +63,9 @@ export async function bringUp(
   return { fleet: fleetOf(collector, lyraLink, members), facts };
 }
 
-async function serve(dir: string): Promise<{ collector: RunningCollector; afterMs: number }> {
+async function serve(dir: string, manifest: string): Promise<{ collector: RunningCollector; afterMs: number }> {
   const since = performance.now();
-  const collector = await startCollector({ dir });
+  const collector = await startCollector({ dir, env: { SIGILWATCH_MANIFEST_REPOSITORY: manifest } });
   const { ledgerSize } = apiOf(collector);
   const expected = 'the collector answers /api/v1/stats';
   const { afterMs } = await observe({ expected, since, look: async () => ({ seen: await ledgerSize() }) });
@@ -80,7 +82,7 @@ async function joinFleet(
   const { fingerprint } = await enrol(collector, prepared, collectorUrl);
   const since = performance.now();
   const agent = await startAgent(prepared);
-  const member = { ...prepared, agent };
+  const member = memberOf(prepared, agent);
   const { value: report, afterMs } = await observe({
     expected: `the first report of ${node} is in the ledger, and its agent has verified the proof`,
     since,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
@@ -83,6 +84,20 @@ describe('a running fleet is taken over', () => {
       'cpus: 0.25',
     ];
     assert.ok(manifest().includes(`node: n1\n${written.map((line) => `    ${line}\n`).join('')}`), manifest());
+    await nothingToDo();
+  });
+
+  test('the content of mounted files is that of this node', async () => {
+    const conf = join(temp, 'app.conf');
+    writeFileSync(conf, 'by hand');
+    const wanted = (digest: string) =>
+      `containers:\n  - name: web\n    image: app:1\n    mounted_files:\n      /etc/app.conf: sha256:${digest}\n`;
+    world.repository.commit(wanted('0'.repeat(64)));
+    await run('web', { host: { ...plain, Binds: [`${conf}:/etc/app.conf:ro`] } });
+    const { code, stdout } = await world.adopt();
+    assert.equal(code, 0);
+    world.am(stdout);
+    assert.ok(manifest().includes(hash('sha256', 'by hand', 'hex')), manifest());
     await nothingToDo();
   });
 

@@ -138,9 +138,8 @@ function obeys(name: string, start: () => Promise<TestEngine>, skip?: string): v
         ...{ Image: image, Cmd: sleeps, Labels: madeFor(order), HostConfig: { NetworkMode: 'none' } },
         Healthcheck: { Test: ['CMD', busybox, 'true'], Interval: 100_000_000 },
       };
-      const wanted = { name, image, imageId: null, config: {}, creation: {} };
       return replace(
-        { hash, wanted, old: { id: old, state: 'running' } },
+        { hash, name, old: { id: old, state: 'running' } },
         {
           ...{ engine, control, clock: systemClock, signal: new AbortController().signal },
           make: (next) => control.create(next, body),

@@ -63,6 +63,16 @@ describe('an order', () => {
 });
 
 describe('nothing is ordered', () => {
+  test('about mounted files, which stay what they are when the container is made anew', () => {
+    const file = { field: 'mounted_files./etc/web.conf', desired: `sha256:${'a'.repeat(64)}`, observed: null };
+    const drift = driftOf('CONFIG_DRIFT', 'web');
+    const about = (differences: OpenDrift['drift']['differences']) =>
+      outcome({ drifts: [openDrift('CONFIG_DRIFT', 'web', { drift: { ...drift, differences } })] });
+    assert.deepEqual(about([file]), ['alert_only']);
+    assert.deepEqual(about([file, { field: 'more', desired: null, observed: '7 more differences' }]), ['alert_only']);
+    assert.deepEqual(about([...drift.differences, file]), ['rollback web']);
+  });
+
   const window = { name: 'night', day: 'daily', start_time: '11:30', end_time: '12:30' };
   const adopted = { commit, atMs: nowMs - 5_000 };
   const silence = (scope: object, until = nowMs + 60_000) => ({

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import type { Drift } from '../../../common/drift.ts';
 import { type Circumstances, type RefusalCode, refusalOf } from '../../../common/enforcement/permission.ts';
 import { limits } from '../../../common/limits.ts';
 import { driftDigest, type Order, orderActions, orderHash, orderOrigins } from '../../../common/order.ts';
@@ -73,6 +74,21 @@ describe('refused is an order', () => {
   test('that asks for fewer approvals than the manifest', () => {
     const two = adopted('governance: {approvals: {terminate: 2}}\n');
     assert.equal(refusalOf(orderFor(rogue, { approvals: 0 }), circumstances(two))?.code, 'approvals');
+  });
+
+  test('by a rule, about nothing but mounted files: a container that is made anew has the same', () => {
+    const files = { field: 'mounted_files./etc/app.conf', desired: `sha256:${'a'.repeat(64)}`, observed: null };
+    const about = (differences: Drift['differences']) => {
+      const drift: Drift = { ...rogue, id: 'CONFIG_DRIFT/rogue', kind: 'CONFIG_DRIFT', differences };
+      const policy = policyOf();
+      const answer = { ...policy.answers.CONFIG_DRIFT, action: 'rollback' as const, graceMs: 0 };
+      const answers = { ...policy.answers, CONFIG_DRIFT: answer };
+      const at = { adopted: { commit, policy: { ...policy, answers, automaticRollback: true } } };
+      const drifts = new Map([[drift.id, { drift, sinceMs: 0 }]]);
+      return refusalOf(orderFor(drift, { action: 'rollback' }), circumstances({ ...at, drifts }))?.code;
+    };
+    assert.equal(about([files]), 'rule');
+    assert.equal(about([{ field: 'user', desired: '1', observed: '0' }, files]), undefined);
   });
 
   test('for the drift as it was, when it is another one by now', () => {

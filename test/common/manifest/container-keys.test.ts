@@ -7,6 +7,7 @@ import {
   contradiction,
   manifestContainerKeys,
   wantedConfig,
+  wantedFiles,
 } from '../../../common/manifest/container-keys.ts';
 import { maxArguments, maxPorts, maxValueChars, maxVariables } from '../../../common/manifest/forms.ts';
 
@@ -208,4 +209,27 @@ describe('everything is bounded', () => {
     ['the ports of many ranges', { ports: many(3).map((i) => `${i}000-${i}999:${i + 1}000-${i + 1}999`) }, /at most/],
   ];
   for (const [name, said, expected] of cases) test(name, () => assert.match(refusals(said).join('\n'), expected));
+});
+
+describe('hashes of mounted files', () => {
+  const digest = 'a'.repeat(64);
+
+  test('are taken with and without the name of the algorithm, in both kinds of files', () => {
+    const said = { '/etc/a.conf': digest, '/etc/b.conf': `sha256:${digest}` };
+    const mountedFiles = { '/etc/a.conf': `sha256:${digest}`, '/etc/b.conf': `sha256:${digest}` };
+    assert.deepEqual(wantedFiles(manifestItem.parse({ mounted_files: said })), { mountedFiles });
+    assert.deepEqual(wantedFiles(composeService.parse({ 'x-mounted-files': said })), { mountedFiles });
+    assert.deepEqual([wantedFiles({}), wantedFiles({ mounted_files: {} })], [{}, {}]);
+  });
+
+  for (const path of ['etc/a.conf', './a', '/etc//a', '/etc/../a', '/etc/a/', '/']) {
+    test(`of ${path} are refused: one file has one path`, () => {
+      const [refused = ''] = refusals({ mounted_files: { [path]: digest } });
+      assert.ok(refused.startsWith(`mounted_files.${path}: `), refused);
+    });
+  }
+
+  test('that are none are refused where they stand', () => {
+    assert.deepEqual(refusals({ mounted_files: { '/a': 'md5:1' } }), ['mounted_files./a: sha256:<64 hex digits>']);
+  });
 });

@@ -50,6 +50,7 @@ const honoured = [
   'containers.*.environment.API_WORKERS',
   'containers.*.ports.*',
   'containers.*.volumes.*',
+  'containers.*.mounted_files./etc/api/api.toml',
   'containers.*.labels.app',
   'containers.*.labels.tier',
   'containers.*.user',
