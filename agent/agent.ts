@@ -24,6 +24,7 @@ import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
 import { ContainerObserver, type InHand } from './observer.ts';
 import { type AdoptedPolicy, OrderDesk, type OrderDeskOptions } from './orders/desk.ts';
 import type { IssuedOrder } from './orders/issued.ts';
+import { createGoodImages, type GoodImages, type GoodImagesOptions } from './orders/protect.ts';
 import { Owed } from './owed.ts';
 import type { Journal, StateChange } from './ports.ts';
 import { everySlot, type Tick } from './schedule.ts';
@@ -44,6 +45,8 @@ export interface AgentOptions {
   readonly stores: readonly StoreWatch[];
   /** What obeying orders takes; without it, none is obeyed. */
   readonly orders?: OrderNeeds;
+  /** Where images that wanted containers ran with are kept by a tag; without it, none is. */
+  readonly images?: GoodImagesOptions['control'];
   /** An `Account`, so that everything said stands after a baseline. */
   readonly journal: Journal;
   readonly clock: Clock;
@@ -83,6 +86,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #observer: ContainerObserver;
   readonly #desk: OrderDesk | undefined;
+  readonly #goodImages: GoodImages | undefined;
   readonly #owed: Owed;
   readonly #stopping = new AbortController();
   /** Everything under way; stopping waits for it. */
@@ -104,6 +108,8 @@ export class Agent {
       onCompared: () => this.#desk?.compared(),
     });
     this.#desk = this.#openDesk(options);
+    const { images } = options;
+    this.#goodImages = images && createGoodImages({ control: images, journal, clock, logger });
     this.#owed = new Owed(journal);
   }
 
@@ -253,7 +259,17 @@ export class Agent {
     this.#lastSlot = slot;
     this.#lastScan = { ...began, coverage: cycle.coverage };
     await this.#account(cycle);
+    if (engineUp) this.#run(this.#guarded('images', () => this.#keepImages()));
     this.#options.onCycle?.(cycle);
+  }
+
+  /** Where nothing is ever done about drift, nothing is changed for it either. */
+  async #keepImages(): Promise<void> {
+    const adopted = this.#options.desired?.adopted;
+    const { standing, observed } = this.#observer;
+    if (adopted === undefined || standing === undefined || adopted.manifest.config.enforcement_mode === 'audit') return;
+    const drifts = [...standing.values()].map(({ drift }) => drift);
+    await this.#goodImages?.keep({ wanted: adopted.desired.containers, observed: observed.values(), drifts });
   }
 
   /** Whether the engine answered; what else may go wrong with a scan is not its fault. */

@@ -23,6 +23,11 @@ export function controlOf({ docker }: AgentSettings, order: SignedText): EngineC
   return dockerControl({ socketPath: docker.socketPath, order });
 }
 
+/** What is done to images without an order: to keep good ones by a tag of our own. */
+export function imageTagsOf({ docker }: AgentSettings): Pick<EngineControl, 'tagImage' | 'untag'> {
+  return dockerControl({ socketPath: docker.socketPath });
+}
+
 export interface SourceOptions {
   readonly node: string;
   readonly journal: Journal;

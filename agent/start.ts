@@ -23,7 +23,7 @@ import { sshApprovals } from './orders/approvers.ts';
 import { fsEvidence } from './orders/evidence.ts';
 import { containerMaker } from './orders/make.ts';
 import { type Outbox, openOutbox } from './outbox/outbox.ts';
-import { controlOf, desiredSourceOf, engineOf, storeWatchesOf } from './sources.ts';
+import { controlOf, desiredSourceOf, engineOf, imageTagsOf, storeWatchesOf } from './sources.ts';
 import { type AgentStatus, agentStatus } from './status.ts';
 
 export interface StartOptions {
@@ -171,6 +171,7 @@ async function watch(
     orders: orderNeeds(settings, { engine, link, clock }),
     desired: desiredSourceOf(settings, sources),
     stores,
+    images: imageTagsOf(settings),
     journal: account,
     clock,
     random,

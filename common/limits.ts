@@ -230,6 +230,9 @@ export const limits = {
   /** What makes, starts or removes a container is work on the node's disk. */
   engineWorkTimeoutMs: 60_000,
   imageLoadTimeoutMs: 10 * 60_000,
+  /** Images that one container ran as wanted with: so many are kept, and for how long once nobody wants the container any more. */
+  goodImagesPerContainer: 3,
+  goodImagesUnwantedMs: 30 * 86_400_000,
   /** Files mounted into containers whose content is compared: how large, how long one may keep others waiting, and how many are remembered. */
   maxMountedFileBytes: 4 * 1024 * 1024,
   mountedFileTimeoutMs: 5_000,
