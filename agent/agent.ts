@@ -95,6 +95,8 @@ export class Agent {
   #lastSlot: number | undefined;
   #lastScan: PastScan | undefined;
   #insisting = false;
+  /** A bundle is being looked into. */
+  #offered = false;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -126,11 +128,17 @@ export class Agent {
     if (this.#desk !== undefined) this.#run(this.#desk.receive(issued));
   }
 
-  /** Takes a git bundle with the commit that the collector has adopted; whether it is to be believed is looked into. */
+  /** Takes a git bundle with the commit that the collector has adopted, one at a time; whether it is to be believed is looked into. */
   offer(commit: string, bundle: Buffer): void {
     const { desired } = this.#options;
-    if (desired !== undefined)
-      this.#run(this.#guarded('desired', () => this.#refreshDesired(() => desired.offerBundle(commit, bundle))));
+    if (desired?.takesOffers !== true || this.#offered) return;
+    this.#offered = true;
+    const look = this.#guarded('desired', () => this.#refreshDesired(() => desired.offerBundle(commit, bundle)));
+    this.#run(
+      look.finally(() => {
+        this.#offered = false;
+      }),
+    );
   }
 
   get engine(): EngineState {

@@ -1,8 +1,12 @@
+import { enforcementLimits } from './enforcement-limits.ts';
+import { executorLimits } from './executor-limits.ts';
+
 /**
  * Every bound in the system, with its unit in the name. A limit that an operator may change is a setting whose default
  * is taken from here.
  */
 export const limits = {
+  ...enforcementLimits,
   /** C2SP tlog-tiles carries each log entry behind a 16-bit length, so no leaf may be longer. */
   maxLeafBytes: 65_535,
   /** Canonical bytes of one entry; leaves room for the signature in a leaf. */
@@ -215,65 +219,6 @@ export const limits = {
   defaultRollbackDelayMs: 30_000,
   defaultBackupRetentionMs: 7 * 86_400_000,
   maxAlertReceivers: 100,
-  /** Signatures that an order can need, and who may give them. */
-  maxApprovals: 10,
-  maxApprovers: 100,
-  /** An SSH signature in its armour; that of an RSA key of 16,384 bits is the longest. */
-  maxApprovalChars: 8_000,
-  /** Orders on one node in 24 hours. */
-  defaultDailyOrders: 100,
-  maxDailyOrders: 100_000,
-  dailyWindowMs: 24 * 3_600_000,
-  defaultCooldownMs: 300_000,
-  /** Share of a node's containers that orders may take down, and in what time. */
-  defaultBlastPercent: 50,
-  blastWindowMs: 10 * 60_000,
-  /** Between issue and expiry of an order that waits for nobody; longer where it waits for approvals. */
-  orderLifetimeMs: 120_000,
-  minOrderLifetimeMs: 60_000,
-  maxOrderLifetimeMs: 7 * 86_400_000,
-  defaultApprovalMs: 24 * 3_600_000,
-  /** How far an order may be issued ahead of a node's clock. */
-  maxOrderAheadMs: 60_000,
-  /** Orders that a node has run are remembered for longer than any of them can be valid. */
-  ordersRememberedMs: 30 * 86_400_000,
-  /** Nodes that drift the same way right after a commit before it is suspected. */
-  defaultFreezeNodes: 2,
-  maxFreezeNodes: 10_000,
-  defaultSettlingMs: 15_000,
-  defaultOfflineAfterMs: 600_000,
-  minOfflineAfterMs: 60_000,
-  /** Whoever adopts a commit within this time of the collector is part of its rollout, and all wait for all to settle. */
-  rolloutSpreadMs: 60_000,
-  /** Nodes named as those that drift alike; the threshold counts all of them. */
-  maxFrozenNodesNamed: 500,
-  /** How long a collector leaves it to another one, which has the first of these nodes, to freeze. */
-  freezeElsewhereMs: 2_000,
-  /** Added to a grace period, so that the node, which counts from a moment before its entry, agrees that it is over. */
-  graceSlackMs: 20,
-  /** Between orders for a drift whose node refuses them or lets them expire: doubles with each, up to the second bound. */
-  refusedRetryMinMs: 5_000,
-  refusedRetryMaxMs: 3_600_000,
-  /** How often the collector looks at drifts that no event led it to, at how many nodes then, and at how many at once. */
-  enforcementLookMs: 5_000,
-  enforcementLookNodes: 50,
-  enforcementRoundsAtOnce: 2,
-  /** An order that a connected node has not answered is sent again after this. */
-  orderResendMs: 30_000,
-  /** Announced changes whose signatures were checked. */
-  announcementsRemembered: 1_000,
-  /** How long a drift that an order was executed for may still stand, and come back, before it counts as relapsed. */
-  verifyWithinMs: 120_000,
-  relapseWithinMs: 600_000,
-  /** How long a container that replaces another one gets to become healthy, and to stay up where it has no health check. */
-  healthyWithinMs: 120_000,
-  staysUpMs: 5_000,
-  /** What a container gets to stop by itself when it is replaced. */
-  stopGraceMs: 10_000,
-  /** Last lines of the log of a container that is to be destroyed, which are kept. */
-  evidenceLogLines: 200,
-  /** Orders that are asked for in one page, and looked at in one round of dispatching. */
-  maxOrdersDispatched: 200,
   maxAlertConditions: 1_000,
   maxMaintenanceWindows: 100,
   maxTimeZoneChars: 64,
@@ -312,6 +257,8 @@ export const limits = {
   maxEngineEventBytes: 1024 * 1024,
   /** The engine remembers its last 256 events, so no more than that can be told twice. */
   engineEventsRemembered: 256,
+
+  ...executorLimits,
 
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Share of the outbox kept free for what is not a periodic report. */
@@ -400,6 +347,15 @@ export const limits = {
   maxSilenceMs: 30 * 86_400_000,
   /** How far ahead a change may be announced. */
   maxAnnouncedMs: 30 * 86_400_000,
+  /** How far a backtest goes back. */
+  defaultBacktestDays: 30,
+  maxBacktestDays: 3_660,
+  /** Actions that a backtest lists, and drifts that were held, and gaps; more are only counted. */
+  maxBacktestListed: 50_000,
+  /** A node that reports every minute and was not heard for so long is taken for cut off at that moment of the past. */
+  backtestSilenceMs: 150_000,
+  /** Manifests of earlier commits that a backtest keeps at hand. */
+  backtestManifestsKept: 16,
   /** What the verification of a signature may take; making one may wait for a passphrase. */
   sshVerifyTimeoutMs: 10_000,
   sshSignTimeoutMs: 120_000,

@@ -4,6 +4,7 @@ import type { DesiredContainer } from '../../common/desired.ts';
 import { type Refusal, refusalOf, type StandingDrift } from '../../common/enforcement/permission.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import { type Order, orderHash } from '../../common/order.ts';
@@ -76,6 +77,7 @@ export class OrderDesk {
   readonly #working = new Map<string, Task>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #stopping = new AbortController();
+  #refusals = { minute: 0, count: 0 };
 
   constructor(options: OrderDeskOptions) {
     this.#options = options;
@@ -95,15 +97,18 @@ export class OrderDesk {
 
   /** Takes an order that is in the ledger. Resolves when it is decided; what is done about it goes on. Never rejects. */
   receive(issued: IssuedOrder): Promise<void> {
+    if (this.#oneAtATime.pendingCount >= limits.maxOrdersWaiting) {
+      this.#options.logger.warn('order.not_taken', { order: issued.hash, reason: 'too many wait; it is sent again' });
+      return Promise.resolve();
+    }
     return this.#track(this.#oneAtATime(() => this.#guarded('order', () => this.#consider(issued))));
   }
 
   /** Ends what was begun when this program ended the last time. */
   async resume(): Promise<void> {
-    for (const [hash, record] of this.#book.begun) {
-      if (this.#working.has(record.order.container)) continue;
-      await this.#guarded('resume', () => this.#resume(hash, record));
-    }
+    const idle = this.#book.begun.filter(([, { order }]) => !this.#working.has(order.container));
+    // Side by side: one that waits for its container to become healthy must not keep another one's from being put back.
+    await Promise.all(idle.map(([hash, record]) => this.#guarded('resume', () => this.#resume(hash, record))));
   }
 
   /** What was seen may say more about orders that were executed. */
@@ -163,11 +168,21 @@ export class OrderDesk {
     const task = await this.#find(issued);
     const refusal = 'refusal' in task ? task.refusal : await this.#refusal(issued, task);
     if (refusal !== undefined) {
+      if (!this.#mayRefuse()) return;
       const outcome = refusal.code === 'expired' ? 'expired' : 'refused';
       await this.#book.refuse(hash, { order, entry: issued.proof.entry }, { outcome, ...refusal });
       return;
     }
     if (!('refusal' in task)) await this.#begin(task, issued.proof.entry);
+  }
+
+  /** Whoever owns the collector can make up as many orders as he likes; they must not fill the outbox with answers. */
+  #mayRefuse(): boolean {
+    const minute = Math.floor(this.#options.clock.monotonicMs() / 60_000);
+    if (minute !== this.#refusals.minute) this.#refusals = { minute, count: 0 };
+    this.#refusals.count += 1;
+    if (this.#refusals.count === limits.maxRefusalsPerMinute + 1) this.#options.logger.warn('order.refusals_untold');
+    return this.#refusals.count <= limits.maxRefusalsPerMinute;
   }
 
   async #begin(task: Task, entry: OrderRecord['entry']): Promise<void> {
@@ -246,8 +261,8 @@ export class OrderDesk {
       if (this.#stopping.signal.aborted) return;
       await this.#insist(hash, task, { outcome: 'failed', code, reason: message });
     }
-    // Where nothing is to be kept, this is the time.
-    await this.#guarded('tidy', () => this.#aftermath.letGo());
+    // Where nothing is to be kept, this is the time. In its turn: whoever changes a record has to know what others made of it.
+    await this.#oneAtATime(() => this.#guarded('tidy', () => this.#aftermath.letGo()));
     // What was left alone meanwhile is judged now.
     await this.#guarded('look', () => this.#options.watch.scan());
   }

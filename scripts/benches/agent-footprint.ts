@@ -1,15 +1,19 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { identityPaths } from '../../agent/identity.ts';
+import { programs } from '../../test/system/program.ts';
 import { type Program, type RunningNode, startNode, startProgram, startWriter } from '../../test/system.ts';
 import { until } from '../../test/until.ts';
 import type { Bench, BenchReport, Row } from './bench.ts';
-import { containers, engineNotes, type Ground, layGround } from './ground.ts';
+import { containers, engineNotes, type Ground, layGround, node } from './ground.ts';
 import { fillOutbox } from './outbox-fill.ts';
 import { forgetPeak, peakRssMb, type Sampled, sample } from './processes.ts';
 import { keepsLimits, round } from './report.ts';
 import { copyStore, storeSecret } from './store-cache.ts';
 
 const limitRssMb = 90;
+const limitExecutorRssMb = 48;
 const limitCpuPct = 1;
 const defaultSeconds = 300;
 const defaultRecords = 1_000_000;
@@ -29,6 +33,7 @@ interface Stretch extends Sampled {
 interface Figures {
   readonly warmUp: Stretch;
   readonly work: Stretch;
+  readonly executor: Stretch;
   readonly bareRssMb: number;
   readonly emptyOutbox: Stretch;
   readonly fullOutbox: Stretch;
@@ -38,7 +43,7 @@ interface Figures {
 /**
  * Memory and processor time of the agent program as it is installed, with {@link containers} containers and a large sigil
  * store that somebody writes to, beside a Node.js process that does nothing. The first full scan of the store is told
- * apart from the normal work after it.
+ * apart from the normal work after it. The agent has no socket of the engine: an executor stands in between, and counts too.
  */
 export const agentFootprint: Bench = {
   run: async (options) => {
@@ -47,16 +52,22 @@ export const agentFootprint: Bench = {
     const store = join(ground.path, 'store');
     await copyStore(store, records, progress);
     await startWriter({ dir: store, tenant: 'bench', secret: storeSecret, rate: writtenPerSecond });
-    const agent = await startNode({ ...ground.nodeOptions, stores: { sigils: store }, secrets: [storeSecret] });
+    const executor = await startExecutor(ground);
+    const behind = { ...ground.nodeOptions, socketPath: executor.socketPath };
+    const agent = await startNode({ ...behind, stores: { sigils: store }, secrets: [storeSecret] });
     const warmUp = await warmedUp(agent, progress);
     const bare = startBare();
     progress(`${seconds} s of normal work`);
-    const [work, bareStretch] = await Promise.all([
+    const [work, between, bareStretch] = await Promise.all([
       normalWork(agent, seconds),
+      during(executor, () => delay(seconds * 1000)),
       during(bare, () => delay(seconds * 1000)),
     ]);
     const outbox = await fullOutbox(ground, agent, progress);
-    return report({ seconds, records }, ground, { warmUp, work, bareRssMb: bareStretch.rssMb, ...outbox });
+    return report({ seconds, records }, ground, {
+      ...{ warmUp, work, executor: between, bareRssMb: bareStretch.rssMb },
+      ...outbox,
+    });
   },
 };
 
@@ -100,6 +111,22 @@ function startBare(): Program {
   return startProgram({ name: 'idle process', command: process.execPath, args: ['-e', idle] });
 }
 
+/** With the flags of its first line, which are those of its unit. */
+async function startExecutor({
+  path,
+  engine,
+  nodeOptions,
+}: Ground): Promise<Program & { readonly socketPath: string }> {
+  const socketPath = join(path, 'executor.sock');
+  const { vkey }: { readonly vkey?: unknown } = JSON.parse(
+    readFileSync(identityPaths(nodeOptions.dir).enrolment, 'utf8'),
+  );
+  const args = ['--socket', socketPath, '--engine', engine.socketPath, '--node', node, '--collector-key', String(vkey)];
+  const program = startProgram({ name: 'executor', command: programs.executor, args });
+  await program.find('serves', (line) => (line.includes('executor.serving') ? true : undefined));
+  return { ...program, socketPath };
+}
+
 /** The same start with an empty and with a long outbox, while nobody takes the entries, and the way back to empty. */
 async function fullOutbox({ collector, nodeOptions }: Ground, agent: RunningNode, progress: (text: string) => void) {
   await collector.kill9();
@@ -119,21 +146,29 @@ async function fullOutbox({ collector, nodeOptions }: Ground, agent: RunningNode
   return { emptyOutbox, fullOutbox, draining };
 }
 
+function cpuPctOf({ cpuSeconds, seconds }: Stretch): number {
+  return (cpuSeconds / seconds) * 100;
+}
+
 function report(
   { seconds, records }: { readonly seconds: number; readonly records: number },
   { engine }: Ground,
   figures: Figures,
 ): BenchReport {
-  const { warmUp, work, bareRssMb, emptyOutbox, fullOutbox: full, draining } = figures;
-  const cpuPct = (work.cpuSeconds / work.seconds) * 100;
+  const { warmUp, work, executor, bareRssMb, emptyOutbox, fullOutbox: full, draining } = figures;
+  const cpuPct = cpuPctOf(work);
   const mb = (what: string, measured: number, limit?: number): Row => {
     return { what, measured, unit: 'MB', ...(limit === undefined ? {} : { limit }) };
   };
   const rows: Row[] = [
     mb('agent: resident memory', work.rssMb, limitRssMb),
     mb('agent: its peak between the samples', work.peakMb, limitRssMb),
+    mb('executor: resident memory', executor.rssMb, limitExecutorRssMb),
+    mb('executor: its peak between the samples', executor.peakMb, limitExecutorRssMb),
+    mb('agent and executor: resident memory', work.rssMb + executor.rssMb),
     mb('a Node.js process that does nothing', bareRssMb),
     { what: 'agent: processor time, of one core', measured: cpuPct, unit: '%', limit: limitCpuPct },
+    { what: 'executor: processor time, of one core', measured: cpuPctOf(executor), unit: '%' },
     { what: 'first full scan: time', measured: warmUp.seconds, unit: 's' },
     { what: 'first full scan: processor time', measured: warmUp.cpuSeconds, unit: 's' },
     mb('first full scan: peak memory', warmUp.peakMb),
@@ -149,6 +184,9 @@ function report(
       agent_rss_mb: round(work.rssMb, 1),
       agent_rss_peak_mb: round(work.peakMb, 1),
       agent_cpu_pct: round(cpuPct, 3),
+      executor_rss_mb: round(executor.rssMb, 1),
+      executor_rss_peak_mb: round(executor.peakMb, 1),
+      executor_cpu_pct: round(cpuPctOf(executor), 3),
       bare_rss_mb: round(bareRssMb, 1),
       warmup_seconds: round(warmUp.seconds, 1),
       warmup_cpu_seconds: round(warmUp.cpuSeconds, 2),
@@ -157,6 +195,7 @@ function report(
       rss_outbox_10k_mb: round(full.peakMb, 1),
       rss_outbox_drain_mb: round(draining.peakMb, 1),
       limit_rss_mb: limitRssMb,
+      limit_executor_rss_mb: limitExecutorRssMb,
       limit_cpu_pct: limitCpuPct,
       seconds,
       records,

@@ -22,6 +22,8 @@ export interface ChaosProxy {
   cutAll(): void;
   /** Refuses new connections (they are reset at once) until told otherwise. */
   refuse(refused: boolean): void;
+  /** Keeps back what the target sends until told otherwise; what is sent to it passes all the while. */
+  hold(held: boolean): void;
   close(): Promise<void>;
 }
 
@@ -33,6 +35,8 @@ export async function chaosProxy(
   const pairs = new Set<() => void>();
   let connections = 0;
   let refused = false;
+  let letGo = (): void => {};
+  let passable = Promise.resolve();
   const server = net.createServer({ pauseOnConnect: true }, (near) => {
     near.on('error', () => {});
     if (refused) return void near.resetAndDestroy();
@@ -47,7 +51,7 @@ export async function chaosProxy(
     const pass = passage(fateOf(connections), cut);
     connections += 1;
     void pass(near, far);
-    void pass(far, near);
+    void pass(far, near, () => passable);
     near.resume();
   });
   server.listen(0, '127.0.0.1');
@@ -66,6 +70,13 @@ export async function chaosProxy(
     refuse: (value) => {
       refused = value;
     },
+    hold: (held) => {
+      letGo();
+      if (!held) return;
+      passable = new Promise((resolve) => {
+        letGo = resolve;
+      });
+    },
     close: async () => {
       server.close();
       cutAll();
@@ -76,7 +87,8 @@ export async function chaosProxy(
 
 function passage(fate: ConnectionFate, cut: () => void) {
   let bytes = 0;
-  return async (from: net.Socket, to: net.Socket): Promise<void> => {
+  const atOnce = async (): Promise<void> => {};
+  return async (from: net.Socket, to: net.Socket, passable: () => Promise<void> = atOnce): Promise<void> => {
     try {
       for await (const chunk of from) {
         if (!Buffer.isBuffer(chunk)) continue;
@@ -85,6 +97,7 @@ function passage(fate: ConnectionFate, cut: () => void) {
           bytes += piece.length;
           if (bytes > (fate.cutAfterBytes ?? Infinity)) return cut();
           if (bytes > (fate.muteAfterBytes ?? Infinity)) continue;
+          await passable();
           if (!to.write(piece)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
         }
       }

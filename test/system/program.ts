@@ -14,6 +14,7 @@ export const projectRoot = join(import.meta.dirname, '../..');
 export const programs = {
   agent: join(projectRoot, 'dist/sigilwatch-agent.js'),
   collector: join(projectRoot, 'dist/sigilwatch-collector.js'),
+  executor: join(projectRoot, 'dist/sigilwatch-executor.cjs'),
 } as const;
 
 const startDeadlineMs = 60_000;

@@ -1,0 +1,106 @@
+import { orderLabel, replacementNames } from '../orders/replace.ts';
+import type { OrderedCall } from './calls.ts';
+import type { VerifiedOrder } from './order-header.ts';
+import { type Refused, refused } from './refused.ts';
+import type { OrderUses } from './uses.ts';
+
+/** What the executor asks the engine about a container, of its own accord. */
+export interface SeenContainer {
+  /** Without the leading slash. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, unknown>>;
+  readonly isRunning: boolean;
+}
+
+/** The container with this id, or undefined when there is none. Rejects when the engine does not answer. */
+export type LookUp = (id: string) => Promise<SeenContainer | undefined>;
+
+/**
+ * Whether an order permits a call: its action, the one container it names, and those that were made for it. Takes one use of the
+ * order; whoever then cannot reach the engine gives it back.
+ * @returns undefined when it does
+ */
+export async function refusalOf(
+  call: OrderedCall,
+  order: VerifiedOrder,
+  { uses, lookUp }: Sources,
+): Promise<Refused | undefined> {
+  const wrong = mismatch(call, order) ?? tooLate(call, order);
+  if (wrong !== undefined) return wrong;
+  if ('id' in call && !(await isConcerned(call.id, order, { uses, lookUp }))) {
+    return refused('order.mismatch', 'the order is about another container');
+  }
+  return uses.take(order, keyOf(call));
+}
+
+/** What one use is counted under. Names are left out: who may choose them freely must not gain uses by it. */
+export function keyOf(call: OrderedCall): string {
+  const network = 'network' in call ? ` ${call.network}` : '';
+  return 'id' in call ? `${call.call} ${call.id}${network}` : call.call;
+}
+
+type CallName = OrderedCall['call'];
+
+const replacing: ReadonlySet<CallName> = new Set<CallName>([
+  ...(['create', 'rename', 'stop', 'start', 'pause', 'unpause', 'remove', 'connect', 'load', 'tag', 'untag'] as const),
+]);
+
+const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> = {
+  terminate: new Set<CallName>(['kill', 'remove']),
+  quarantine: new Set<CallName>(['disconnect', 'pause']),
+  release: new Set<CallName>(['connect', 'unpause']),
+  restore: replacing,
+  rollback: replacing,
+};
+
+/** What nothing is brought to an end by. */
+const beginning: ReadonlySet<CallName> = new Set<CallName>(['create', 'load', 'tag', 'untag']);
+
+function mismatch(call: OrderedCall, order: VerifiedOrder): Refused | undefined {
+  if (!callsOf[order.action].has(call.call)) {
+    return refused('order.mismatch', `an order to ${order.action} does not permit ${call.call}`);
+  }
+  if ('name' in call && !isNameOf(order, call.name)) {
+    return refused('order.mismatch', 'the order is about another name');
+  }
+  if (call.call === 'create' && call.order !== order.hash) {
+    return refused('order.mismatch', `the label ${orderLabel} names another order`);
+  }
+  return undefined;
+}
+
+function isNameOf(order: VerifiedOrder, name: string): boolean {
+  return Object.values(replacementNames(order.container, order.hash)).includes(name);
+}
+
+function isKept(order: VerifiedOrder, name: string): boolean {
+  return name === replacementNames(order.container, order.hash).kept;
+}
+
+/** After the order's time something may be brought to an end for a while, and at last what it has put aside may be removed. */
+function tooLate({ call }: OrderedCall, { stage, action }: VerifiedOrder): Refused | undefined {
+  const isLast = call === 'remove' && replacing === callsOf[action];
+  if (stage === 'valid' || (stage === 'finishing' && !beginning.has(call)) || isLast) return undefined;
+  return refused('order.expired', 'the order has expired');
+}
+
+interface Sources {
+  readonly uses: OrderUses;
+  readonly lookUp: LookUp;
+}
+
+/**
+ * Whether a call's container is one of the order's. Labels never change, and ids are never used again, so what the engine says
+ * of them stays true.
+ */
+async function isConcerned(id: string, order: VerifiedOrder, { uses, lookUp }: Sources): Promise<boolean> {
+  if (id === order.containerId) {
+    if (order.stage === 'valid' || (order.stage === 'finishing' && uses.isBegun(order))) return true;
+    // Begun by an executor that was there before us: then it stands aside. Who has started it again since has a use for it.
+    const seen = await lookUp(id);
+    return seen !== undefined && isKept(order, seen.name) && (order.stage === 'finishing' || !seen.isRunning);
+  }
+  if (callsOf[order.action] !== replacing || order.stage === 'over') return false;
+  const seen = await lookUp(id);
+  return seen !== undefined && Object.hasOwn(seen.labels, orderLabel) && seen.labels[orderLabel] === order.hash;
+}

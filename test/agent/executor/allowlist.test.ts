@@ -1,0 +1,278 @@
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { replacementNames } from '../../../agent/orders/replace.ts';
+import type { Order } from '../../../common/order.ts';
+import { orderHash } from '../../../common/order.ts';
+import { type Asked, ids, madeFor, makeOrder, type Scene, startScene } from './scene.ts';
+
+let scene: Scene;
+let nonce = 0;
+before(async () => {
+  scene = await startScene();
+});
+after(() => scene.stop());
+beforeEach(() => {
+  scene.reached.length = 0;
+  scene.containers.clear();
+});
+
+/** Each order is good for few calls, so every case has one of its own. */
+function orderTo(action: Order['action'], differing: Partial<Order> = {}): Order {
+  nonce++;
+  return makeOrder({ action, nonce: nonce.toString(16).padStart(32, '0'), ...differing });
+}
+
+const { ordered, other, made } = ids;
+const kept = 'sigilwatch/kept:web-1';
+const imageId = `sha256:${'d'.repeat(64)}`;
+const filters = encodeURIComponent(JSON.stringify({ label: ['a=b'], type: ['container'] }));
+
+/** What reaches the engine, and in which words; undefined where they are the client's. */
+const reads: readonly (readonly [path: string, reaches?: string])[] = [
+  ['/_ping'],
+  ['/version'],
+  ['/v1.41/version'],
+  ['/version?', '/version'],
+  ['/events'],
+  [`/events?since=1700000000.123456&filters=${filters}`],
+  ['/containers/json?all=true', '/containers/json?all=true'],
+  [`/v1.43/containers/json?all=1&filters=${filters}`],
+  ['/containers/json?filters=%7B%7D'],
+  [`/containers/${ordered}/json`],
+  [`/containers/${ordered}/logs?stdout=true&stderr=1&tail=200&timestamps=false&follow=0`],
+  [`/containers/${ordered}/changes`],
+  [`/images/${imageId}/json`],
+  ['/images/nginx:1.27/json'],
+  ['/images/registry.example:5000/team/app@sha256:00/json'],
+];
+
+const refusedReads: readonly (readonly [path: string, code: string])[] = [
+  ['/', 'request.call'],
+  ['/info', 'request.call'],
+  ['/v1.23/version', 'request.call'],
+  ['/v2.0/version', 'request.call'],
+  ['/v1.41/v1.41/version', 'request.call'],
+  ['//version', 'request.call'],
+  ['/version/', 'request.call'],
+  ['/version?x=1', 'request.query'],
+  ['/%76ersion', 'request.call'],
+  ['/images/json', 'request.call'],
+  ['/images/../containers/json', 'request.call'],
+  ['/images/a/../../containers/json', 'request.call'],
+  ['/images/a%2f..%2fx/json', 'request.call'],
+  ['/images/a//b/json', 'request.call'],
+  ['/images/a/get', 'request.call'],
+  [`/containers/${ordered.slice(1)}/json`, 'request.call'],
+  [`/containers/${ordered.toUpperCase()}/json`, 'request.call'],
+  ['/containers/web/json', 'request.call'],
+  [`/containers/${ordered}/json?size=1`, 'request.query'],
+  [`/containers/${ordered}/logs?follow=1`, 'request.query'],
+  [`/containers/${ordered}/logs?tail=all`, 'request.query'],
+  [`/containers/${ordered}/archive?path=/etc`, 'request.call'],
+  [`/containers/${ordered}/export`, 'request.call'],
+  [`/containers/${ordered}/top`, 'request.call'],
+  [`/containers/${ordered}/stats`, 'request.call'],
+  [`/containers/${ordered}/attach/ws`, 'request.call'],
+  ['/containers/json?all=true&all=true', 'request.query'],
+  ['/containers/json?ALL=true', 'request.query'],
+  ['/containers/json?all=true;limit=1', 'request.query'],
+  ['/containers/json?all=t+ue', 'request.query'],
+  ['/containers/json?all=%0atrue', 'request.query'],
+  ['/containers/json?all=%zz', 'request.query'],
+  ['/containers/json?all=%ff', 'request.query'],
+  ['/containers/json?__proto__=1', 'request.query'],
+  ['/containers/json?filters=%5B%5D', 'request.query'],
+  ['/containers/json?filters=%7B%22a%22%3A1%7D', 'request.query'],
+  ['/containers/json?all=true?all=true', 'request.query'],
+  ['/volumes', 'request.call'],
+  ['/networks', 'request.call'],
+  ['/swarm', 'request.call'],
+  ['/plugins', 'request.call'],
+  ['/secrets', 'request.call'],
+  ['/system/df', 'request.call'],
+  ['/exec/x/json', 'request.call'],
+];
+
+describe('what only reads', () => {
+  for (const [path, reaches = path] of reads) {
+    test(`GET ${path} is passed on`, async () => {
+      const { status, text } = await scene.ask({ method: 'GET', path });
+      assert.deepEqual([status, text], [200, '{"from":"engine"}']);
+      assert.deepEqual(
+        scene.reached.map(({ method, url }) => [method, url]),
+        [['GET', reaches]],
+      );
+      const [{ headers } = assert.fail()] = scene.reached;
+      assert.deepEqual(headers, { host: 'engine', connection: 'close' });
+    });
+  }
+
+  for (const [path, code] of refusedReads) {
+    test(`GET ${path} is not`, async () => {
+      const answer = await scene.ask({ method: 'GET', path });
+      assert.deepEqual([answer.status, answer.code], [403, code]);
+      assert.match(answer.text, /^\{"message":"/);
+      assert.deepEqual(scene.reached, []);
+    });
+  }
+});
+
+const spec = { Image: 'app:1', Cmd: ['run'], HostConfig: { Memory: 1 << 20, Binds: ['/srv:/srv:ro'] } };
+
+type Change = Omit<Asked, 'order'> & { readonly by: readonly Order['action'][] };
+
+/** A change, and the orders that permit it. The container that was made for the order is {@link made}. */
+const changes = (order: Order): readonly Change[] => {
+  const on = (id: string, verb: string, by: Change['by']): Change => {
+    return { method: 'POST', path: `/v1.41/containers/${id}/${verb}`, by };
+  };
+  const replaces = ['restore', 'rollback'] as const;
+  const { next, kept: aside } = replacementNames('web', orderHash(order));
+  const labels = { ...madeFor(order), tier: 'front' };
+  const endpoint = { EndpointConfig: { Aliases: ['web'] } };
+  return [
+    on(ordered, 'kill', ['terminate']),
+    on(ordered, 'kill?signal=SIGKILL', ['terminate']),
+    { method: 'DELETE', path: `/containers/${ordered}?force=true&v=false`, by: ['terminate', ...replaces] },
+    { method: 'DELETE', path: `/containers/${made}?force=1`, by: replaces },
+    { method: 'DELETE', path: `/containers/${other}?force=1`, by: [] },
+    { method: 'DELETE', path: `/containers/${ordered}?v=true`, by: [] },
+    on(ordered, 'pause', ['quarantine', ...replaces]),
+    on(ordered, 'unpause', ['release', ...replaces]),
+    on(ordered, 'stop?t=10', replaces),
+    on(ordered, 'stop?t=301', []),
+    on(ordered, 'start', replaces),
+    on(ordered, 'restart', []),
+    on(ordered, 'start?detachKeys=a', []),
+    on(ordered, `rename?name=${aside}`, replaces),
+    on(ordered, `rename?name=${next}`, replaces),
+    on(ordered, `rename?name=${next}0`, []),
+    on(ordered, `rename?name=${next.slice(0, -1)}`, []),
+    on(ordered, 'rename?name=db', []),
+    on(ordered, 'rename', []),
+    on(made, 'start', replaces),
+    on(made, 'stop', replaces),
+    on(made, 'rename?name=web', replaces),
+    on(made, 'kill', []),
+    on(made, 'pause', replaces),
+    ...['start', 'stop', 'kill', 'pause', 'unpause', 'rename?name=web'].map((verb) => on(other, verb, [])),
+    ...['exec', 'attach', 'resize?h=1&w=1', 'update', 'wait', 'archive'].map((verb) => on(ordered, verb, [])),
+    { method: 'POST', path: '/containers/create?name=web', body: { ...spec, Labels: labels }, by: replaces },
+    { method: 'POST', path: `/containers/create?name=${next}`, body: { ...spec, Labels: labels }, by: replaces },
+    { method: 'POST', path: '/containers/create?name=db', body: { ...spec, Labels: labels }, by: [] },
+    { method: 'POST', path: '/containers/create', body: { ...spec, Labels: labels }, by: [] },
+    { method: 'POST', path: '/containers/create?name=web', body: spec, by: [] },
+    {
+      method: 'POST',
+      path: '/networks/front/disconnect',
+      body: { Container: ordered, Force: true },
+      by: ['quarantine'],
+    },
+    { method: 'POST', path: '/networks/front/disconnect', body: { Container: other }, by: [] },
+    {
+      method: 'POST',
+      path: '/networks/front/connect',
+      body: { Container: ordered, ...endpoint },
+      by: ['release', ...replaces],
+    },
+    { method: 'POST', path: '/networks/front/connect', body: { Container: made, ...endpoint }, by: replaces },
+    { method: 'POST', path: '/networks/front/connect', body: { Container: 'web' }, by: [] },
+    { method: 'POST', path: '/networks/create', body: { Name: 'x' }, by: [] },
+    { method: 'POST', path: '/images/load?quiet=1', stream: [Buffer.alloc(9_000, 1)], by: replaces },
+    { method: 'POST', path: `/images/${imageId}/tag?repo=sigilwatch%2Fkept&tag=web-1`, by: replaces },
+    { method: 'POST', path: `/images/${imageId}/tag?repo=nginx&tag=latest`, by: [] },
+    { method: 'POST', path: '/images/nginx/tag?repo=sigilwatch%2Fkept&tag=web-1', by: [] },
+    { method: 'DELETE', path: `/images/${kept}`, by: replaces },
+    { method: 'DELETE', path: '/images/nginx:1.27', by: [] },
+    { method: 'DELETE', path: `/images/${imageId}`, by: [] },
+    { method: 'POST', path: '/images/create?fromImage=nginx', by: [] },
+    { method: 'POST', path: '/images/prune', by: [] },
+    { method: 'POST', path: '/images/nginx/push', by: [] },
+    { method: 'POST', path: '/build', by: [] },
+    { method: 'POST', path: `/commit?container=${ordered}`, by: [] },
+    { method: 'POST', path: '/volumes/create', body: {}, by: [] },
+    { method: 'DELETE', path: '/volumes/data', by: [] },
+    { method: 'POST', path: '/swarm/init', body: {}, by: [] },
+    { method: 'POST', path: '/plugins/pull', by: [] },
+    { method: 'POST', path: '/session', by: [] },
+    { method: 'POST', path: '/exec/x/start', body: {}, by: [] },
+    { method: 'POST', path: '/auth', body: {}, by: [] },
+  ];
+};
+
+describe('what changes something', () => {
+  for (const action of ['terminate', 'restore', 'rollback', 'quarantine', 'release'] as const) {
+    for (const [at, { method, path, by }] of changes(orderTo(action)).entries()) {
+      const passes = by.includes(action);
+      const shown = `${method} ${path.replaceAll(ordered, 'ORDERED').replaceAll(made, 'MADE').replaceAll(other, 'OTHER')}`;
+      test(`case ${at}: an order to ${action} ${passes ? 'permits' : 'does not permit'} ${shown}`, async () => {
+        const order = orderTo(action);
+        scene.containers.set(made, { name: 'web', labels: madeFor(order), isRunning: true });
+        scene.containers.set(other, { name: 'db', labels: madeFor(orderTo(action)), isRunning: true });
+        const change = changes(order)[at] ?? assert.fail();
+        const { status, code } = await scene.ask({ ...change, order });
+        assert.equal(status, passes ? 200 : 403, String(code));
+        assert.equal(scene.reached.length, passes ? 1 : 0);
+        const [came] = scene.reached;
+        assert.deepEqual(came?.headers['x-sigilwatch-order'], undefined);
+        if (passes && change.body !== undefined) assert.deepEqual(JSON.parse(`${came?.body}`), change.body);
+        if (passes && change.stream !== undefined) assert.deepEqual(came?.body, Buffer.concat(change.stream));
+      });
+    }
+  }
+
+  test('nothing of it passes without an order, not even to be told what is wrong with it', async () => {
+    const order = orderTo('rollback');
+    for (const { by: _, ...change } of changes(order)) {
+      const { status, code } = await scene.ask(change);
+      assert.equal(status, 403);
+      assert.ok(['order.missing', 'request.call', 'request.query'].includes(`${code}`), `${code} ${change.path}`);
+    }
+    assert.deepEqual(scene.reached, []);
+  });
+
+  test('a client may repeat its parameters in a body, which the engine does not get', async () => {
+    const order = orderTo('rollback');
+    const body = { t: 10 };
+    const { status } = await scene.ask({ method: 'POST', path: `/containers/${ordered}/stop?t=10`, body, order });
+    assert.deepEqual(
+      [status, scene.reached[0]?.body.length, scene.reached[0]?.headers['content-length']],
+      [200, 0, '0'],
+    );
+  });
+});
+
+describe('how a container may be made', () => {
+  const bodies: readonly (readonly [what: string, body: (order: Order) => unknown])[] = [
+    ['another order in its label', () => ({ ...spec, Labels: madeFor(orderTo('restore')) })],
+    ['labels in another spelling', (order) => ({ ...spec, Labels: madeFor(order), labels: {} })],
+    ['a host side in another alphabet', (order) => ({ ...spec, Labels: madeFor(order), HoſtConfig: {} })],
+    ['a device', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: { Devices: [] } })],
+    ['processes of the host', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: { PidMode: 'host' } })],
+    ['volumes of another', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: { VolumesFrom: ['db'] } })],
+    ['a host side that is a list', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: [] })],
+    ['a network it does not describe', (order) => ({ ...spec, Labels: madeFor(order), NetworkingConfig: { x: 1 } })],
+    ['no end of depth', () => Buffer.from(`{"Env":${'['.repeat(200_000)}${']'.repeat(200_000)}}`)],
+    ['a list', () => [spec]],
+    ['nothing', () => Buffer.alloc(0)],
+    ['no JSON', () => Buffer.from('{"Image":')],
+    ['no UTF-8', () => Buffer.from('{"Image":"\xff"}', 'latin1')],
+    ['too much', (order) => ({ ...spec, Labels: madeFor(order), Env: ['x'.repeat(600_000)] })],
+  ];
+  for (const [what, body] of bodies) {
+    test(`not with ${what}`, async () => {
+      const order = orderTo('restore');
+      const asked = { method: 'POST', path: '/containers/create?name=web', order };
+      assert.equal((await scene.ask({ ...asked, body: body(order) })).status, 403);
+      assert.deepEqual(scene.reached, []);
+    });
+  }
+
+  test('of two members with one name the engine gets the one that was looked at', async () => {
+    const order = orderTo('restore');
+    const labels = JSON.stringify(madeFor(order));
+    const body = Buffer.from(`{"Image":"evil","Labels":{"x":"y"},"Image":"app:1","Labels":${labels}}`);
+    await scene.ask({ method: 'POST', path: '/containers/create?name=web', order, body });
+    assert.equal(scene.reached[0]?.body.toString(), `{"Image":"app:1","Labels":${labels}}`);
+  });
+});
