@@ -167,6 +167,7 @@ export class Agent {
   /** The journal was replaced and may not know what was told: what it does not know is told again. */
   retell(): void {
     this.#observer.forget();
+    if (this.#desk !== undefined) this.#run(this.#desk.retell());
     this.#options.desired?.forget();
     for (const store of this.#options.stores) store.forget();
     this.#run(this.#guarded('retell', () => this.#refreshDesired()));
@@ -244,6 +245,8 @@ export class Agent {
     // A repository that does not answer must not make the scan late.
     const refreshed = this.#guarded('desired', () => this.#refreshDesired());
     const engineUp = await this.#scan();
+    // What the engine went away in the middle of, for less time than it takes to notice.
+    if (engineUp && this.#desk !== undefined) this.#run(this.#desk.resume());
     // A scan that was broken off says nothing about the engine.
     if (this.#stopping.signal.aborted) return;
     const scanMs = Math.round(clock.monotonicMs() - began.monotonicMs);

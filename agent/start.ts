@@ -128,7 +128,7 @@ function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSourc
     controlFor: (entry) => controlOf(settings, entry),
     make: containerMaker({ engine, imagesDir: join(dataDir, 'images') }),
     evidence: fsEvidence(join(dataDir, 'orders')),
-    verifyApprovals: sshApprovals(manifest.allowedSigners),
+    verifyApprovals: sshApprovals(manifest.allowedSigners, manifest.revokedSigners),
     trusted: () => link.trusted,
     cutOffMs: () => {
       const { cutOffSinceMs } = link.status();

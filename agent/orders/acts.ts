@@ -1,6 +1,6 @@
 import type { Clock } from '../../common/clock.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
-import { AppError } from '../../common/errors.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { EngineControl } from '../docker/control.ts';
@@ -9,7 +9,7 @@ import { type EvidenceFolder, type EvidenceSummary, gatherEvidence } from './evi
 import type { IssuedOrder } from './issued.ts';
 import type { MakeContainer } from './make.ts';
 import type { Endpoints, OrderRecord } from './records.ts';
-import { type MakingNeeds, replace, settle } from './replace.ts';
+import { type MakingNeeds, replace, settle, Unsettled } from './replace.ts';
 
 /** An order that is permitted, with what it was found to be about. */
 export interface Task extends Pick<IssuedOrder, 'hash' | 'order' | 'approvals'> {
@@ -78,7 +78,9 @@ export async function resume(task: Task, was: OrderRecord['was'], needs: ActNeed
     return act(task, needs);
   }
   const old = containerId === null || was === null ? undefined : { id: containerId, state: was };
-  const madeId = await settle({ hash: task.hash, name: task.order.container, old }, needs);
+  const madeId = await settle({ hash: task.hash, name: task.order.container, old }, needs).catch((cause: unknown) => {
+    throw toAppError(cause).code === 'engine.unreachable' ? new Unsettled(cause) : cause;
+  });
   return madeId === undefined ? undefined : { evidence: null, madeId };
 }
 
@@ -100,12 +102,22 @@ async function quarantine(task: Task, needs: ActNeeds): Promise<Done> {
   const target = targetOf(task);
   const { control } = needs;
   const evidence = await gather(task, target, needs);
-  const networks = await control.networks(target.id);
+  // What an attempt before this one took away is not there any more, and is to be given back all the same.
+  const networks = { ...needs.networksBefore, ...(await control.networks(target.id)) };
   await needs.rememberNetworks(networks);
-  for (const network of Object.keys(networks)) await control.disconnect(network, target.id);
-  if (target.state === 'running') await control.pause(target.id);
+  const failures: unknown[] = [];
+  for (const network of Object.keys(networks)) {
+    // No engine takes a container off the network of the host; paused it sends nothing there.
+    if (network === hostNetwork) continue;
+    await control.disconnect(network, target.id).catch((thrown: unknown) => failures.push(thrown));
+  }
+  // Whatever keeps it on a network must not keep it running.
+  if (target.state === 'running' || target.state === 'restarting') await control.pause(target.id);
+  if (failures.length > 0) throw failures[0];
   return { evidence, madeId: null };
 }
+
+const hostNetwork = 'host';
 
 async function release(task: Task, { control, networksBefore }: ActNeeds): Promise<Done> {
   const target = targetOf(task);

@@ -11,15 +11,16 @@ export type VerifyApprovals = (hash: string, approvals: readonly Approval[]) => 
 /**
  * Approvals by the `allowed_signers` file of this node, checked by `ssh-keygen -Y verify`, which knows every kind of key there is,
  * and honours the file's namespaces and times. Without a file nobody can approve anything.
+ * @param revokedSigners keys that sign nothing any more; while that file cannot be read, nobody can approve anything either.
  */
-export function sshApprovals(allowedSigners: string | undefined): VerifyApprovals {
+export function sshApprovals(allowedSigners: string | undefined, revokedSigners?: string): VerifyApprovals {
   return async (hash, approvals) => {
     if (allowedSigners === undefined || approvals.length === 0) return [];
     const dir = await mkdtemp(join(tmpdir(), 'sigilwatch-approval-'));
     try {
       const keys = new Map<string, string>();
       for (const approval of approvals.slice(0, limits.maxApprovals)) {
-        const key = await verified(approval, { hash, allowedSigners, file: join(dir, 'signature') });
+        const key = await verified(approval, { hash, allowedSigners, revokedSigners, file: join(dir, 'signature') });
         if (key !== undefined && !keys.has(key)) keys.set(key, approval.approver);
       }
       return [...new Set(keys.values())];
@@ -29,16 +30,24 @@ export function sshApprovals(allowedSigners: string | undefined): VerifyApproval
   };
 }
 
+interface Checked {
+  readonly hash: string;
+  readonly allowedSigners: string;
+  readonly revokedSigners: string | undefined;
+  readonly file: string;
+}
+
 /** Fingerprint of the key that has signed; undefined when the signature does not hold. */
 async function verified(
   { approver, signature }: Approval,
-  { hash, allowedSigners, file }: { readonly hash: string; readonly allowedSigners: string; readonly file: string },
+  { hash, allowedSigners, revokedSigners, file }: Checked,
 ): Promise<string | undefined> {
   // A name that looks like an option would be read as one.
   if (!/^[\w@.+-]{1,255}$/.test(approver) || approver.startsWith('-')) return undefined;
   await writeFile(file, signature);
+  const revocation = revokedSigners === undefined ? [] : ['-r', revokedSigners];
   const said = await verify(
-    ['-Y', 'verify', '-f', allowedSigners, '-I', approver, '-n', approvalNamespace, '-s', file],
+    ['-Y', 'verify', '-f', allowedSigners, '-I', approver, '-n', approvalNamespace, '-s', file, ...revocation],
     approvalText(hash),
   );
   return /^Good .* key (SHA256:\S+)\s*$/m.exec(said ?? '')?.[1];

@@ -50,6 +50,12 @@ export class OrderBook {
     );
   }
 
+  /** Writes all of it into a journal that was replaced and knows nothing of it. */
+  async retell(): Promise<void> {
+    const changes = [...this.#records].map(([hash, value]) => ({ key: `${prefix}${hash}`, value }));
+    if (changes.length > 0) await this.#options.journal.append([], changes);
+  }
+
   get all(): ReadonlyMap<string, OrderRecord> {
     return this.#records;
   }
@@ -62,11 +68,12 @@ export class OrderBook {
   get past(): PastOrder[] {
     return [...this.#records.values()]
       .filter(({ state }) => state !== 'refused')
-      .map(({ order: { action, container, containerId }, beganMs }) => ({
+      .map(({ order: { action, container, containerId }, beganMs, state }) => ({
         action,
         container,
         containerId,
         atMs: beganMs,
+        failed: state === 'failed',
       }))
       .sort((a, b) => a.atMs - b.atMs);
   }
@@ -79,12 +86,14 @@ export class OrderBook {
     return { names: new Set(names), ids: new Set(kept.flatMap(({ order }) => order.containerId ?? [])) };
   }
 
-  /** The networks that a container had before it went into quarantine the last time. */
+  /** The networks that a container had before it went into quarantine, which may have taken several orders. */
   networksBefore({ containerId }: Order): Endpoints {
-    const quarantines = [...this.#records.values()].filter(
-      ({ order }) => order.action === 'quarantine' && order.containerId === containerId,
-    );
-    return quarantines.sort((a, b) => a.beganMs - b.beganMs).at(-1)?.networks ?? {};
+    const its = [...this.#records.values()]
+      .filter(({ order, state }) => order.containerId === containerId && state !== 'refused')
+      .sort((a, b) => a.beganMs - b.beganMs);
+    const released = its.findLastIndex(({ order, state }) => order.action === 'release' && wasDone.has(state));
+    const quarantines = its.slice(released + 1).filter(({ order }) => order.action === 'quarantine');
+    return Object.assign({}, ...quarantines.map(({ networks }) => networks ?? {}));
   }
 
   /** From here on the order counts as begun, whatever happens. */
@@ -146,6 +155,8 @@ export class OrderBook {
     return { order, entry, state: 'begun', was: target?.state ?? null, madeId: null, ...times };
   }
 }
+
+const wasDone: ReadonlySet<OrderRecord['state']> = new Set(['executed', 'verified', 'relapsed']);
 
 function about(hash: string, { action, container }: Order) {
   return { order: hash, action, container };

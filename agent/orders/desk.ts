@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
-import { type Refusal, refusalOf, type StandingDrift } from '../../common/enforcement/permission.ts';
+import { type Refusal, refusalOf, resumptionRefusal, type StandingDrift } from '../../common/enforcement/permission.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
@@ -22,6 +22,7 @@ import type { IssuedOrder } from './issued.ts';
 import { actsAlone, localOrder } from './local.ts';
 import type { MakeContainer } from './make.ts';
 import type { OrderRecord } from './records.ts';
+import { Unsettled } from './replace.ts';
 
 /** What the desk asks of whoever watches the containers. */
 export interface OrderWatch {
@@ -75,6 +76,8 @@ export class OrderDesk {
   readonly #oneAtATime = pLimit(1);
   /** Work under way, by name of the container. */
   readonly #working = new Map<string, Task>();
+  /** Hashes of orders that somebody is at. */
+  readonly #attended = new Set<string>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #stopping = new AbortController();
   #refusals = { minute: 0, count: 0 };
@@ -106,9 +109,16 @@ export class OrderDesk {
 
   /** Ends what was begun when this program ended the last time. */
   async resume(): Promise<void> {
-    const idle = this.#book.begun.filter(([, { order }]) => !this.#working.has(order.container));
+    const idle = this.#book.begun.filter(
+      ([hash, { order }]) => !this.#working.has(order.container) && !this.#attended.has(hash),
+    );
     // Side by side: one that waits for its container to become healthy must not keep another one's from being put back.
     await Promise.all(idle.map(([hash, record]) => this.#guarded('resume', () => this.#resume(hash, record))));
+  }
+
+  /** The journal was replaced; the memory of orders must not end with it. */
+  retell(): Promise<void> {
+    return this.#track(this.#oneAtATime(() => this.#guarded('retell', () => this.#book.retell())));
   }
 
   /** What was seen may say more about orders that were executed. */
@@ -244,6 +254,7 @@ export class OrderDesk {
   async #work(task: Task, record: OrderRecord, how: (needs: ActNeeds) => Promise<Done | undefined>): Promise<void> {
     const { hash, order } = task;
     this.#working.set(order.container, task);
+    this.#attended.add(hash);
     try {
       const done = await how(this.#needs(task, record));
       const undone: Ending = {
@@ -259,7 +270,13 @@ export class OrderDesk {
       this.#working.delete(order.container);
       // Left as begun, it is finished or undone by the next run.
       if (this.#stopping.signal.aborted) return;
+      if (thrown instanceof Unsettled) {
+        this.#options.logger.error('order.unsettled', { order: hash, container: order.container, error: thrown });
+        return;
+      }
       await this.#insist(hash, task, { outcome: 'failed', code, reason: message });
+    } finally {
+      this.#attended.delete(hash);
     }
     // Where nothing is to be kept, this is the time. In its turn: whoever changes a record has to know what others made of it.
     await this.#oneAtATime(() => this.#guarded('tidy', () => this.#aftermath.letGo()));
@@ -305,14 +322,34 @@ export class OrderDesk {
   }
 
   async #resume(hash: string, record: OrderRecord): Promise<void> {
-    const { watch, adopted, logger } = this.#options;
+    this.#attended.add(hash);
+    try {
+      const task = await this.#takeUp(hash, record);
+      if (task !== undefined) await this.#track(this.#work(task, record, (needs) => resume(task, record.was, needs)));
+    } finally {
+      this.#attended.delete(hash);
+    }
+  }
+
+  /** A replacement is settled in any case; whatever else was begun is gone on with only if it is still due. */
+  async #takeUp(hash: string, record: OrderRecord): Promise<Task | undefined> {
+    const { watch, adopted, engine, logger } = this.#options;
     const { order, entry } = record;
     logger.warn('order.resumed', { order: hash, action: order.action, container: order.container });
-    const target = order.containerId === null ? undefined : watch.observed.get(order.containerId);
+    const isSettled = order.action === 'restore' || order.action === 'rollback';
+    // Not from what was seen: a container that could not be inspected is not gone.
+    const found = order.containerId === null || isSettled ? undefined : await engine.inspect(order.containerId);
+    const target = found?.container;
     const wanted = adopted()?.containers.find(({ name }) => name === order.container);
     const proof = { entry, index: 0, hashes: [], checkpoint: '' };
     const task: Task = { hash, order, approvals: [], proof, target, wanted };
-    await this.#track(this.#work(task, record, (needs) => resume(task, record.was, needs)));
+    if (isSettled || target === undefined) return task;
+    if (watch.standing === undefined && adopted() !== undefined) return undefined;
+    const refusal = resumptionRefusal(order, await this.#circumstances(task, target));
+    if (refusal === undefined) return task;
+    const reason = `the agent ended in the middle of it, and by now it is not due any more: ${refusal.reason}`;
+    await this.#book.end(hash, record, { outcome: 'failed', code: 'interrupted', reason });
+    return undefined;
   }
 
   #track<T>(work: Promise<T>): Promise<T> {

@@ -42,8 +42,10 @@ export type OrderRecord = z.infer<typeof orderRecord>;
 
 /** Whether nothing depends on a record any more. A quarantine lasts until somebody ends it; a container that is kept has to be removed. */
 export function isOutdated({ order, state, keptUntilMs, atMs }: OrderRecord, nowMs: number): boolean {
-  if (state === 'begun' || keptUntilMs !== null || order.action === 'quarantine') return false;
+  if (state === 'begun' || keptUntilMs !== null) return false;
   const expiredMs = Date.parse(order.expiresAt);
   if (state === 'refused') return nowMs > expiredMs + limits.maxOrderAheadMs;
+  // The one without the other would put a container that was released into quarantine again.
+  if (order.action === 'quarantine' || order.action === 'release') return false;
   return nowMs - atMs > limits.ordersRememberedMs && nowMs > expiredMs;
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
-import { AppError } from '../../common/errors.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { EngineControl } from '../docker/control.ts';
@@ -36,6 +36,13 @@ export interface MakingNeeds extends ReplaceNeeds {
   readonly make: (name: string) => Promise<string>;
 }
 
+/** The engine went away in the middle: what was begun can be neither finished nor undone before it is back. */
+export class Unsettled extends Error {
+  constructor(cause: unknown) {
+    super(`neither done nor undone: ${toAppError(cause).message}`, { cause });
+  }
+}
+
 /**
  * Puts the wanted container in the place of the old one. The old one runs until the new one has been made, and is kept, stopped and
  * renamed, until the new one is healthy; if it does not become so, everything is put back.
@@ -43,6 +50,7 @@ export interface MakingNeeds extends ReplaceNeeds {
  * Crash points: at each of them {@link settle} tells from the names that are there what to do.
  * @returns the id of the new container.
  * @throws AppError `engine.*`, or `state.conflict` when the new container does not become healthy; the old one then is as it was.
+ *   {@link Unsettled} when the engine cannot be asked to put it back.
  */
 export async function replace(replacement: Replacement, needs: MakingNeeds): Promise<string> {
   const { hash, name, old } = replacement;
@@ -57,7 +65,11 @@ export async function replace(replacement: Replacement, needs: MakingNeeds): Pro
     await becomesHealthy(madeId, needs);
     return madeId;
   } catch (thrown) {
-    if (!needs.signal.aborted) await putBack(replacement, madeId, needs);
+    if (needs.signal.aborted) throw thrown;
+    await putBack(replacement, madeId, needs).catch((cause: unknown) => {
+      // Neither done nor undone: {@link settle} has to try again.
+      throw toAppError(cause).code === 'engine.unreachable' ? new Unsettled(cause) : cause;
+    });
     throw thrown;
   }
 }
@@ -100,10 +112,14 @@ async function putBack({ name, old }: Replacement, madeId: string | undefined, n
   if (old === undefined) return;
   const found = await engine.inspect(old.id);
   if (found === undefined) throw new AppError('state.conflict', `the container that ran before is gone: ${old.id}`);
-  if (found.container.name !== name) await control.rename(old.id, name);
-  if (old.state !== 'running' && old.state !== 'paused' && old.state !== 'restarting') return;
-  if (found.container.state !== 'running' && found.container.state !== 'paused') await control.start(old.id);
-  if (old.state === 'paused' && found.container.state !== 'paused') await control.pause(old.id);
+  let nameless: unknown;
+  // Whoever has taken the name meanwhile must not keep it from running.
+  if (found.container.name !== name) await control.rename(old.id, name).catch((thrown: unknown) => (nameless = thrown));
+  if (old.state === 'running' || old.state === 'paused' || old.state === 'restarting') {
+    if (found.container.state !== 'running' && found.container.state !== 'paused') await control.start(old.id);
+    if (old.state === 'paused' && found.container.state !== 'paused') await control.pause(old.id);
+  }
+  if (nameless !== undefined) throw nameless;
 }
 
 async function labelled(hash: string, { engine }: ReplaceNeeds): Promise<ObservedContainer[]> {

@@ -42,7 +42,7 @@ export function begunOrders(orders: readonly StoredOrder[], nowMs: number): read
     const atMs = begunMs(stored);
     if (atMs === undefined) return [];
     const { action, container, containerId } = stored.order;
-    return [{ action, container, containerId, atMs: Math.min(atMs, nowMs) }];
+    return [{ action, container, containerId, atMs: Math.min(atMs, nowMs), failed: stored.status === 'failed' }];
   });
 }
 

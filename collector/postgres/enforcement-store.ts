@@ -186,13 +186,15 @@ function asStored({ hash, index, body, status, events }: OrderRow): StoredOrder 
 }
 
 /** Oldest first; of more than governance ever counts, the newest. */
+/** With all that says whether a container is in quarantine, which no time ends. */
 async function readOrdersOf(
   db: Queryable,
   { node, sinceMs, nowMs }: { readonly node: string; readonly sinceMs: number; readonly nowMs: number },
 ): Promise<readonly StoredOrder[]> {
   const { rows } = await db.query<OrderRow>(
     `select ${columns}
-       from (${withStatus} and o.node = $2 and o.issued_at >= $3 order by o.index desc limit $4) told ${withEvents}
+       from (${withStatus} and o.node = $2 and (o.issued_at >= $3 or o.action in ('quarantine', 'release'))
+              order by o.index desc limit $4) told ${withEvents}
       order by told.index`,
     [rfc3339(nowMs), node, rfc3339(Math.max(0, sinceMs)), limits.maxDailyOrders],
   );

@@ -9,6 +9,8 @@ export interface PastOrder {
   readonly containerId: string | null;
   /** When it was begun, Unix milliseconds. */
   readonly atMs: number;
+  /** Whether it came to nothing, as far as is known. */
+  readonly failed?: boolean;
 }
 
 /** Which limit an order runs into. */
@@ -50,12 +52,15 @@ export function limitedBy(order: Wish, governance: Governance, node: GovernedNod
 }
 
 /** What is kept for forensics is touched by nobody but an operator. */
-function quarantined({ containerId, container }: Wish, { past }: GovernedNode): Limited | undefined {
+function quarantined({ action: wished, containerId, container }: Wish, { past }: GovernedNode): Limited | undefined {
   const isIts = (order: PastOrder) =>
     (containerId !== null && order.containerId === containerId) ||
     (containerId === null && order.container === container);
-  const last = past.filter(isIts).findLast(({ action }) => action === 'quarantine' || action === 'release');
-  if (last?.action !== 'quarantine') return undefined;
+  // A release that failed has ended nothing. A quarantine that failed may have got half way, and can be tried again.
+  const counts = ({ action, failed }: PastOrder) =>
+    action === 'quarantine' || (action === 'release' && failed !== true);
+  const last = past.filter(isIts).findLast(counts);
+  if (last?.action !== 'quarantine' || (last.failed === true && wished === 'quarantine')) return undefined;
   return {
     limit: 'quarantined',
     reason: `${container} is in quarantine until an operator releases it`,

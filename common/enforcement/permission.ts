@@ -74,6 +74,17 @@ export function refusalOf(order: Order, at: Circumstances): Refusal | undefined 
   );
 }
 
+/**
+ * Why an order that was begun is not taken up again after the program had ended; undefined when it is. Its approvals and limits were
+ * judged when it was begun; what may have changed since is the time, the manifest, and what runs.
+ */
+export function resumptionRefusal(order: Order, at: Circumstances): Refusal | undefined {
+  if (order.origin !== 'local') {
+    return expired(order, at) ?? untrusted(at) ?? commitRefusal(order, at) ?? untrue(order, at);
+  }
+  return expired(order, at) ?? commitRefusal(order, at) ?? untrue(order, at);
+}
+
 function refusal(code: RefusalCode, reason: string): Refusal {
   return { code, reason };
 }
@@ -164,7 +175,8 @@ function untrue(
   if (drift !== null) {
     const standing = drifts.get(drift.id);
     if (standing === undefined) return refusal('gone', 'the drift does not stand any more');
-    if (driftDigest(standing.drift) !== drift.digest)
+    // The rule and its grace period were looked up by the kind that the order names.
+    if (standing.drift.kind !== drift.kind || driftDigest(standing.drift) !== drift.digest)
       return refusal('gone', 'the drift is not the one that was decided on');
     // Which names differ only in what was cut off is not known.
     if (standing.drift.container !== clip(container)) return refusal('gone', 'the drift is that of another container');

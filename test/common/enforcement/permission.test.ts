@@ -91,6 +91,13 @@ describe('refused is an order', () => {
     assert.equal(about([{ field: 'user', desired: '1', observed: '0' }, files]), undefined);
   });
 
+  test('that calls a drift by a kind whose rule does what its own does not', () => {
+    const drift: Drift = { ...rogue, id: 'IMAGE_DRIFT/rogue', kind: 'IMAGE_DRIFT' };
+    const drifts = new Map([[drift.id, { drift, sinceMs: 0 }]]);
+    const about = { id: drift.id, kind: rogue.kind, digest: driftDigest(drift) };
+    assert.equal(refusalOf(orderFor(rogue, { drift: about }), circumstances({ drifts }))?.code, 'gone');
+  });
+
   test('for the drift as it was, when it is another one by now', () => {
     const other = { ...rogue, differences: [{ field: 'image', desired: null, observed: 'app:2' }] };
     const drifts = new Map([[rogue.id, { drift: other, sinceMs: 0 }]]);
