@@ -10,6 +10,7 @@ import type { FleetShowOptions } from './commands/fleet-show.ts';
 import type { EraseOptions } from './commands/ledger-erase.ts';
 import type { VerifyOptions } from './commands/ledger-verify.ts';
 import type { ManifestCheckOptions } from './commands/manifest-check.ts';
+import type { BacktestOptions } from './commands/policy-backtest.ts';
 import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
 import { addEnforcement } from './enforcement-cli.ts';
@@ -99,6 +100,7 @@ function addCommands(program: Command, perform: Perform): void {
   addNodes(program.command('nodes').description('who may write to the ledger'), perform);
   addFleet(program.command('fleet').description('what the nodes have told'), perform);
   addEnforcement(program, perform);
+  addPolicy(program.command('policy').description('what rules do, before they are committed'), perform);
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);
   addReplay(ledger, perform);
@@ -135,6 +137,21 @@ function addManifest(manifest: Command, perform: PerformAlone): void {
     .option('--node <node>', 'show what would be wanted on this one')
     .action((path: string, options: ManifestCheckOptions) =>
       perform(async (world) => (await import('./commands/manifest-check.ts')).manifestCheck(world, path, options)),
+    );
+}
+
+function addPolicy(policy: Command, perform: Perform): void {
+  policy
+    .command('backtest')
+    .description(
+      'what the rules of a manifest would have done in the past, by the ledger; exit code 1 for mistakes in it',
+    )
+    .requiredOption('--manifest <path>', 'a manifest file, or a work tree with one and its compose files')
+    .option('--days <days>', 'how far to go back (default: 30)')
+    .option('--node <node>', 'tell only about this one')
+    .option('--released', 'go on as if somebody released the manifest wherever it would have been frozen')
+    .action((options: BacktestOptions) =>
+      perform(async (context) => (await import('./commands/policy-backtest.ts')).policyBacktest(context, options)),
     );
 }
 

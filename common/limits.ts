@@ -389,6 +389,15 @@ export const limits = {
   /** Hex digits of an order's hash that are enough to name it. */
   minOrderPrefixChars: 8,
   maxSilenceMs: 30 * 86_400_000,
+  /** How far a backtest goes back. */
+  defaultBacktestDays: 30,
+  maxBacktestDays: 3_660,
+  /** Actions that a backtest lists, and drifts that were held, and gaps; more are only counted. */
+  maxBacktestListed: 50_000,
+  /** A node that reports every minute and was not heard for so long is taken for cut off at that moment of the past. */
+  backtestSilenceMs: 150_000,
+  /** Manifests of earlier commits that a backtest keeps at hand. */
+  backtestManifestsKept: 16,
   /** What the verification of a signature may take; making one may wait for a passphrase. */
   sshVerifyTimeoutMs: 10_000,
   sshSignTimeoutMs: 120_000,

@@ -38,8 +38,7 @@ export async function manifestCheck(
   options: ManifestCheckOptions,
 ): Promise<number> {
   const node = options.node === undefined ? undefined : requireNodeName(options.node);
-  const { file, folder } = await manifestAt(path);
-  const checked = await checkFiles(file, folder);
+  const { file, checked } = await checkPath(path);
   if (!checked.ok) {
     tellMistakes(world, file, checked.mistakes);
     return exitCodes.findings;
@@ -48,6 +47,16 @@ export async function manifestCheck(
   if (world.json) world.stdout.write(printableJson(asData(wanted)));
   else world.stdout.write(manifestLines(wanted).join(''));
   return exitCodes.done;
+}
+
+/**
+ * Reads a manifest file, or the work tree of a repository with the compose files in it.
+ * @returns what became of it, and the manifest's own path.
+ * @throws AppError `validation.request` when it cannot be read.
+ */
+export async function checkPath(path: string): Promise<{ readonly file: string; readonly checked: CheckedManifest }> {
+  const { file, folder } = await manifestAt(path);
+  return { file, checked: await checkFiles(file, folder) };
 }
 
 interface ManifestPlace {
@@ -139,7 +148,12 @@ function unreadable(path: string, cause: unknown): AppError {
   return new AppError('validation.request', `cannot read ${path}: ${errnoOf(cause) ?? String(cause)}`, { cause });
 }
 
-function tellMistakes({ json, stdout, stderr }: ManifestCheckWorld, file: string, mistakes: readonly Mistake[]): void {
+/** What is wrong with a manifest, each on a line of its own. */
+export function tellMistakes(
+  { json, stdout, stderr }: ManifestCheckWorld,
+  file: string,
+  mistakes: readonly Mistake[],
+): void {
   const cut = mistakes.length >= limits.maxManifestMistakes;
   if (json) {
     stdout.write(printableJson({ in_order: false, file, mistakes, more_mistakes: cut }));

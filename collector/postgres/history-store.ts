@@ -19,13 +19,13 @@ export function postgresFleetSources(db: Db): FleetSources {
 }
 
 /** Runs `work` on one state of the database, in which no body is erased meanwhile. */
-export function atOneMoment<T>(db: Db, work: (view: FleetView) => Promise<T>): Promise<T> {
+export function atOneMoment<T>(db: Db, work: (view: FleetView, tx: Tx) => Promise<T>): Promise<T> {
   return withClient(db, (client) =>
     inTransaction(client, async (tx) => {
       await tx.query('set transaction isolation level repeatable read, read only');
       await keepBodies(tx);
       await keepBodies(tx);
-      return work(fleetView(tx));
+      return work(fleetView(tx), tx);
     }),
   );
 }

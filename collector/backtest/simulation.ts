@@ -1,0 +1,257 @@
+import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import { limits } from '../../common/limits.ts';
+import { compileDesired } from '../../common/manifest/compile.ts';
+import type { Manifest } from '../../common/manifest/manifest.ts';
+import type { Announcements } from '../enforcement/announcements.ts';
+import { type Adoption, freezeStatements, settledAt, suspicionOf } from '../enforcement/freeze.ts';
+import { endangersReplica, plan, replicasLeft } from '../enforcement/planner.ts';
+import type { OpenDrift, StandingMeasures } from '../enforcement/ports.ts';
+import type { HeldDrift, PlannedOrder, Situation } from '../enforcement/situation.ts';
+import type { BacktestAccount, Began } from './account.ts';
+import type { ConfigGround } from './config-ground.ts';
+import { Looks } from './looks.ts';
+import { OrderBook } from './order-book.ts';
+import { type Occasion, PastNode, type ToldBefore } from './past-node.ts';
+
+/** How the manifest is named that nobody has committed yet. */
+export const simulatedCommit = 'this manifest';
+
+export interface SimulationOptions {
+  readonly manifest: Manifest;
+  readonly policy: EnforcementPolicy;
+  readonly began: Began;
+  readonly ground: ConfigGround;
+  readonly announcements: Announcements;
+  readonly account: BacktestAccount;
+  /** As if somebody released the manifest as soon as it is frozen. */
+  readonly released: boolean;
+}
+
+type CommitDrifts = Parameters<typeof suspicionOf>[1];
+
+/**
+ * The enforcement of a manifest in virtual time, which goes on with what was received and with what is due. Everything is decided
+ * by the planner itself; here is only what it is told, and what its orders would have done: each that needs no approval is
+ * carried out at once, and successfully.
+ */
+export class Simulation {
+  readonly #options: SimulationOptions;
+  readonly nodes = new Map<string, PastNode>();
+  readonly book = new OrderBook();
+  /** By id. */
+  readonly silences = new Map<string, StandingMeasures['silences'][number]>();
+  readonly announced: StandingMeasures['announcements'][number][] = [];
+  readonly #looks = new Looks();
+  readonly #adoptions: Adoption[] = [];
+  /** Drifts that were opened while nodes were settling. */
+  readonly #early: CommitDrifts[number][] = [];
+  #watchedUntilMs = 0;
+  #suspected = false;
+  #nowMs: number;
+  /** Of the last entry that was heard. */
+  #index: number;
+  /** Nodes that were not there when they were to be looked at. */
+  readonly #missed = new Set<string>();
+  /** Nodes that wait for another replica: since when, Unix milliseconds, and of which containers. */
+  readonly #lastReplicas = new Map<string, { readonly sinceMs: number; readonly names: ReadonlySet<string> }>();
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.#nowMs = options.began.nowMs;
+    this.#index = options.began.index;
+  }
+
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** A node that is not known yet. @param told what it told before the period. */
+  async enrol(name: string, told?: ToldBefore): Promise<PastNode> {
+    const desired = compileDesired(this.#options.manifest, name);
+    const node = new PastNode(name, { desired, commit: simulatedCommit, ...(told && { told }) });
+    node.heardMs = this.#nowMs;
+    node.clockMs = this.#nowMs;
+    this.nodes.set(name, node);
+    await this.follows(node, null);
+    return node;
+  }
+
+  /** What the node really followed from here on: by that its configurations were judged. */
+  async follows(node: PastNode, commit: string | null): Promise<void> {
+    const desired = compileDesired(this.#options.manifest, node.name);
+    node.followed(await this.#options.ground.unjudged(node.name, desired, commit));
+  }
+
+  /** The node adopts the manifest. @param atMs by its own clock. */
+  adopt(node: PastNode, atMs: number): void {
+    node.adopt(atMs);
+    this.#adoptions.push({ node: node.name, atMs, seenMs: this.#nowMs });
+    const { settling_time_ms } = this.#options.policy.governance;
+    this.#watchedUntilMs = this.#nowMs + settling_time_ms + limits.clockSuspectMs;
+  }
+
+  /** Everything that is due until then happens. */
+  async advance(untilMs: number): Promise<void> {
+    for (let due = this.#looks.next(untilMs); due !== undefined; due = this.#looks.next(untilMs)) {
+      this.#nowMs = Math.max(this.#nowMs, due.dueMs);
+      const node = this.nodes.get(due.node);
+      if (node === undefined) continue;
+      // Nobody decides for a node that is not there; it is looked at when it is heard again.
+      if (this.#nowMs - node.heardMs >= limits.backtestSilenceMs) this.#missed.add(node.name);
+      else await this.#look(node);
+    }
+    this.#nowMs = Math.max(this.#nowMs, untilMs);
+  }
+
+  /** An entry is received. @returns whether its author was waited for. */
+  heard(index: number, node: PastNode | undefined, atMs: number): boolean {
+    this.#index = index;
+    if (node === undefined) return false;
+    node.heardMs = this.#nowMs;
+    node.clockMs = atMs;
+    return this.#missed.delete(node.name);
+  }
+
+  /**
+   * Judges nodes, and looks at those for which something is different.
+   * @param judged what each is judged for.
+   * @param looked nodes to be looked at in any case.
+   * @param named containers, on whatever node, that something was heard of.
+   */
+  async settle(
+    judged: ReadonlyMap<PastNode, Occasion>,
+    looked: Iterable<PastNode> = [],
+    named: ReadonlySet<string> = new Set(),
+  ): Promise<void> {
+    const due = new Set(looked);
+    for (const [node, occasion] of judged) if (this.#judge(node, occasion)) due.add(node);
+    this.#suspect();
+    this.#hearReplicas(named);
+    for (const node of due) await this.#look(node);
+  }
+
+  /**
+   * A collector asks every few seconds whether another replica works; here that is asked when something was heard of one, at the
+   * next of these moments.
+   */
+  #hearReplicas(named: ReadonlySet<string>): void {
+    for (const [node, { sinceMs, names }] of this.#lastReplicas) {
+      if (![...names].some((name) => named.has(name))) continue;
+      const rounds = Math.ceil((this.#nowMs - sinceMs) / limits.enforcementLookMs);
+      this.#looks.planBy(node, sinceMs + Math.max(1, rounds) * limits.enforcementLookMs);
+    }
+  }
+
+  #judge(node: PastNode, occasion: Occasion): boolean {
+    const { account } = this.#options;
+    const { opened, ended, changed } = node.judge(occasion);
+    for (const open of ended) account.over(open);
+    for (const open of opened) {
+      account.opened(open);
+      const { kind, container } = open.drift;
+      this.book.cameBack(node.name, { kind, container }, { index: open.openedIndex, atMs: this.#nowMs });
+      if (this.#nowMs < this.#watchedUntilMs) this.#early.push({ node: node.name, kind, openedAtMs: open.openedAtMs });
+    }
+    return changed;
+  }
+
+  #suspect(): void {
+    const { policy, account } = this.#options;
+    if (this.#suspected || policy.mode === 'audit' || this.#nowMs >= this.#watchedUntilMs) return;
+    const suspicion = suspicionOf(this.#rollout(), this.#early);
+    if (suspicion === undefined) return;
+    this.#suspected = true;
+    const { alert } = freezeStatements(simulatedCommit, suspicion);
+    account.alert(this.#nowMs, alert.body);
+  }
+
+  #rollout() {
+    const { policy, began } = this.#options;
+    const { settling_time_ms: settlingMs, freeze_nodes: freezeNodes } = policy.governance;
+    return {
+      ...{ commit: simulatedCommit, adoptedAtMs: began.nowMs, settlingMs, freezeNodes },
+      adoptions: this.#adoptions,
+    };
+  }
+
+  async #look(node: PastNode): Promise<void> {
+    const { account } = this.#options;
+    this.#lastReplicas.delete(node.name);
+    if (!node.active || node.adoptedMs === undefined) return this.#looks.plan(node.name, undefined);
+    for (;;) {
+      const situation = await this.#situation(node, node.adoptedMs);
+      const { orders, held } = plan(situation);
+      account.holds(node.name, held, this.#nowMs);
+      if (orders.length === 0) return this.#lookAgain(node, held);
+      for (const order of orders) this.#order(node, order, situation.drifts);
+      this.#judge(node, { index: this.#index, atMs: node.clockMs, nowMs: this.#nowMs });
+    }
+  }
+
+  #lookAgain(node: PastNode, held: readonly HeldDrift[]): void {
+    const byReplica = held.filter(({ code }) => code === 'last_replica');
+    if (byReplica.length > 0) {
+      const names = new Set(byReplica.map(({ drift }) => drift.drift.container));
+      this.#lastReplicas.set(node.name, { sinceMs: this.#nowMs, names });
+    }
+    const times = held.flatMap(({ code, untilMs }) => (code === 'last_replica' ? [] : (untilMs ?? [])));
+    const nextMs = Math.min(...times);
+    this.#looks.plan(node.name, times.length === 0 ? undefined : Math.max(nextMs, this.#nowMs + 1));
+  }
+
+  #order(node: PastNode, order: PlannedOrder, drifts: readonly OpenDrift[]): void {
+    const index = this.#index + 1;
+    const hash = this.book.issue(order, index);
+    const answered = drifts.find(({ drift }) => drift.id === order.drift?.id);
+    if (answered !== undefined) this.#options.account.ordered(order, answered);
+    if (order.approvals > 0) return;
+    node.carryOut(order);
+    this.#hearReplicas(new Set([order.container]));
+    this.book.carriedOut(hash, index, this.#nowMs);
+  }
+
+  async #situation(node: PastNode, adoptedMs: number): Promise<Situation> {
+    const { policy, announcements: announced, released } = this.#options;
+    const nowMs = this.#nowMs;
+    const { drifts, seenMs, name } = node;
+    const announcements = await announced.inForce(this.announced, nowMs);
+    const named = new Set(announcements.map(({ container }) => container));
+    const ids = drifts.flatMap(({ drift }) => (named.has(drift.container) ? (drift.containerId ?? []) : []));
+    const images = ids.flatMap((id) => {
+      const imageId = node.imageId(id);
+      return imageId === undefined ? [] : [[id, imageId] as const];
+    });
+    return {
+      node: { node: name, adopted: { commit: simulatedCommit, atMs: adoptedMs }, containers: node.containerCount },
+      manifest: { commit: simulatedCommit, policy },
+      ...{ drifts, seenMs, announcements, nowMs },
+      orders: this.book.of(name, this.#sinceMs(drifts), nowMs),
+      frozen: this.#suspected && !released,
+      silences: [...this.silences.values()],
+      imageIds: new Map(images),
+      settled: settledAt(this.#rollout(), name),
+      replicas: this.#replicas(drifts),
+    };
+  }
+
+  /** As far back as orders count for the limits, and for any of the drifts. */
+  #sinceMs(drifts: readonly OpenDrift[]): number {
+    const { cooldown_ms } = this.#options.policy.governance;
+    const limitsMs = this.#nowMs - Math.max(limits.dailyWindowMs, cooldown_ms);
+    return Math.min(limitsMs, ...drifts.map(({ openedAtMs }) => openedAtMs));
+  }
+
+  #replicas(drifts: readonly OpenDrift[]): Situation['replicas'] {
+    const { answers } = this.#options.policy;
+    const names = drifts.flatMap(({ drift: { kind, container } }) => {
+      const { action } = answers[kind];
+      return action !== undefined && endangersReplica(action, kind) ? [container] : [];
+    });
+    const active = [...this.nodes.values()].filter((node) => node.active);
+    const read = [...new Set(names)].map((name) => {
+      const all = active.flatMap((node) => node.replicas(name));
+      return [name, replicasLeft(all, this.book.requested(name, this.#nowMs))] as const;
+    });
+    return new Map(read);
+  }
+}
