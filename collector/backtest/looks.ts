@@ -13,6 +13,11 @@ export class Looks {
     }
   }
 
+  /** No later than this, whatever else is planned for the node. */
+  planBy(node: string, ms: number): void {
+    if (ms < (this.#dueMs.get(node) ?? Number.POSITIVE_INFINITY)) this.plan(node, ms);
+  }
+
   /** The next one at or before `ms`, which is no longer planned then; of several at once the first by name. */
   next(ms: number): { readonly node: string; readonly dueMs: number } | undefined {
     if (this.#earliestMs > ms) return undefined;

@@ -102,8 +102,11 @@ export class PastNode {
     return this.#seenMs;
   }
 
+  /** What is there, and what orders would have made that is not. */
   get containerCount(): number {
-    return [...this.#containers.keys()].filter((id) => !this.#gone.has(id)).length;
+    const there = [...this.#containers.values()].filter(({ id }) => !this.#gone.has(id));
+    const names = new Set(this.#mended.size === 0 ? [] : there.map(({ name }) => clip(name)));
+    return there.length + [...this.#mended.keys()].filter((name) => !names.has(name)).length;
   }
 
   imageId(containerId: string): string | undefined {

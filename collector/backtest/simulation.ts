@@ -52,8 +52,8 @@ export class Simulation {
   #index: number;
   /** Nodes that were not there when they were to be looked at. */
   readonly #missed = new Set<string>();
-  /** Containers without which a node does not go on, since no other of the name works. */
-  readonly #lastReplicas = new Map<string, ReadonlySet<string>>();
+  /** Nodes that wait for another replica: since when, Unix milliseconds, and of which containers. */
+  readonly #lastReplicas = new Map<string, { readonly sinceMs: number; readonly names: ReadonlySet<string> }>();
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -126,11 +126,20 @@ export class Simulation {
     const due = new Set(looked);
     for (const [node, occasion] of judged) if (this.#judge(node, occasion)) due.add(node);
     this.#suspect();
-    for (const [name, containers] of this.#lastReplicas) {
-      const node = this.nodes.get(name);
-      if (node !== undefined && [...containers].some((container) => named.has(container))) due.add(node);
-    }
+    this.#hearReplicas(named);
     for (const node of due) await this.#look(node);
+  }
+
+  /**
+   * A collector asks every few seconds whether another replica works; here that is asked when something was heard of one, at the
+   * next of these moments.
+   */
+  #hearReplicas(named: ReadonlySet<string>): void {
+    for (const [node, { sinceMs, names }] of this.#lastReplicas) {
+      if (![...names].some((name) => named.has(name))) continue;
+      const rounds = Math.ceil((this.#nowMs - sinceMs) / limits.enforcementLookMs);
+      this.#looks.planBy(node, sinceMs + Math.max(1, rounds) * limits.enforcementLookMs);
+    }
   }
 
   #judge(node: PastNode, occasion: Occasion): boolean {
@@ -152,7 +161,8 @@ export class Simulation {
     const suspicion = suspicionOf(this.#rollout(), this.#early);
     if (suspicion === undefined) return;
     this.#suspected = true;
-    account.alert(this.#nowMs, freezeStatements(simulatedCommit, suspicion).alert.body);
+    const { alert } = freezeStatements(simulatedCommit, suspicion);
+    account.alert(this.#nowMs, alert.body);
   }
 
   #rollout() {
@@ -181,9 +191,9 @@ export class Simulation {
   #lookAgain(node: PastNode, held: readonly HeldDrift[]): void {
     const byReplica = held.filter(({ code }) => code === 'last_replica');
     if (byReplica.length > 0) {
-      this.#lastReplicas.set(node.name, new Set(byReplica.map(({ drift }) => drift.drift.container)));
+      const names = new Set(byReplica.map(({ drift }) => drift.drift.container));
+      this.#lastReplicas.set(node.name, { sinceMs: this.#nowMs, names });
     }
-    // Whether another replica works is heard here, and need not be asked every few seconds.
     const times = held.flatMap(({ code, untilMs }) => (code === 'last_replica' ? [] : (untilMs ?? [])));
     const nextMs = Math.min(...times);
     this.#looks.plan(node.name, times.length === 0 ? undefined : Math.max(nextMs, this.#nowMs + 1));
@@ -196,6 +206,7 @@ export class Simulation {
     if (answered !== undefined) this.#options.account.ordered(order, answered);
     if (order.approvals > 0) return;
     node.carryOut(order);
+    this.#hearReplicas(new Set([order.container]));
     this.book.carriedOut(hash, index, this.#nowMs);
   }
 
