@@ -1,6 +1,8 @@
 import type { DriftKind } from '../../common/drift-kind.ts';
 import { driftKinds } from '../../common/drift-kind.ts';
+import { enforcementPolicy } from '../../common/enforcement/policy.ts';
 import { ruleOf } from '../../common/manifest/compile.ts';
+import type { EnforcementMode } from '../../common/manifest/config.ts';
 import type { Manifest } from '../../common/manifest/manifest.ts';
 import { formatPeriod } from '../../common/manifest/values.ts';
 import { formatWarning } from '../../common/manifest/warnings.ts';
@@ -19,7 +21,7 @@ export function manifestLines(wanted: WantedByManifest): readonly string[] {
     line(`in order: ${wanted.file} wants ${containers}${nodes}; ${plural(warnings, 'warning')}`),
     ...part('wanted', countLines(wanted)),
     ...(on_node === null ? [] : part(`wanted on ${on_node.node}`, containerLines(on_node))),
-    ...part('rules (for now drift is put on record, and nothing is done about it)', ruleLines(manifest)),
+    ...part(`rules${modeWords[manifest.config.enforcement_mode]}`, ruleLines(manifest)),
     ...part('maintenance windows', manifest.maintenance_windows.map(windowLine)),
     ...part(
       'warnings',
@@ -71,14 +73,26 @@ const subjects: Readonly<Record<DriftKind, string>> = {
   CONFIG_DRIFT: 'another configuration than wanted',
 };
 
-function ruleLines({ config, drift_rules, witnesses }: Manifest): readonly string[] {
+const modeWords: Readonly<Record<EnforcementMode, string>> = {
+  active: '',
+  passive: ' (in passive mode every order waits for a signature)',
+  audit: ' (in audit mode drift is put on record, and nothing is done about it)',
+};
+
+function ruleLines(manifest: Manifest): readonly string[] {
+  const { config, drift_rules, witnesses } = manifest;
   const { exceptions } = drift_rules.unauthorized_containers;
+  const { answers } = enforcementPolicy(manifest);
   const outside = witnesses.outside.length === 0 ? '' : `, ${plural(witnesses.outside.length, 'outside witness key')}`;
   const rows = driftKinds.map((kind) => {
     const { action, grace_period_ms } = drift_rules[ruleOf[kind]];
     const except =
       kind === 'UNAUTHORIZED_CONTAINER' && exceptions.length > 0 ? `, except ${exceptions.join(', ')}` : '';
-    return [subjects[kind], `${actionWords(action, grace_period_ms)}${except}`];
+    const patches =
+      kind === 'IMAGE_DRIFT' && drift_rules.image_drift.allow_newer_patches ? ', except newer patches' : '';
+    const isOff = action === 'rollback' && answers[kind].action === undefined;
+    const words = isOff ? 'is put on record: rollback.enabled is not set' : actionWords(action, grace_period_ms);
+    return [subjects[kind], `${words}${except}${patches}`];
   });
   return [
     ...(config.drift_detection ? columns(rows) : [line('drift is not looked for: config.drift_detection is false')]),
