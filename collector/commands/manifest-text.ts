@@ -112,8 +112,8 @@ function windowLine({ name, days, start_minute, end_minute, ...window }: Window)
   const next = end_minute <= start_minute ? ' (the next day)' : '';
   const span = `${when} ${clock(start_minute)} to ${clock(end_minute)}${next} ${window.timezone}`;
   const means = [
-    ...(window.disable_auto_rollback ? ['nothing is done automatically'] : []),
-    ...(window.allow_drift ? ['drift is allowed'] : []),
+    ...(window.disable_auto_rollback && !window.allow_drift ? ['nothing is rolled back automatically'] : []),
+    ...(window.allow_drift ? ['nothing is done automatically'] : []),
   ];
   return line(`${name}: ${span}: ${means.join(', ') || 'changes nothing'}`);
 }
