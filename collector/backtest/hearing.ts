@@ -57,7 +57,10 @@ export class Hearing {
   }
 
   async #nodeSaid(node: PastNode, { index, atMs, said }: PastStatement, gathered: Gathered): Promise<void> {
-    gathered.judged.set(node, { index, atMs, nowMs: this.#simulation.nowMs });
+    // A drift is said to come from what was observed, and from another entry only where there was nothing new.
+    if (said.kind === 'observed' || !gathered.judged.has(node)) {
+      gathered.judged.set(node, { index, atMs, nowMs: this.#simulation.nowMs });
+    }
     switch (said.kind) {
       case 'observed':
         for (const name of node.observe(said.body)) gathered.named.add(name);

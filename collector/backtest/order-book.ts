@@ -1,4 +1,3 @@
-import { rfc3339 } from '../../common/clock.ts';
 import type { DriftKind } from '../../common/drift-kind.ts';
 import { limits } from '../../common/limits.ts';
 import { type Order, type OrderOutcome, orderHash } from '../../common/order.ts';
@@ -9,6 +8,8 @@ interface Kept {
   readonly hash: string;
   readonly index: number;
   readonly order: Order;
+  readonly issuedMs: number;
+  readonly expiresMs: number;
   readonly events: OrderEventRow[];
 }
 
@@ -23,11 +24,13 @@ export class OrderBook {
   readonly #byHash = new Map<string, Kept>();
   /** By node, oldest first. */
   readonly #byNode = new Map<string, Kept[]>();
+  /** That nobody had answered when they were last looked at. */
+  readonly #unanswered = new Set<Kept>();
   #simulated = 0;
 
   /** Takes up an order that a person gave, with what was said of it so far. */
   add(index: number, order: Order, events: readonly OrderEventRow[] = []): void {
-    this.#keep({ hash: orderHash(order), index, order, events: [...events] });
+    this.#keep(orderHash(order), index, { order, events: [...events] });
   }
 
   /** @param index that its entry would have had. @returns its hash. */
@@ -35,7 +38,7 @@ export class OrderBook {
     // In the place of random bytes: no two orders are one, and the same history gives the same orders.
     const order = { ...planned, nonce: (this.#simulated++).toString(16).padStart(32, '0') };
     const hash = orderHash(order);
-    this.#keep({ hash, index, order, events: [] });
+    this.#keep(hash, index, { order, events: [] });
     return hash;
   }
 
@@ -69,17 +72,25 @@ export class OrderBook {
   of(node: string, sinceMs: number, nowMs: number): readonly StoredOrder[] {
     this.#forget(node, nowMs);
     const its = this.#byNode.get(node) ?? [];
-    return its.filter(({ order }) => Date.parse(order.issuedAt) >= sinceMs).map((kept) => asStored(kept, nowMs));
+    return its.filter(({ issuedMs }) => issuedMs >= sinceMs).map((kept) => asStored(kept, nowMs));
   }
 
   /** On containers of this name, on any node, that nobody has answered. */
   requested(container: string, nowMs: number): readonly StoredOrder[] {
-    const all = [...this.#byNode.values()].flat().filter(({ order }) => order.container === container);
-    return all.map((kept) => asStored(kept, nowMs)).filter(({ status }) => status === 'requested');
+    const found: StoredOrder[] = [];
+    for (const kept of this.#unanswered) {
+      const stored = asStored(kept, nowMs);
+      if (stored.status !== 'requested') this.#unanswered.delete(kept);
+      else if (kept.order.container === container) found.push(stored);
+    }
+    return found;
   }
 
-  #keep(kept: Kept): void {
-    this.#byHash.set(kept.hash, kept);
+  #keep(hash: string, index: number, { order, events }: Pick<Kept, 'order' | 'events'>): void {
+    const times = { issuedMs: Date.parse(order.issuedAt), expiresMs: Date.parse(order.expiresAt) };
+    const kept = { hash, index, order, events, ...times };
+    this.#byHash.set(hash, kept);
+    this.#unanswered.add(kept);
     const its = this.#byNode.get(kept.order.node);
     if (its === undefined) this.#byNode.set(kept.order.node, [kept]);
     else its.push(kept);
@@ -95,7 +106,7 @@ export class OrderBook {
   #forget(node: string, nowMs: number): void {
     const its = this.#byNode.get(node);
     const oldest = its?.[0];
-    const longAgo = ({ order: { issuedAt } }: Kept) => Date.parse(issuedAt) < nowMs - limits.ordersRememberedMs;
+    const longAgo = ({ issuedMs }: Kept) => issuedMs < nowMs - limits.ordersRememberedMs;
     if (its === undefined || oldest === undefined || !longAgo(oldest)) return;
     const left = its.filter((kept) => !longAgo(kept) || lasting.has(kept.order.action));
     if (left.length === its.length) return;
@@ -112,14 +123,15 @@ interface When {
   readonly atMs: number;
 }
 
-function asStored({ hash, index, order, events }: Kept, nowMs: number): StoredOrder {
-  return { hash, index, order, events, status: statusOf(order, events, nowMs) };
+function asStored(kept: Kept, nowMs: number): StoredOrder {
+  const { hash, index, order, events } = kept;
+  return { hash, index, order, events, status: statusOf(kept, nowMs) };
 }
 
 /** As the stored orders are read: a result of the node outweighs a rejection that came too late for it. */
-function statusOf(order: Order, events: readonly OrderEventRow[], nowMs: number): OrderStatus {
+function statusOf({ order, events, expiresMs }: Kept, nowMs: number): OrderStatus {
   const told = events.findLast(({ node, said }) => said.kind === 'order.result' && node === order.node)?.said;
   if (told?.kind === 'order.result') return told.body.outcome;
   if (events.some(({ said }) => said.kind === 'order.rejected')) return 'rejected';
-  return order.expiresAt <= rfc3339(nowMs) ? 'expired' : 'requested';
+  return expiresMs <= nowMs ? 'expired' : 'requested';
 }

@@ -4,9 +4,10 @@ import { compileDesired } from '../../common/manifest/compile.ts';
 import type { Manifest } from '../../common/manifest/manifest.ts';
 import type { Announcements } from '../enforcement/announcements.ts';
 import { type Adoption, freezeStatements, settledAt, suspicionOf } from '../enforcement/freeze.ts';
-import { endangersReplica, plan, replicasLeft } from '../enforcement/planner.ts';
-import type { OpenDrift, StandingMeasures } from '../enforcement/ports.ts';
-import type { HeldDrift, PlannedOrder, Situation } from '../enforcement/situation.ts';
+import { plan, replicasLeft } from '../enforcement/planner.ts';
+import type { StandingMeasures } from '../enforcement/ports.ts';
+import { deeperThan, historyMs, shallow } from '../enforcement/rounds.ts';
+import type { HeldDrift, Plan, PlannedOrder, Situation } from '../enforcement/situation.ts';
 import type { BacktestAccount, Began } from './account.ts';
 import type { ConfigGround } from './config-ground.ts';
 import { Looks } from './looks.ts';
@@ -179,11 +180,10 @@ export class Simulation {
     this.#lastReplicas.delete(node.name);
     if (!node.active || node.adoptedMs === undefined) return this.#looks.plan(node.name, undefined);
     for (;;) {
-      const situation = await this.#situation(node, node.adoptedMs);
-      const { orders, held } = plan(situation);
+      const { orders, held } = await this.#plan(node, node.adoptedMs);
       account.holds(node.name, held, this.#nowMs);
       if (orders.length === 0) return this.#lookAgain(node, held);
-      for (const order of orders) this.#order(node, order, situation.drifts);
+      for (const order of orders) this.#order(node, order);
       this.#judge(node, { index: this.#index, atMs: node.clockMs, nowMs: this.#nowMs });
     }
   }
@@ -199,10 +199,10 @@ export class Simulation {
     this.#looks.plan(node.name, times.length === 0 ? undefined : Math.max(nextMs, this.#nowMs + 1));
   }
 
-  #order(node: PastNode, order: PlannedOrder, drifts: readonly OpenDrift[]): void {
+  #order(node: PastNode, order: PlannedOrder): void {
     const index = this.#index + 1;
     const hash = this.book.issue(order, index);
-    const answered = drifts.find(({ drift }) => drift.id === order.drift?.id);
+    const answered = node.drifts.find(({ drift }) => drift.id === order.drift?.id);
     if (answered !== undefined) this.#options.account.ordered(order, answered);
     if (order.approvals > 0) return;
     node.carryOut(order);
@@ -210,48 +210,47 @@ export class Simulation {
     this.book.carriedOut(hash, index, this.#nowMs);
   }
 
-  async #situation(node: PastNode, adoptedMs: number): Promise<Situation> {
+  /** As a round of the collector does: from what is mostly enough, and more where an order depends on it. */
+  async #plan(node: PastNode, adoptedMs: number): Promise<Plan> {
     const { policy, announcements: announced, released } = this.#options;
-    const nowMs = this.#nowMs;
-    const { drifts, seenMs, name } = node;
+    const [nowMs, name, { drifts, seenMs }] = [this.#nowMs, node.name, node];
     const announcements = await announced.inForce(this.announced, nowMs);
-    const named = new Set(announcements.map(({ container }) => container));
-    const ids = drifts.flatMap(({ drift }) => (named.has(drift.container) ? (drift.containerId ?? []) : []));
-    const images = ids.flatMap((id) => {
-      const imageId = node.imageId(id);
-      return imageId === undefined ? [] : [[id, imageId] as const];
-    });
-    return {
+    const known = {
       node: { node: name, adopted: { commit: simulatedCommit, atMs: adoptedMs }, containers: node.containerCount },
       manifest: { commit: simulatedCommit, policy },
       ...{ drifts, seenMs, announcements, nowMs },
-      orders: this.book.of(name, this.#sinceMs(drifts), nowMs),
       frozen: this.#suspected && !released,
       silences: [...this.silences.values()],
-      imageIds: new Map(images),
+      imageIds: imageIdsOf(node, announcements),
       settled: settledAt(this.#rollout(), name),
-      replicas: this.#replicas(drifts),
     };
+    for (let depth = shallow; ; ) {
+      const sinceMs = nowMs - historyMs({ policy }, depth);
+      const orders = this.book.of(name, sinceMs, nowMs);
+      const planned = plan({ ...known, orders, replicas: this.#replicas(depth.containers) });
+      const deeper = deeperThan(depth, { drifts, plan: planned, sinceMs });
+      if (deeper === undefined) return planned;
+      depth = deeper;
+    }
   }
 
-  /** As far back as orders count for the limits, and for any of the drifts. */
-  #sinceMs(drifts: readonly OpenDrift[]): number {
-    const { cooldown_ms } = this.#options.policy.governance;
-    const limitsMs = this.#nowMs - Math.max(limits.dailyWindowMs, cooldown_ms);
-    return Math.min(limitsMs, ...drifts.map(({ openedAtMs }) => openedAtMs));
-  }
-
-  #replicas(drifts: readonly OpenDrift[]): Situation['replicas'] {
-    const { answers } = this.#options.policy;
-    const names = drifts.flatMap(({ drift: { kind, container } }) => {
-      const { action } = answers[kind];
-      return action !== undefined && endangersReplica(action, kind) ? [container] : [];
-    });
+  #replicas(names: ReadonlySet<string>): Situation['replicas'] {
     const active = [...this.nodes.values()].filter((node) => node.active);
-    const read = [...new Set(names)].map((name) => {
+    const read = [...names].map((name) => {
       const all = active.flatMap((node) => node.replicas(name));
       return [name, replicasLeft(all, this.book.requested(name, this.#nowMs))] as const;
     });
     return new Map(read);
   }
+}
+
+/** Only what announcements ask for. */
+function imageIdsOf(node: PastNode, announcements: Situation['announcements']): Situation['imageIds'] {
+  const named = new Set(announcements.map(({ container }) => container));
+  const asked = node.drifts.flatMap(({ drift }) => (named.has(drift.container) ? (drift.containerId ?? []) : []));
+  const found = asked.flatMap((id) => {
+    const imageId = node.imageId(id);
+    return imageId === undefined ? [] : [[id, imageId] as const];
+  });
+  return new Map(found);
 }

@@ -73,10 +73,11 @@ function entryOf(index: number | null): string {
 
 function ruleRows(rules: readonly RuleTotals[]): readonly (readonly string[])[] {
   const sorted = driftKinds.flatMap((kind) => rules.filter(({ drift }) => drift === kind));
-  return sorted.map(({ rule, action, drifts, orders, waiting, held }) => [
-    ...[rule, action ?? 'on record only', `${drifts} drifts`, `${orders} orders`, `${waiting} waiting`],
+  const cells = sorted.map(({ rule, action, drifts, orders, waiting, held }) => [
+    ...[rule, action ?? 'on record only', `${drifts}`, `${orders}`, `${waiting}`],
     Object.entries(held)
       .map(([code, count]) => `${code} ${count}`)
       .join(', '),
   ]);
+  return [['RULE', 'ANSWER', 'DRIFTS', 'ORDERS', 'WAITING', 'HELD BY'], ...cells];
 }

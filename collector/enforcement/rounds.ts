@@ -35,14 +35,14 @@ export interface RoundOutcome {
 }
 
 /** How much has been read for a plan: mostly little, and more where an order depends on it. */
-interface Depth {
+export interface Depth {
   /** Orders of as long as they are remembered, instead of those that limits are judged by. */
   readonly wholeHistory: boolean;
   /** Containers whose replicas were looked up. */
   readonly containers: ReadonlySet<string>;
 }
 
-const shallow: Depth = { wholeHistory: false, containers: new Set() };
+export const shallow: Depth = { wholeHistory: false, containers: new Set() };
 
 interface Look {
   readonly drifts: readonly OpenDrift[];
@@ -194,13 +194,17 @@ export class EnforcementRounds {
 
 const nonceBytes = 16;
 
-function historyMs({ policy }: ManifestInForce, { wholeHistory }: Depth): number {
+/** How old orders may be that are read for a plan. */
+export function historyMs({ policy }: Pick<ManifestInForce, 'policy'>, { wholeHistory }: Depth): number {
   if (wholeHistory) return limits.ordersRememberedMs;
   return Math.max(limits.dailyWindowMs, policy.governance.cooldown_ms);
 }
 
 /** What has to be read yet before the orders of a plan can be given; undefined when nothing is missing. */
-function deeperThan(depth: Depth, { drifts, plan: { orders }, sinceMs }: Look): Depth | undefined {
+export function deeperThan(
+  depth: Depth,
+  { drifts, plan: { orders }, sinceMs }: Pick<Look, 'drifts' | 'plan' | 'sinceMs'>,
+): Depth | undefined {
   const endangered = orders.flatMap(({ action, container, drift }) =>
     drift !== null && endangersReplica(action, drift.kind) ? [container] : [],
   );

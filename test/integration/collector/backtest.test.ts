@@ -41,14 +41,13 @@ interface Written {
   readonly windows?: readonly unknown[];
 }
 
+function wantedOf(name: string, others: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
+  return { name, type: 'docker', image: `${name}:1`, user: '1000', ...others };
+}
+
 /** Wants `web` and `api` on every node; all rules act. YAML is a superset of JSON. */
 function manifestOf(written: Written = {}): Manifest {
-  const wanted = ['web', 'api'].map((name) => ({
-    name,
-    type: 'docker',
-    image: `${name}:1`,
-    user: written.user ?? '1000',
-  }));
+  const wanted = ['web', 'api'].map((name) => wantedOf(name, { user: written.user ?? '1000' }));
   return parseManifest(
     JSON.stringify({
       config: {
@@ -94,7 +93,7 @@ async function fleetOf(names: readonly string[], manifest: Manifest) {
   const fleet = await recordedFleet(postgres.pool(await postgres.migratedDatabase()));
   const nodes = names.map((name) => new RecordedNode(fleet, name, { manifest, commit }));
   for (const node of nodes) {
-    for (const name of ['web', 'api']) node.run(name, `${name}:1`);
+    for (const name of node.wanted) node.run(name, `${name}:1`);
     // So many that no radius is too small for what else happens.
     for (let nth = 10; nth < 30; nth++) node.run(`debug-${nth}`, 'shell:1');
     await node.start();
@@ -105,7 +104,7 @@ async function fleetOf(names: readonly string[], manifest: Manifest) {
 
 /** Something happens to the containers of a node. */
 function befall({ int, pick }: Random, node: RecordedNode): void {
-  const name = pick(['web', 'api']);
+  const name = pick(node.wanted);
   const happenings = [
     () => node.run(`stray-${int(1, 4)}`, 'miner:1'),
     () => node.run(`debug-${int(1, 2)}`, 'shell:1'),
@@ -206,7 +205,11 @@ describe('the manifest that was in force', () => {
   for (let run = 0; run < (long ? 30 : 4); run++) {
     const graceSeconds = run % 2 === 0 ? 0 : 50;
     test(`would have ordered what the planner really ordered, after ${graceSeconds} s: ${run}`, async () => {
-      const manifest = manifestOf({ graceSeconds });
+      // Of each name there is one: when a collector asks whether another replica works is not on record.
+      const containers = ['node1', 'node2'].flatMap((node) =>
+        ['web', 'api'].map((name) => wantedOf(`${name}-of-${node}`, { node })),
+      );
+      const manifest = manifestOf({ graceSeconds, containers });
       const lived = await fleetOf(['node1', 'node2'], manifest);
       const { issued, ...ways } = enforcing(lived, manifest);
       await live(lived, { random: randomOf(seed, `run ${run}`), minutes: long ? 200 : 50 }, ways);
@@ -343,6 +346,33 @@ describe('on a fleet where nothing was enforced', () => {
       ],
     );
     assert.deepEqual([rules[0]?.orders, rules[0]?.waiting], [3, 3]);
+  });
+
+  test('the last of its name that works is not taken down, until another one works again', async () => {
+    const { fleet, nodes } = await fleetOf(['node1', 'node2'], alertOnly);
+    const [one = assert.fail(), two = assert.fail()] = nodes;
+    for (let minute = 0; minute < 12; minute++) {
+      if (minute === 2) one.change('web', { health: 'unhealthy' });
+      if (minute === 3) two.run('web', 'web:2');
+      if (minute === 8) one.change('web', { health: 'healthy' });
+      for (const node of nodes) {
+        await node.look();
+        await node.report();
+      }
+      fleet.pass(60_000);
+    }
+    const { actions, held } = await backtested(fleet, manifestOf());
+    assert.deepEqual(
+      actions.map(({ node, action, container }) => [node, action, container]),
+      [['node2', 'rollback', 'web']],
+    );
+    assert.deepEqual(
+      held.map(({ node, held_by }) => [node, held_by]),
+      [['node2', 'last_replica']],
+    );
+    const [first = assert.fail()] = actions;
+    const againMs = firstEntryMs + 60_000 + 8 * 60_000;
+    assert.ok(Date.parse(first.at) >= againMs && Date.parse(first.at) <= againMs + limits.enforcementLookMs, first.at);
   });
 
   test('a manifest that makes many nodes drift at once is frozen with one alert, unless somebody releases it', async () => {

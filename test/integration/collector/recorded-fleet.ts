@@ -95,6 +95,11 @@ export class RecordedNode {
     this.#commit = of.commit;
   }
 
+  /** Names of the containers that are wanted here. */
+  get wanted(): readonly string[] {
+    return this.#desired.containers.map(({ name }) => name);
+  }
+
   async start(): Promise<void> {
     await this.#fleet.enrol(this.name);
     const body = { commit: this.#commit, digest: '0'.repeat(64), containers: this.#desired.containers.length };
