@@ -232,6 +232,8 @@ test('SIGTERM ends agent and collector in order within seconds, whatever they wa
   node.wire.refuse(false);
   await node.agent.restart();
   await caughtUp(node);
+  // A first scan that the frost overtook would keep the first interval open for two timeouts of the engine.
+  await statusWhere(node, 'has scanned', ({ lastScan }) => lastScan !== null);
   node.engine?.freeze();
   const stuck = ({ lastScan }: AgentStatus) => Date.now() - Date.parse(lastScan?.minute ?? '') > 3_000;
   await statusWhere(node, 'waits for its engine', stuck);
