@@ -47,6 +47,7 @@ export interface GovernedNodeRow {
   readonly node: string;
   /** The commit it said last that it has adopted, and when, Unix milliseconds; null while it never has. */
   readonly adopted: { readonly commit: string; readonly atMs: number } | null;
+  /** Containers that run there, as governance counts them. */
   readonly containers: number;
 }
 

@@ -1,5 +1,6 @@
 import { rfc3339 } from '../../common/clock.ts';
 import type { Drift } from '../../common/drift.ts';
+import { runningStates } from '../../common/enforcement/governance.ts';
 import { collectorAuthor } from '../../common/entry.ts';
 import type { Body, Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
@@ -117,9 +118,10 @@ async function readGovernedNodes(db: Queryable): Promise<readonly GovernedNodeRo
        left join lateral (select m.body ->> 'commit' as commit, m.at from measures m
                            where m.kind = 'desired.adopted' and m.node = n.node
                            order by m.index desc limit 1) adopted on true
-       left join (select node, count(*) as containers from containers group by node) c on c.node = n.node
+       left join (select node, count(*) as containers from containers where state = any($1) group by node) c on c.node = n.node
       where n.revoked_at is null
       order by n.node`,
+    [runningStates],
   );
   return rows.map(({ node, commit, at, containers }) => ({
     node,

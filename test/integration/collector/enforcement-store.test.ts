@@ -233,10 +233,11 @@ test('drifts are told by node and by commit, nodes with what they have adopted, 
     ...{ state: 'running', health: 'healthy', exitCode: 0, restartCount: 0 },
     ...{ createdAt: at, startedAt: at, finishedAt: null },
   };
+  const idle: ObservedContainer = { ...container, id: 'b'.repeat(64), name: 'idle', state: 'created', startedAt: null };
   await say(ledger, 'lyra', keys.lyra, [
     { kind: 'desired.adopted', body: { commit: 'before', digest: 'a'.repeat(64), containers: 1 } },
     { kind: 'desired.adopted', body: { commit, digest: 'a'.repeat(64), containers: 1 } },
-    { kind: 'observed', body: { baseline: true, upserted: [container], removed: [] } },
+    { kind: 'observed', body: { baseline: true, upserted: [container, idle], removed: [] } },
     { kind: 'drift.opened', body: { drift, commit } },
     { kind: 'drift.opened', body: { drift: { ...drift, id: 'd2' }, commit } },
     { kind: 'drift.resolved', body: { id: 'd2', commit } },
