@@ -49,7 +49,7 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
   const { db, ledger, follower, metrics, clock, logger, teardown } = needs;
   const manifest = policyOf(follower);
   let carrier: NodeCarrier | undefined;
-  const check = sshSignatures(settings.manifest.allowedSigners, announcementNamespace);
+  const check = sshSignatures(settings.manifest, announcementNamespace);
   const desk = createEnforcementDesk({
     ...{ ledger, manifest, clock, logger },
     store: postgresPlanningStore(db),
