@@ -6,6 +6,11 @@ import type { CreateBody, Endpoint } from './container-spec.ts';
  */
 export type Outcome = 'done' | 'already' | 'gone';
 
+/** How a container is attached to a network that the engine has given an id; without one while the container has never run. */
+export interface Attachment extends Endpoint {
+  readonly NetworkID?: string;
+}
+
 /** One path in which a container's own layer differs from its image. */
 export interface FileChange {
   readonly path: string;
@@ -53,11 +58,14 @@ export interface EngineControl {
   changes(id: string): Promise<readonly FileChange[]>;
 
   /** The networks it is attached to, by name, each as `connect` takes it to attach it again; none for one that is gone. */
-  networks(id: string): Promise<Readonly<Record<string, Endpoint>>>;
-  /** A running container cannot be taken from the network of the host: `engine.answer`. From one that nobody has it is taken `already`. */
+  networks(id: string): Promise<Readonly<Record<string, Attachment>>>;
+  /**
+   * A running container cannot be taken from the network of the host: `engine.answer`. From one that nobody has it is taken `already`.
+   * @param network its id, which is one network's alone; or its name, which may hold any character, and be another one's id.
+   */
   disconnect(network: string, id: string): Promise<Outcome>;
   /**
-   * `gone` when there is no such container or no such network. One that does not run takes any network's name, and without the
+   * `gone` when there is no such container or no such network; `network` as for `disconnect`. One that does not run takes any network's name, and without the
    * network does not start.
    */
   connect(network: string, id: string, endpoint: Endpoint): Promise<Outcome>;

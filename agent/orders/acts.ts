@@ -106,10 +106,11 @@ async function quarantine(task: Task, needs: ActNeeds): Promise<Done> {
   const networks = { ...needs.networksBefore, ...(await control.networks(target.id)) };
   await needs.rememberNetworks(networks);
   const failures: unknown[] = [];
-  for (const network of Object.keys(networks)) {
+  for (const [name, { NetworkID = name }] of Object.entries(networks)) {
     // No engine takes a container off the network of the host; paused it sends nothing there.
-    if (network === hostNetwork) continue;
-    await control.disconnect(network, target.id).catch((thrown: unknown) => failures.push(thrown));
+    if (name === hostNetwork) continue;
+    // By id: whoever names networks may give one the id of another.
+    await control.disconnect(NetworkID, target.id).catch((thrown: unknown) => failures.push(thrown));
   }
   // Whatever keeps it on a network must not keep it running.
   if (target.state === 'running' || target.state === 'restarting') await control.pause(target.id);
@@ -122,8 +123,11 @@ const hostNetwork = 'host';
 async function release(task: Task, { control, networksBefore }: ActNeeds): Promise<Done> {
   const target = targetOf(task);
   const present = await control.networks(target.id);
-  for (const [network, endpoint] of Object.entries(networksBefore)) {
-    if (!Object.hasOwn(present, network)) await control.connect(network, target.id, endpoint);
+  for (const [name, { NetworkID = name, ...endpoint }] of Object.entries(networksBefore)) {
+    if (Object.hasOwn(present, name)) continue;
+    const outcome = await control.connect(NetworkID, target.id, endpoint);
+    // It may have been made anew under its name.
+    if (outcome === 'gone' && NetworkID !== name) await control.connect(name, target.id, endpoint);
   }
   if (target.state === 'paused') await control.unpause(target.id);
   return { evidence: null, madeId: null };

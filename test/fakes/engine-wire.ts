@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { FakeImage } from './engine-images.ts';
+import { networkId } from './engine-networks.ts';
 import type { CreateBody, FakeContainer, FakeEvent } from './engine-state.ts';
 
 /** The simulated engine's JSON, in the shapes of Docker Engine API 1.41. */
@@ -99,7 +100,10 @@ export function inspectJson(container: FakeContainer): unknown {
 
 /** With some of what the engine fills in. */
 function endpointJson([name, endpoint]: readonly [string, object]): readonly [string, unknown] {
-  return [name, { IPAMConfig: null, Links: null, Aliases: null, ...endpoint, NetworkID: name, Gateway: '10.0.0.1' }];
+  return [
+    name,
+    { IPAMConfig: null, Links: null, Aliases: null, ...endpoint, NetworkID: networkId(name), Gateway: '10.0.0.1' },
+  ];
 }
 
 /** The last lines in frames, as the engine sends what a program without a terminal wrote. */
