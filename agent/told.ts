@@ -70,7 +70,7 @@ export function driftsDigest(told: Told): string {
 export function sayObserved(
   told: Told,
   observed: ReadonlyMap<string, ObservedContainer>,
-  held: ReadonlySet<string>,
+  held: Pick<ReadonlySet<string>, 'has'>,
 ): Saying {
   const containers = new Map(told.containers);
   const changes: StateChange[] = [];

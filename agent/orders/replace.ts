@@ -124,7 +124,7 @@ async function putBack({ name, old }: Replacement, madeId: string | undefined, n
 
 async function labelled(hash: string, { engine }: ReplaceNeeds): Promise<ObservedContainer[]> {
   const found: ObservedContainer[] = [];
-  for (const id of await engine.list()) {
+  for (const id of (await engine.list()).keys()) {
     const inspected = await engine.inspect(id);
     if (inspected?.config.labels[orderLabel] === hash) found.push(inspected.container);
   }

@@ -205,7 +205,8 @@ export class PastNode {
     const there = [...this.#containers].filter(
       ([id, container]) => !this.#gone.has(id) && !this.handiwork.isPutAside(container),
     );
-    const unobserved = new Set(this.unobserved ? ['of a container that could not be inspected'] : []);
+    // Which one that was is not on record.
+    const unobserved = new Map(this.unobserved ? [['a container that could not be inspected', null]] : []);
     return { containers: new Map(there), unobserved, atMs, made: new Map() };
   }
 

@@ -82,7 +82,10 @@ export function deskGround(said: Partial<OrderDeskOptions> = {}) {
   const options: OrderDeskOptions = {
     node: 'node1',
     ...{ watch, journal, evidence, clock },
-    engine: { list: async () => [...observed.keys()], inspect: async () => undefined },
+    engine: {
+      list: async () => new Map([...observed].map(([id, { name }]) => [id, name])),
+      inspect: async () => undefined,
+    },
     controlFor: () => control,
     make: async () => 'f'.repeat(64),
     verifyApprovals: async () => [],

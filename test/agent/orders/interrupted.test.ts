@@ -25,7 +25,7 @@ const config = {
   },
 };
 const engineWith = (container: () => ObservedContainer | undefined) => ({
-  list: async () => [targetId],
+  list: async () => new Map([[targetId, container()?.name ?? null]]),
   inspect: async () => {
     const found = container();
     return found && { container: found, config };
@@ -85,7 +85,7 @@ describe('an order in the middle of which the program ended', () => {
   });
 
   test('is not said to be done because the engine cannot tell about the container', async () => {
-    const engine = { list: async () => [], inspect: () => Promise.reject(unreachable()) };
+    const engine = { list: async () => new Map(), inspect: () => Promise.reject(unreachable()) };
     const { open, journal, observed } = await begun({ engine });
     observed.clear();
     const desk = await open();

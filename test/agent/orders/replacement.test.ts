@@ -35,7 +35,7 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
     };
     const containers = async () => {
       const adapter = dockerEngine({ socketPath: engine.socketPath });
-      const found = await Promise.all((await adapter.list()).map((id) => adapter.inspect(id)));
+      const found = await Promise.all([...(await adapter.list()).keys()].map((id) => adapter.inspect(id)));
       return found.flatMap((one) => (one === undefined ? [] : [one]));
     };
     const shown = async () =>
