@@ -225,11 +225,15 @@ export class ContainerObserver {
   async #judge(told: Told): Promise<Saying> {
     const adopted = this.#options.desired();
     if (adopted === undefined || !this.#complete) return { statements: [], changes: [], after: told };
-    const { desired, commit } = adopted;
+    const { desired, commit, manifest } = adopted;
     const looked = { containers: this.#looked, unobserved: this.#unobserved, atMs: this.#options.clock.now() };
     const state = await stateToJudge(looked, desired, this.#images, this.#files);
     const inHand = this.#options.inHand?.() ?? nothingInHand;
-    return sayDrifts(told, { ...compared(told, { desired, state, inHand }), commit, nowMs: looked.atMs });
+    const grace = {
+      graceMs: manifest.drift_rules.unauthorized_containers.grace_period_ms,
+      wantedImages: desired.containers.map(({ image }) => image),
+    };
+    return sayDrifts(told, { ...compared(told, { desired, state, inHand }), commit, nowMs: looked.atMs, grace });
   }
 }
 

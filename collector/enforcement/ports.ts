@@ -15,6 +15,12 @@ export interface OpenDrift {
   readonly commit: string | null;
 }
 
+/** A drift of an unauthorized container that is over. */
+export interface EndedDriftRow extends OpenDrift {
+  /** By the node's clock, Unix milliseconds. */
+  readonly endedMs: number;
+}
+
 /**
  * Where an order stands: `requested` until its node has said what became of it, or a person has `rejected` it; `expired` also
  * when nobody has said anything and its time is over.
