@@ -11,6 +11,12 @@ export interface Attachment extends Endpoint {
   readonly NetworkID?: string;
 }
 
+/** In the words of the Engine API; `Name` is empty or `no` for never. */
+export interface RestartPolicy {
+  readonly Name: string;
+  readonly MaximumRetryCount: number;
+}
+
 /** One path in which a container's own layer differs from its image. */
 export interface FileChange {
   readonly path: string;
@@ -41,6 +47,8 @@ export interface EngineControl {
   remove(id: string): Promise<Outcome>;
   /** A name that another container has is `engine.answer`, status 409. */
   rename(id: string, name: string): Promise<Outcome>;
+  /** Whether the engine starts it again by itself; nothing else of it is changed. What may not have another one is `engine.answer`. */
+  setRestart(id: string, policy: RestartPolicy): Promise<Outcome>;
   /** A container that does not run cannot be paused: `engine.answer`, status 409. */
   pause(id: string): Promise<Outcome>;
   unpause(id: string): Promise<Outcome>;

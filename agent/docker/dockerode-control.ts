@@ -64,7 +64,10 @@ export function dockerControl({ socketPath, order, timeoutMs }: DockerControlOpt
   };
 }
 
-type LifeCalls = Pick<EngineControl, 'kill' | 'stop' | 'start' | 'remove' | 'rename' | 'pause' | 'unpause' | 'create'>;
+type LifeCalls = Pick<
+  EngineControl,
+  'kill' | 'stop' | 'start' | 'remove' | 'rename' | 'setRestart' | 'pause' | 'unpause' | 'create'
+>;
 
 function lifeCalls(client: Docker, ask: Ask): LifeCalls {
   const workMs = limits.engineWorkTimeoutMs;
@@ -83,6 +86,11 @@ function lifeCalls(client: Docker, ask: Ask): LifeCalls {
       return ask((signal) => changed(client, signal, { id, isSo: ({ removing }) => removing, request }), workMs);
     },
     rename: (id, name) => change(id, 'rename', (container) => container.name === name, { name }),
+    setRestart: (id, { Name, MaximumRetryCount }) => {
+      const body = { RestartPolicy: { Name, MaximumRetryCount } };
+      const request: Request = { method: 'POST', path: `/containers/${id}/update`, body };
+      return ask((signal) => changed(client, signal, { id, isSo: () => false, request }));
+    },
     pause: (id) => change(id, 'pause', ({ paused }) => paused),
     unpause: (id) => change(id, 'unpause', ({ running, paused }) => running && !paused),
     create: async (name, body) => {

@@ -5,7 +5,7 @@ import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
-import { type EvidenceFolder, type EvidenceSummary, gatherEvidence } from './evidence.ts';
+import { type EvidenceFolder, type EvidenceSummary, gatherEvidence, restartBefore } from './evidence.ts';
 import type { IssuedOrder } from './issued.ts';
 import type { MakeContainer } from './make.ts';
 import type { Endpoints, OrderRecord } from './records.ts';
@@ -77,7 +77,8 @@ export async function resume(task: Task, was: OrderRecord['was'], needs: ActNeed
     if (task.target === undefined) return { evidence: null, madeId: null };
     return act(task, needs);
   }
-  const old = containerId === null || was === null ? undefined : { id: containerId, state: was };
+  const restart = await restartBefore(needs.evidence, task.hash);
+  const old = containerId === null || was === null ? undefined : { id: containerId, state: was, restart };
   const madeId = await settle({ hash: task.hash, name: task.order.container, old }, needs).catch((cause: unknown) => {
     throw toAppError(cause).code === 'engine.unreachable' ? new Unsettled(cause) : cause;
   });
@@ -138,7 +139,9 @@ async function replaceTarget(task: Task, needs: ActNeeds): Promise<Done> {
   if (wanted === undefined)
     throw new AppError('state.conflict', `the manifest wants no container ${task.order.container}`);
   const evidence = target === undefined ? null : await gather(task, target, needs);
-  const madeId = await replace({ hash, name: wanted.name, old: target }, replacing(task, wanted, needs));
+  const restart = target === undefined ? undefined : await restartBefore(needs.evidence, hash);
+  const old = target === undefined ? undefined : { id: target.id, state: target.state, restart };
+  const madeId = await replace({ hash, name: wanted.name, old }, replacing(task, wanted, needs));
   return { evidence, madeId };
 }
 

@@ -10,6 +10,9 @@ const zeroTime = '0001-01-01T00:00:00Z';
 
 const filters = z.record(z.string(), z.array(z.string()).or(z.record(z.string(), z.boolean())));
 
+/** `POST /containers/{id}/update`, of which only this is asked. */
+export const updateBody = z.strictObject({ RestartPolicy: z.record(z.string(), z.unknown()) });
+
 /** Filter name to accepted values; clients send the values as a list or as the keys of an object. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
 

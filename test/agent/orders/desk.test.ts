@@ -59,6 +59,7 @@ describe('an order', () => {
     const evidence = {
       keep: () => Promise.reject(new Error('disk full')),
       has: async () => false,
+      read: async () => undefined,
       prune: async () => {},
     };
     const { open, journal, pulled } = deskGround({ evidence });

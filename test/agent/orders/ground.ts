@@ -38,6 +38,7 @@ export function countingControl() {
     start: pull('start'),
     remove: pull('remove'),
     rename: pull('rename'),
+    setRestart: pull('setRestart'),
     pause: pull('pause'),
     unpause: pull('unpause'),
     create: async (name) => {
@@ -65,6 +66,7 @@ export function memoryEvidence(): EvidenceFolder & { readonly files: ReadonlyMap
     files,
     keep: async (name, text) => void files.set(name, text),
     has: async (name) => files.has(name),
+    read: async (name) => files.get(name),
     prune: async () => {},
   };
 }
