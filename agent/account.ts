@@ -8,6 +8,7 @@ export const toldPrefixes = {
   container: 'container/',
   drift: 'drift/',
   since: 'since/',
+  ended: 'ended/',
   finding: 'finding/',
   scan: 'scan/',
 } as const;

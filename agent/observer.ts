@@ -64,7 +64,8 @@ export class ContainerObserver {
   readonly #images: Images;
   readonly #files: MountedFiles;
   #looked = new Map<string, InspectedContainer>();
-  #unobserved = new Set<string>();
+  /** Those that could not be inspected, with the names they had when the engine was last listed. */
+  #unobserved = new Map<string, string | null>();
   /** Containers that an event named and that have not been looked at since. */
   readonly #dirty = new Set<string>();
   #nextLook: Promise<void> | undefined;
@@ -137,7 +138,7 @@ export class ContainerObserver {
         concurrency: limits.inspectConcurrency,
       });
       this.#looked = new Map(containers);
-      this.#unobserved = new Set(unobserved.map(({ id }) => id));
+      this.#unobserved = new Map(unobserved.map(({ id, name }) => [id, name]));
       this.#complete = absences === this.#absences;
       for (const { id, error } of unobserved) {
         this.#options.logger.warn('container.unobserved', { id, reason: error.message });
@@ -166,6 +167,7 @@ export class ContainerObserver {
     const ids = [...this.#dirty];
     this.#dirty.clear();
     await Promise.all(ids.map((id) => this.#inspections(() => this.#inspect(id))));
+    if (ids.some((id) => this.#unobserved.has(id))) await this.#nameUnobserved();
     await this.#say();
   }
 
@@ -178,8 +180,19 @@ export class ContainerObserver {
     } catch (thrown) {
       // It exists, as far as we know, and nobody has seen how it is.
       this.#looked.delete(id);
-      this.#unobserved.add(id);
+      this.#unobserved.set(id, null);
       this.#options.logger.warn('container.unobserved', { id, reason: toAppError(thrown).message });
+    }
+  }
+
+  /** What could not be inspected is listed all the same, by a name that may have changed. Without one it could be any that is missing. */
+  async #nameUnobserved(): Promise<void> {
+    try {
+      const listed = await this.#options.engine.list();
+      for (const id of this.#unobserved.keys()) this.#unobserved.set(id, listed.get(id) ?? null);
+    } catch (thrown) {
+      for (const id of this.#unobserved.keys()) this.#unobserved.set(id, null);
+      this.#options.logger.warn('containers.unlisted', { reason: toAppError(thrown).message });
     }
   }
 
@@ -212,11 +225,15 @@ export class ContainerObserver {
   async #judge(told: Told): Promise<Saying> {
     const adopted = this.#options.desired();
     if (adopted === undefined || !this.#complete) return { statements: [], changes: [], after: told };
-    const { desired, commit } = adopted;
+    const { desired, commit, manifest } = adopted;
     const looked = { containers: this.#looked, unobserved: this.#unobserved, atMs: this.#options.clock.now() };
     const state = await stateToJudge(looked, desired, this.#images, this.#files);
     const inHand = this.#options.inHand?.() ?? nothingInHand;
-    return sayDrifts(told, { ...compared(told, { desired, state, inHand }), commit, nowMs: looked.atMs });
+    const grace = {
+      graceMs: manifest.drift_rules.unauthorized_containers.grace_period_ms,
+      wantedImages: desired.containers.map(({ image }) => image),
+    };
+    return sayDrifts(told, { ...compared(told, { desired, state, inHand }), commit, nowMs: looked.atMs, grace });
   }
 }
 

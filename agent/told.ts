@@ -1,6 +1,8 @@
 import { hash } from 'node:crypto';
+import { z } from 'zod';
 import { canonicalText } from '../common/canonical.ts';
 import { type Drift, driftChanges, driftSchema } from '../common/drift.ts';
+import { type EndedDrift, type GraceRule, graceClocks } from '../common/enforcement/grace.ts';
 import { setDigest } from '../common/entry.ts';
 import type { Body, Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
@@ -19,6 +21,8 @@ export interface Told {
   readonly drifts: ReadonlyMap<string, Drift>;
   /** Since when each of them has stood, Unix milliseconds. */
   readonly since: ReadonlyMap<string, number>;
+  /** Unauthorized containers' drifts that ended a moment ago, by drift id: the clock of the next one may go on from theirs. */
+  readonly ended: ReadonlyMap<string, EndedDrift>;
 }
 
 /** Something to say, and what has been told once it is said. */
@@ -28,15 +32,18 @@ export interface Saying {
   readonly after: Told;
 }
 
-export const nothingTold: Told = { containers: new Map(), drifts: new Map(), since: new Map() };
+export const nothingTold: Told = { containers: new Map(), drifts: new Map(), since: new Map(), ended: new Map() };
 
-const { container: containerPrefix, drift: driftPrefix, since: sincePrefix } = toldPrefixes;
+const { container: containerPrefix, drift: driftPrefix, since: sincePrefix, ended: endedPrefix } = toldPrefixes;
+
+const endedDrift = z.strictObject({ drift: driftSchema, sinceMs: z.number(), endedMs: z.number() });
 
 /** Reads back what has been told. What cannot be read is told again: saying twice is harmless, not saying is not. */
 export function readTold(state: ReadonlyMap<string, unknown>): Told {
   const containers = new Map<string, string>();
   const drifts = new Map<string, Drift>();
   const since = new Map<string, number>();
+  const ended = new Map<string, EndedDrift>();
   for (const [key, value] of state) {
     if (key.startsWith(containerPrefix) && typeof value === 'string') {
       containers.set(key.slice(containerPrefix.length), value);
@@ -44,8 +51,10 @@ export function readTold(state: ReadonlyMap<string, unknown>): Told {
     const drift = key.startsWith(driftPrefix) ? driftSchema.safeParse(value) : undefined;
     if (drift?.success) drifts.set(drift.data.id, drift.data);
     if (key.startsWith(sincePrefix) && typeof value === 'number') since.set(key.slice(sincePrefix.length), value);
+    const over = key.startsWith(endedPrefix) ? endedDrift.safeParse(value) : undefined;
+    if (over?.success) ended.set(over.data.drift.id, over.data);
   }
-  return { containers, drifts, since };
+  return { containers, drifts, since, ended };
 }
 
 /** Hex digest of all that is told about a container. */
@@ -70,7 +79,7 @@ export function driftsDigest(told: Told): string {
 export function sayObserved(
   told: Told,
   observed: ReadonlyMap<string, ObservedContainer>,
-  held: ReadonlySet<string>,
+  held: Pick<ReadonlySet<string>, 'has'>,
 ): Saying {
   const containers = new Map(told.containers);
   const changes: StateChange[] = [];
@@ -98,17 +107,20 @@ export interface Compared {
   readonly commit: string | null;
   /** Unix milliseconds. */
   readonly nowMs: number;
+  readonly grace: GraceRule;
 }
 
 /** What is new in the drifts that stand. */
-export function sayDrifts(told: Told, { standing, held, commit, nowMs }: Compared): Saying {
+export function sayDrifts(told: Told, { standing, held, commit, nowMs, grace }: Compared): Saying {
   const { opened, changed, resolved } = driftChanges(told.drifts, standing, held);
   const drifts = new Map(told.drifts);
   const since = new Map(told.since);
-  const changes: StateChange[] = [];
-  for (const { id } of opened) {
-    since.set(id, nowMs);
-    changes.push({ key: `${sincePrefix}${id}`, value: nowMs });
+  const { ended, changes } = endedBy(told, resolved, { nowMs, grace });
+  const clocks = graceClocks(grace, opened.length === 0 ? [] : ended.values());
+  for (const drift of opened) {
+    const sinceMs = clocks.before(drift, nowMs)?.sinceMs ?? nowMs;
+    since.set(drift.id, sinceMs);
+    changes.push({ key: `${sincePrefix}${drift.id}`, value: sinceMs });
   }
   for (const drift of [...opened, ...changed]) {
     drifts.set(drift.id, drift);
@@ -124,7 +136,33 @@ export function sayDrifts(told: Told, { standing, held, commit, nowMs }: Compare
     ...changed.map((drift): Statement => ({ kind: 'drift.changed', body: { drift, commit } })),
     ...resolved.map((id): Statement => ({ kind: 'drift.resolved', body: { id, commit } })),
   ];
-  return { statements, changes, after: { ...told, drifts, since } };
+  return { statements, changes, after: { ...told, drifts, since, ended } };
+}
+
+/** What is remembered of drifts that are over, for as long as another one's clock can go on from theirs. */
+function endedBy(
+  told: Told,
+  resolved: readonly string[],
+  { nowMs, grace: { graceMs } }: Pick<Compared, 'nowMs' | 'grace'>,
+): { readonly ended: ReadonlyMap<string, EndedDrift>; readonly changes: StateChange[] } {
+  const fresh = resolved.flatMap((id): EndedDrift[] => {
+    const drift = told.drifts.get(id);
+    if (drift?.kind !== 'UNAUTHORIZED_CONTAINER' || graceMs === 0) return [];
+    return [{ drift, sinceMs: told.since.get(id) ?? nowMs, endedMs: nowMs }];
+  });
+  const all = new Map([...told.ended.values(), ...fresh].map((one) => [one.drift.id, one]));
+  const recent = [...all.values()].filter(({ endedMs }) => nowMs - endedMs < graceMs);
+  // Whoever makes a thousand containers to push one out makes young ones.
+  const kept = recent.sort((a, b) => a.sinceMs - b.sinceMs).slice(0, limits.maxEndedDrifts);
+  const ended = new Map(kept.map((one) => [one.drift.id, one]));
+  const gone = [...told.ended.keys()].filter((id) => !ended.has(id));
+  const changes: StateChange[] = [
+    ...gone.map((id) => ({ key: `${endedPrefix}${id}`, value: undefined })),
+    ...fresh
+      .filter(({ drift }) => ended.has(drift.id))
+      .map((one) => ({ key: `${endedPrefix}${one.drift.id}`, value: one })),
+  ];
+  return { ended, changes };
 }
 
 /** As few `observed` statements as fit into entries. */

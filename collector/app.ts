@@ -196,7 +196,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     publicLog: settings.ledger.public,
     enforcement: {
       manifest: enforcing.manifest,
-      allowedSigners: settings.manifest.allowedSigners,
+      signers: settings.manifest,
       onRecorded: enforcing.heard,
     },
   });

@@ -95,6 +95,13 @@ export const collectorSettings = z.strictObject({
       .min(1)
       .optional()
       .describe('OpenSSH allowed_signers file, as the nodes have it: who may approve orders and announce changes'),
+    revokedSigners: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'OpenSSH revocation list (KRL, or public keys one a line), as the nodes have it: keys that sign nothing',
+      ),
   }),
   fleet: z.strictObject({
     joinTokenTtlMs: z

@@ -6,6 +6,8 @@ import { toAppError } from '../common/errors.ts';
 import type { Kind } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
+import { compileDesired } from '../common/manifest/compile.ts';
+import type { Manifest } from '../common/manifest/manifest.ts';
 import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
 import type { ManifestFollower } from './desired/follower.ts';
@@ -49,7 +51,7 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
   const { db, ledger, follower, metrics, clock, logger, teardown } = needs;
   const manifest = policyOf(follower);
   let carrier: NodeCarrier | undefined;
-  const check = sshSignatures(settings.manifest.allowedSigners, announcementNamespace);
+  const check = sshSignatures(settings.manifest, announcementNamespace);
   const desk = createEnforcementDesk({
     ...{ ledger, manifest, clock, logger },
     store: postgresPlanningStore(db),
@@ -113,8 +115,18 @@ function policyOf(follower: ManifestFollower | undefined): () => ManifestInForce
     const adopted = follower?.adopted;
     if (adopted === undefined) return undefined;
     if (known?.commit !== adopted.commit) {
-      known = { commit: adopted.commit, adoptedAtMs: adopted.adoptedAtMs, policy: enforcementPolicy(adopted.manifest) };
+      const { commit, adoptedAtMs, manifest } = adopted;
+      known = { commit, adoptedAtMs, policy: enforcementPolicy(manifest), wantedImages: imagesWanted(manifest) };
     }
     return known;
+  };
+}
+
+function imagesWanted(manifest: Manifest): (node: string) => readonly string[] {
+  const known = new Map<string, readonly string[]>();
+  return (node) => {
+    const images = known.get(node) ?? compileDesired(manifest, node).containers.map(({ image }) => image);
+    known.set(node, images);
+    return images;
   };
 }

@@ -4,7 +4,7 @@ import { announcementNamespace } from '../common/enforcement/announcement.ts';
 import type { ChangePorts } from './enforcement/changes.ts';
 import type { ManifestInForce, OperatorPorts } from './enforcement/operator.ts';
 import type { Recorder } from './enforcement/ports.ts';
-import { sshSignatures } from './enforcement/ssh-keygen.ts';
+import { type SignerFiles, sshSignatures } from './enforcement/ssh-keygen.ts';
 import { postgresEnforcementStore } from './postgres/enforcement-store.ts';
 import type { Db } from './postgres/pool.ts';
 import { listContainers } from './postgres/query-store.ts';
@@ -18,12 +18,12 @@ export interface OperatingNeeds {
   readonly clock: Clock;
   /** The manifest in force; without it nobody can order anything. */
   readonly manifest: OperatorPorts['manifest'];
-  /** The OpenSSH `allowed_signers` file that approvals are checked with; without it there are none. */
-  readonly allowedSigners: string | undefined;
+  /** What approvals are checked with; without a file of allowed signers there are none. */
+  readonly signers: SignerFiles;
 }
 
 /** What carries out the wishes of operators about enforcement. */
-export function createOperating({ db, ledger, clock, manifest, allowedSigners }: OperatingNeeds): OperatorPorts {
+export function createOperating({ db, ledger, clock, manifest, signers }: OperatingNeeds): OperatorPorts {
   const any = { image: undefined, state: undefined };
   return {
     ...{ ledger, clock, manifest, randomBytes },
@@ -32,14 +32,14 @@ export function createOperating({ db, ledger, clock, manifest, allowedSigners }:
       const rows = await listContainers(db, { node, name, ...any }, { after: undefined, limit: 2 });
       return rows.map(({ id }) => id);
     },
-    checkSignature: sshSignatures(allowedSigners),
+    checkSignature: sshSignatures(signers),
     actor: operator,
   };
 }
 
 /** What announces changes: signatures are checked for that, and hold for nothing else. */
-export function createAnnouncing({ db, ledger, clock, allowedSigners }: Omit<OperatingNeeds, 'manifest'>): ChangePorts {
-  const checkSignature = sshSignatures(allowedSigners, announcementNamespace);
+export function createAnnouncing({ db, ledger, clock, signers }: Omit<OperatingNeeds, 'manifest'>): ChangePorts {
+  const checkSignature = sshSignatures(signers, announcementNamespace);
   return { ledger, clock, store: postgresEnforcementStore(db), checkSignature, actor: operator };
 }
 

@@ -24,8 +24,11 @@ export type Drift = z.infer<typeof driftSchema>;
 /** What the last complete scan saw. Containers that could not be inspected are named, never guessed. */
 export interface ObservedState {
   readonly containers: ReadonlyMap<string, ObservedContainer>;
-  /** Ids that are known to exist but could not be inspected: nothing is concluded about them or from their absence. */
-  readonly unobserved: ReadonlySet<string>;
+  /**
+   * Ids that are known to exist but could not be inspected, each with its name, or null where that is not known: nothing is concluded
+   * about them, and none of the names is missing.
+   */
+  readonly unobserved: ReadonlyMap<string, string | null>;
   /** When it was seen, Unix milliseconds. */
   readonly atMs: number;
   /** How containers were made, by id, as far as it is known. */
@@ -64,7 +67,7 @@ function judgeDesired(
 ): Drift[] {
   const observed = byName.get(desired.name);
   // A container we could not inspect might be this one: not seen is not the same as not there.
-  if (observed === undefined) return unobserved.size > 0 ? [] : missing(desired, undefined, null);
+  if (observed === undefined) return mayBeUnseen(desired.name, unobserved) ? [] : missing(desired, undefined, null);
   const stands = standstill(observed, atMs);
   if (stands !== undefined && ended.has(observed.state)) return missing(desired, observed, stands);
   // One that is paused or crashes again and again is judged all the same for what it is made of.
@@ -73,6 +76,11 @@ function judgeDesired(
     ...(newerPatches && isLaterPatch(desired, observed) ? [] : imageDrift(desired, observed)),
     ...configDrift(desired, observed, { made: made.get(observed.id), checks }),
   ];
+}
+
+/** Whoever makes a container that cannot be inspected must not hide by it that others are missing: only names that it may have count. */
+function mayBeUnseen(name: string, unobserved: ObservedState['unobserved']): boolean {
+  return [...unobserved.values()].some((its) => its === null || clip(its) === clip(name));
 }
 
 /** A drift of a container that is wanted by its name; none without a difference. */
@@ -153,7 +161,7 @@ export function undecided(drift: Drift, desired: DesiredState, observed: Observe
   const isIts = ({ name }: { readonly name: string }) => clip(name) === drift.container;
   const its = [...observed.containers.values()].find(isIts);
   if (its !== undefined) return drift.kind === 'CONFIG_DRIFT' && !observed.made.has(its.id);
-  return observed.unobserved.size > 0 && desired.containers.some(isIts);
+  return mayBeUnseen(drift.container, observed.unobserved) && desired.containers.some(isIts);
 }
 
 /** Compares the drifts already told with those that stand now; `held` are told drifts that may still stand. */

@@ -50,9 +50,10 @@ export interface EngineApi {
   wait(id: string): Promise<number>;
   /** Ids of all containers. */
   ids(): Promise<string[]>;
-  /** A network of its own kernel bridge, cut off from everything else. Kept after the engine, so it is to be removed. */
-  createNetwork(name: string, subnet: string): Promise<void>;
-  removeNetwork(name: string): Promise<void>;
+  /** A network of its own kernel bridge, cut off from everything else; its id. Kept after the engine, so it is to be removed. */
+  createNetwork(name: string, subnet: string): Promise<string>;
+  /** @param network its id, or a name that is nothing but letters, digits and hyphens. */
+  removeNetwork(network: string): Promise<void>;
   /** Names of all volumes, sorted. */
   volumes(): Promise<string[]>;
   /** An archive of the image, as `docker save` writes it. */
@@ -104,7 +105,8 @@ export function engineApi(socketPath: string): EngineApi {
       return Array.isArray(list) ? list.map((item) => stringField(item, 'Id')) : [];
     },
     createNetwork: async (name, subnet) => {
-      await call('POST', '/networks/create', { Name: name, Internal: true, IPAM: { Config: [{ Subnet: subnet }] } });
+      const body = { Name: name, Internal: true, IPAM: { Config: [{ Subnet: subnet }] } };
+      return stringField(await call('POST', '/networks/create', body), 'Id');
     },
     removeNetwork: async (name) => {
       await call('DELETE', `/networks/${name}`);

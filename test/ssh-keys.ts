@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,8 +12,14 @@ export interface SshSigners {
   keyFile(name: string): string;
   /** A signature in its armour, in the namespace of approvals unless told otherwise. */
   sign(name: string, text: string, namespace?: string): string;
+  /** Path of a list of the keys of these owners as keys that sign nothing any more. */
+  revoke(owners: readonly string[], form: RevocationForm): string;
   remove(): Promise<void>;
 }
+
+/** What OpenSSH takes for such a list: its own binary one, or public keys one a line. */
+export const revocationForms = ['krl', 'keys'] as const;
+export type RevocationForm = (typeof revocationForms)[number];
 
 /** Why tests with SSH keys cannot run here; false when they can. */
 export function withoutSshKeygen(): string | false {
@@ -48,6 +54,13 @@ export async function sshSigners(names: Readonly<Record<string, string>>): Promi
         encoding: 'utf8',
         stdio: ['pipe', 'pipe', 'ignore'],
       }),
+    revoke: (owners, form) => {
+      const list = join(folder, `revoked-${owners.join('-')}.${form}`);
+      const publicKeys = owners.map((owner) => `${keyFile(owner)}.pub`);
+      if (form === 'krl') execFileSync('ssh-keygen', ['-q', '-k', '-f', list, ...publicKeys]);
+      else writeFileSync(list, publicKeys.map((file) => readFileSync(file, 'utf8')).join(''));
+      return list;
+    },
     remove: () => rm(folder, { recursive: true, force: true }),
   };
 }

@@ -135,7 +135,7 @@ async function look(engine: Engine, files: ManifestFiles, { node, clock, errors 
   for (const { id, error } of scan.unobserved) {
     errors.push({ part: `container ${id.slice(0, 12)}`, code: error.code, message: error.message });
   }
-  const unobserved = new Set(scan.unobserved.map(({ id }) => id));
+  const unobserved = new Map(scan.unobserved.map(({ id, name }) => [id, name]));
   const looked = { containers: scan.containers, unobserved, atMs: clock.now() };
   const unread = new Map<string, AppError>();
   const images = createImages(engine, (imageId, error) => unread.set(imageId, error));

@@ -49,8 +49,8 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
     const result = await attempt(`store ${name}`, () => scanStore(settings, { name, path }, clock));
     if (result !== undefined) stores.push(result);
   }
-  const unobserved = scan?.unobserved.map(({ id }) => id) ?? [];
-  const looked = { containers: scan?.containers ?? new Map(), unobserved: new Set(unobserved), atMs: clock.now() };
+  const unobserved = new Map(scan?.unobserved.map(({ id, name }) => [id, name]));
+  const looked = { containers: scan?.containers ?? new Map(), unobserved, atMs: clock.now() };
   const images = createImages(engine, (imageId, { code, message }) => {
     errors.push({ part: `image ${imageId}`, code, message });
   });
@@ -59,7 +59,7 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
   return {
     node,
     containers: [...observedOf(looked.containers).values()],
-    unobserved,
+    unobserved: [...unobserved.keys()],
     commit: desired?.commit ?? null,
     drifts,
     stores,

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { limits } from '../../common/limits.ts';
-import type { Endpoint } from './container-spec.ts';
-import type { FileChange } from './control.ts';
+import type { Attachment, FileChange } from './control.ts';
 
 /** What the engine answers to those who change something. Source: Docker Engine API v1.41. */
 
@@ -19,20 +18,23 @@ export const rawContainer = z.looseObject({ Id: z.string() });
 /** `GET /images/{name}/json`, reduced to the id. */
 export const imageId = z.object({ Id: z.string().regex(/^sha256:[0-9a-f]{64}$/) }).transform(({ Id }) => Id);
 
-/** What the engine adds by itself (addresses, ids, a gateway) is not for whoever connects again to say. */
+/** What the engine adds by itself (addresses, a gateway) is not for whoever connects again to say; the id only says which one. */
 const endpoint = z
   .object({
     Aliases: given(z.array(text)),
     Links: given(z.array(text)),
     IPAMConfig: given(z.record(z.string(), z.union([z.string(), z.array(z.string())]))),
     DriverOpts: given(z.record(z.string(), text)),
+    NetworkID: given(z.string()),
   })
   .transform(
-    ({ Aliases, Links, IPAMConfig, DriverOpts }): Endpoint => ({
+    ({ Aliases, Links, IPAMConfig, DriverOpts, NetworkID }): Attachment => ({
       ...(Aliases === undefined ? {} : { Aliases }),
       ...(Links === undefined ? {} : { Links }),
       ...(IPAMConfig === undefined ? {} : { IPAMConfig }),
       ...(DriverOpts === undefined ? {} : { DriverOpts }),
+      // Empty for a container that was never started.
+      ...(NetworkID === undefined || NetworkID === '' ? {} : { NetworkID }),
     }),
   );
 

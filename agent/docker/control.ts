@@ -6,6 +6,17 @@ import type { CreateBody, Endpoint } from './container-spec.ts';
  */
 export type Outcome = 'done' | 'already' | 'gone';
 
+/** How a container is attached to a network that the engine has given an id; without one while the container has never run. */
+export interface Attachment extends Endpoint {
+  readonly NetworkID?: string;
+}
+
+/** In the words of the Engine API; `Name` is empty or `no` for never. */
+export interface RestartPolicy {
+  readonly Name: string;
+  readonly MaximumRetryCount: number;
+}
+
 /** One path in which a container's own layer differs from its image. */
 export interface FileChange {
   readonly path: string;
@@ -36,6 +47,8 @@ export interface EngineControl {
   remove(id: string): Promise<Outcome>;
   /** A name that another container has is `engine.answer`, status 409. */
   rename(id: string, name: string): Promise<Outcome>;
+  /** Whether the engine starts it again by itself; nothing else of it is changed. What may not have another one is `engine.answer`. */
+  setRestart(id: string, policy: RestartPolicy): Promise<Outcome>;
   /** A container that does not run cannot be paused: `engine.answer`, status 409. */
   pause(id: string): Promise<Outcome>;
   unpause(id: string): Promise<Outcome>;
@@ -53,11 +66,14 @@ export interface EngineControl {
   changes(id: string): Promise<readonly FileChange[]>;
 
   /** The networks it is attached to, by name, each as `connect` takes it to attach it again; none for one that is gone. */
-  networks(id: string): Promise<Readonly<Record<string, Endpoint>>>;
-  /** A running container cannot be taken from the network of the host: `engine.answer`. From one that nobody has it is taken `already`. */
+  networks(id: string): Promise<Readonly<Record<string, Attachment>>>;
+  /**
+   * A running container cannot be taken from the network of the host: `engine.answer`. From one that nobody has it is taken `already`.
+   * @param network its id, which is one network's alone; or its name, which may hold any character, and be another one's id.
+   */
   disconnect(network: string, id: string): Promise<Outcome>;
   /**
-   * `gone` when there is no such container or no such network. One that does not run takes any network's name, and without the
+   * `gone` when there is no such container or no such network; `network` as for `disconnect`. One that does not run takes any network's name, and without the
    * network does not start.
    */
   connect(network: string, id: string, endpoint: Endpoint): Promise<Outcome>;

@@ -64,7 +64,10 @@ export function dockerControl({ socketPath, order, timeoutMs }: DockerControlOpt
   };
 }
 
-type LifeCalls = Pick<EngineControl, 'kill' | 'stop' | 'start' | 'remove' | 'rename' | 'pause' | 'unpause' | 'create'>;
+type LifeCalls = Pick<
+  EngineControl,
+  'kill' | 'stop' | 'start' | 'remove' | 'rename' | 'setRestart' | 'pause' | 'unpause' | 'create'
+>;
 
 function lifeCalls(client: Docker, ask: Ask): LifeCalls {
   const workMs = limits.engineWorkTimeoutMs;
@@ -83,6 +86,11 @@ function lifeCalls(client: Docker, ask: Ask): LifeCalls {
       return ask((signal) => changed(client, signal, { id, isSo: ({ removing }) => removing, request }), workMs);
     },
     rename: (id, name) => change(id, 'rename', (container) => container.name === name, { name }),
+    setRestart: (id, { Name, MaximumRetryCount }) => {
+      const body = { RestartPolicy: { Name, MaximumRetryCount } };
+      const request: Request = { method: 'POST', path: `/containers/${id}/update`, body };
+      return ask((signal) => changed(client, signal, { id, isSo: () => false, request }));
+    },
     pause: (id) => change(id, 'pause', ({ paused }) => paused),
     unpause: (id) => change(id, 'unpause', ({ running, paused }) => running && !paused),
     create: async (name, body) => {
@@ -134,20 +142,26 @@ async function changesOf(answer: Readable): Promise<readonly FileChange[]> {
 
 function networkCalls(client: Docker, ask: Ask): Pick<EngineControl, 'networks' | 'disconnect' | 'connect'> {
   const change = async (id: string, isSo: IsSo, at: NetworkPath, body: object): Promise<Outcome> => {
-    if (!networkName.test(at.network)) return 'gone';
-    const path = `/networks/${at.network}/${at.verb}`;
+    // The engine tidies up a path before it looks at it, encoded or not. All other names are somebody's, however odd.
+    if (at.network.split('/').some((part) => ['', '.', '..'].includes(part))) return 'gone';
+    const path = `/networks/${encodeURIComponent(at.network)}/${at.verb}`;
     const request: Request = { method: 'POST', path, body: { Container: id, ...body } };
     return ask((signal) => changed(client, signal, { id, isSo, request, needs: at.verb === 'connect' }));
   };
   return {
     networks: (id) => ask(async (signal) => (await stands(client, id, signal))?.networks ?? {}),
     disconnect: (network, id) =>
-      change(id, ({ networks }) => !Object.hasOwn(networks, network), { network, verb: 'disconnect' }, {}),
+      change(id, ({ networks }) => !isAttached(networks, network), { network, verb: 'disconnect' }, {}),
     connect: (network, id, endpoint) => {
       const body = { EndpointConfig: endpoint };
-      return change(id, ({ networks }) => Object.hasOwn(networks, network), { network, verb: 'connect' }, body);
+      return change(id, ({ networks }) => isAttached(networks, network), { network, verb: 'connect' }, body);
     },
   };
+}
+
+function isAttached(networks: Standing['networks'], network: string): boolean {
+  const isId = networkId.test(network);
+  return Object.entries(networks).some(([name, { NetworkID }]) => (isId ? NetworkID : name) === network);
 }
 
 interface NetworkPath {
@@ -214,7 +228,7 @@ async function refuseComplaint(answer: Readable): Promise<void> {
 }
 
 const containerId = /^[0-9a-f]{64}$/;
-const networkName = /^[a-zA-Z0-9][\w.-]*$/;
+const networkId = containerId;
 const imageName = /^[a-zA-Z0-9][\w./:@-]*$/;
 const imageIdForm = /^sha256:[0-9a-f]{64}$/;
 const taggedName = /^[a-zA-Z0-9][\w./:-]*:\w[\w.-]*$/;

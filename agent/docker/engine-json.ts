@@ -30,8 +30,17 @@ const health = z
   .object({ Status: z.enum(['', 'none', 'starting', 'healthy', 'unhealthy']) })
   .transform(({ Status }) => (Status === '' ? 'none' : Status));
 
-/** `GET /containers/json`, reduced to the ids. */
-export const containerList = z.array(z.object({ Id: containerId }).transform(({ Id }) => Id));
+/** `GET /containers/json`, reduced to the names by id. What another container calls it by (`/other/alias`) is not its name. */
+export const containerList = z
+  .array(z.object({ Id: containerId, Names: z.array(z.string()).nullish() }))
+  .transform(
+    (listed): ReadonlyMap<string, string | null> => new Map(listed.map(({ Id, Names }) => [Id, ownName(Names ?? [])])),
+  );
+
+function ownName(names: readonly string[]): string | null {
+  const own = names.find((name) => /^\/?[^/]+$/.test(name));
+  return own === undefined ? null : containerName.parse(own);
+}
 
 const observed = z
   .object({

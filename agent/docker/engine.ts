@@ -73,8 +73,8 @@ export interface Engine {
   /** Resolves when the engine answers. */
   ping(): Promise<void>;
   version(): Promise<EngineVersion>;
-  /** Ids (64 hex) of all containers in scope, running or not. */
-  list(): Promise<readonly string[]>;
+  /** Ids (64 hex) of all containers in scope, running or not, each with its name; null for one that has none at this moment. */
+  list(): Promise<ReadonlyMap<string, string | null>>;
   /** The container as it is now, or undefined when it is gone. */
   inspect(containerId: string): Promise<InspectedContainer | undefined>;
   /** What the image with this id (`sha256:<64 hex>`) brings along, which never changes; undefined when it is gone. */

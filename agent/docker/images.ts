@@ -49,8 +49,8 @@ export function createImages(
 export interface Looked {
   /** By container id. */
   readonly containers: ReadonlyMap<string, InspectedContainer>;
-  /** Ids of those that are there and could not be inspected. */
-  readonly unobserved: ReadonlySet<string>;
+  /** Those that are there and could not be inspected: as in `ObservedState`. */
+  readonly unobserved: ObservedState['unobserved'];
   /** When, Unix milliseconds. */
   readonly atMs: number;
 }

@@ -11,6 +11,8 @@ export interface ScanOptions {
 /** A container that is there but could not be looked at: neither compliant nor gone. */
 export interface UnobservedContainer {
   readonly id: string;
+  /** As the engine lists it; null when it has none. */
+  readonly name: string | null;
   readonly error: AppError;
 }
 
@@ -26,20 +28,20 @@ export interface ContainerScan {
  * @throws AppError `engine.unreachable` or `engine.answer` when not even the list could be had
  */
 export async function scanContainers(engine: Engine, options: ScanOptions): Promise<ContainerScan> {
-  const ids = await engine.list();
+  const listed = await engine.list();
   const containers = new Map<string, InspectedContainer>();
   const unobserved: UnobservedContainer[] = [];
   const inspect = givingUp((id) => engine.inspect(id), options.concurrency);
 
-  const observe = async (id: string): Promise<void> => {
+  const observe = async ([id, name]: readonly [string, string | null]): Promise<void> => {
     try {
       const container = await inspect(id);
       if (container !== undefined) containers.set(id, container);
     } catch (thrown) {
-      unobserved.push({ id, error: toAppError(thrown) });
+      unobserved.push({ id, name, error: toAppError(thrown) });
     }
   };
 
-  await pLimit(options.concurrency).map(ids, observe);
+  await pLimit(options.concurrency).map([...listed], observe);
   return { containers, unobserved };
 }

@@ -5,7 +5,7 @@ import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
-import { type EvidenceFolder, type EvidenceSummary, gatherEvidence } from './evidence.ts';
+import { type EvidenceFolder, type EvidenceSummary, gatherEvidence, restartBefore } from './evidence.ts';
 import type { IssuedOrder } from './issued.ts';
 import type { MakeContainer } from './make.ts';
 import type { Endpoints, OrderRecord } from './records.ts';
@@ -77,7 +77,8 @@ export async function resume(task: Task, was: OrderRecord['was'], needs: ActNeed
     if (task.target === undefined) return { evidence: null, madeId: null };
     return act(task, needs);
   }
-  const old = containerId === null || was === null ? undefined : { id: containerId, state: was };
+  const restart = await restartBefore(needs.evidence, task.hash);
+  const old = containerId === null || was === null ? undefined : { id: containerId, state: was, restart };
   const madeId = await settle({ hash: task.hash, name: task.order.container, old }, needs).catch((cause: unknown) => {
     throw toAppError(cause).code === 'engine.unreachable' ? new Unsettled(cause) : cause;
   });
@@ -106,10 +107,11 @@ async function quarantine(task: Task, needs: ActNeeds): Promise<Done> {
   const networks = { ...needs.networksBefore, ...(await control.networks(target.id)) };
   await needs.rememberNetworks(networks);
   const failures: unknown[] = [];
-  for (const network of Object.keys(networks)) {
+  for (const [name, { NetworkID = name }] of Object.entries(networks)) {
     // No engine takes a container off the network of the host; paused it sends nothing there.
-    if (network === hostNetwork) continue;
-    await control.disconnect(network, target.id).catch((thrown: unknown) => failures.push(thrown));
+    if (name === hostNetwork) continue;
+    // By id: whoever names networks may give one the id of another.
+    await control.disconnect(NetworkID, target.id).catch((thrown: unknown) => failures.push(thrown));
   }
   // Whatever keeps it on a network must not keep it running.
   if (target.state === 'running' || target.state === 'restarting') await control.pause(target.id);
@@ -122,8 +124,11 @@ const hostNetwork = 'host';
 async function release(task: Task, { control, networksBefore }: ActNeeds): Promise<Done> {
   const target = targetOf(task);
   const present = await control.networks(target.id);
-  for (const [network, endpoint] of Object.entries(networksBefore)) {
-    if (!Object.hasOwn(present, network)) await control.connect(network, target.id, endpoint);
+  for (const [name, { NetworkID = name, ...endpoint }] of Object.entries(networksBefore)) {
+    if (Object.hasOwn(present, name)) continue;
+    const outcome = await control.connect(NetworkID, target.id, endpoint);
+    // It may have been made anew under its name.
+    if (outcome === 'gone' && NetworkID !== name) await control.connect(name, target.id, endpoint);
   }
   if (target.state === 'paused') await control.unpause(target.id);
   return { evidence: null, madeId: null };
@@ -134,7 +139,9 @@ async function replaceTarget(task: Task, needs: ActNeeds): Promise<Done> {
   if (wanted === undefined)
     throw new AppError('state.conflict', `the manifest wants no container ${task.order.container}`);
   const evidence = target === undefined ? null : await gather(task, target, needs);
-  const madeId = await replace({ hash, name: wanted.name, old: target }, replacing(task, wanted, needs));
+  const restart = target === undefined ? undefined : await restartBefore(needs.evidence, hash);
+  const old = target === undefined ? undefined : { id: target.id, state: target.state, restart };
+  const madeId = await replace({ hash, name: wanted.name, old }, replacing(task, wanted, needs));
   return { evidence, madeId };
 }
 

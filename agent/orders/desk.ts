@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
+import { runs } from '../../common/enforcement/governance.ts';
 import { type Refusal, refusalOf, resumptionRefusal, type StandingDrift } from '../../common/enforcement/permission.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
@@ -245,7 +246,7 @@ export class OrderDesk {
       adopted: adopted(),
       drifts: watch.standing ?? new Map<string, StandingDrift>(),
       target,
-      containers: watch.observed.size,
+      containers: [...watch.observed.values()].filter(runs).length,
       past: this.#book.past,
       approvers: await verifyApprovals(hash, approvals),
     };

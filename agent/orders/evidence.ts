@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { toAppError } from '../../common/errors.ts';
 import { clip } from '../../common/fields.ts';
 import type { Body } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
-import type { EngineControl } from '../docker/control.ts';
+import type { EngineControl, RestartPolicy } from '../docker/control.ts';
 import { writeDurably } from '../durable-file.ts';
 import type { IssuedOrder } from './issued.ts';
 
@@ -17,6 +18,8 @@ export interface EvidenceFolder {
   /** Resolved means on disk. */
   keep(hash: string, text: string): Promise<void>;
   has(hash: string): Promise<boolean>;
+  /** Undefined when there is none, or it cannot be read. */
+  read(hash: string): Promise<string | undefined>;
   /** Removes files older than `limits.ordersRememberedMs`. */
   prune(nowMs: number): Promise<void>;
 }
@@ -29,6 +32,7 @@ export function fsEvidence(dir: string): EvidenceFolder {
       await writeDurably(fileOf(name), text);
     },
     has: async (name) => (await stat(fileOf(name)).catch(() => undefined)) !== undefined,
+    read: (name) => readFile(fileOf(name), 'utf8').catch(() => undefined),
     prune: async (nowMs) => {
       for (const name of await readdir(dir).catch(() => [])) {
         const found = await stat(join(dir, name)).catch(() => undefined);
@@ -74,5 +78,27 @@ async function told<T>(answer: Promise<T>): Promise<Told<T>> {
     return { value: await answer };
   } catch (thrown) {
     return { unknown: toAppError(thrown).message };
+  }
+}
+
+const inspected = z.object({
+  inspect: z.object({
+    value: z.object({
+      HostConfig: z.object({ RestartPolicy: z.object({ Name: z.string(), MaximumRetryCount: z.int().default(0) }) }),
+    }),
+  }),
+});
+
+/** The restart policy that a container had before it was touched, by its evidence; undefined where that does not say. */
+export async function restartBefore(
+  folder: Pick<EvidenceFolder, 'read'>,
+  hashOfOrder: string,
+): Promise<RestartPolicy | undefined> {
+  const text = await folder.read(hashOfOrder);
+  if (text === undefined) return undefined;
+  try {
+    return inspected.parse(JSON.parse(text)).inspect.value.HostConfig.RestartPolicy;
+  } catch {
+    return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { limits } from '../../common/limits.ts';
 import { containerStates } from '../../common/observed.ts';
 import { orderSchema } from '../../common/order.ts';
 
-/** As `Endpoint` of `agent/docker/container-spec.ts`. */
+/** As `Attachment` of `agent/docker/control.ts`. */
 const endpoint = z.object({
   Aliases: z.array(z.string()).readonly().exactOptional(),
   Links: z.array(z.string()).readonly().exactOptional(),
@@ -12,6 +12,7 @@ const endpoint = z.object({
     .readonly()
     .exactOptional(),
   DriverOpts: z.record(z.string(), z.string()).readonly().exactOptional(),
+  NetworkID: z.string().exactOptional(),
 });
 
 /** Networks that a container was attached to, by name. */

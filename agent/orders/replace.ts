@@ -2,7 +2,7 @@ import type { Clock } from '../../common/clock.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
-import type { EngineControl } from '../docker/control.ts';
+import type { EngineControl, RestartPolicy } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
 
 /** Label of a container that was made for an order; its value is the order's hash. */
@@ -19,7 +19,12 @@ export interface Replacement {
   /** What the container is called. */
   readonly name: string;
   /** The container that is replaced; undefined where there is none. */
-  readonly old: Pick<ObservedContainer, 'id' | 'state'> | undefined;
+  readonly old: OldContainer | undefined;
+}
+
+interface OldContainer extends Pick<ObservedContainer, 'id' | 'state'> {
+  /** As it was before anything was done; undefined when that is not known, and then it is left alone. */
+  readonly restart?: RestartPolicy | undefined;
 }
 
 export interface ReplaceNeeds {
@@ -95,14 +100,25 @@ export async function settle(replacement: Replacement, needs: ReplaceNeeds): Pro
   return undefined;
 }
 
-async function putAside(
-  { id, state }: Pick<ObservedContainer, 'id' | 'state'>,
-  keptName: string,
-  control: EngineControl,
-): Promise<void> {
+/** Its restart policy first: the engine would start it again with its own next start, beside the one that has its place. */
+async function putAside({ id, state, restart }: OldContainer, keptName: string, control: EngineControl): Promise<void> {
+  if (restarts(restart)) await setRestart(id, staysDown, control);
   if (state === 'paused') await control.unpause(id);
   await control.stop(id, limits.stopGraceMs);
   await control.rename(id, keptName);
+}
+
+const staysDown: RestartPolicy = { Name: 'no', MaximumRetryCount: 0 };
+
+function restarts(policy: RestartPolicy | undefined): policy is RestartPolicy {
+  return policy !== undefined && policy.Name !== '' && policy.Name !== staysDown.Name;
+}
+
+/** Whatever may not have another policy is replaced, and put back, all the same: should it run again, it is drift. */
+async function setRestart(id: string, policy: RestartPolicy, control: EngineControl): Promise<void> {
+  await control.setRestart(id, policy).catch((thrown: unknown) => {
+    if (toAppError(thrown).code !== 'engine.answer') throw thrown;
+  });
 }
 
 /** Each step may have been done before. */
@@ -115,6 +131,7 @@ async function putBack({ name, old }: Replacement, madeId: string | undefined, n
   let nameless: unknown;
   // Whoever has taken the name meanwhile must not keep it from running.
   if (found.container.name !== name) await control.rename(old.id, name).catch((thrown: unknown) => (nameless = thrown));
+  if (restarts(old.restart)) await setRestart(old.id, old.restart, control);
   if (old.state === 'running' || old.state === 'paused' || old.state === 'restarting') {
     if (found.container.state !== 'running' && found.container.state !== 'paused') await control.start(old.id);
     if (old.state === 'paused' && found.container.state !== 'paused') await control.pause(old.id);
@@ -124,7 +141,7 @@ async function putBack({ name, old }: Replacement, madeId: string | undefined, n
 
 async function labelled(hash: string, { engine }: ReplaceNeeds): Promise<ObservedContainer[]> {
   const found: ObservedContainer[] = [];
-  for (const id of await engine.list()) {
+  for (const id of (await engine.list()).keys()) {
     const inspected = await engine.inspect(id);
     if (inspected?.config.labels[orderLabel] === hash) found.push(inspected.container);
   }

@@ -1,5 +1,6 @@
 import type { DesiredState } from '../../common/desired.ts';
 import { type Drift, diff, driftChanges, type ObservedState, undecided } from '../../common/drift.ts';
+import { runs } from '../../common/enforcement/governance.ts';
 import { clip } from '../../common/fields.ts';
 import type { Body } from '../../common/kinds.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
@@ -102,9 +103,11 @@ export class PastNode {
     return this.#seenMs;
   }
 
-  /** What is there, and what orders would have made that is not. */
+  /** What runs, and what orders would have made that does not. */
   get containerCount(): number {
-    const there = [...this.#containers.values()].filter(({ id }) => !this.#gone.has(id));
+    const there = [...this.#containers.values()].filter(
+      (container) => !this.#gone.has(container.id) && runs(container),
+    );
     const names = new Set(this.#mended.size === 0 ? [] : there.map(({ name }) => clip(name)));
     return there.length + [...this.#mended.keys()].filter((name) => !names.has(name)).length;
   }
@@ -202,7 +205,8 @@ export class PastNode {
     const there = [...this.#containers].filter(
       ([id, container]) => !this.#gone.has(id) && !this.handiwork.isPutAside(container),
     );
-    const unobserved = new Set(this.unobserved ? ['of a container that could not be inspected'] : []);
+    // Which one that was is not on record.
+    const unobserved = new Map(this.unobserved ? [['a container that could not be inspected', null]] : []);
     return { containers: new Map(there), unobserved, atMs, made: new Map() };
   }
 

@@ -7,6 +7,7 @@ import { announceChange } from '../enforcement/changes.ts';
 import { signWithKeyFile } from '../enforcement/ssh-keygen.ts';
 import { createAnnouncing } from '../operating.ts';
 import { type CommandContext, requireNodeName, show, withLedger } from './context.ts';
+import { signersFor } from './enforcing.ts';
 import { parseMoment } from './moment.ts';
 import { readSignature, requirePrincipal } from './orders-approve.ts';
 
@@ -41,9 +42,9 @@ export async function changesAnnounce(context: CommandContext, options: Announce
       'give --key FILE to sign here, or --signature FILE that was made elsewhere',
     );
   }
-  const allowedSigners = options.allowedSigners ?? context.settings.manifest.allowedSigners;
+  const signers = signersFor(context, options.allowedSigners);
   await withLedger(context, async ({ ledger, database: { db } }) => {
-    const ports = createAnnouncing({ db, ledger, clock: systemClock, allowedSigners });
+    const ports = createAnnouncing({ db, ledger, clock: systemClock, signers });
     const signed =
       key === undefined
         ? await readSignature(signature ?? '')

@@ -6,6 +6,7 @@ import { systemClock } from '../clock.ts';
 import { readAdopted } from '../desired/follower.ts';
 import { fsManifestStore } from '../desired/fs-manifest-store.ts';
 import type { ManifestInForce, OperatorPorts } from '../enforcement/operator.ts';
+import type { SignerFiles } from '../enforcement/ssh-keygen.ts';
 import { createOperating } from '../operating.ts';
 import { postgresEnforcementStore } from '../postgres/enforcement-store.ts';
 import type { Db } from '../postgres/pool.ts';
@@ -42,10 +43,15 @@ export function operate<T>(
   return withLedger(context, async ({ ledger, database }) => {
     const manifest = await manifestInForce(context);
     const { db } = database;
-    const signers = allowedSigners ?? context.settings.manifest.allowedSigners;
-    const needs = { db, ledger, clock: systemClock, manifest: () => manifest, allowedSigners: signers };
+    const signers = signersFor(context, allowedSigners);
+    const needs = { db, ledger, clock: systemClock, manifest: () => manifest, signers };
     return work(createOperating(needs), db);
   });
+}
+
+/** Whose signatures count: a file that is named stands for the one of the settings, and what is revoked stays so. */
+export function signersFor({ settings }: CommandContext, allowedSigners: string | undefined): SignerFiles {
+  return { ...settings.manifest, ...(allowedSigners !== undefined && { allowedSigners }) };
 }
 
 /**

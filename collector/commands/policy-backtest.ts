@@ -63,7 +63,7 @@ async function replay(
 ): Promise<BacktestResult> {
   const { settings, stderr } = context;
   const toMs = systemClock.now();
-  const check = sshSignatures(settings.manifest.allowedSigners, announcementNamespace);
+  const check = sshSignatures(settings.manifest, announcementNamespace);
   const verify: VerifyAnnouncement = async (text, approval) => (await check(approval, text)).holds;
   const bar = progressBar(stderr, 'entries');
   const needs: BacktestNeeds = {

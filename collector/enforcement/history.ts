@@ -112,7 +112,7 @@ function afterAttempts(open: OpenDrift, at: Situation): Hold | undefined {
   if (now.some(({ status }) => status === 'rejected')) {
     return { code: 'rejected', reason: 'a person has rejected an order for this drift' };
   }
-  return verifying(now, nowMs) ?? afterFailures(same, now, at) ?? afterRefusals(now, at);
+  return verifying(now, nowMs) ?? afterFailures(same, now, at) ?? afterRefusals(open, now, at);
 }
 
 /** After a quarantine the container is there as before; that nothing is done about it is governance's concern. */
@@ -152,15 +152,24 @@ function afterFailures(
 }
 
 /** What was refused may be permitted later, and nobody tells when. */
-function afterRefusals(now: readonly StoredOrder[], { nowMs, manifest }: Situation): Hold | undefined {
+function afterRefusals(open: OpenDrift, now: readonly StoredOrder[], { nowMs, manifest }: Situation): Hold | undefined {
   const refused = now.filter(({ status }) => status === 'refused' || status === 'expired');
   if (refused.length === 0) return undefined;
   const firstMs = Math.max(limits.refusedRetryMinMs, manifest.policy.rollback.retryDelayMs);
-  const delayMs = Math.min(limits.refusedRetryMaxMs, firstMs * 2 ** Math.min(refused.length - 1, 30));
+  const again = refused.filter((stored) => !wentAway(stored, open)).length - 1;
+  const delayMs = Math.min(limits.refusedRetryMaxMs, firstMs * 2 ** Math.min(Math.max(again, 0), 30));
   const untilMs = Math.max(...refused.map((stored) => lastWordMs(stored, nowMs))) + delayMs;
   if (nowMs >= untilMs) return undefined;
   const said = refused.flatMap((stored) => resultsOf(stored)).at(-1)?.body.reason ?? 'nobody has answered it in time';
   return { code: 'retry', reason: `the last order came to nothing: ${said}`.slice(0, limits.maxOwnTextChars), untilMs };
+}
+
+/**
+ * Whether the container was gone when the order came to it, and the drift is about another one by now: whoever makes containers of a
+ * name in a loop must not slow down the answer to the last of them.
+ */
+function wentAway(stored: StoredOrder, { drift }: OpenDrift): boolean {
+  return stored.order.containerId !== drift.containerId && resultsOf(stored).at(-1)?.body.code === 'gone';
 }
 
 /** As {@link begunOrders} reads a node's clock; without a word, when it expired. */

@@ -88,11 +88,12 @@ const settling: Look = (open, { settled, manifest, node, nowMs }) => {
   };
 };
 
-const inGrace: Look = (open, { manifest, seenMs, nowMs }) => {
+const inGrace: Look = (open, { manifest, seenMs, earlier, nowMs }) => {
   const { graceMs, rule } = manifest.policy.answers[open.drift.kind];
   // Without a grace period no clock matters.
   if (graceMs === 0) return undefined;
-  const sinceMs = laterOf(open.openedAtMs, seenMs.get(open.openedIndex) ?? nowMs);
+  const began = earlier?.get(open.openedIndex) ?? { sinceMs: open.openedAtMs, openedIndex: open.openedIndex };
+  const sinceMs = laterOf(began.sinceMs, seenMs.get(began.openedIndex) ?? nowMs);
   const untilMs = sinceMs + graceMs + limits.graceSlackMs;
   if (nowMs >= untilMs) return undefined;
   return { code: 'grace', reason: `the grace period of ${rule} lasts ${graceMs / 1_000} s`, untilMs };

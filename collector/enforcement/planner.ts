@@ -1,6 +1,6 @@
 import { rfc3339 } from '../../common/clock.ts';
 import type { DriftKind } from '../../common/drift-kind.ts';
-import { limitedBy, type PastOrder } from '../../common/enforcement/governance.ts';
+import { limitedBy, type PastOrder, runs } from '../../common/enforcement/governance.ts';
 import { approvalsNeeded } from '../../common/enforcement/policy.ts';
 import { limits } from '../../common/limits.ts';
 import { driftDigest, type OrderAction } from '../../common/order.ts';
@@ -106,12 +106,17 @@ function limitHolding(one: Ripe, at: Situation, counted: Counted): Hold | undefi
  * yet, so that its container must not be among both.
  */
 function containersLeft({ node, drifts, nowMs }: Situation, { begun }: Counted): number {
-  const there = new Set(drifts.map(({ drift }) => drift.containerId));
+  const there = new Set(drifts.filter(isOfRunning).map(({ drift }) => drift.containerId));
   const doomed = begun.filter(
     ({ action, containerId, atMs }) =>
       action === 'terminate' && nowMs - atMs < limits.blastWindowMs && there.has(containerId),
   );
   return Math.max(0, node.containers - new Set(doomed.map(({ containerId }) => containerId)).size);
+}
+
+function isOfRunning({ drift: { kind, differences } }: OpenDrift): boolean {
+  const state = differences.find(({ field }) => field === 'state')?.observed ?? null;
+  return kind !== 'UNAUTHORIZED_CONTAINER' || state === null || runs({ state });
 }
 
 /** Stricter than the node, which counts what it has begun and not what it refused. */

@@ -15,6 +15,12 @@ export interface OpenDrift {
   readonly commit: string | null;
 }
 
+/** A drift of an unauthorized container that is over. */
+export interface EndedDriftRow extends OpenDrift {
+  /** By the node's clock, Unix milliseconds. */
+  readonly endedMs: number;
+}
+
 /**
  * Where an order stands: `requested` until its node has said what became of it, or a person has `rejected` it; `expired` also
  * when nobody has said anything and its time is over.
@@ -47,6 +53,7 @@ export interface GovernedNodeRow {
   readonly node: string;
   /** The commit it said last that it has adopted, and when, Unix milliseconds; null while it never has. */
   readonly adopted: { readonly commit: string; readonly atMs: number } | null;
+  /** Containers that run there, as governance counts them. */
   readonly containers: number;
 }
 

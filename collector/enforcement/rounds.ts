@@ -8,6 +8,8 @@ import type { EnforcementMetrics, PlanningStore } from './desk-ports.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { settledAt, suspicionOf } from './freeze.ts';
 import type { Freeze, Freezer } from './freezer.ts';
+import { earlierClocks } from './graces.ts';
+import { createLimitAlerts, type LimitAlerts } from './limit-alerts.ts';
 import { endangersReplica, plan, replicasLeft } from './planner.ts';
 import type { GovernedNodeRow, OpenDrift, Recorder, StandingMeasures } from './ports.ts';
 import { RolloutWatch } from './rollout-watch.ts';
@@ -56,6 +58,7 @@ interface Look {
 export class EnforcementRounds {
   readonly #options: RoundsOptions;
   readonly #watch = new RolloutWatch();
+  readonly #limitAlerts: LimitAlerts;
   readonly #inTurn = createTurns();
   readonly #nodes: () => Promise<readonly GovernedNodeRow[]>;
   readonly #measures: () => Promise<StandingMeasures>;
@@ -63,6 +66,7 @@ export class EnforcementRounds {
   constructor(options: RoundsOptions) {
     const { store, clock } = options;
     this.#options = options;
+    this.#limitAlerts = createLimitAlerts(options.ledger);
     this.#nodes = createSharedRead(() => store.nodes());
     this.#measures = createSharedRead(() => store.measures(clock.now()));
   }
@@ -78,13 +82,13 @@ export class EnforcementRounds {
     const look = (depth: Depth) => this.#look(node, manifest, seenMs, depth);
     const first = await look(shallow);
     const deeper = deeperThan(shallow, first);
-    if (deeper === undefined) return this.#issue(first, beganMs);
+    if (deeper === undefined) return this.#issue(node, first, beganMs);
     // Two nodes must not find each other's replica healthy and both replace their own.
     return this.#inTurn(async () => {
       for (let depth = deeper; ; ) {
         const closer = await look(depth);
         const more = deeperThan(depth, closer);
-        if (more === undefined) return this.#issue(closer, beganMs);
+        if (more === undefined) return this.#issue(node, closer, beganMs);
         depth = more;
       }
     });
@@ -104,7 +108,8 @@ export class EnforcementRounds {
       watched ? store.driftsOfCommit(manifest.commit) : undefined,
       this.#replicas(depth.containers, nowMs),
     ]);
-    note(drifts, seenMs, nowMs);
+    const earlier = await earlierClocks(store, { node, drifts, manifest, nowMs });
+    note(drifts, seenMs, { nowMs, graceMs: manifest.policy.answers.UNAUTHORIZED_CONTAINER.graceMs });
     const rollout = this.#watch.rolloutOf(manifest, rows, nowMs);
     const needed = this.#watch.isWatched(manifest, nowMs);
     const freeze = await this.#freeze(
@@ -122,7 +127,7 @@ export class EnforcementRounds {
     const { silences } = measures;
     const frozen = freeze.frozen;
     const known = { node: row, manifest, drifts, orders, frozen, silences, announcements, imageIds };
-    const situation: Situation = { ...known, seenMs, settled, replicas, nowMs };
+    const situation: Situation = { ...known, seenMs, earlier, settled, replicas, nowMs };
     return { drifts, plan: plan(situation), freeze, sinceMs, nowMs };
   }
 
@@ -170,11 +175,12 @@ export class EnforcementRounds {
     return new Map(found);
   }
 
-  async #issue({ plan: { orders, held }, freeze, nowMs }: Look, beganMs: number): Promise<RoundOutcome> {
+  async #issue(node: string, { plan: { orders, held }, freeze, nowMs }: Look, beganMs: number): Promise<RoundOutcome> {
     // Together, so that one commit of the ledger takes them all. One that fails holds up none of the others.
     const done = await Promise.allSettled(orders.map((planned) => this.#order(planned, nowMs, beganMs)));
     const failed = done.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
+    await this.#limitAlerts.looked(node, held, nowMs);
     const times = [...held, freeze].flatMap(({ untilMs }) => untilMs ?? []);
     return { held, untilMs: times.length === 0 ? undefined : Math.min(...times) };
   }
@@ -219,9 +225,13 @@ export function deeperThan(
   };
 }
 
-/** Drifts that are over are forgotten. */
-function note(drifts: readonly OpenDrift[], seenMs: Map<number, number>, nowMs: number): void {
+/** Drifts that are over are forgotten once no other one's clock can go on from theirs. */
+function note(
+  drifts: readonly OpenDrift[],
+  seenMs: Map<number, number>,
+  { nowMs, graceMs }: { readonly nowMs: number; readonly graceMs: number },
+): void {
   const standing = new Set(drifts.map(({ openedIndex }) => openedIndex));
-  for (const index of seenMs.keys()) if (!standing.has(index)) seenMs.delete(index);
+  for (const [index, atMs] of seenMs) if (!standing.has(index) && nowMs - atMs >= 2 * graceMs) seenMs.delete(index);
   for (const index of standing) if (!seenMs.has(index)) seenMs.set(index, nowMs);
 }

@@ -3,6 +3,7 @@ import type { GovernanceLimit } from '../../common/enforcement/governance.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import type { Order } from '../../common/order.ts';
 import type { Settled } from './freeze.ts';
+import type { EarlierClock } from './graces.ts';
 import type { GovernedNodeRow, OpenDrift, Replica, StandingMeasures, StoredOrder } from './ports.ts';
 
 /** The manifest in force at the collector. */
@@ -11,6 +12,8 @@ export interface ManifestInForce {
   readonly policy: EnforcementPolicy;
   /** When the collector adopted it, Unix milliseconds. */
   readonly adoptedAtMs: number;
+  /** References of the images that it wants on a node. */
+  readonly wantedImages?: (node: string) => readonly string[];
 }
 
 /** All that orders for one node are decided by, at one moment. */
@@ -30,6 +33,8 @@ export interface Situation {
   readonly imageIds: ReadonlyMap<string, string>;
   /** When the collector first saw each drift, by its own clock and by the index that opened it; now for those that are not there. */
   readonly seenMs: ReadonlyMap<number, number>;
+  /** Clocks that drifts go on with, by the index that opened them; without it each drift has its own. */
+  readonly earlier?: ReadonlyMap<number, EarlierClock>;
   readonly settled: Settled;
   /** By container name, on all nodes, this one too; of containers that are to be replaced. */
   readonly replicas: ReadonlyMap<string, readonly Replica[]>;

@@ -18,12 +18,22 @@ export type CheckSignature = (approval: Approval, text: string) => Promise<Signa
 /** Where system commands live; the environment is read by the program's entry alone. */
 const commandPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** Paths of what OpenSSH judges signatures by. */
+export interface SignerFiles {
+  /** The `allowed_signers` file; without it nobody's signatures can be checked. */
+  readonly allowedSigners?: string | undefined;
+  /** Keys that sign nothing any more. While that file cannot be read, no signature holds. */
+  readonly revokedSigners?: string | undefined;
+}
+
 /**
  * Through `ssh-keygen -Y verify`.
- * @param allowedSigners path of the OpenSSH `allowed_signers` file, if there is one.
  * @param namespace what the signature has to be for.
  */
-export function sshSignatures(allowedSigners: string | undefined, namespace = approvalNamespace): CheckSignature {
+export function sshSignatures(
+  { allowedSigners, revokedSigners }: SignerFiles,
+  namespace = approvalNamespace,
+): CheckSignature {
   return async ({ approver, signature }, text) => {
     if (allowedSigners === undefined) {
       throw new AppError(
@@ -36,7 +46,8 @@ export function sshSignatures(allowedSigners: string | undefined, namespace = ap
       const file = join(folder, 'signature');
       await writeFile(file, signature, { mode: 0o600 });
       const args = ['-Y', 'verify', '-f', allowedSigners, '-I', approver, '-n', namespace, '-s', file];
-      const ran = await sshKeygen(args, { input: text, timeoutMs: limits.sshVerifyTimeoutMs });
+      const revocation = revokedSigners === undefined ? [] : ['-r', revokedSigners];
+      const ran = await sshKeygen([...args, ...revocation], { input: text, timeoutMs: limits.sshVerifyTimeoutMs });
       return ran.ok ? { holds: true } : { holds: false, reason: ran.reason };
     } finally {
       await rm(folder, { recursive: true, force: true });

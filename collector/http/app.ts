@@ -44,13 +44,13 @@ export interface HttpSources {
   /** Whether everything below `/log/` is open to everybody. */
   readonly publicLog: boolean;
   /** What orders are judged by; without it operators can look and reject, and no more. */
-  readonly enforcement?: Pick<OperatingNeeds, 'manifest' | 'allowedSigners'> & {
+  readonly enforcement?: Pick<OperatingNeeds, 'manifest' | 'signers'> & {
     /** Hears when an operator has put something on record. */
     readonly onRecorded: () => void;
   };
 }
 
-const nobodyOrders = { manifest: noManifest, allowedSigners: undefined, onRecorded: () => {} };
+const nobodyOrders = { manifest: noManifest, signers: {}, onRecorded: () => {} };
 
 /** The collector's HTTP side. What stands before the operators' gate is open; everything else needs their token. */
 export function createHttpApp(sources: HttpSources): Routes {

@@ -1,5 +1,6 @@
 import { rfc3339 } from '../../common/clock.ts';
 import type { Drift } from '../../common/drift.ts';
+import { runningStates } from '../../common/enforcement/governance.ts';
 import { collectorAuthor } from '../../common/entry.ts';
 import type { Body, Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
@@ -7,6 +8,7 @@ import type { Order } from '../../common/order.ts';
 import { countedApprovals } from '../enforcement/counted-approvals.ts';
 import type { PlanningStore } from '../enforcement/desk-ports.ts';
 import type {
+  EndedDriftRow,
   EnforcementStore,
   GovernedNodeRow,
   OpenDrift,
@@ -40,6 +42,7 @@ export function postgresPlanningStore(db: Queryable): PlanningStore {
   return {
     ...postgresEnforcementStore(db),
     wasFrozen: (commit) => readWasFrozen(db, commit),
+    endedDrifts: (node, sinceMs) => readEndedDrifts(db, node, sinceMs),
     imageId: (node, containerId) => readImageId(db, node, containerId),
   };
 }
@@ -80,13 +83,25 @@ async function readOpenDrifts(db: Queryable, node: string): Promise<readonly Ope
       order by opened_index limit $2`,
     [node, limits.maxOpenDriftsRead],
   );
-  return rows.map(({ id, kind, container, container_id, differences, commit, opened_index, opened_at }) => ({
-    node,
-    drift: { id, kind, container, containerId: container_id, differences },
-    openedIndex: opened_index,
-    openedAtMs: opened_at.getTime(),
-    commit,
-  }));
+  return rows.map(asOpen);
+}
+
+function asOpen(row: OpenDriftRow): OpenDrift {
+  const { node, id, kind, container, container_id, differences, commit, opened_index, opened_at } = row;
+  const drift = { id, kind, container, containerId: container_id, differences };
+  return { node, drift, openedIndex: opened_index, openedAtMs: opened_at.getTime(), commit };
+}
+
+/** Among the newest drifts of the node, so that the cost does not grow with its past; of those the ones that opened first. */
+async function readEndedDrifts(db: Queryable, node: string, sinceMs: number): Promise<readonly EndedDriftRow[]> {
+  const { rows } = await db.query<OpenDriftRow & { readonly resolved_at: Date }>(
+    `select * from (select node, id, kind, container, container_id, differences, commit, opened_index, opened_at, resolved_at
+                      from drifts where node = $1 order by opened_index desc limit $2) newest
+      where kind = 'UNAUTHORIZED_CONTAINER' and resolved_at >= $3
+      order by opened_index limit $4`,
+    [node, limits.maxOpenDriftsRead, rfc3339(Math.max(0, sinceMs)), limits.maxEndedDrifts],
+  );
+  return rows.map((row) => ({ ...asOpen(row), endedMs: row.resolved_at.getTime() }));
 }
 
 /**
@@ -117,9 +132,10 @@ async function readGovernedNodes(db: Queryable): Promise<readonly GovernedNodeRo
        left join lateral (select m.body ->> 'commit' as commit, m.at from measures m
                            where m.kind = 'desired.adopted' and m.node = n.node
                            order by m.index desc limit 1) adopted on true
-       left join (select node, count(*) as containers from containers group by node) c on c.node = n.node
+       left join (select node, count(*) as containers from containers where state = any($1) group by node) c on c.node = n.node
       where n.revoked_at is null
       order by n.node`,
+    [runningStates],
   );
   return rows.map(({ node, commit, at, containers }) => ({
     node,

@@ -1,5 +1,6 @@
 import { limits } from '../limits.ts';
 import type { Governance } from '../manifest/governance.ts';
+import type { ObservedContainer } from '../observed.ts';
 import type { Order, OrderAction } from '../order.ts';
 
 /** An order that a node has begun to carry out, whatever became of it. */
@@ -28,10 +29,22 @@ export interface Limited {
 export interface GovernedNode {
   /** Orders that the node has begun, of the last `limits.dailyWindowMs` at least. */
   readonly past: readonly PastOrder[];
-  /** Containers on the node now, running or not. */
+  /** Containers that run on the node now: see {@link runs}. */
   readonly containers: number;
   /** Unix milliseconds. */
   readonly nowMs: number;
+}
+
+/** States in which a container runs, or will again by itself. */
+export const runningStates = [
+  'running',
+  'paused',
+  'restarting',
+] as const satisfies readonly ObservedContainer['state'][];
+
+/** Whether an order can take the container down. A hundred that were made and never started are no hundred of which one may go. */
+export function runs({ state }: { readonly state: string }): boolean {
+  return runningStates.some((running) => running === state);
 }
 
 type Wish = Pick<Order, 'action' | 'container' | 'containerId' | 'origin'>;

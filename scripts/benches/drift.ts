@@ -27,7 +27,7 @@ export const drift: Bench = {
     const [seen, readMs] = await timed(runs, async () => answers.map((answer) => containerInspect.parse(answer)));
     const looked = {
       containers: new Map(seen.map((one) => [one.container.id, one])),
-      unobserved: new Set<string>(),
+      unobserved: new Map<string, null>(),
       atMs: Date.now(),
     };
     const [drifts, compareMs] = await timed(runs, () => compare(compileDesired(manifest, node), looked, image));

@@ -83,7 +83,7 @@ class World {
       const images = createImages(adapter, (_, error) => assert.fail(error));
       const standing = diff(
         desired,
-        await stateToJudge({ containers, unobserved: new Set(), atMs: clock.now() }, desired, images),
+        await stateToJudge({ containers, unobserved: new Map(), atMs: clock.now() }, desired, images),
       );
       assert.deepEqual([...drifts.values()].sort(byId), standing.sort(byId));
     }
@@ -227,6 +227,21 @@ describe('a container that cannot be inspected', () => {
     engine.state.remove(gone);
     await world.run.observer.scan();
     assert.deepEqual(open(world), [`UNAUTHORIZED_CONTAINER/${stuck}`]);
+  });
+
+  test('does not keep anybody from learning that another one is missing', async () => {
+    const world = await setUp('containers: [{name: api, image: "app:1"}, {name: db, image: "app:1"}]');
+    const [stuck, db] = [start('rogue'), start('db')];
+    engine.breakInspect(stuck, 'fails');
+    await world.run.observer.scan();
+    assert.deepEqual(open(world), ['MISSING_CONTAINER/api']);
+    engine.state.remove(db);
+    await Promise.all([stuck, db].map((id) => world.run.observer.look(id)));
+    assert.deepEqual(open(world).sort(), ['MISSING_CONTAINER/api', 'MISSING_CONTAINER/db'], 'within a look');
+    start('api');
+    engine.state.rename(stuck, 'db');
+    await world.run.observer.scan();
+    assert.deepEqual(open(world), ['MISSING_CONTAINER/db'], 'whether it is db nobody knows: what was told stands');
   });
 
   test('may be the one that is missing: neither said to be missing nor resolved', async () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { nothingTold, readTold, sayObserved } from '../../agent/told.ts';
+import { nothingTold, readTold, sayDrifts, sayObserved, type Told } from '../../agent/told.ts';
+import type { Drift } from '../../common/drift.ts';
 import { limits } from '../../common/limits.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import { fold } from './watching.ts';
@@ -71,4 +72,59 @@ test('what cannot be read back is told again', () => {
     ['else', 'x'],
   ]);
   assert.deepEqual(readTold(state), nothingTold);
+});
+
+test('the clock of an unauthorized container goes on when it is made anew, also after a restart', () => {
+  const grace = { graceMs: 60_000, wantedImages: [] };
+  const rogue = (n: number, name = 'rogue'): Drift => {
+    const { id, image } = container(n, name);
+    const differences = [{ field: 'image', desired: null, observed: image }];
+    return {
+      id: `UNAUTHORIZED_CONTAINER/${id}`,
+      kind: 'UNAUTHORIZED_CONTAINER',
+      container: name,
+      containerId: id,
+      differences,
+    };
+  };
+  const state = new Map<string, unknown>();
+  const look = (told: Told, standing: readonly Drift[], nowMs: number): Told => {
+    const { changes, after } = sayDrifts(told, { standing, held: new Set(), commit: null, nowMs, grace });
+    for (const { key, value } of changes) value === undefined ? state.delete(key) : state.set(key, value);
+    return after;
+  };
+  const sinceOf = (told: Told, drift: Drift) => told.since.get(drift.id);
+  let told = look(nothingTold, [rogue(1)], 1_000);
+  told = look(told, [rogue(2)], 31_000);
+  assert.equal(sinceOf(told, rogue(2)), 1_000, 'gone and there again in one look');
+  told = look(told, [], 41_000);
+  told = look(readTold(state), [rogue(3, 'other')], 100_999);
+  assert.equal(sinceOf(told, rogue(3, 'other')), 1_000, 'of the same image, which nobody wants');
+  told = look(told, [], 110_000);
+  told = look(told, [rogue(4)], 170_000);
+  assert.equal(sinceOf(told, rogue(4)), 170_000, 'after a whole grace period without it');
+  assert.equal(told.ended.size, 0);
+  assert.deepEqual(readTold(state), told);
+});
+
+test('of drifts that are over, those that stood longest are remembered, and no more than fit', () => {
+  const grace = { graceMs: 60_000, wantedImages: [] };
+  const many = Array.from({ length: limits.maxEndedDrifts + 50 }, (_, n): Drift => {
+    const name = `c${n}`;
+    return {
+      id: `UNAUTHORIZED_CONTAINER/${name}`,
+      kind: 'UNAUTHORIZED_CONTAINER',
+      container: name,
+      containerId: null,
+      differences: [],
+    };
+  });
+  const [first, ...others] = many;
+  assert.ok(first);
+  const at = { held: new Set<string>(), commit: null, grace };
+  const stood = sayDrifts(nothingTold, { ...at, standing: [first], nowMs: 0 }).after;
+  const flood = sayDrifts(stood, { ...at, standing: many, nowMs: 1_000 }).after;
+  const over = sayDrifts(flood, { ...at, standing: [], nowMs: 2_000 }).after;
+  assert.equal(over.ended.size, limits.maxEndedDrifts);
+  assert.ok(over.ended.has(first.id) && others.length > limits.maxEndedDrifts);
 });

@@ -45,11 +45,15 @@ function desire(containers: readonly DesiredContainer[], ignored: readonly Drift
   return { containers, ignored: new Set(ignored), checks, newerPatches: false, exempt };
 }
 
-function observe(containers: readonly ObservedContainer[], unobserved: readonly string[] = []): ObservedState {
+function observe(
+  containers: readonly ObservedContainer[],
+  unobserved: readonly string[] = [],
+  name: string | null = null,
+): ObservedState {
   const made = new Map<string, MadeContainer>();
   return {
     containers: new Map(containers.map((one) => [one.id, one])),
-    unobserved: new Set(unobserved),
+    unobserved: new Map(unobserved.map((id) => [id, name])),
     atMs: nowMs,
     made,
   };
@@ -202,6 +206,15 @@ describe('diff', () => {
       'MISSING_CONTAINER db',
       'UNAUTHORIZED_CONTAINER miner',
     ]);
+  });
+
+  test('what could not be inspected hides what is missing under its own name, and nothing else', () => {
+    const desired = desire([wanted('web'), wanted('db')]);
+    const seenLess = observe([], ['f'.repeat(64)], 'web');
+    assert.deepEqual(told(diff(desired, seenLess)), ['MISSING_CONTAINER db']);
+    const unsure = diff(desired, observe([])).filter((drift) => undecided(drift, desired, seenLess));
+    assert.deepEqual(told(unsure), ['MISSING_CONTAINER web']);
+    assert.deepEqual(told(diff(desired, observe([], ['f'.repeat(64)]))), [], 'one without a name could be any');
   });
 
   test('seeing less never makes a drift, and takes away only what absence alone had told', () => {

@@ -21,6 +21,14 @@ const subnets = [0, 1].map((at) => `10.213.${(process.pid >> 3) & 255}.${((proce
 const networks = subnets.map((_, at) => `sgw-${process.pid}-${at}`);
 const [front = '', back = ''] = networks;
 
+/** Names that the engine takes, and that stand for something else in a path. */
+const odd = [`sgw-${process.pid}/x`, `sgw ${process.pid}?`, `../sgw-${process.pid}%2f`, `.sgw-${process.pid}-ü`];
+const oddSubnets = [0, 1, 2, 3, 4].map(
+  (at) => `10.${205 + at}.${(process.pid >> 3) & 255}.${(process.pid & 7) * 32}/28`,
+);
+const networkIds = (networks: Awaited<ReturnType<EngineControl['networks']>>) =>
+  Object.values(networks).map(({ NetworkID }) => NetworkID ?? '');
+
 interface Scene {
   readonly subject: TestEngine;
   readonly control: EngineControl;
@@ -208,12 +216,35 @@ function isolates(here: Here): void {
       assert.deepEqual(await control.networks(id), before);
     });
 
+    test('from a network with an odd name, or with the id of another, a container is taken by its id', async () => {
+      const { subject, control } = here();
+      const others: string[] = [];
+      for (const [at, name] of odd.entries()) others.push(await subject.createNetwork(name, oddSubnets[at] ?? ''));
+      try {
+        const id = await subject.run({ name: 'odd', image, cmd: sleeps, host: { NetworkMode: front } });
+        const [its = ''] = networkIds(await control.networks(id));
+        others.push(await subject.createNetwork(its, oddSubnets[others.length] ?? ''));
+        for (const network of others) assert.equal(await control.connect(network, id, {}), 'done');
+        const attached = networkIds(await control.networks(id));
+        assert.deepEqual(new Set(attached), new Set([its, ...others]));
+        for (const network of attached) {
+          assert.equal(await control.disconnect(network, id), 'done');
+          assert.equal(await control.disconnect(network, id), 'already');
+        }
+        assert.deepEqual(await control.networks(id), {});
+        await subject.remove(id);
+      } finally {
+        for (const network of others) await subject.removeNetwork(network);
+      }
+    });
+
     test('networks and containers that nobody has are gone', async () => {
       const { subject, control } = here();
       const host = { NetworkMode: front };
       const id = await subject.run({ name: 'alone', image, cmd: sleeps, host });
       assert.equal(await control.disconnect('sgw-nowhere', id), 'already');
-      for (const network of ['sgw-nowhere', '../x']) assert.equal(await control.connect(network, id, {}), 'gone');
+      for (const network of ['sgw-nowhere', '../x', 'x/./y', 'x//y', ''])
+        assert.equal(await control.connect(network, id, {}), 'gone');
       assert.equal(await control.disconnect(front, nobody), 'gone');
       assert.equal(await control.connect(front, nobody, {}), 'gone');
       assert.equal(await control.connect(front, noId, {}), 'gone');

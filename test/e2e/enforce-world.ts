@@ -95,7 +95,7 @@ export async function startEnforcedNode(
   const agent = await startNode({ ...{ node: name, dir, socketPath, scanIntervalMs }, ...options });
   const adapter = dockerEngine({ socketPath });
   const containers = async () => {
-    const found = await Promise.all((await adapter.list()).map((id) => adapter.inspect(id)));
+    const found = await Promise.all([...(await adapter.list()).keys()].map((id) => adapter.inspect(id)));
     return found.flatMap((one) => (one === undefined ? [] : [one]));
   };
   const container = async (wanted: string) => {

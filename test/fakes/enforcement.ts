@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { PlanningStore } from '../../collector/enforcement/desk-ports.ts';
 import type {
+  EndedDriftRow,
   GovernedNodeRow,
   OpenDrift,
   OrderCarrier,
@@ -63,6 +64,7 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
   const imageIds = new Map<string, string>();
   const drifts: OpenDrift[] = [];
   const everOpened: OpenDrift[] = [];
+  const ended: EndedDriftRow[] = [];
   const stored: {
     readonly hash: string;
     readonly index: number;
@@ -129,7 +131,8 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
     },
     resolve: (node, id) => {
       const at = drifts.findIndex((open) => open.node === node && open.drift.id === id);
-      if (at >= 0) drifts.splice(at, 1);
+      const [over] = at >= 0 ? drifts.splice(at, 1) : [];
+      if (over?.drift.kind === 'UNAUTHORIZED_CONTAINER') ended.push({ ...over, endedMs: nowMs });
     },
     tell: (hash, said) => {
       const one = stored.find((order) => order.hash === hash);
@@ -190,6 +193,8 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
           announcements: [...announcements],
         })),
       wasFrozen: (commit) => answer('wasFrozen', () => frozen.some(({ body }) => body.commit === commit)),
+      endedDrifts: (node, sinceMs) =>
+        answer('endedDrifts', () => ended.filter((one) => one.node === node && one.endedMs >= sinceMs)),
       imageId: (_node, containerId) => answer('imageId', () => imageIds.get(containerId)),
     },
     carrier: (nodes) => {

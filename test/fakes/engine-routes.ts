@@ -61,8 +61,9 @@ export async function answerNetwork(
   response: ServerResponse,
 ): Promise<boolean> {
   const { networks } = state;
-  const [, verb = '', name = '', what = ''] =
+  const [, verb = '', encoded = '', what = ''] =
     /^(\w+) \/networks\/([^/]+)(?:\/(connect|disconnect))?$/.exec(route) ?? [];
+  const name = decodeURIComponent(encoded);
   const body = async (): Promise<unknown> => JSON.parse(await text(request));
   if (verb === 'DELETE') {
     networks.remove(name);
@@ -71,8 +72,7 @@ export async function answerNetwork(
   }
   if (verb !== 'POST') return false;
   if (what === '') {
-    networks.create(networkBody.parse(await body()).Name);
-    sendJson(response, 201, { Id: name });
+    sendJson(response, 201, { Id: networks.create(networkBody.parse(await body()).Name) });
     return true;
   }
   const { Container, EndpointConfig } = attachmentBody.parse(await body());

@@ -23,6 +23,7 @@ interface FakeHostConfig {
   readonly Binds?: readonly string[] | undefined;
   readonly Mounts?: readonly { readonly Target: string; readonly ReadOnly?: boolean | undefined }[] | undefined;
   readonly NetworkMode?: string | undefined;
+  readonly RestartPolicy?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface FakeMount {
@@ -35,7 +36,7 @@ export interface FakeMount {
 
 export interface FakeContainer {
   readonly id: string;
-  readonly body: CreateBody;
+  body: CreateBody;
   readonly imageId: string;
   readonly createdNs: bigint;
   readonly mounts: readonly FakeMount[];
@@ -120,6 +121,12 @@ export class EngineState {
     this.#tell(container, 'start');
     container.ran = runProgram(container.body.Cmd ?? []);
     if (container.ran.exitCode !== undefined) this.exit(ref, container.ran.exitCode);
+  }
+
+  setRestart(ref: string, policy: Readonly<Record<string, unknown>>): void {
+    const container = this.find(ref);
+    container.body = { ...container.body, HostConfig: { ...container.body.HostConfig, RestartPolicy: policy } };
+    this.#tell(container, 'update');
   }
 
   /** The program inside ends by itself. */

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { FakeImage } from './engine-images.ts';
+import { networkId } from './engine-networks.ts';
 import type { CreateBody, FakeContainer, FakeEvent } from './engine-state.ts';
 
 /** The simulated engine's JSON, in the shapes of Docker Engine API 1.41. */
@@ -8,6 +9,9 @@ import type { CreateBody, FakeContainer, FakeEvent } from './engine-state.ts';
 const zeroTime = '0001-01-01T00:00:00Z';
 
 const filters = z.record(z.string(), z.array(z.string()).or(z.record(z.string(), z.boolean())));
+
+/** `POST /containers/{id}/update`, of which only this is asked. */
+export const updateBody = z.strictObject({ RestartPolicy: z.record(z.string(), z.unknown()) });
 
 /** Filter name to accepted values; clients send the values as a list or as the keys of an object. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
@@ -99,7 +103,10 @@ export function inspectJson(container: FakeContainer): unknown {
 
 /** With some of what the engine fills in. */
 function endpointJson([name, endpoint]: readonly [string, object]): readonly [string, unknown] {
-  return [name, { IPAMConfig: null, Links: null, Aliases: null, ...endpoint, NetworkID: name, Gateway: '10.0.0.1' }];
+  return [
+    name,
+    { IPAMConfig: null, Links: null, Aliases: null, ...endpoint, NetworkID: networkId(name), Gateway: '10.0.0.1' },
+  ];
 }
 
 /** The last lines in frames, as the engine sends what a program without a terminal wrote. */

@@ -18,6 +18,7 @@ import {
   logFrames,
   parseFilters,
   sendJson,
+  updateBody,
 } from './engine-wire.ts';
 
 /** How long a simulated health check takes to say `healthy`. */
@@ -171,6 +172,12 @@ async function answerGeneral(
   response: ServerResponse,
 ): Promise<boolean> {
   const { state } = context;
+  const [, updated] = /^POST \/containers\/([^/]+)\/update$/.exec(route) ?? [];
+  if (updated !== undefined) {
+    state.setRestart(updated, updateBody.parse(JSON.parse(await text(request))).RestartPolicy);
+    sendJson(response, 200, { Warnings: null });
+    return true;
+  }
   switch (route) {
     case 'GET /_ping':
       response.end('OK');

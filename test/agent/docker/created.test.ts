@@ -66,7 +66,7 @@ function madeContainersDoNotDrift(name: string, start: () => Promise<TestEngine>
               await make(scene, desired);
               assert.deepEqual(await driftsOf(scene, desired), []);
             } finally {
-              for (const id of await scene.engine.list()) await scene.control.remove(id);
+              for (const id of (await scene.engine.list()).keys()) await scene.control.remove(id);
             }
           },
         ),
@@ -132,11 +132,11 @@ async function make({ engine, control }: Scene, { containers: [wanted] }: Desire
 }
 
 async function driftsOf({ engine }: Scene, desired: DesiredState): Promise<readonly Drift[]> {
-  const ids = await engine.list();
+  const ids = [...(await engine.list()).keys()];
   const inspected = await Promise.all(ids.map(async (id) => (await engine.inspect(id)) ?? assert.fail('gone')));
   const looked = {
     containers: new Map(inspected.map((one) => [one.container.id, one])),
-    unobserved: new Set<string>(),
+    unobserved: new Map<string, null>(),
     atMs: Date.now(),
   };
   const known = createImages(engine, (imageId) => assert.fail(imageId));

@@ -29,7 +29,7 @@ function container(letter: string, name: string, networkMode: string, state = 'r
 
 function lookedAt(containers: readonly InspectedContainer[]) {
   const byId = new Map(containers.map((one) => [one.container.id, one]));
-  return { containers: byId, unobserved: new Set<string>(), atMs: Date.parse(time) + 1 };
+  return { containers: byId, unobserved: new Map<string, null>(), atMs: Date.parse(time) + 1 };
 }
 
 const wanted = 'containers: [{name: app, image: x, network_mode: "container:vpn"}, {name: vpn, image: x}]';

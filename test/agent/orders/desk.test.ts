@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { limits } from '../../../common/limits.ts';
 import { orderHash } from '../../../common/order.ts';
 import { commit, nowMs, orderFor, policyOf, rogue, targetId } from '../../common/enforcement/ground.ts';
-import { deskGround, issued } from './ground.ts';
+import { deskGround, issued, seen } from './ground.ts';
 
 const order = orderFor(rogue);
 const killed = [`kill ${targetId}`, `remove ${targetId}`];
@@ -59,6 +59,7 @@ describe('an order', () => {
     const evidence = {
       keep: () => Promise.reject(new Error('disk full')),
       has: async () => false,
+      read: async () => undefined,
       prune: async () => {},
     };
     const { open, journal, pulled } = deskGround({ evidence });
@@ -81,6 +82,24 @@ describe('an order', () => {
       journal.saidOf('order.result').map(({ body }) => [body.outcome, body.code]),
       [['refused', 'commit']],
     );
+  });
+
+  test('is not one more because a hundred containers were made and never started', async () => {
+    const { open, pulled, observed, standing, journal } = deskGround({
+      adopted: () => ({ commit, policy: policyOf('governance: {blast_radius: 50}\n'), containers: [] }),
+    });
+    const ids = Array.from({ length: 100 }, (_, i) => i.toString(16).padStart(64, '0'));
+    for (const id of ids) observed.set(id, { ...seen, id, name: `idle${id}`, state: 'created' });
+    const containerId = 'b'.repeat(64);
+    const second = { ...rogue, id: `UNAUTHORIZED_CONTAINER/${containerId}`, container: 'api', containerId };
+    standing.set(second.id, { drift: second, sinceMs: nowMs - 600_000 });
+    const desk = await open();
+    await desk.receive(issued(order));
+    await desk.settled();
+    await desk.receive(issued(orderFor(second, { containerId })));
+    await desk.settled();
+    assert.deepEqual(pulled, killed);
+    assert.equal(journal.saidOf('order.result').at(-1)?.body.code, 'blast_radius');
   });
 
   test('for a name that another container has by now kills neither', async () => {

@@ -38,6 +38,7 @@ export function countingControl() {
     start: pull('start'),
     remove: pull('remove'),
     rename: pull('rename'),
+    setRestart: pull('setRestart'),
     pause: pull('pause'),
     unpause: pull('unpause'),
     create: async (name) => {
@@ -65,6 +66,7 @@ export function memoryEvidence(): EvidenceFolder & { readonly files: ReadonlyMap
     files,
     keep: async (name, text) => void files.set(name, text),
     has: async (name) => files.has(name),
+    read: async (name) => files.get(name),
     prune: async () => {},
   };
 }
@@ -82,7 +84,10 @@ export function deskGround(said: Partial<OrderDeskOptions> = {}) {
   const options: OrderDeskOptions = {
     node: 'node1',
     ...{ watch, journal, evidence, clock },
-    engine: { list: async () => [...observed.keys()], inspect: async () => undefined },
+    engine: {
+      list: async () => new Map([...observed].map(([id, { name }]) => [id, name])),
+      inspect: async () => undefined,
+    },
     controlFor: () => control,
     make: async () => 'f'.repeat(64),
     verifyApprovals: async () => [],

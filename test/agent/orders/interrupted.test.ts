@@ -25,7 +25,7 @@ const config = {
   },
 };
 const engineWith = (container: () => ObservedContainer | undefined) => ({
-  list: async () => [targetId],
+  list: async () => new Map([[targetId, container()?.name ?? null]]),
   inspect: async () => {
     const found = container();
     return found && { container: found, config };
@@ -85,7 +85,7 @@ describe('an order in the middle of which the program ended', () => {
   });
 
   test('is not said to be done because the engine cannot tell about the container', async () => {
-    const engine = { list: async () => [], inspect: () => Promise.reject(unreachable()) };
+    const engine = { list: async () => new Map(), inspect: () => Promise.reject(unreachable()) };
     const { open, journal, observed } = await begun({ engine });
     observed.clear();
     const desk = await open();
@@ -142,6 +142,37 @@ describe('a quarantine', () => {
       assert.deepEqual(pulled, [`pause ${targetId}`]);
       assert.equal(journal.saidOf('order.result')[0]?.body.outcome, outcome);
     }
+  });
+
+  test('goes by the ids of networks, and what was made anew since under its name is taken by that', async () => {
+    const { control, pulled } = countingControl();
+    const [front, back] = ['1', '2'].map((digit) => digit.repeat(64));
+    let attached: Awaited<ReturnType<EngineControl['networks']>> = {
+      'a/b': { NetworkID: front ?? '' },
+      [front ?? '']: { Aliases: ['web'], NetworkID: back ?? '' },
+    };
+    const given: object[] = [];
+    const odd: EngineControl = {
+      ...control,
+      networks: async () => attached,
+      connect: async (network, id, endpoint) => {
+        given.push(endpoint);
+        await control.connect(network, id, endpoint);
+        return network === front ? 'gone' : 'done';
+      },
+    };
+    const ground = deskGround({ adopted: quarantining, controlFor: () => odd, verifyApprovals: async () => ['ada'] });
+    const desk = await ground.open();
+    await desk.receive(issued(quarantine));
+    await desk.settled();
+    assert.deepEqual(pulled, [`disconnect ${front}`, `disconnect ${back}`, `pause ${targetId}`]);
+    attached = {};
+    ground.clock.at += 1_000;
+    const restarted = await ground.open();
+    await restarted.receive(issued(orderFor(rogue, { action: 'release', origin: 'operator', drift: null })));
+    await restarted.settled();
+    assert.deepEqual(pulled.slice(3), [`connect ${front}`, 'connect a/b', `connect ${back}`]);
+    assert.deepEqual(given, [{}, {}, { Aliases: ['web'] }]);
   });
 
   test('that was cut short remembers the networks it had taken away', async () => {

@@ -41,7 +41,7 @@ test('what is found out of an order while its old container is let go is said on
   const policy = { ...policyOf(), rollback: { ...policyOf().rollback, keptMs: undefined } };
   const containers = [{ name: 'rogue', image: 'app:2', imageId: null, config: {}, creation: {} }];
   const { open, journal, pulled, standing } = deskGround({
-    engine: { list: async () => [], inspect },
+    engine: { list: async () => new Map(), inspect },
     adopted: () => ({ commit, policy, containers }),
   });
   standing.set(drift.id, { drift, sinceMs: nowMs - 10_000 });

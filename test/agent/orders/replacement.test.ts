@@ -4,13 +4,21 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { EngineControl } from '../../../agent/docker/control.ts';
 import { dockerEngine } from '../../../agent/docker/dockerode.ts';
+import { dockerControl } from '../../../agent/docker/dockerode-control.ts';
+import { replace, replacementNames, settle } from '../../../agent/orders/replace.ts';
 import type { EngineApi } from '../../engine-api.ts';
 import { engineAvailable, startEngine } from '../../engines.ts';
 import { startFakeEngine } from '../../fakes/engine.ts';
+import { until } from '../../until.ts';
 import { tempFolder } from '../watching.ts';
 import { answerTo, nodeWorld } from './world.ts';
 
-type TestEngine = EngineApi & { readonly socketPath: string; stop(): Promise<void> };
+type TestEngine = EngineApi & {
+  readonly socketPath: string;
+  down(): Promise<void>;
+  up(): Promise<void>;
+  stop(): Promise<void>;
+};
 
 const dir = tempFolder();
 const sleeps = ['/bin/busybox', 'sleep', '600'];
@@ -35,11 +43,51 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
     };
     const containers = async () => {
       const adapter = dockerEngine({ socketPath: engine.socketPath });
-      const found = await Promise.all((await adapter.list()).map((id) => adapter.inspect(id)));
+      const found = await Promise.all([...(await adapter.list()).keys()].map((id) => adapter.inspect(id)));
       return found.flatMap((one) => (one === undefined ? [] : [one]));
     };
     const shown = async () =>
       (await containers()).map(({ container }) => `${container.name} ${container.image} ${container.state}`).sort();
+
+    const policies = async () =>
+      (await containers()).map(({ container, config }) => [container.name, config.restart_policy]);
+
+    test('what is kept stays down, also when the engine starts again, and is put back with its restart policy', async () => {
+      await clear();
+      const host = { RestartPolicy: { Name: 'always' } };
+      const id = await engine.run({ name: 'web', image: 'app:1', cmd: sleeps, host });
+      const control = dockerControl({ socketPath: engine.socketPath });
+      const watching = dockerEngine({ socketPath: engine.socketPath });
+      const restart = { Name: 'always', MaximumRetryCount: 0 };
+      const replacement = { hash: 'e'.repeat(64), name: 'web', old: { id, state: 'running' as const, restart } };
+      let passedMs = 0;
+      const needs = {
+        ...{ engine: watching, control, signal: new AbortController().signal },
+        clock: { monotonicMs: () => passedMs },
+        sleep: async (ms: number) => {
+          passedMs += ms;
+        },
+        make: (named: string) =>
+          control.create(named, {
+            Image: 'app:2',
+            Labels: { 'sigilwatch.order': replacement.hash },
+            Cmd: sleeps,
+            HostConfig: host,
+          }),
+      };
+      await replace(replacement, needs);
+      await engine.down();
+      await engine.up();
+      const kept = replacementNames('web', replacement.hash).kept;
+      await until(
+        'the new one is back',
+        async () => name !== 'dockerd' || (await shown()).includes('web app:2 running'),
+      );
+      assert.ok((await shown()).includes(`${kept} app:1 exited`), (await shown()).join());
+      for (const one of await containers()) if (one.container.id !== id) await engine.remove(one.container.id);
+      assert.equal(await settle(replacement, needs), undefined);
+      assert.deepEqual([await shown(), await policies()], [['web app:1 running'], [['web', 'always']]]);
+    });
 
     test('a wanted container that is not there is made as the manifest says, to the last field', async () => {
       await clear();
@@ -144,8 +192,8 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
       for (let calls = 0, crashed = true; crashed; calls += 1) {
         await clear();
         const { want, run, outcomes, journal } = world();
-        want(`[{name: web, image: "app:1", command: ${quoted}}]`);
-        await engine.run({ name: 'web', image: 'app:2', cmd: sleeps });
+        want(`[{name: web, image: "app:1", command: ${quoted}, restart_policy: always}]`);
+        await engine.run({ name: 'web', image: 'app:2', cmd: sleeps, restartPolicy: 'always' });
         const power = powerCut(calls);
         const node = await run(power.through);
         const order = answerTo(node, 'IMAGE_DRIFT');
@@ -161,6 +209,7 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
         assert.match(now ?? '', /^web app:[12] running$/, `after ${calls} calls`);
         const last = outcomes().findLast((outcome) => outcome !== 'verified');
         assert.equal(last, now === 'web app:1 running' ? 'executed' : 'failed', `after ${calls} calls`);
+        assert.deepEqual(await policies(), [['web', 'always']], `after ${calls} calls`);
         const standing = [...(later.observer.standing ?? new Map()).values()].map(({ drift }) => drift.kind);
         assert.deepEqual(standing, now === 'web app:1 running' ? [] : ['IMAGE_DRIFT']);
         assert.ok(
@@ -199,6 +248,7 @@ function powerCut(calls: number) {
     start: guarded(control.start),
     remove: guarded(control.remove),
     rename: guarded(control.rename),
+    setRestart: guarded(control.setRestart),
     create: guarded(control.create),
   });
   return {

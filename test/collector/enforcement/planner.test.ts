@@ -244,6 +244,21 @@ describe('what earlier orders came to', () => {
     assert.deepEqual(after(...often), [['retry', nowMs - 1_000 + limits.refusedRetryMaxMs]]);
   });
 
+  test('a container that went away before it could be acted on slows down no order about the next one', () => {
+    const drift = (containerId: string | null) => ({ ...driftOf('MISSING_CONTAINER', 'web'), containerId });
+    const stopped = (containerId: string | null) =>
+      openDrift('MISSING_CONTAINER', 'web', { drift: drift(containerId) });
+    const gone = (containerId: string | null, agoMs: number) => {
+      const [issuedMs, refusedMs] = [nowMs - agoMs - 1_000, nowMs - agoMs];
+      return storedOrder(stopped(containerId), { issuedMs, results: [['refused', refusedMs, 'gone']] });
+    };
+    const often = Array.from({ length: 12 }, (_, i) => gone(idOf(`web ${i}`), 1_000 + i));
+    const next = plan(situationOf({ drifts: [stopped(idOf('web 12'))], orders: often }));
+    assert.deepEqual([next.held[0]?.code, next.held[0]?.untilMs], ['retry', nowMs - 1_000 + 30_000]);
+    const same = plan(situationOf({ drifts: [stopped(idOf('web'))], orders: [2, 1].map((n) => gone(idOf('web'), n)) }));
+    assert.deepEqual(same.held[0]?.untilMs, nowMs - 1 + 60_000, 'one that cannot be looked at is another matter');
+  });
+
   test('what a person has rejected is not ordered again', () => {
     assert.deepEqual(after(storedOrder(image, { issuedMs: nowMs - 999_000, status: 'rejected' })), [
       ['rejected', undefined],
@@ -283,6 +298,24 @@ describe('limits', () => {
     const daily = plan(situationOf({ ...ten, manifest: manifestOf({ governance: { daily_limit: 5 } }) }));
     assert.equal(daily.orders.length, 5);
     assert.deepEqual(daily.held[0]?.untilMs, nowMs + limits.dailyWindowMs);
+  });
+
+  test('containers that were made and never started make nobody else expendable', () => {
+    const idle = Array.from({ length: 3 }, (_, i) =>
+      openDrift('UNAUTHORIZED_CONTAINER', `idle${i}`, {
+        drift: driftOf('UNAUTHORIZED_CONTAINER', `idle${i}`, 'created'),
+      }),
+    );
+    const orders = idle.map((open) => storedOrder(open, { issuedMs: nowMs - 30_000 }));
+    const at = { node: { node, adopted: { commit, atMs: 0 }, containers: 4 }, orders };
+    const manifest = manifestOf({ governance: { blast_radius: 50 } });
+    // Three that never ran were struck, and of the four that run none is gone because of that.
+    assert.deepEqual(codes(plan(situationOf({ ...at, manifest, drifts: [miner] }))), ['blast_radius']);
+    const wider = manifestOf({ governance: { blast_radius: 60 } });
+    assert.deepEqual(ordered(plan(situationOf({ ...at, manifest: wider, drifts: [miner] }))), ['terminate miner']);
+    assert.deepEqual(ordered(plan(situationOf({ ...at, manifest: wider, drifts: [...idle, miner] }))), [
+      'terminate miner',
+    ]);
   });
 
   test('a node that refuses everything does not get more orders in a day than one that obeys', () => {

@@ -7,7 +7,7 @@ import { sshSignatures } from '../../../collector/enforcement/ssh-keygen.ts';
 import { signingKeyOf } from '../../../collector/enforcement/ssh-signature.ts';
 import { AppError } from '../../../common/errors.ts';
 import { approvalText } from '../../../common/order.ts';
-import { type SshSigners, sshSigners, withoutSshKeygen } from '../../ssh-keys.ts';
+import { revocationForms, type SshSigners, sshSigners, withoutSshKeygen } from '../../ssh-keys.ts';
 
 const skip = withoutSshKeygen();
 const order = '5'.repeat(64);
@@ -28,7 +28,7 @@ function approved(approver: string, signature: string, index: number): OrderEven
 
 describe('signatures of approvers', { skip }, () => {
   test('hold for the approver, the text and the namespace they were made for, and for nothing else', async () => {
-    const check = sshSignatures(signers.allowedSigners);
+    const check = sshSignatures(signers);
     const signature = signers.sign('alice', text);
     const holds = async (approver: string, armored: string, over = text) =>
       (await check({ approver, signature: armored }, over)).holds;
@@ -71,10 +71,23 @@ describe('signatures of approvers', { skip }, () => {
   test('of nobody hold where there is no file of signers', async () => {
     const signature = signers.sign('alice', text);
     await assert.rejects(
-      sshSignatures(undefined)({ approver: 'alice', signature }, text),
+      sshSignatures({})({ approver: 'alice', signature }, text),
       (thrown) => thrown instanceof AppError && thrown.code === 'state.conflict',
     );
-    assert.equal((await sshSignatures('/nowhere/allowed')({ approver: 'alice', signature }, text)).holds, false);
+    const nowhere = { allowedSigners: '/nowhere/allowed' };
+    assert.equal((await sshSignatures(nowhere)({ approver: 'alice', signature }, text)).holds, false);
+  });
+
+  test('by a key that was revoked hold no more, whichever form the list has; without the list that is named nobody does', async () => {
+    const signed = ['alice', 'bob'].map((approver) => ({ approver, signature: signers.sign(approver, text) }));
+    const holding = async (revokedSigners: string) => {
+      const check = sshSignatures({ ...signers, revokedSigners });
+      const verdicts = await Promise.all(signed.map((approval) => check(approval, text)));
+      return signed.flatMap(({ approver }, i) => (verdicts[i]?.holds ? [approver] : []));
+    };
+    for (const form of revocationForms) assert.deepEqual(await holding(signers.revoke(['alice'], form)), ['bob']);
+    assert.deepEqual(await holding(signers.revoke([], 'krl')), ['alice', 'bob']);
+    assert.deepEqual(await holding('/nowhere/revoked'), []);
   });
 });
 

@@ -82,8 +82,8 @@ export function openDrift(kind: DriftKind, name: string, others: Partial<OpenDri
 interface Past {
   readonly issuedMs?: number;
   readonly status?: OrderStatus;
-  /** What the node said of it, and when. */
-  readonly results?: readonly (readonly [OrderOutcome, atMs: number])[];
+  /** What the node said of it, when, and the word it gave for why. */
+  readonly results?: readonly (readonly [OrderOutcome, atMs: number, code?: string])[];
   readonly approvedMs?: readonly number[];
   readonly others?: Partial<Order>;
 }
@@ -113,11 +113,11 @@ export function storedOrder({ drift, openedIndex }: OpenDrift, past: Past = {}):
     ...{ index: index + 1 + at, node: 'collector', atMs },
     said: { kind: 'order.approved', body: { order: name, approval: { approver: `approver${at}`, signature: 's' } } },
   }));
-  const results: OrderEventRow[] = (past.results ?? []).map(([outcome, atMs], at) => ({
+  const results: OrderEventRow[] = (past.results ?? []).map(([outcome, atMs, code], at) => ({
     ...{ index: index + 10 + at, node, atMs },
     said: {
       kind: 'order.result',
-      body: { order: name, outcome, code: null, reason: outcome, evidence: null, containerId: null },
+      body: { order: name, outcome, code: code ?? null, reason: outcome, evidence: null, containerId: null },
     },
   }));
   const status = past.status ?? past.results?.at(-1)?.[0] ?? 'requested';

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { limitedBy, type PastOrder } from '../../../common/enforcement/governance.ts';
+import { limitedBy, type PastOrder, runs } from '../../../common/enforcement/governance.ts';
 import { limits } from '../../../common/limits.ts';
+import { containerStates } from '../../../common/observed.ts';
 import { orderActions } from '../../../common/order.ts';
 import { nowMs, orderFor, policyOf, rogue } from './ground.ts';
 
@@ -41,6 +42,15 @@ test('orders take down a share of the containers and no more, but always one', (
   assert.equal(limitOf('blast_radius: 50', two, 4), undefined);
   assert.equal(limitOf('blast_radius: 50', two, 2)?.limit, 'blast_radius');
   assert.equal(limitOf('blast_radius: 50', [past(1, limits.blastWindowMs)], 1), undefined);
+});
+
+test('what was only made, or has ended, is not among those of which a share may go', () => {
+  const states = containerStates.map((state) => [state, runs({ state })] as const);
+  const expected = ['running', 'paused', 'restarting'];
+  assert.deepEqual(
+    states.filter(([, counts]) => counts).map(([state]) => state),
+    expected,
+  );
 });
 
 test('a container in quarantine is not touched until it is released', () => {

@@ -36,11 +36,10 @@ before(async () => {
   await enrolDirectly(under.ledger, 'lyra');
   if (skip === false) signers = await sshSigners({ alice: 'alice', mallory: 'nobody' });
   const { db, ledger, settings } = under;
-  const allowedSigners = signers?.allowedSigners;
   env = { DATABASE_URL: url, SIGILWATCH_DATA_DIR: settings.dataDir };
   routes = new Hono<HttpEnv>();
   routes.onError((thrown, c) => errorAnswer(c, thrown, quietLogger));
-  addChangesRoutes(routes, createAnnouncing({ db, ledger, clock: systemClock, allowedSigners }), db);
+  addChangesRoutes(routes, createAnnouncing({ db, ledger, clock: systemClock, signers: signers ?? {} }), db);
 });
 after(async () => {
   await signers?.remove();

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { EnforcementStore, StoredOrder } from '../../../collector/enforcement/ports.ts';
+import type { PlanningStore } from '../../../collector/enforcement/desk-ports.ts';
+import type { StoredOrder } from '../../../collector/enforcement/ports.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
-import { postgresEnforcementStore } from '../../../collector/postgres/enforcement-store.ts';
+import { postgresPlanningStore } from '../../../collector/postgres/enforcement-store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Drift } from '../../../common/drift.ts';
 import type { KeyPair } from '../../../common/keys.ts';
@@ -17,7 +18,7 @@ import { enrolDirectly, say } from './collectors.ts';
 
 let postgres: TestPostgres;
 let ledger: Ledger;
-let store: EnforcementStore;
+let store: PlanningStore;
 let keys: Record<'lyra' | 'node1', KeyPair>;
 const nowMs = Date.UTC(2026, 5, 1);
 let orders = 0;
@@ -26,7 +27,7 @@ before(async () => {
   postgres = await startPostgres();
   const db = postgres.pool(await postgres.migratedDatabase());
   ledger = await startLedger(postgresLedgerStore(db));
-  store = postgresEnforcementStore(db);
+  store = postgresPlanningStore(db);
   keys = { lyra: await enrolDirectly(ledger, 'lyra'), node1: await enrolDirectly(ledger, 'node1') };
 });
 after(async () => {
@@ -233,10 +234,11 @@ test('drifts are told by node and by commit, nodes with what they have adopted, 
     ...{ state: 'running', health: 'healthy', exitCode: 0, restartCount: 0 },
     ...{ createdAt: at, startedAt: at, finishedAt: null },
   };
+  const idle: ObservedContainer = { ...container, id: 'b'.repeat(64), name: 'idle', state: 'created', startedAt: null };
   await say(ledger, 'lyra', keys.lyra, [
     { kind: 'desired.adopted', body: { commit: 'before', digest: 'a'.repeat(64), containers: 1 } },
     { kind: 'desired.adopted', body: { commit, digest: 'a'.repeat(64), containers: 1 } },
-    { kind: 'observed', body: { baseline: true, upserted: [container], removed: [] } },
+    { kind: 'observed', body: { baseline: true, upserted: [container, idle], removed: [] } },
     { kind: 'drift.opened', body: { drift, commit } },
     { kind: 'drift.opened', body: { drift: { ...drift, id: 'd2' }, commit } },
     { kind: 'drift.resolved', body: { id: 'd2', commit } },
@@ -245,6 +247,15 @@ test('drifts are told by node and by commit, nodes with what they have adopted, 
     (await store.openDrifts('lyra')).map((open) => [open.drift, open.commit]),
     [[drift, commit]],
   );
+  const rogue: Drift = { ...drift, id: 'd3', kind: 'UNAUTHORIZED_CONTAINER' };
+  await say(ledger, 'lyra', keys.lyra, [
+    { kind: 'drift.opened', body: { drift: rogue, commit: null } },
+    { kind: 'drift.resolved', body: { id: 'd3', commit: null } },
+  ]);
+  const [ended, ...others] = await store.endedDrifts('lyra', 0);
+  assert.deepEqual([ended?.drift, others], [rogue, []]);
+  const endedMs = ended?.endedMs ?? assert.fail('it never ended');
+  assert.deepEqual(await store.endedDrifts('lyra', endedMs + 1), []);
   assert.deepEqual(
     (await store.driftsOfCommit(commit)).map(({ node, kind }) => [node, kind]),
     [

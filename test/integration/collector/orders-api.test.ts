@@ -51,8 +51,7 @@ before(async () => {
   ]);
   if (skip === false) signers = await sshSigners({ alice: 'alice', bob: 'bob,carol', mallory: 'mallory' });
   const { db, ledger } = under;
-  const allowedSigners = signers?.allowedSigners;
-  const ports = createOperating({ db, ledger, clock: systemClock, manifest: () => manifest, allowedSigners });
+  const ports = createOperating({ db, ledger, clock: systemClock, manifest: () => manifest, signers: signers ?? {} });
   routes = new Hono<HttpEnv>();
   routes.onError((thrown, c) => errorAnswer(c, thrown, quietLogger));
   addDriftsRoutes(routes, db, systemClock);

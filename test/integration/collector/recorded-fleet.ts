@@ -139,7 +139,7 @@ export class RecordedNode {
   async look(): Promise<void> {
     const nowMs = this.#fleet.clock.now();
     const { containers, made } = this;
-    const standing = diff(this.#desired, { containers, made, unobserved: new Set(), atMs: nowMs });
+    const standing = diff(this.#desired, { containers, made, unobserved: new Map(), atMs: nowMs });
     const { opened, changed, resolved } = driftChanges(this.#drifts, standing, new Set());
     const commit = this.#commit;
     for (const drift of [...opened, ...changed]) this.#drifts.set(drift.id, drift);

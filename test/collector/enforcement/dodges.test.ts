@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { limits } from '../../../common/limits.ts';
+import { rest } from '../../fakes/enforcement.ts';
+import { bench } from './bench.ts';
+import { driftOf, manifestOf } from './situations.ts';
+
+const miner = driftOf('UNAUTHORIZED_CONTAINER', 'miner');
+
+test('what the daily limit holds up is told to people once a day, and that it is over', async () => {
+  const { world, collector, answer, ordered } = bench({ manifest: manifestOf({ governance: { daily_limit: 1 } }) });
+  const { desk } = collector();
+  const throwaway = world.open('node1', driftOf('UNAUTHORIZED_CONTAINER', 'throwaway'));
+  desk.saw('node1', ['drift.opened']);
+  await rest();
+  world.resolve('node1', throwaway.drift.id);
+  answer('executed');
+  world.open('node1', miner);
+  const alerts = () =>
+    world.recorded.flatMap(({ kind, body }) =>
+      kind === 'alert.raised' || kind === 'alert.resolved' ? [`${kind} ${body.key}`] : [],
+    );
+  for (let look = 0; look < 3; look++) {
+    desk.saw('node1', ['drift.opened']);
+    await rest();
+  }
+  assert.deepEqual(alerts(), ['alert.raised enforcement.daily_limit/node1']);
+  assert.deepEqual(ordered(), ['terminate throwaway on node1']);
+  await world.advance(limits.dailyWindowMs);
+  assert.deepEqual(ordered().slice(1), ['terminate miner on node1']);
+  assert.deepEqual(alerts().slice(1), ['alert.resolved enforcement.daily_limit/node1']);
+});
+
+test('a grace period is not dodged by containers that are made anew or renamed in a loop', async () => {
+  const { world, collector, ordered } = bench({ manifest: manifestOf({ graceSeconds: 90 }) });
+  const { desk } = collector();
+  for (const name of ['a', 'b', 'c']) {
+    const drift = driftOf('UNAUTHORIZED_CONTAINER', name);
+    world.open('node1', drift);
+    desk.saw('node1', ['drift.opened']);
+    await world.advance(name === 'c' ? 5_000 : 40_000);
+    assert.deepEqual(ordered(), []);
+    if (name !== 'c') world.resolve('node1', drift.id);
+    if (name === 'b') await world.advance(5_000);
+  }
+  await world.advance(limits.graceSlackMs);
+  assert.deepEqual(ordered(), ['terminate c on node1'], 'they are of one image, 90 seconds after the first');
+});
