@@ -17,6 +17,7 @@ import { adopting } from './adopting.ts';
 const available = engineAvailable();
 const skip = available.ok ? false : available.reason;
 const temp = tempFolder();
+const shared = tempFolder();
 const networks = { front: '10.213.7.0/24', back: '10.213.8.0/24' };
 let engine: OwnEngine;
 
@@ -47,7 +48,7 @@ const compared = z
   .object({
     Id: z.string(),
     Image: z.string(),
-    Config: z.looseObject({ Labels: z.record(z.string(), z.string()), Env: z.array(z.string()) }),
+    Config: z.looseObject({ Labels: z.record(z.string(), z.string()), Env: z.array(z.string()).nullish() }),
     HostConfig: z.looseObject({ Binds: z.array(z.string()).nullish() }),
     Mounts: z.array(z.looseObject({ Type: z.string(), Name: z.string().optional(), Destination: z.string() })),
     NetworkSettings: z.object({
@@ -64,7 +65,7 @@ const compared = z
     const isAnonymous = (name = '') => /^[0-9a-f]{64}$/.test(name);
     return {
       ...{ Image, config, labels, host },
-      env: [...Env].sort(),
+      env: [...(Env ?? [])].sort(),
       mounts: Mounts.map(({ Type, Name, Source, Destination, Mode, RW, Propagation }) => {
         const source = isAnonymous(Name) ? 'anonymous' : (Name ?? Source);
         return { Type, source, Destination, options: words(Mode), RW, Propagation };
@@ -115,7 +116,7 @@ test('a container that was adopted is made again from the manifest as it was', {
           Tmpfs: { '/run': 'size=1m', '/t': '' },
         },
         ...{ CapAdd: ['NET_ADMIN'], CapDrop: ['MKNOD'], RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 2 } },
-        ...{ Binds: [`${temp}:/shared:ro,private`, `${temp}:/marked:z`, 'named:/named:nocopy', '/anonymous'] },
+        ...{ Binds: [`${shared}:/shared:ro,private`, `${shared}:/marked:z`, 'named:/named:nocopy', '/anonymous'] },
         PortBindings: {
           '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '18081' }],
           '53/udp': [{ HostIp: '', HostPort: '' }],
