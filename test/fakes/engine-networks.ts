@@ -15,6 +15,10 @@ export class NetworkStore {
     this.#names.add(name);
   }
 
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   remove(name: string): void {
     this.#refuseMissing(name);
     this.#names.delete(name);
