@@ -211,6 +211,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     metrics: metrics.sockets,
     onAppended: enforcing.saw,
     onOpen: enforcing.nodeCame,
+    onHeld: enforcing.nodeHolds,
   });
   witnessing.start(sockets.offer);
   enforcing.start(sockets);

@@ -156,7 +156,7 @@ test('a commit is handed over behind orders, and a newer one takes the place of 
     });
   stream.order(dispatchOf(0));
   await until('on its way', () => sent.length === 1);
-  for (const commit of ['c1', 'c2']) stream.desired({ type: 'desired', commit, bundle: '' });
+  for (const commit of ['c1', 'c2']) stream.desired(commit, Buffer.alloc(0));
   stream.order(dispatchOf(1));
   gate.send = async () => {};
   release();
@@ -185,7 +185,7 @@ test('a collector hears of a node that came and of its entries, and reaches only
     collector.nodes.enrol('node1', agent.keys);
     await until('open', () => heard.length === 1);
     assert.deepEqual([heard, orders.nodes()], [['open node1'], ['node1']]);
-    assert.equal(sendDesired('node1', 'c1', Buffer.alloc(limits.maxBundleChars)), false, 'too large for a frame');
+    assert.equal(sendDesired('node1', 'c1', Buffer.alloc(limits.maxOfferedBundleBytes + 1)), false, 'too large');
     agent.outbox.append(statement(1));
     await until('appended', () => heard.length === 3);
     assert.deepEqual(heard.slice(1), ['committed', 'appended node1 drift.resolved 0']);
