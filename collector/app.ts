@@ -194,6 +194,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     clock,
     newRequestId: randomUUID,
     publicLog: settings.ledger.public,
+    lookAtDesired: follower && (() => follower.refresh()),
     enforcement: {
       manifest: enforcing.manifest,
       allowedSigners: settings.manifest.allowedSigners,

@@ -94,6 +94,8 @@ export const limits = {
   maxCosignatureAheadMs: 24 * 3_600_000,
   /** How often the collector looks at the manifest. */
   manifestPollMs: 60_000,
+  /** How long a command waits for the collector to look: git may take `gitTimeoutMs` for each of a few questions. */
+  refreshAnswerTimeoutMs: 60_000,
   /** What a node pays of its rate in entries for saying which commit it has: git is asked about it. */
   holdsCostEntries: 1_000,
   /** How often an agent that stands by a fork looks whether it was released. */
