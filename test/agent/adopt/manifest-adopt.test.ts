@@ -287,7 +287,10 @@ describe('secrets stay out of git', () => {
     assert.doesNotMatch((await world.adopt({ json: true })).stdout, /hush/);
     world.am(stdout);
     assert.doesNotMatch(manifest(), /^ +(environment|command):/m);
-    assert.match(manifest(), /^ +# not said here, although it runs so: command, environment\n +- name: web$/m);
+    assert.match(
+      manifest(),
+      /^ +# not said here, although it runs so: command, environment, stop_signal\n +- name: web$/m,
+    );
     await nothingToDo();
   });
 
