@@ -21,7 +21,9 @@ import {
 import type { Adopted, DesiredSource } from './desired/desired-source.ts';
 import type { Engine } from './docker/engine.ts';
 import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
+import type { HoldingBoard } from './holding.ts';
 import { ContainerObserver, type InHand } from './observer.ts';
+import { Offers } from './offers.ts';
 import { type AdoptedPolicy, OrderDesk, type OrderDeskOptions } from './orders/desk.ts';
 import type { IssuedOrder } from './orders/issued.ts';
 import { createGoodImages, type GoodImages, type GoodImagesOptions } from './orders/protect.ts';
@@ -45,6 +47,8 @@ export interface AgentOptions {
   readonly stores: readonly StoreWatch[];
   /** What obeying orders takes; without it, none is obeyed. */
   readonly orders?: OrderNeeds;
+  /** Where it is said what the node has of the desired state. */
+  readonly holding?: Pick<HoldingBoard, 'put'>;
   /** Where images that wanted containers ran with are kept by a tag; without it, none is. */
   readonly images?: GoodImagesOptions['control'];
   /** An `Account`, so that everything said stands after a baseline. */
@@ -95,8 +99,7 @@ export class Agent {
   #lastSlot: number | undefined;
   #lastScan: PastScan | undefined;
   #insisting = false;
-  /** A bundle is being looked into. */
-  #offered = false;
+  readonly #offers: Offers;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -111,6 +114,11 @@ export class Agent {
     const { images } = options;
     this.#goodImages = images && createGoodImages({ control: images, journal, clock, logger });
     this.#owed = new Owed(journal);
+    this.#offers = new Offers({
+      source: options.desired,
+      run: (work) => this.#guarded('desired', () => this.#refreshDesired(work)),
+      onIncomplete: () => this.#tellHolding(null),
+    });
   }
 
   #openDesk({ orders, node, journal, engine, desired, clock, logger }: AgentOptions): OrderDesk | undefined {
@@ -128,17 +136,15 @@ export class Agent {
     if (this.#desk !== undefined) this.#run(this.#desk.receive(issued));
   }
 
-  /** Takes a git bundle with the commit that the collector has adopted, one at a time; whether it is to be believed is looked into. */
+  /** Takes a git bundle with the commit that the collector has adopted; whether it is to be believed is looked into. */
   offer(commit: string, bundle: Buffer): void {
-    const { desired } = this.#options;
-    if (desired?.takesOffers !== true || this.#offered) return;
-    this.#offered = true;
-    const look = this.#guarded('desired', () => this.#refreshDesired(() => desired.offerBundle(commit, bundle)));
-    this.#run(
-      look.finally(() => {
-        this.#offered = false;
-      }),
-    );
+    if (this.#options.desired?.takesOffers === true) this.#run(this.#offers.take(commit, bundle));
+  }
+
+  /** @param base what a bundle may build on. */
+  #tellHolding(base: string | null): void {
+    const { desired, holding } = this.#options;
+    holding?.put({ commit: desired?.adopted?.commit ?? null, base, takes: desired?.takesOffers === true });
   }
 
   get engine(): EngineState {
@@ -158,6 +164,7 @@ export class Agent {
     await this.#guarded('restore', () => this.#restore());
     await this.#guarded('start', () => this.#say({ kind: 'agent.started', body: about }));
     await this.#guarded('desired', () => this.#refreshDesired());
+    await this.#guarded('desired', async () => this.#tellHolding((await this.#options.desired?.have()) ?? null));
     this.#run(this.#watch());
     this.#run(this.#tick());
     for (const store of stores) this.#run(store.run(this.#stopping.signal));
@@ -244,6 +251,7 @@ export class Agent {
     if (this.#desk !== undefined) this.#run(this.#desk.tidy());
     // A repository that does not answer must not make the scan late.
     const refreshed = this.#guarded('desired', () => this.#refreshDesired());
+    this.#run(this.#offers.again());
     const engineUp = await this.#scan();
     // What the engine went away in the middle of, for less time than it takes to notice.
     if (engineUp && this.#desk !== undefined) this.#run(this.#desk.resume());
@@ -327,7 +335,9 @@ export class Agent {
   async #refreshDesired(refresh: () => Promise<unknown> = async () => this.#options.desired?.refresh()): Promise<void> {
     const before = this.#options.desired?.adopted;
     await refresh();
-    if (this.#options.desired?.adopted !== before) await this.#observer.compare();
+    if (this.#options.desired?.adopted === before) return;
+    this.#tellHolding((await this.#options.desired?.have()) ?? null);
+    await this.#observer.compare();
   }
 
   async #sayGap(gap: Gap, changes: readonly StateChange[] = []): Promise<void> {

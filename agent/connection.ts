@@ -3,6 +3,7 @@ import type { Clock } from '../common/clock.ts';
 import { AppError, toAppError } from '../common/errors.ts';
 import type { KeyPair } from '../common/keys.ts';
 import { collectorMessage, parseMessage } from '../common/protocol.ts';
+import type { HoldingBoard } from './holding.ts';
 import { type Cosigned, createLinkSession, type LinkSession, type SessionBounds } from './link-session.ts';
 import type { Receiver } from './mailbox.ts';
 import type { LinkOutbox } from './ports.ts';
@@ -30,6 +31,7 @@ export interface ConnectionContext {
   /** Key of the log. */
   readonly collectorKey: KeyObject;
   readonly receiver: Receiver;
+  readonly holding?: HoldingBoard;
   /** Makes the evidence of a fork durable. */
   readonly keepFork: (fork: ForkStatement) => Promise<void>;
 }
@@ -92,12 +94,16 @@ export function holdConnection(context: ConnectionContext, witness: Witness): Pr
     Math.min(checkIntervalMs, bounds.ackTimeoutMs / 4, bounds.pingIntervalMs / 4, bounds.pongTimeoutMs / 4),
   );
   const stopListening = outbox.onAppended(pump);
+  const stopTelling = context.holding?.onChange(() => {
+    if (!ended) track(session.tellHolding()).catch(end);
+  });
   const stop = (): void => end(new AppError('collector.unreachable', 'the agent is stopping'));
   signal.addEventListener('abort', stop, { once: true });
 
   return over.then(async (thrown) => {
     clearInterval(check);
     stopListening();
+    stopTelling?.();
     signal.removeEventListener('abort', stop);
     if (signal.aborted) socket.close();
     else socket.cut();

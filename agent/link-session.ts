@@ -18,6 +18,8 @@ import {
   toWire,
 } from '../common/protocol.ts';
 import { nodeWitnessSigner } from '../common/witnesses.ts';
+import { createBundleParts } from './bundle-parts.ts';
+import type { HoldingBoard } from './holding.ts';
 import { type Ack, createInFlight, verifyPlaces } from './in-flight.ts';
 import type { Receiver } from './mailbox.ts';
 import { type OrderMessage, readIssued } from './orders/issued.ts';
@@ -54,6 +56,8 @@ export interface LinkSessionOptions {
   /** Key of the log, which signs the collector's own entries too. */
   readonly collectorKey: KeyObject;
   readonly receiver: Receiver;
+  /** What the node has of the desired state; without it, nothing is said of it. */
+  readonly holding?: HoldingBoard;
   readonly clock: Clock;
   readonly bounds: SessionBounds;
   /** Resolves once the message has left for the network; until then nothing more is read from the outbox. */
@@ -76,6 +80,8 @@ export interface LinkSession {
   greet(): Promise<void>;
   /** Takes the next message; one call at a time, in order. Does not send entries: see {@link pump}. */
   receive(message: CollectorMessage): Promise<void>;
+  /** Says what the node has of the desired state, once the session streams. */
+  tellHolding(): Promise<void>;
   /** Sends what waits in the outbox, as far as the bounds allow. May be called at any time. */
   pump(): Promise<void>;
 }
@@ -89,6 +95,7 @@ type Phase =
 export function createLinkSession(options: LinkSessionOptions): LinkSession {
   const { node, keys, origin, witness, outbox, clock, send } = options;
   const inFlight = createInFlight();
+  const parts = createBundleParts();
   let phase: Phase = { name: 'greeting' };
   let vouched: { readonly text: string; readonly atMs: number; readonly cosignature: string } | undefined;
   let sentSeq = 0;
@@ -150,6 +157,12 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
     // From what was proved to us, not from what the ledger has: an ack that was lost is asked for again.
     sentSeq = outbox.acked.seq;
     phase = { name: 'streaming', clockOffsetMs };
+    await tellHolding();
+  }
+
+  async function tellHolding(): Promise<void> {
+    const holding = options.holding?.current;
+    if (phase.name === 'streaming' && holding !== undefined) await send({ type: 'holds', ...holding });
   }
 
   async function settle(ack: Ack): Promise<void> {
@@ -202,10 +215,12 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
       if (message.type === 'checkpoint' && phase.name === 'streaming') return vouch(message);
       if (message.type === 'order' && phase.name === 'streaming') return takeOrder(message);
       if (message.type === 'desired' && phase.name === 'streaming') {
-        return options.receiver.bundle(message.commit, Buffer.from(message.bundle, 'base64'));
+        const bundle = parts.take(message);
+        return bundle === undefined ? undefined : options.receiver.bundle(bundle.commit, bundle.bytes);
       }
       throw new AppError('validation.protocol', `the collector sent ${message.type} while ${phase.name}`);
     },
+    tellHolding,
     pump: onePump(async () => {
       while (phase.name === 'streaming' && inFlight.batches < limits.maxAppendsInFlight) {
         if (!(await sendBatch())) return;

@@ -9,6 +9,7 @@ import { parseVerifierKey, type VerifierKey } from '../common/note.ts';
 import { socketPath } from '../common/protocol.ts';
 import { type ConnectionBounds, type ConnectionContext, holdConnection } from './connection.ts';
 import type { ForkDesk, StandingFork } from './fork-desk.ts';
+import type { HoldingBoard } from './holding.ts';
 import { createLinkAccount, type LinkAccount, type LinkStatus } from './link-status.ts';
 import type { Receiver } from './mailbox.ts';
 import type { LinkOutbox } from './ports.ts';
@@ -33,6 +34,8 @@ export interface LinkOptions {
   readonly forks: ForkDesk;
   /** Takes what the collector sends beside acks; without it, nobody does. */
   readonly receiver?: Receiver;
+  /** What the node has of the desired state, for the collector to hear; without it, it hears nothing of that. */
+  readonly holding?: HoldingBoard;
   readonly clock: Clock;
   /** Uniform in [0, 1), as `Math.random`. */
   readonly random: () => number;

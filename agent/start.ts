@@ -13,6 +13,7 @@ import { Agent, type Cycle, type OrderNeeds } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { Engine } from './docker/engine.ts';
 import { type ForkDesk, openForkDesk } from './fork-desk.ts';
+import { createHoldingBoard, type HoldingBoard } from './holding.ts';
 import { closeHttp, serveHttp, urlOf } from './http.ts';
 import { ensureDataDir, type Identity, loadIdentity } from './identity.ts';
 import { type Link, startLink } from './link.ts';
@@ -71,8 +72,10 @@ async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgen
   const account = new Account(outbox);
   const forks = await openForkDesk({ dataDir: settings.dataDir, journal: account, ...needs });
   const mailbox = createMailbox();
-  const link = connect(identity, { outbox, forks, mailbox }, needs);
-  const { agent, server, status } = await watch(settings, { node: identity.node, outbox, account, link }, needs);
+  const holding = createHoldingBoard();
+  const link = connect(identity, { outbox, forks, mailbox, holding }, needs);
+  const books = { node: identity.node, outbox, account, link, holding };
+  const { agent, server, status } = await watch(settings, books, needs);
   teardown.add('agent', () => agent.stop());
   outbox.onRecovered(() => {
     account.forget();
@@ -104,19 +107,23 @@ async function openQueue({ dataDir, outbox }: AgentSettings, identity: Identity,
 }
 
 interface Books {
+  readonly node: string;
   readonly outbox: Outbox;
   readonly account: Account;
+  readonly link: Link;
+  readonly holding: HoldingBoard;
 }
 
 interface LinkNeeds {
   readonly outbox: Outbox;
   readonly mailbox: Mailbox;
   readonly forks: ForkDesk;
+  readonly holding: HoldingBoard;
 }
 
-function connect({ node, keys, collector }: Identity, { outbox, forks, mailbox }: LinkNeeds, needs: Needs): Link {
+function connect({ node, keys, collector }: Identity, { mailbox, ...rest }: LinkNeeds, needs: Needs): Link {
   const { clock, random, logger, teardown } = needs;
-  const link = startLink({ node, version, keys, collector, outbox, forks, receiver: mailbox, clock, random, logger });
+  const link = startLink({ node, version, keys, collector, ...rest, receiver: mailbox, clock, random, logger });
   teardown.add('link', () => link.stop());
   return link;
 }
@@ -156,7 +163,7 @@ interface Watched {
 /** The agent, not yet begun, and the server that shows how it is. */
 async function watch(
   settings: AgentSettings,
-  { node, outbox, account, link }: Books & { readonly node: string; readonly link: Link },
+  { node, outbox, account, link, holding }: Books,
   { clock, random, logger, notifier, teardown }: Needs,
 ): Promise<Watched> {
   let lastCycle: Cycle | undefined;
@@ -169,6 +176,7 @@ async function watch(
     about: { version, runtime: `node ${process.version}`, hostname: hostname() },
     engine,
     orders: orderNeeds(settings, { engine, link, clock }),
+    holding,
     desired: desiredSourceOf(settings, sources),
     stores,
     images: imageTagsOf(settings),

@@ -194,6 +194,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     clock,
     newRequestId: randomUUID,
     publicLog: settings.ledger.public,
+    lookAtDesired: follower && (() => follower.refresh()),
     enforcement: {
       manifest: enforcing.manifest,
       signers: settings.manifest,
@@ -211,6 +212,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     metrics: metrics.sockets,
     onAppended: enforcing.saw,
     onOpen: enforcing.nodeCame,
+    onHeld: enforcing.nodeHolds,
   });
   witnessing.start(sockets.offer);
   enforcing.start(sockets);

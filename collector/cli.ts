@@ -14,6 +14,7 @@ import type { ManifestCheckOptions } from './commands/manifest-check.ts';
 import type { BacktestOptions } from './commands/policy-backtest.ts';
 import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
+import { addDesired } from './desired-cli.ts';
 import { addEnforcement } from './enforcement-cli.ts';
 
 /** The world outside the command line. */
@@ -102,6 +103,7 @@ function addCommands(program: Command, perform: Perform): void {
   addFleet(program.command('fleet').description('what the nodes have told'), perform);
   addEnforcement(program, perform);
   addChanges(program, perform);
+  addDesired(program, perform);
   addPolicy(program.command('policy').description('what rules do, before they are committed'), perform);
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);

@@ -2,15 +2,15 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { announcementNamespace } from '../common/enforcement/announcement.ts';
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
-import { toAppError } from '../common/errors.ts';
 import type { Kind } from '../common/kinds.ts';
-import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import { compileDesired } from '../common/manifest/compile.ts';
 import type { Manifest } from '../common/manifest/manifest.ts';
+import type { Holding } from '../common/protocol.ts';
 import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
 import type { ManifestFollower } from './desired/follower.ts';
+import { createHanding } from './desired/handing.ts';
 import { createEnforcementDesk } from './enforcement/desk.ts';
 import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
 import type { OrderCarrier, Recorder } from './enforcement/ports.ts';
@@ -42,6 +42,7 @@ export interface Enforcing {
   readonly manifest: () => ManifestInForce | undefined;
   saw(node: string, kinds: readonly Kind[]): void;
   nodeCame(node: string): void;
+  nodeHolds(node: string, holding: Holding): void;
   /** Something about enforcement was put on record in another way. */
   heard(): void;
   start(carrier: NodeCarrier): void;
@@ -64,21 +65,10 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     metrics,
   });
 
-  /** From the commit that all of them have had, or whole to one that has just come: what it has is not known yet. */
-  async function bring(nodes: readonly string[], have: string | undefined): Promise<void> {
-    try {
-      const bundle = await follower?.bundleFor(have);
-      if (bundle === undefined) return;
-      if (bundle.bytes.length > maxBundleBytes) {
-        logger.warn('desired.bundle_too_large', { commit: bundle.commit, bytes: bundle.bytes.length });
-        return;
-      }
-      for (const node of nodes) carrier?.sendDesired(node, bundle.commit, bundle.bytes);
-    } catch (thrown) {
-      const { code, message } = toAppError(thrown);
-      logger.warn('desired.not_sent', { code, message });
-    }
-  }
+  const handing = createHanding({
+    ...{ follower, logger },
+    send: (node, commit, bundle) => carrier?.sendDesired(node, commit, bundle) ?? false,
+  });
 
   return {
     manifest,
@@ -86,14 +76,13 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     heard: () => desk.heard(),
     nodeCame: (node) => {
       desk.nodeCame(node);
-      void bring([node], undefined);
+      handing.came(node);
     },
+    nodeHolds: handing.holds,
     start: (sessions) => {
       carrier = sessions;
-      let before = follower?.adopted?.commit;
-      const stopListening = follower?.onChange(({ commit }) => {
-        void bring(sessions.orders.nodes(), before);
-        before = commit;
+      const stopListening = follower?.onChange(() => {
+        handing.changed();
         desk.heard();
       });
       desk.start();
@@ -104,9 +93,6 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     },
   };
 }
-
-/** Base64 takes four characters for three bytes. */
-const maxBundleBytes = Math.floor(limits.maxBundleChars / 4) * 3;
 
 /** The policy is read out of each manifest once. */
 function policyOf(follower: ManifestFollower | undefined): () => ManifestInForce | undefined {

@@ -73,6 +73,8 @@ export type WantedCreation = {
   /** By the names the engine knows; the first is the one the container begins with. Never beside a `network_mode`. */
   readonly networks?: readonly WantedNetwork[];
   readonly tmpfs?: readonly WantedTmpfs[];
+  /** What mounts are made with beyond `ro` and `rw`, by their targets: `rshared,z`, sorted. */
+  readonly mount_options?: Readonly<Record<string, string>>;
   /** Keys of a compose service that compose makes its container with and we do not: what we make is not quite it. */
   readonly unmade?: readonly string[];
 };

@@ -94,6 +94,10 @@ export const limits = {
   maxCosignatureAheadMs: 24 * 3_600_000,
   /** How often the collector looks at the manifest. */
   manifestPollMs: 60_000,
+  /** How long a command waits for the collector to look: git may take `gitTimeoutMs` for each of a few questions. */
+  refreshAnswerTimeoutMs: 60_000,
+  /** What a node pays of its rate in entries for saying which commit it has: git is asked about it. */
+  holdsCostEntries: 1_000,
   /** How often an agent that stands by a fork looks whether it was released. */
   witnessReleasePollMs: 1_000,
 
@@ -190,7 +194,7 @@ export const limits = {
   maxMirrorListBytes: 16 * 1024 * 1024,
   /** Manifest and compose files together. Escaped as JSON they at most double, and must still fit into one record beside the outbox. */
   maxManifestBytes: 480 * 1024,
-  /** A git bundle on its way to an agent, in base64; larger ones are carried by hand. */
+  /** One part of a git bundle on its way to an agent, in base64. */
   maxBundleChars: 900 * 1024,
   /** Files in the folder of the compose files. */
   maxComposeFiles: 500,

@@ -21,7 +21,21 @@ const wireEntry = z.strictObject({
   signature: z.base64().length(88),
 });
 
-/** From the agent. `hello` and `proof` are the handshake; then `append` and `cosign`, and `fork` as the last word. */
+const commitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/);
+
+/** What a node has of the desired state. */
+const holding = z.strictObject({
+  /** In force there; null before the first. */
+  commit: commitId.nullable(),
+  /** What a bundle may build on; null when only a whole one will do. */
+  base: commitId.nullable(),
+  /** Whether a bundle can lead to anything: not where nothing says who may sign. */
+  takes: z.boolean(),
+});
+
+export type Holding = z.infer<typeof holding>;
+
+/** From the agent. `hello` and `proof` are the handshake; then `holds`, `append` and `cosign`, and `fork` as the last word. */
 export const agentMessage = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('hello'),
@@ -32,6 +46,8 @@ export const agentMessage = z.discriminatedUnion('type', [
     checkpoint: note.nullable(),
   }),
   z.strictObject({ type: z.literal('proof'), signature: z.base64().length(88) }),
+  /** After the welcome, and whenever it changes: what is missing is handed over then. */
+  holding.extend({ type: z.literal('holds') }),
   z.strictObject({ type: z.literal('append'), entries: z.array(wireEntry).min(1).max(limits.maxAppendEntries) }),
   /** Answers the `checkpoint` message of that size, in their order; those before it that were not answered are passed over. */
   z.strictObject({ type: z.literal('cosign'), size: count, cosignature }),
@@ -89,10 +105,17 @@ export const collectorMessage = z.discriminatedUnion('type', [
     approvals: z.array(approvalSchema).max(limits.maxApprovals),
     checkpoint: checkpointUpdate,
   }),
-  /** A git bundle with the commit that the collector has adopted, and what leads to it from the one the node told last. */
+  /**
+   * A git bundle with the commit that the collector has adopted, and what leads to it from the one the node told last. Larger ones
+   * come in parts, in order and with other messages in between; one that begins another ends what was not complete.
+   */
   z.strictObject({
     type: z.literal('desired'),
     commit: z.string().max(64),
+    /** Of the whole bundle. */
+    sizeBytes: count,
+    /** Where this part begins in it. */
+    offset: count,
     bundle: z.base64().max(limits.maxBundleChars),
   }),
   z.strictObject({

@@ -62,7 +62,7 @@ export async function startCollector(
     bounds?: Partial<SocketsBounds>;
     port?: number;
     rounds?: Witnessing;
-  } & Pick<SocketsOptions, 'onOpen' | 'onAppended'> = {},
+  } & Pick<SocketsOptions, 'onOpen' | 'onAppended' | 'onHeld'> = {},
 ): Promise<TestCollector> {
   const { ledger = memoryLedger(), nodes = nodeTable(), bounds = {} } = options;
   const events: LoggedEvent[] = [];
@@ -135,7 +135,7 @@ export function memoryForkDesk(kept: ForkStatement[]): ForkDesk {
 export function startAgent(
   collector: Pick<TestCollector, 'ledger' | 'nodes'> & { port(): number },
   options: { node?: string; keys?: KeyPair; outbox?: MemoryOutbox; port?: number } & Partial<
-    Pick<LinkOptions, 'clock' | 'bounds'>
+    Pick<LinkOptions, 'clock' | 'bounds' | 'holding' | 'receiver'>
   > & { desk?: ForkDesk } = {},
 ): TestAgent {
   const { node = 'node1', keys = generateKeyPair() } = options;
@@ -152,6 +152,8 @@ export function startAgent(
     logger: recordingLogger(events),
     bounds: { ...quickBounds, ...options.bounds },
     ...{ node, keys, outbox },
+    ...(options.holding && { holding: options.holding }),
+    ...(options.receiver && { receiver: options.receiver }),
   });
   return { keys, outbox, link, events, forks };
 }

@@ -6,6 +6,7 @@ import { manifestFile } from '../../common/manifest/manifest.ts';
 import { manifestError, mistakeOf } from '../../common/manifest/mistake.ts';
 import { plainValue, readSource, valueAt } from '../../common/manifest/source.ts';
 import type { Written } from '../../common/manifest/yaml-text.ts';
+import { withRemarks } from './remarks.ts';
 
 /** One change to the files of a manifest, for one container. */
 export type Change = EditedEntry | AddedItem | DroppedItem;
@@ -29,6 +30,8 @@ export interface AddedItem extends OfContainer {
   readonly kind: 'added';
   readonly node: string;
   readonly item: ReadonlyMap<string, Written>;
+  /** Keys that it lacks although what runs has them, for a comment above it. */
+  readonly unsaid: readonly string[];
 }
 
 /** An item of the manifest's `containers` that goes, by its index. */
@@ -84,7 +87,7 @@ function attempted(files: ManifestFiles, changes: readonly Change[]): Attempt {
     );
     const edited = editYaml(text, edits);
     if (edited === undefined) return { ok: false, reason: notEditable };
-    next.set(file, edited);
+    next.set(file, withRemarks(edited, remarksOf(changes)));
   }
   refuseLarge(next);
   try {
@@ -95,6 +98,16 @@ function attempted(files: ManifestFiles, changes: readonly Change[]): Attempt {
     return { ok: false, reason: `the manifest would have a mistake: ${mistake.reason}` };
   }
   return { ok: true, files: next };
+}
+
+/** By container. */
+function remarksOf(changes: readonly Change[]): ReadonlyMap<string, string> {
+  return new Map(
+    changes.flatMap((change): [string, string][] => {
+      if (change.kind !== 'added' || change.unsaid.length === 0) return [];
+      return [[change.container, `not said here, although it runs so: ${change.unsaid.join(', ')}`]];
+    }),
+  );
 }
 
 function refuseLarge(files: ManifestFiles): void {

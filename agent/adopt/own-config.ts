@@ -12,10 +12,14 @@ import type { MayWrite } from './secrets.ts';
 
 /** Something that runs and that the manifest is not made to say, by its key and, where it has one, its name. */
 export interface Untold {
-  readonly key: ConfigKey;
+  /** Of the manifest, or, when it has none for it, in the words of compose. */
+  readonly key: string;
   readonly name: string | undefined;
-  /** It looks secret; the container lacks what its image sets; there is no way to write it; or its image is not known. */
-  readonly why: 'secret' | 'unset' | 'unwritable' | 'image';
+  /**
+   * It looks secret; the container lacks what its image sets; there is no way to write it; its image is not known; or no manifest has
+   * a key for it.
+   */
+  readonly why: 'secret' | 'unset' | 'unwritable' | 'image' | 'foreign';
   /** Whether the whole key is left out for it, and so is not judged. */
   readonly wholeKey: boolean;
 }

@@ -10,9 +10,11 @@ import { plainValue, readSource } from '../../common/manifest/source.ts';
 import type { Written } from '../../common/manifest/yaml-text.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import { standstill } from '../../common/standing.ts';
+import type { SeenCreation } from '../docker/creation-json.ts';
 import { applyChanges, type Change } from './changes.ts';
 import { changeOf, type Entry } from './entry.ts';
 import { ownConfig, type Seen, type Untold } from './own-config.ts';
+import { type OwnCreation, ownCreation } from './own-creation.ts';
 import type { MayWrite } from './secrets.ts';
 
 export interface PlanOptions {
@@ -27,6 +29,8 @@ export interface SeenNode {
   readonly state: ObservedState;
   /** By container id; also of those whose image is not known. */
   readonly seen: ReadonlyMap<string, Seen>;
+  /** By container id; of those whose image is known. */
+  readonly creations: ReadonlyMap<string, SeenCreation>;
 }
 
 /** A container that drifts and is left as it is. */
@@ -179,24 +183,36 @@ function keysOf({ state, desired, mayWrite }: World, { wanted, entry, seen }: Di
 }
 
 /** A container that nobody listed. */
-function addition({ node, state, seen, desired: { checks }, mayWrite }: World, container: ObservedContainer): Outcome {
+function addition(world: World, container: ObservedContainer): Outcome {
+  const { node, state, seen, creations, desired, mayWrite } = world;
   const { name, image, imageId, id } = container;
   const left = (reason: string): Outcome => ({ left: { container: name, file: null, line: null, reason }, untold: [] });
   const stands = standstill(container, state.atMs) ?? (container.state === 'created' ? 'not started yet' : undefined);
   if (stands !== undefined) return left(`it does not run: ${stands}`);
   const its = seen.get(id);
   if (its === undefined) return left('nothing is known of how it was made');
-  const { keys, untold } = ownConfig(its, checks, mayWrite);
+  const config = ownConfig(its, desired.checks, mayWrite);
+  const creation = creations.get(id);
+  const beyond = creation === undefined ? unknownCreation : ownCreation(creation, config.keys, mayWrite);
+  const keys = [...config.keys].filter(([key]) => !beyond.drop.includes(key));
   const pinned = !image.includes('@') && /^sha256:[0-9a-f]{64}$/.test(imageId);
   const item = new Map<string, Written>([
     ['name', name],
     ['image', image],
     ...(pinned ? [['image_sha', imageId] as const] : []),
     ['node', node],
-    ...keys,
+    ...keys.map(([key, written]) => [key, beyond.instead.get(key) ?? written] as const),
+    ...beyond.keys,
   ]);
-  return { change: { kind: 'added', container: name, file: manifestFile, node, item }, untold };
+  const untold = [...config.untold, ...beyond.untold];
+  const unsaid = [...new Set(untold.map(({ key }) => key))];
+  return { change: { kind: 'added', container: name, file: manifestFile, node, item, unsaid }, untold };
 }
+
+const unknownCreation: OwnCreation = {
+  ...{ keys: new Map(), instead: new Map(), drop: [] },
+  untold: ['healthcheck', 'networks', 'tmpfs'].map((key) => ({ key, name: undefined, why: 'image', wholeKey: true })),
+};
 
 function standsAt(entry: WantedEntry | undefined): Pick<LeftAlone, 'file' | 'line'> {
   if (entry === undefined) return { file: null, line: null };

@@ -54,12 +54,14 @@ function summary({ changes, drifts, errors }: Told, isNew: boolean): string {
 export function commitMessage({ node, changes, untold }: Told, isNew: boolean): string {
   const of = (kind: Change['kind']) => changes.filter((change) => change.kind === kind).map(whatChanged);
   const secret = untold.filter(({ why }) => why === 'secret').map(nameOf);
+  const others = untold.filter(({ why }) => why !== 'secret').map((one) => `${nameOf(one)}: ${reasons[one.why]}`);
   const body = [
     ...(isNew ? ['There was no manifest; this one only watches.', ''] : []),
     ...paragraph('Added:', of('added')),
     ...paragraph('Changed:', of('changed')),
     ...paragraph('Not wanted any more:', of('dropped')),
     ...paragraph('Not written, since it looks secret:', secret),
+    ...paragraph('Not written, although it runs so:', others),
   ];
   return `manifest: take over what runs on ${node}\n\n${body.join('\n').trimEnd()}\n`;
 }
@@ -87,6 +89,7 @@ const reasons: Readonly<Record<Untold['why'], string>> = {
   secret: 'it looks secret',
   unset: 'the container lacks it and its image sets it, which no manifest can say',
   unwritable: 'no manifest can say it as it is',
+  foreign: 'no manifest has a key for it; a container that is made anew is without it',
   image: 'the engine does not have the image any more, so nobody knows what of this is its own',
 };
 

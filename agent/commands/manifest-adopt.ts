@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import pLimit from 'p-limit';
 import type { Clock } from '../../common/clock.ts';
 import { diff } from '../../common/drift.ts';
-import { AppError, errnoOf } from '../../common/errors.ts';
+import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
 import { readCommitted } from '../../common/manifest/committed.ts';
@@ -19,7 +20,9 @@ import { mayWrite, type Spoken } from '../adopt/secrets.ts';
 import { commitMessage, formatAdoption, type NotSeen, type Told } from '../adopt/told.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
-import type { Engine } from '../docker/engine.ts';
+import type { SeenCreation } from '../docker/creation-json.ts';
+import { type CreationLook, creationLook } from '../docker/creation-look.ts';
+import type { Engine, InspectedContainer } from '../docker/engine.ts';
 import { createImages, stateToJudge } from '../docker/images.ts';
 import { createMountedFiles } from '../docker/mounted-files.ts';
 import { scanContainers } from '../docker/scanner.ts';
@@ -62,7 +65,8 @@ export async function manifestAdopt(world: ManifestAdoptWorld, options: Manifest
   const author = options.author === undefined ? undefined : parseAuthor(options.author);
   const { commit, before, files } = await readHead(repository, options.node);
   const errors: NotSeen[] = [];
-  const seen = await look(engineOf(world.settings), files, { node: options.node, clock: world.clock, errors });
+  const made = creationLook(world.settings.docker.socketPath);
+  const seen = await look(engineOf(world.settings), files, { node: options.node, clock: world.clock, made, errors });
   const { node, dropMissing = false } = options;
   const plan = planAdoption(files, seen, { node, dropMissing, mayWrite: mayWrite(spokenOf(options.withSecrets)) });
   const told: Told = { ...plan, node, commit, errors };
@@ -125,11 +129,12 @@ async function readHead(path: string, node: string): Promise<Head> {
 interface Looking {
   readonly node: string;
   readonly clock: Clock;
+  readonly made: CreationLook;
   readonly errors: NotSeen[];
 }
 
 /** What runs, and what is known of all their images. Adds to `errors`. */
-async function look(engine: Engine, files: ManifestFiles, { node, clock, errors }: Looking): Promise<SeenNode> {
+async function look(engine: Engine, files: ManifestFiles, { node, clock, made, errors }: Looking): Promise<SeenNode> {
   const desired = compileDesired(parseManifestFiles(files), node);
   const scan = await scanContainers(engine, { concurrency: limits.inspectConcurrency });
   for (const { id, error } of scan.unobserved) {
@@ -149,6 +154,7 @@ async function look(engine: Engine, files: ManifestFiles, { node, clock, errors 
     id,
     state.made.get(id) ?? { config, image: undefined },
   ]);
+  const creations = await createdHow(looked.containers.values(), { look: made, errors });
   const drifting = new Set(diff(desired, state).map(({ containerId }) => containerId));
   const wanted = new Set(desired.containers.map(({ name }) => name));
   for (const [imageId, { code, message }] of unread) {
@@ -158,7 +164,26 @@ async function look(engine: Engine, files: ManifestFiles, { node, clock, errors 
     );
     if (matters) errors.push({ part: `image ${imageId}`, code, message });
   }
-  return { state, seen: new Map(seen) };
+  return { state, seen: new Map(seen), creations };
+}
+
+/** By container id; of those whose image is known. Adds to `errors`. */
+async function createdHow(
+  containers: Iterable<InspectedContainer>,
+  { look, errors }: { readonly look: CreationLook; readonly errors: NotSeen[] },
+): Promise<ReadonlyMap<string, SeenCreation>> {
+  const creations = new Map<string, SeenCreation>();
+  await pLimit(limits.inspectConcurrency).map(containers, async ({ container: { id, imageId } }) => {
+    try {
+      const creation = await look.of(id, imageId);
+      if (creation !== undefined) creations.set(id, creation);
+    } catch (thrown) {
+      const { code, message } = toAppError(thrown);
+      errors.push({ part: `container ${id.slice(0, 12)}`, code, message });
+    }
+  });
+  look.close();
+  return creations;
 }
 
 async function writePatch(path: string, patch: string, isForAll: boolean): Promise<void> {

@@ -49,6 +49,7 @@ interface VolumeMount {
   readonly Type: 'volume';
   readonly Target: string;
   readonly ReadOnly: boolean;
+  readonly VolumeOptions?: { readonly NoCopy: true };
 }
 
 /** The body of `POST /containers/create`. */
@@ -152,19 +153,31 @@ function bindings(ports: readonly string[]): Readonly<Record<string, readonly Po
 }
 
 /** Binds, not mounts of their type, for what has a source: the engine makes a folder that is missing, as it does for compose. */
-function mountsOf({ name, config }: DesiredContainer, mounted: readonly string[]): HostConfig {
-  const volumes = (config.volumes ?? []).map((volume) => withSource(name, volume, mounted));
-  const binds = volumes.filter((volume) => !volume.startsWith(':'));
-  const anonymous = volumes.filter((volume) => volume.startsWith(':')).map(anonymousVolume);
+function mountsOf({ name, config, creation }: DesiredContainer, mounted: readonly string[]): HostConfig {
+  const optionsAt = new Map(Object.entries(creation.mount_options ?? {}));
+  const volumes = (config.volumes ?? []).map((volume) => {
+    const options = optionsAt.get(volume.split(':').at(-2) ?? '');
+    return { volume: withSource(name, volume, mounted), options };
+  });
+  const binds = volumes.flatMap(({ volume, options }) =>
+    volume.startsWith(':') ? [] : [options === undefined ? volume : `${volume},${options}`],
+  );
+  const anonymous = volumes.flatMap(({ volume, options }) =>
+    volume.startsWith(':') ? [anonymousVolume(volume, options)] : [],
+  );
   return {
     ...(binds.length === 0 ? {} : { Binds: binds }),
     ...(anonymous.length === 0 ? {} : { Mounts: anonymous }),
   };
 }
 
-function anonymousVolume(volume: string): VolumeMount {
+function anonymousVolume(volume: string, options = ''): VolumeMount {
   const [, target = '', mode] = volume.split(':');
-  return { Type: 'volume', Target: target, ReadOnly: mode === 'ro' };
+  const copies = !options.split(',').includes('nocopy');
+  return {
+    ...{ Type: 'volume', Target: target, ReadOnly: mode === 'ro' },
+    ...(copies ? {} : { VolumeOptions: { NoCopy: true } }),
+  };
 }
 
 function withSource(container: string, volume: string, mounted: readonly string[]): string {

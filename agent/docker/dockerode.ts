@@ -2,7 +2,14 @@ import type Docker from 'dockerode';
 import { limits } from '../../common/limits.ts';
 import { asking, clientAt, engineError, firstIssue, read, unlessGone } from './asking.ts';
 import { type Engine, type EventsOptions, engineActions, type InspectedContainer } from './engine.ts';
-import { containerInspect, containerList, engineEvent, engineVersion, imageInspect } from './engine-json.ts';
+import {
+  containerInspect,
+  containerList,
+  engineEvent,
+  engineVersion,
+  imageInspect,
+  networkInspect,
+} from './engine-json.ts';
 import { lineSplitter } from './lines.ts';
 
 export interface DockerEngineOptions {
@@ -42,6 +49,14 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
       const json = await ask((abortSignal) => unlessGone(inspectImage(calls, imageId, abortSignal)));
       return json === undefined ? undefined : read(imageInspect, json, `GET /images/${imageId.slice(0, 19)}/json`);
     },
+    hasNetwork: async (name) => {
+      // It goes into a path.
+      if (!/^[a-zA-Z0-9][\w.-]*$/.test(name)) return false;
+      const request = `/networks/${name}`;
+      const json = await ask((abortSignal) => unlessGone(found(calls, request, abortSignal)));
+      // The engine also takes the beginning of an id.
+      return json !== undefined && read(networkInspect, json, 'GET /networks/{name}') === name;
+    },
     events: async (events) => {
       try {
         await streamEvents(streams, scope, events);
@@ -53,12 +68,16 @@ export function dockerEngine(options: DockerEngineOptions): Engine {
   };
 }
 
-/** dockerode's own call does not let go of an answer that never ends. */
 function inspectImage(docker: Docker, imageId: string, abortSignal: AbortSignal): Promise<unknown> {
   // It came from the engine, and goes into a path.
   if (!/^sha256:[0-9a-f]{64}$/.test(imageId)) return Promise.resolve(undefined);
-  const statusCodes = { 200: true, 404: 'no such image', 500: 'server error' };
-  const request = { path: `/images/${imageId}/json`, method: 'GET', abortSignal, statusCodes };
+  return found(docker, `/images/${imageId}/json`, abortSignal);
+}
+
+/** dockerode's own calls do not let go of an answer that never ends. */
+function found(docker: Docker, path: string, abortSignal: AbortSignal): Promise<unknown> {
+  const statusCodes = { 200: true, 404: 'there is none', 500: 'server error' };
+  const request = { path, method: 'GET', abortSignal, statusCodes };
   return new Promise((resolve, reject) => {
     docker.modem.dial(request, (error: unknown, json: unknown) => (error ? reject(error) : resolve(json)));
   });

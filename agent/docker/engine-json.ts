@@ -86,6 +86,9 @@ export const containerInspect = z.unknown().transform((json, context): Inspected
 
 export { imageConfig as imageInspect } from './config-json.ts';
 
+/** `GET /networks/{name}`, reduced to the name. */
+export const networkInspect = z.object({ Name: z.string() }).transform(({ Name }) => Name);
+
 /** `GET /version`. */
 export const engineVersion = z
   .object({ Version: z.string(), ApiVersion: z.string() })

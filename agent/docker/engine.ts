@@ -79,6 +79,8 @@ export interface Engine {
   inspect(containerId: string): Promise<InspectedContainer | undefined>;
   /** What the image with this id (`sha256:<64 hex>`) brings along, which never changes; undefined when it is gone. */
   image(imageId: string): Promise<ImageConfig | undefined>;
+  /** Whether the engine has a network of this name. Where an executor in between does not pass the question on, `engine.answer` with status 403. */
+  hasNetwork(name: string): Promise<boolean>;
   /** Streams events until the signal or the engine ends it (resolves), or the connection breaks (rejects). */
   events(options: EventsOptions): Promise<void>;
   /** Ends the calls under way, which reject, so that nobody waits for a frozen engine. Nothing is asked afterwards. */

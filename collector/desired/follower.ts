@@ -12,6 +12,7 @@ import { type ManifestFiles, parseManifestFiles } from '../../common/manifest/fi
 import { type Manifest, manifestFile } from '../../common/manifest/manifest.ts';
 import { createBundles, type ManifestBundle } from './bundles.ts';
 import type { Repository } from './git.ts';
+import type { Look, RefusedLook } from './look.ts';
 
 /** The manifest in force at the collector, and the commit it comes from. */
 export interface AdoptedManifest {
@@ -80,6 +81,8 @@ export class ManifestFollower {
   #adopted: AdoptedManifest | undefined;
   /** The commit that was looked at last; a repository that cannot be read may be back at any time. */
   #judged: string | undefined;
+  /** What was wrong with it. */
+  #refused: RefusedLook | undefined;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
@@ -111,13 +114,14 @@ export class ManifestFollower {
   }
 
   /**
-   * Looks now whether HEAD has moved. Never rejects for a bad manifest.
+   * Looks now whether HEAD has moved. Never rejects for a bad manifest: what came of the look is its result.
    * @throws AppError of the record, the store and the listeners: nothing is skipped, the next look does what is left.
    */
-  refresh(): Promise<void> {
+  refresh(): Promise<Look> {
     return this.#oneAtATime(async () => {
-      await this.#look();
+      const look = await this.#look();
       await this.#tell();
+      return look;
     });
   }
 
@@ -142,19 +146,23 @@ export class ManifestFollower {
     }
   }
 
-  async #look(): Promise<void> {
+  async #look(): Promise<Look> {
     const { repository } = this.#options;
+    const before = this.#adopted?.commit;
     let commit: string | null = null;
     try {
       commit = await repository.head();
-      if (commit === this.#judged) return;
+      if (commit === this.#judged) return this.#refused ?? { outcome: 'unchanged', commit };
       await this.#adopt(commit, await readCommitted(repository, commit));
+      [this.#refused, this.#judged] = [undefined, commit];
+      return { outcome: commit === before ? 'unchanged' : 'adopted', commit };
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code !== 'validation.manifest') throw error;
-      await this.#reject(commit, error);
+      const refused = await this.#reject(commit, error);
+      [this.#refused, this.#judged] = [refused, commit ?? undefined];
+      return refused;
     }
-    this.#judged = commit ?? undefined;
   }
 
   async #adopt(commit: string, files: ManifestFiles): Promise<void> {
@@ -173,17 +181,19 @@ export class ManifestFollower {
     logger.info('manifest.adopted', { commit, containers: body.containers });
   }
 
-  async #reject(commit: string | null, error: AppError): Promise<void> {
+  async #reject(commit: string | null, error: AppError): Promise<RefusedLook> {
     const { store, record, logger } = this.#options;
     const told = `${commit ?? ''} ${error.message}`;
-    if (this.#kept.rejected === told) return;
     const at = placed.catch({ file: manifestFile, line: 1, column: 1, reason: error.message }).parse(error.details);
     const body = { commit, ...at, file: clip(at.file), reason: clip(at.reason) };
+    const refused: RefusedLook = { outcome: 'refused', ...body, inForce: this.#adopted?.commit ?? null };
+    if (this.#kept.rejected === told) return refused;
     await record({ kind: 'desired.rejected', body });
     const kept = { ...this.#kept, rejected: told };
     await store.save(kept);
     this.#kept = kept;
     logger.error('manifest.rejected', { ...body, message: error.message });
+    return refused;
   }
 
   async #tell(): Promise<void> {

@@ -4,6 +4,7 @@ import { AppError } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { parseVerifierKey } from '../../common/note.ts';
 import type { OperatorTokenStore } from '../auth/operator-token.ts';
+import type { Look } from '../desired/look.ts';
 import type { Recorder } from '../enforcement/ports.ts';
 import type { FleetPorts } from '../fleet/enrolment.ts';
 import type { Ledger } from '../ledger/ledger.ts';
@@ -14,6 +15,7 @@ import type { Db } from '../postgres/pool.ts';
 import type { PublishedWitnesses } from '../witness/published.ts';
 import { addChangesRoutes } from './changes-routes.ts';
 import { addContainersRoutes } from './containers-routes.ts';
+import { addDesiredRoutes } from './desired-routes.ts';
 import { addDriftsRoutes } from './drifts-routes.ts';
 import { addEnrolRoutes } from './enrol-routes.ts';
 import { addEntriesRoutes } from './entries-routes.ts';
@@ -43,6 +45,8 @@ export interface HttpSources {
   readonly newRequestId: () => string;
   /** Whether everything below `/log/` is open to everybody. */
   readonly publicLog: boolean;
+  /** Looks at the repository of the manifest now; undefined where none is followed. */
+  readonly lookAtDesired?: (() => Promise<Look>) | undefined;
   /** What orders are judged by; without it operators can look and reject, and no more. */
   readonly enforcement?: Pick<OperatingNeeds, 'manifest' | 'signers'> & {
     /** Hears when an operator has put something on record. */
@@ -85,6 +89,7 @@ export function createHttpApp(sources: HttpSources): Routes {
   addOrdersRoutes(app, operating);
   addSilencesRoutes(app, operating, db);
   addChangesRoutes(app, createAnnouncing({ db, clock, ...enforcement, ledger: recorder }), db);
+  addDesiredRoutes(app, sources.lookAtDesired);
   addFindingsRoutes(app, db);
   addEntriesRoutes(app, db);
   const collectorKey = parseVerifierKey(ledger.vkey).publicKey;

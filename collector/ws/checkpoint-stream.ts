@@ -55,8 +55,11 @@ export interface CheckpointStream {
    * @returns false when too many are waiting.
    */
   order(dispatch: OrderDispatch): boolean;
-  /** Hands over a commit; only the newest one that waits counts. */
-  desired(message: Desired): void;
+  /**
+   * Hands over a bundle with a commit; only the newest one counts. It goes out in parts, and what waits goes out in between: nobody
+   * is to miss an ack for a large one.
+   */
+  desired(commit: string, bytes: Buffer): void;
 }
 
 /** An offer that the agent has not answered as often as it was asked. */
@@ -64,6 +67,16 @@ interface Asked {
   readonly offer: RoundCheckpoint;
   times: number;
 }
+
+/** A bundle on its way. */
+interface HandedOver {
+  readonly commit: string;
+  readonly bytes: Buffer;
+  sentBytes: number;
+}
+
+/** Base64 takes four characters for three bytes. */
+const maxPartBytes = Math.floor(limits.maxBundleChars / 4) * 3;
 
 export function createCheckpointStream(options: CheckpointStreamOptions): CheckpointStream {
   return new Teller(options);
@@ -75,7 +88,9 @@ class Teller implements CheckpointStream {
   readonly #unanswered: Asked[] = [];
   /** By their hashes, first come first. */
   readonly #orders = new Map<string, OrderDispatch>();
-  #bundle: Desired | undefined;
+  #bundle: HandedOver | undefined;
+  /** A part of a bundle went out last. */
+  #partWasLast = false;
   #waiting: RoundCheckpoint | undefined;
   #working = false;
   #sentSize: number;
@@ -114,8 +129,8 @@ class Teller implements CheckpointStream {
     return true;
   }
 
-  desired(message: Desired): void {
-    this.#bundle = message;
+  desired(commit: string, bytes: Buffer): void {
+    this.#bundle = { commit, bytes, sentBytes: 0 };
     this.#wake();
   }
 
@@ -136,8 +151,9 @@ class Teller implements CheckpointStream {
     const offer = this.#takeOffer();
     const [order] = this.#orders.values();
     const bundle = this.#bundle;
+    const isAcksTurn = this.#partWasLast && this.#placed.length > 0;
     if (offer !== undefined) await this.#tell(offer);
-    else if (bundle !== undefined && order === undefined) await this.#handOver(bundle);
+    else if (bundle !== undefined && order === undefined && !isAcksTurn) await this.#handOver(bundle);
     else if (order === undefined && this.#placed.length === 0) return false;
     // A round is settling on its checkpoint: told of a later one now, the agent could not take part in it. That takes
     // milliseconds, and `limits.witnessGateMs` at most, also for an order.
@@ -188,12 +204,18 @@ class Teller implements CheckpointStream {
     });
   }
 
-  async #handOver(message: Desired): Promise<void> {
-    this.#bundle = undefined;
-    await this.#options.send(message);
+  async #handOver(bundle: HandedOver): Promise<void> {
+    const { commit, bytes, sentBytes: offset } = bundle;
+    const part = bytes.subarray(offset, offset + maxPartBytes);
+    bundle.sentBytes += part.length;
+    if (bundle.sentBytes === bytes.length) this.#bundle = undefined;
+    this.#partWasLast = true;
+    const said = { commit, sizeBytes: bytes.length, offset, bundle: part.toString('base64') };
+    await this.#options.send({ type: 'desired', ...said });
   }
 
   async #acknowledgeAll(batches: readonly Appended[]): Promise<void> {
+    this.#partWasLast = false;
     const { ledger, send } = this.#options;
     const places = batches.flatMap((batch) => batch.places);
     const indexes = places.map(({ index }) => index);

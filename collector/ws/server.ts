@@ -8,7 +8,7 @@ import { type VerifySignature, verifyBytesAsync } from '../../common/keys.ts';
 import type { Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import { socketPath, subprotocol } from '../../common/protocol.ts';
+import { type Holding, socketPath, subprotocol } from '../../common/protocol.ts';
 import type { OrderCarrier, OrderDispatch } from '../enforcement/ports.ts';
 import { closeSocket, type Identified, type Peer, type PeerBounds, type PeerOptions, servePeer } from './peer.ts';
 import type { NodeKeys, RoundCheckpoint, SessionLedger, SocketMetrics, Witnessing } from './ports.ts';
@@ -31,6 +31,8 @@ export interface SocketsOptions {
   readonly onAppended?: (node: string, kinds: readonly Kind[]) => void;
   /** Hears of every node whose session has opened. Must not throw. */
   readonly onOpen?: (node: string) => void;
+  /** Hears what a node says it has of the desired state. Must not throw. */
+  readonly onHeld?: (node: string, holding: Holding) => void;
   readonly bounds?: Partial<SocketsBounds>;
 }
 
@@ -63,7 +65,7 @@ export interface Sockets {
   readonly orders: OrderCarrier;
   /**
    * Hands a node a git bundle with the commit it is to look at.
-   * @returns false when it has no open session here, or the bundle is larger than `limits.maxBundleChars` in base64.
+   * @returns false when it has no open session here, or the bundle is larger than `limits.maxOfferedBundleBytes`.
    */
   sendDesired(node: string, commit: string, bundle: Buffer): boolean;
   /** Takes no more sockets and ends those there are. Resolves when the last one is closed. */
@@ -95,8 +97,8 @@ const noRounds: Witnessing = {
 export function attachSockets(httpServer: Server, options: SocketsOptions): Sockets {
   const bounds = { ...defaultBounds, ...options.bounds };
   const { metrics = noMetrics, rounds = noRounds, verifySignature = verifyBytesAsync } = options;
-  const { onAppended = () => {}, onOpen = () => {} } = options;
-  const fleet = createFleet({ ...options, metrics, rounds, verifySignature, onAppended, onOpen, bounds });
+  const { onAppended = () => {}, onOpen = () => {}, onHeld = () => {} } = options;
+  const fleet = createFleet({ ...options, metrics, rounds, verifySignature, onAppended, onOpen, onHeld, bounds });
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -179,6 +181,7 @@ function createFleet(options: FleetOptions) {
       acknowledged: (entries, tookMs) => metrics.acknowledged(entries, tookMs / 1_000),
       appended: (kinds) => options.onAppended(nodeOf(peer), kinds),
       opened: () => options.onOpen(nodeOf(peer)),
+      held: (holding) => options.onHeld(nodeOf(peer), holding),
     });
 
   return {

@@ -9,6 +9,7 @@ import {
   type AgentMessage,
   agentMessage,
   type CollectorMessage,
+  type Holding,
   handshakeBytes,
   type MessageOf,
   parseMessage,
@@ -47,6 +48,8 @@ export interface AgentSessionOptions {
   readonly appended: (kinds: readonly Kind[]) => void;
   /** Hears that the session is open: the welcome was sent. Must not throw. */
   readonly opened: () => void;
+  /** Hears what the node says it has of the desired state. Must not throw. */
+  readonly held: (holding: Holding) => void;
 }
 
 export interface Frame {
@@ -69,7 +72,7 @@ export interface AgentSession {
   offer(checkpoint: RoundCheckpoint): void;
   /** Sends an order with its proof. @returns false while the session is not open, or when too many orders are waiting. */
   order(dispatch: OrderDispatch): boolean;
-  /** Hands over a git bundle. @returns false while the session is not open, and for a bundle that is too large. */
+  /** Hands over a git bundle, in parts. @returns false while the session is not open, and for a bundle that is too large. */
   desired(commit: string, bundle: Buffer): boolean;
 }
 
@@ -116,6 +119,12 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     await rounds.cosigned({ ...author, checkpoint, cosignature: Buffer.from(cosignature, 'base64') });
   }
 
+  async function held({ type: _, ...holding }: MessageOf<AgentMessage, 'holds'>, { rate }: OpenPhase): Promise<void> {
+    const waitMs = rate.take({ entries: limits.holdsCostEntries, bytes: 0 }, clock.monotonicMs());
+    if (waitMs > 0) await sleep(waitMs);
+    options.held(holding);
+  }
+
   async function forked({ held, offered, reason }: MessageOf<AgentMessage, 'fork'>, { author }: OpenPhase) {
     await rounds.forked({ node: author.node, held, offered, reason });
     throw new AppError('ledger.forked', 'the agent was shown a fork, and has nothing more to say', { retryable: true });
@@ -135,6 +144,7 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
       if (message.type === 'proof' && phase.name === 'awaiting proof') return admit(phase.hello, message);
       if (message.type === 'append' && phase.name === 'open') return take(frame, message, phase);
       if (message.type === 'cosign' && phase.name === 'open') return cosigned(message, phase);
+      if (message.type === 'holds' && phase.name === 'open') return held(message, phase);
       if (message.type === 'fork' && phase.name === 'open') return forked(message, phase);
       throw new AppError('validation.protocol', `${message.type} came in a session that is ${phase.name}`);
     },
@@ -144,9 +154,8 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     order: (dispatch) => phase.name === 'open' && phase.pipeline.stream.order(dispatch),
     desired: (commit, bundle) => {
       if (phase.name !== 'open') return false;
-      const text = bundle.toString('base64');
-      if (text.length > limits.maxBundleChars) return false;
-      phase.pipeline.stream.desired({ type: 'desired', commit, bundle: text });
+      if (bundle.length > limits.maxOfferedBundleBytes) return false;
+      phase.pipeline.stream.desired(commit, bundle);
       return true;
     },
   };

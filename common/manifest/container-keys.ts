@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ContainerConfig, WantedConfig, WantedCreation, WantedFiles, WantedTmpfs } from '../container-config.ts';
+import type { ContainerConfig, WantedConfig, WantedCreation, WantedFiles } from '../container-config.ts';
 import { isPlainName } from '../secrets.ts';
 import {
   bounded,
@@ -156,6 +156,7 @@ const sharedKeys = {
   network_mode: spelledBy(name, spellNetworkMode).optional(),
   networks: networks.optional(),
   healthcheck: healthcheck.optional(),
+  tmpfs: tmpfs.optional(),
   mem_limit: byForm(
     { text: spelledBy(value, spellMemory), number: spelledBy(z.number(), spellMemory) },
     'an amount of memory',
@@ -189,7 +190,6 @@ export const composeServiceKeys = {
   ...sharedKeys,
   volumes: mountList(mount).optional(),
   restart: restart.optional(),
-  tmpfs: tmpfs.optional(),
   // Compose keeps what begins so for others.
   'x-mounted-files': mountedFiles.optional(),
 };
@@ -212,7 +212,6 @@ export interface SaidKeys extends SharedKeys {
   readonly volumes?: readonly Mount[] | undefined;
   readonly restart?: string | undefined;
   readonly restart_policy?: string | undefined;
-  readonly tmpfs?: readonly WantedTmpfs[] | undefined;
   readonly mounted_files?: WantedFiles | undefined;
   readonly 'x-mounted-files'?: WantedFiles | undefined;
 }
@@ -244,11 +243,15 @@ export function wantedConfig(said: SaidKeys): WantedConfig {
 export function wantedCreation(said: SaidKeys): WantedCreation {
   const { healthcheck, networks = [] } = said;
   const mounted = (said.volumes ?? []).filter(({ kind }) => kind === 'tmpfs');
+  const others = (said.volumes ?? []).filter(({ kind, options }) => kind !== 'tmpfs' && options !== undefined);
   const tmpfs = [...mounted.map(({ target, options = '' }) => ({ target, options })), ...(said.tmpfs ?? [])];
   return {
     ...(healthcheck === undefined ? {} : { healthcheck }),
     ...(networks.length === 0 ? {} : { networks }),
     ...(tmpfs.length === 0 ? {} : { tmpfs }),
+    ...(others.length === 0
+      ? {}
+      : { mount_options: Object.fromEntries(others.map(({ target, options = '' }) => [target, options])) }),
   };
 }
 

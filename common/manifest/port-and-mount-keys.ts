@@ -18,12 +18,14 @@ import {
   misspelled,
   mountOf,
   parseMount,
+  quietModes,
   type Spelled,
   sortedOnce,
   spelled,
   spellMemory,
   spellPort,
   spellPortParts,
+  withOptions,
 } from './spelling.ts';
 
 /* `ports` and `volumes`, in their short and long forms. Source: the Compose Specification. */
@@ -91,7 +93,7 @@ const longMount = z
     source: path.optional(),
     target: path,
     read_only: truth.optional(),
-    // What the container sees at the target does not depend on these.
+    // What the container sees at the target does not depend on these; it is made with them.
     bind: z
       .strictObject({
         propagation: z.unknown().optional(),
@@ -105,12 +107,24 @@ const longMount = z
   })
   .transform((mount, ctx): Mount => {
     const result = mountOf(mount.type, mount.source ?? '', mount.target, mount.read_only ? 'ro' : 'rw');
-    if (result.ok && mount.type !== 'tmpfs') return result.value;
+    if (result.ok && mount.type !== 'tmpfs') return withOptions(result.value, quietOptions(mount));
     const options = [...(mount.read_only ? ['ro'] : []), ...(mount.tmpfs ?? [])].join(',');
     if (result.ok) return { ...result.value, options };
     ctx.addIssue({ code: 'custom', message: result.reason });
     return z.NEVER;
   });
+
+interface LongOptions {
+  readonly bind?: { readonly propagation?: unknown; readonly selinux?: unknown } | undefined;
+  readonly volume?: { readonly nocopy?: unknown } | undefined;
+  readonly consistency?: unknown;
+}
+
+/** In the words of the short form; what it has no word for is left to compose. */
+function quietOptions({ bind, volume, consistency }: LongOptions): string[] {
+  const words = [bind?.propagation, bind?.selinux, volume?.nocopy === true ? 'nocopy' : undefined, consistency];
+  return words.filter((word) => typeof word === 'string').filter((word) => quietModes.has(word));
+}
 
 /** One mount, short or long. */
 export const mount = byForm({ text: spelledBy(path, parseMount), map: longMount }, 'a mount as text or map');
@@ -127,7 +141,7 @@ const shortTmpfs = spelledBy(path, (text): Spelled<WantedTmpfs> => {
 /** Words and assignments, separated by commas; the engine judges them. */
 const memoryOption = /^([a-z]+(=[\w%]+)?(,[a-z]+(=[\w%]+)?)*)?$/;
 
-/** Mounts of memory of a compose service: `/run`, or `/run:size=64m`. */
+/** Mounts of memory: `/run`, or `/run:size=64m`. */
 export const tmpfs = byForm<readonly WantedTmpfs[]>(
   { text: shortTmpfs.transform((one) => [one]), list: z.array(shortTmpfs).max(maxMounts) },
   'a path, or a list of them',

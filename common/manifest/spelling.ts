@@ -106,15 +106,18 @@ export interface Mount {
   readonly source: string;
   readonly target: string;
   readonly mode: 'ro' | 'rw';
-  /** Of a mount of memory, as for `mount -t tmpfs -o`. */
+  /** Of a mount of memory, as for `mount -t tmpfs -o`; of another one what it has beyond `mode`: `rshared,z`, sorted. */
   readonly options?: string | undefined;
 }
 
 const relativePath = /^[.~]/;
 const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-/** Mount options that do not change what the container sees at the target, or only on kernels with SELinux. */
-const quietModes = new Set([
+/**
+ * Mount options that do not change what the container sees at the target, or only on kernels with SELinux: a container is made with
+ * them, and not compared by them.
+ */
+export const quietModes: ReadonlySet<string> = new Set([
   ...['z', 'Z', 'nocopy', 'cached', 'delegated', 'consistent'],
   ...['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'],
 ]);
@@ -125,11 +128,19 @@ export function parseMount(text: string): Spelled<Mount> {
   if (parts.length > 3 || parts.includes('')) return misspelled('a mount as [source:]target[:ro|rw]');
   const [source = '', target = '', options = 'rw'] = parts.length === 1 ? ['', ...parts] : parts;
   let mode: Mount['mode'] = 'rw';
+  const quiet: string[] = [];
   for (const option of options.split(',')) {
     if (option === 'ro' || option === 'rw') mode = option;
-    else if (!quietModes.has(option)) return misspelled(`"${option}" is no mode of a mount; ro or rw`);
+    else if (quietModes.has(option)) quiet.push(option);
+    else return misspelled(`"${option}" is no mode of a mount; ro or rw`);
   }
-  return mountOf(source === '' || !/^[./~]/.test(source) ? 'volume' : 'bind', source, target, mode);
+  const result = mountOf(source === '' || !/^[./~]/.test(source) ? 'volume' : 'bind', source, target, mode);
+  return result.ok ? spelled(withOptions(result.value, quiet)) : result;
+}
+
+/** A bind or volume with options of {@link quietModes}. */
+export function withOptions(mount: Mount, options: readonly string[]): Mount {
+  return options.length === 0 ? mount : { ...mount, options: sortedOnce(options).join(',') };
 }
 
 /** A mount from its parts, with clean paths. */

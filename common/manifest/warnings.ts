@@ -123,6 +123,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'containers.*.mounted_files': honoured,
   'containers.*.networks': notCompared,
   'containers.*.healthcheck': notCompared,
+  'containers.*.tmpfs': notCompared,
   'containers.*.depends_on': 'has no effect: each container is restored by itself, in no order',
 
   'drift_rules.unauthorized_containers.action': honoured,

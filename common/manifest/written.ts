@@ -1,7 +1,13 @@
 import { canonicalText } from '../canonical.ts';
-import type { ContainerConfig, WantedConfig } from '../container-config.ts';
+import type {
+  ContainerConfig,
+  WantedConfig,
+  WantedCreation,
+  WantedHealthcheck,
+  WantedNetwork,
+} from '../container-config.ts';
 import { container } from './container.ts';
-import { wantedConfig } from './container-keys.ts';
+import { wantedConfig, wantedCreation } from './container-keys.ts';
 import type { Written } from './yaml-text.ts';
 
 /*
@@ -34,6 +40,48 @@ export function writtenKey<Key extends ConfigKey>(key: Key, value: ContainerConf
   const written = anyWritten(key, value);
   const read = spelledKey(key, asPlain(written));
   return read !== undefined && canonicalText(read) === canonicalText(value) ? written : undefined;
+}
+
+type CreationKey = 'healthcheck' | 'networks' | 'tmpfs';
+
+/** What a manifest has to say for this value of a key that is not compared; undefined when there is no way to say it. */
+export function writtenCreation<Key extends CreationKey>(
+  key: Key,
+  value: NonNullable<WantedCreation[Key]>,
+): Written | undefined {
+  const written = anyCreation({ [key]: value });
+  if (written === undefined) return undefined;
+  const parsed = container.safeParse({ name: 'any', image: 'any', [key]: asPlain(written) });
+  const read = parsed.success ? wantedCreation(parsed.data)[key] : undefined;
+  return read !== undefined && canonicalText(read) === canonicalText(value) ? written : undefined;
+}
+
+function anyCreation({ healthcheck, networks, tmpfs }: WantedCreation): Written | undefined {
+  if (healthcheck !== undefined) return writtenHealthcheck(healthcheck);
+  if (networks !== undefined) return writtenNetworks(networks);
+  return tmpfs?.map(({ target, options }) => (options === '' ? target : `${target}:${options}`));
+}
+
+function writtenHealthcheck({ test, retries, ...times }: WantedHealthcheck): Written {
+  const entries: [string, Written][] = [];
+  if (test !== undefined) entries.push(['test', test]);
+  for (const [key, ms] of Object.entries(times)) {
+    entries.push([key.replace(/_ms$/, ''), ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`]);
+  }
+  if (retries !== undefined) entries.push(['retries', retries]);
+  return new Map(entries);
+}
+
+/** As a list of names, unless there is more to say of one of them. */
+function writtenNetworks(networks: readonly WantedNetwork[]): Written {
+  const said = networks.map(({ name, aliases, ...addresses }): [string, Map<string, Written>] => [
+    name,
+    new Map<string, Written>([
+      ...(aliases.length > 0 ? [['aliases', aliases] as const] : []),
+      ...Object.entries(addresses),
+    ]),
+  ]);
+  return said.every(([, more]) => more.size === 0) ? said.map(([name]) => name) : new Map(said);
 }
 
 /** What a manifest's schema makes of a value under a key; undefined when it is a mistake there. */

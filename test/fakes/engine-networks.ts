@@ -18,6 +18,10 @@ export class NetworkStore {
     return networkId(name);
   }
 
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   /** @param ref id or name; an id goes before a name, as with the real engine. */
   remove(ref: string): void {
     this.#names.delete(this.#find(ref));

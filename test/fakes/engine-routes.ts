@@ -70,6 +70,11 @@ export async function answerNetwork(
     response.writeHead(204).end();
     return true;
   }
+  if (verb === 'GET' && name !== '' && what === '') {
+    if (networks.has(name)) sendJson(response, 200, { Name: name });
+    else sendJson(response, 404, { message: `network ${name} not found` });
+    return true;
+  }
   if (verb !== 'POST') return false;
   if (what === '') {
     sendJson(response, 201, { Id: networks.create(networkBody.parse(await body()).Name) });

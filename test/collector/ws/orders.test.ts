@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { createBundleParts } from '../../../agent/bundle-parts.ts';
 import { createWitness } from '../../../agent/witness.ts';
 import type { OrderDispatch } from '../../../collector/enforcement/ports.ts';
 import { createCheckpointStream } from '../../../collector/ws/checkpoint-stream.ts';
@@ -156,7 +158,7 @@ test('a commit is handed over behind orders, and a newer one takes the place of 
     });
   stream.order(dispatchOf(0));
   await until('on its way', () => sent.length === 1);
-  for (const commit of ['c1', 'c2']) stream.desired({ type: 'desired', commit, bundle: '' });
+  for (const commit of ['c1', 'c2']) stream.desired(commit, Buffer.alloc(0));
   stream.order(dispatchOf(1));
   gate.send = async () => {};
   release();
@@ -166,6 +168,23 @@ test('a commit is handed over behind orders, and a newer one takes the place of 
     sent.flatMap((message) => (message.type === 'desired' ? [message.commit] : [])),
     ['c2'],
   );
+});
+
+test('a large commit goes out in parts, with acks and orders in between', async () => {
+  const { sent, gate, stream } = await bench();
+  const bytes = randomBytes(2_000_000);
+  let parts = 0;
+  gate.send = async () => {
+    parts += 1;
+    if (parts === 1) stream.acknowledge({ places: [{ seq: 1, index: 0 }], receivedMs: 0 });
+    if (parts === 3) stream.order(dispatchOf(1));
+  };
+  stream.desired('c1', bytes);
+  await until('handed over', () => sent.length === 5);
+  assert.deepEqual(typesOf(sent), ['desired', 'ack', 'desired', 'order', 'desired']);
+  const assembled = createBundleParts();
+  const handed = sent.flatMap((message) => (message.type === 'desired' ? [assembled.take(message)] : []));
+  assert.deepEqual(handed, [undefined, undefined, { commit: 'c1', bytes }]);
 });
 
 test('a collector hears of a node that came and of its entries, and reaches only nodes that are there', async () => {
@@ -185,7 +204,7 @@ test('a collector hears of a node that came and of its entries, and reaches only
     collector.nodes.enrol('node1', agent.keys);
     await until('open', () => heard.length === 1);
     assert.deepEqual([heard, orders.nodes()], [['open node1'], ['node1']]);
-    assert.equal(sendDesired('node1', 'c1', Buffer.alloc(limits.maxBundleChars)), false, 'too large for a frame');
+    assert.equal(sendDesired('node1', 'c1', Buffer.alloc(limits.maxOfferedBundleBytes + 1)), false, 'too large');
     agent.outbox.append(statement(1));
     await until('appended', () => heard.length === 3);
     assert.deepEqual(heard.slice(1), ['committed', 'appended node1 drift.resolved 0']);

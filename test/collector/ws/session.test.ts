@@ -60,6 +60,7 @@ function bench(ledger = memoryLedger(), rounds = quietRounds()) {
     acknowledged: () => {},
     appended: () => {},
     opened: () => {},
+    held: () => {},
   });
   const say = (message: AgentMessage): Promise<void> =>
     session.receive({ text: JSON.stringify(message), receivedMs: clock.at });
