@@ -266,7 +266,7 @@ function isRunning(container: FakeContainer): boolean {
 function mountsOf({ HostConfig = {} }: CreateBody, image: FakeImage): readonly FakeMount[] {
   const bound = (HostConfig.Binds ?? []).map((bind): FakeMount => {
     const [source = '', Destination = '', mode] = bind.split(':');
-    const rest = { Destination, RW: mode !== 'ro' };
+    const rest = { Destination, RW: !mode?.split(',').includes('ro') };
     return source.startsWith('/')
       ? { Type: 'bind', Source: source, ...rest }
       : { Type: 'volume', Name: source, ...rest };
