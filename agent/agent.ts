@@ -24,6 +24,7 @@ import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
 import { ContainerObserver, type InHand } from './observer.ts';
 import { type AdoptedPolicy, OrderDesk, type OrderDeskOptions } from './orders/desk.ts';
 import type { IssuedOrder } from './orders/issued.ts';
+import type { MeasureWord } from './orders/measure-book.ts';
 import { createGoodImages, type GoodImages, type GoodImagesOptions } from './orders/protect.ts';
 import { Owed } from './owed.ts';
 import type { Journal, StateChange } from './ports.ts';
@@ -33,7 +34,7 @@ import type { StoreWatch } from './stores.ts';
 /** What obeying orders takes beyond what watching does. */
 export type OrderNeeds = Omit<
   OrderDeskOptions,
-  'node' | 'watch' | 'journal' | 'engine' | 'adopted' | 'clock' | 'logger'
+  'node' | 'watch' | 'journal' | 'engine' | 'adopted' | 'origin' | 'clock' | 'logger'
 >;
 
 export interface AgentOptions {
@@ -120,7 +121,15 @@ export class Agent {
       ...{ node, journal, engine, clock, logger },
       watch: this.#observer,
       adopted: () => desired?.adopted && orderedBy(desired.adopted),
+      origin: () => desired?.origin,
     });
+  }
+
+  /** Takes what is told of measures that hold orders back. */
+  heed(word: MeasureWord): void {
+    if (this.#desk === undefined) return;
+    this.#desk.measures.take(word);
+    this.#run(this.#desk.measures.flush());
   }
 
   /** Takes an order that is in the ledger. */

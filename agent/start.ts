@@ -79,7 +79,11 @@ async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgen
     agent.retell();
   });
   await agent.start();
-  mailbox.deliverTo({ order: (issued) => agent.obey(issued), bundle: (commit, bundle) => agent.offer(commit, bundle) });
+  mailbox.deliverTo({
+    order: (issued) => agent.obey(issued),
+    measure: (word) => agent.heed(word),
+    bundle: (commit, bundle) => agent.offer(commit, bundle),
+  });
   await notifier.ready(`watching ${identity.node}`);
   const stop = async () => {
     await notifier.stopping();
@@ -122,7 +126,7 @@ function connect({ node, keys, collector }: Identity, { outbox, forks, mailbox }
 }
 
 /** What obeying orders takes. */
-function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSources): OrderNeeds {
+function orderNeeds(settings: AgentSettings, { engine, link }: OrderSources): OrderNeeds {
   const { dataDir, manifest } = settings;
   return {
     controlFor: (entry) => controlOf(settings, entry),
@@ -130,10 +134,8 @@ function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSourc
     evidence: fsEvidence(join(dataDir, 'orders')),
     verifyApprovals: sshApprovals(manifest.allowedSigners, manifest.revokedSigners),
     trusted: () => link.trusted,
-    cutOffMs: () => {
-      const { cutOffSinceMs } = link.status();
-      return cutOffSinceMs === undefined ? undefined : clock.now() - cutOffSinceMs;
-    },
+    cutOffMs: () => link.status().cutOffMs,
+    connectedMs: () => link.status().connectedMs,
     random: randomBytes,
     sleep: async (ms, signal) => {
       await delay(ms, undefined, { signal });
@@ -144,7 +146,6 @@ function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSourc
 interface OrderSources {
   readonly engine: Engine;
   readonly link: Link;
-  readonly clock: Clock;
 }
 
 interface Watched {
@@ -168,7 +169,7 @@ async function watch(
     node,
     about: { version, runtime: `node ${process.version}`, hostname: hostname() },
     engine,
-    orders: orderNeeds(settings, { engine, link, clock }),
+    orders: orderNeeds(settings, { engine, link }),
     desired: desiredSourceOf(settings, sources),
     stores,
     images: imageTagsOf(settings),
