@@ -11,10 +11,13 @@ import type { CollectorSettings } from './config.ts';
 import type { ManifestFollower } from './desired/follower.ts';
 import { createEnforcementDesk } from './enforcement/desk.ts';
 import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
+import { createMeasureFeed } from './enforcement/measure-feed.ts';
+import type { MeasureCarrier } from './enforcement/measure-ports.ts';
 import type { OrderCarrier, Recorder } from './enforcement/ports.ts';
 import type { ManifestInForce } from './enforcement/situation.ts';
 import { sshSignatures } from './enforcement/ssh-keygen.ts';
 import { postgresPlanningStore } from './postgres/enforcement-store.ts';
+import { postgresMeasureStore } from './postgres/measure-store.ts';
 import type { Db } from './postgres/pool.ts';
 
 export interface EnforcingNeeds {
@@ -31,6 +34,7 @@ export interface EnforcingNeeds {
 /** The agents' sessions of this collector, as enforcement needs them. */
 export interface NodeCarrier {
   readonly orders: OrderCarrier;
+  readonly measures: MeasureCarrier;
   /** False when the node has no open session here. */
   sendDesired(node: string, commit: string, bundle: Buffer): boolean;
 }
@@ -42,6 +46,8 @@ export interface Enforcing {
   nodeCame(node: string): void;
   /** Something about enforcement was put on record in another way. */
   heard(): void;
+  /** Measures may be on record that no node was told of yet. */
+  measured(): void;
   start(carrier: NodeCarrier): void;
 }
 
@@ -62,6 +68,16 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     metrics,
   });
 
+  const feed = createMeasureFeed({
+    ...{ clock, logger },
+    store: postgresMeasureStore(db),
+    carrier: {
+      nodes: () => carrier?.measures.nodes() ?? [],
+      tell: (node, dispatch) => carrier?.measures.tell(node, dispatch) ?? false,
+      measured: (node, all) => carrier?.measures.measured(node, all) ?? false,
+    },
+  });
+
   /** From the commit that all of them have had, or whole to one that has just come: what it has is not known yet. */
   async function bring(nodes: readonly string[], have: string | undefined): Promise<void> {
     try {
@@ -80,9 +96,15 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
 
   return {
     manifest,
-    saw: (node, kinds) => desk.saw(node, kinds),
+    saw: (node, kinds) => {
+      // Of the commit that it follows from now on it was told only if it is frozen.
+      if (kinds.includes('desired.adopted')) feed.came(node);
+      desk.saw(node, kinds);
+    },
+    measured: () => feed.look(),
     heard: () => desk.heard(),
     nodeCame: (node) => {
+      feed.came(node);
       desk.nodeCame(node);
       void bring([node], undefined);
     },
@@ -95,6 +117,11 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
         desk.heard();
       });
       desk.start();
+      const looks = setInterval(() => feed.look(), limits.measureLookMs);
+      teardown.add('measures', async () => {
+        clearInterval(looks);
+        await feed.stop();
+      });
       teardown.add('enforcement', async () => {
         stopListening?.();
         await desk.stop();

@@ -121,10 +121,7 @@ export class MeasureBook {
     const isFrozen = records.some((one) => one.type === 'commit' && one.commit === commit && one.frozen);
     const isRejected = records.some(
       (one) =>
-        one.type === 'rejection' &&
-        one.commit === commit &&
-        one.drift === judged.drift.id &&
-        one.digest === digest,
+        one.type === 'rejection' && one.commit === commit && one.drift === judged.drift.id && one.digest === digest,
     );
     return (
       silencedBy(judged, silences, nowMs) ??
@@ -159,7 +156,10 @@ export class MeasureBook {
       const names = [...this.#unwritten];
       this.#unwritten.clear();
       try {
-        await journal.append([], names.map((name) => this.#stateOf(name)));
+        await journal.append(
+          [],
+          names.map((name) => this.#stateOf(name)),
+        );
         this.#failed = '';
       } catch (thrown) {
         for (const name of names) this.#unwritten.add(name);
@@ -181,12 +181,14 @@ export class MeasureBook {
     const change = changeOf(measure, this.#records, { node, nowMs: clock.now() });
     if (change === undefined) return;
     const { index } = measure;
-    if (!this.#hasRoomFor(change)) return this.#lose('more stand than are remembered');
-    if (!this.#mayTake()) return this.#lose('more were told in a minute than are taken up');
-    const [name, record] = change;
-    this.#records.set(name, record);
-    this.#unwritten.add(name);
-    logger.info('measure.noted', { kind: measure.said.kind, index });
+    if (!this.#hasRoomFor(change)) this.#lose('more stand than are remembered');
+    else if (!this.#mayTake()) this.#lose('more were told in a minute than are taken up');
+    else {
+      const [name, record] = change;
+      this.#records.set(name, record);
+      this.#unwritten.add(name);
+      logger.info('measure.noted', { kind: measure.said.kind, index });
+    }
   }
 
   #hasRoomFor([name]: MeasureChange): boolean {
