@@ -140,7 +140,8 @@ function policyOf(follower: ManifestFollower | undefined): () => ManifestInForce
     const adopted = follower?.adopted;
     if (adopted === undefined) return undefined;
     if (known?.commit !== adopted.commit) {
-      known = { commit: adopted.commit, adoptedAtMs: adopted.adoptedAtMs, policy: enforcementPolicy(adopted.manifest) };
+      const { commit, adoptedAtMs, earlier, manifest } = adopted;
+      known = { commit, adoptedAtMs, earlier, policy: enforcementPolicy(manifest) };
     }
     return known;
   };

@@ -45,6 +45,8 @@ export const enforcementLimits = {
   maxMeasuresRead: 500,
   /** Whoever adopts a commit within this time of the collector is part of its rollout, and all wait for all to settle. */
   rolloutSpreadMs: 60_000,
+  /** Commits that were in force before, of which it is known what they answered. */
+  earlierManifestsKept: 16,
   /** Nodes named as those that drift alike; the threshold counts all of them. */
   maxFrozenNodesNamed: 500,
   /** How long a collector leaves it to another one, which has the first of these nodes, to freeze. */

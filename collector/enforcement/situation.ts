@@ -2,7 +2,7 @@ import type { Announcement } from '../../common/enforcement/announcement.ts';
 import type { GovernanceLimit } from '../../common/enforcement/governance.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import type { Order } from '../../common/order.ts';
-import type { Settled } from './freeze.ts';
+import type { EarlierManifest, Settled } from './freeze.ts';
 import type { GovernedNodeRow, OpenDrift, Replica, StandingMeasures, StoredOrder } from './ports.ts';
 
 /** The manifest in force at the collector. */
@@ -11,6 +11,8 @@ export interface ManifestInForce {
   readonly policy: EnforcementPolicy;
   /** When the collector adopted it, Unix milliseconds. */
   readonly adoptedAtMs: number;
+  /** What was in force before, newest first, as far as it is known. */
+  readonly earlier?: readonly EarlierManifest[];
 }
 
 /** All that orders for one node are decided by, at one moment. */

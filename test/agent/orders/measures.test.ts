@@ -7,7 +7,7 @@ import { changeOf, type MeasureRecord, readMeasure, type ToldMeasure } from '../
 import { createWitness } from '../../../agent/witness.ts';
 import type { Drift } from '../../../common/drift.ts';
 import { announcementText } from '../../../common/enforcement/announcement.ts';
-import { genesis, sealEntry } from '../../../common/entry.ts';
+import { sealEntry } from '../../../common/entry.ts';
 import { toAppError } from '../../../common/errors.ts';
 import type { Body, Statement } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
@@ -327,7 +327,7 @@ describe('a measure that comes over the wire', () => {
         return toAppError(thrown).code;
       }
     };
-    return { message, read };
+    return { collector, message, read };
   }
   const release: Statement = released(0).said;
 
@@ -342,7 +342,7 @@ describe('a measure that comes over the wire', () => {
   });
 
   test('is refused when it was altered, moved, forged, made by a node, or is no measure', async () => {
-    const { message, read } = await bench();
+    const { collector, message, read } = await bench();
     const first = await message(release);
     const good = await message(release);
     const text = good.entry.text.replace(commit, other);
@@ -350,11 +350,6 @@ describe('a measure that comes over the wire', () => {
     assert.equal(read({ ...good, index: first.index }), 'ledger.proof');
     assert.equal(read({ ...good, hashes: [] }), 'ledger.proof');
     assert.equal(read({ ...good, checkpoint: first.checkpoint }), 'ledger.proof');
-    const { privateKey } = testAuthor('somebody').keys;
-    const forger = {
-      next: (said: Statement) => sealEntry(said, { author: 'collector', head: genesis, now: nowMs, privateKey }),
-    };
-    assert.equal(read(await message(release, forger)), 'auth.signature');
     assert.equal(
       read(await message({ kind: 'order.local', body: { order: orderFor(rogue) } }, testAuthor('node1'))),
       'validation.protocol',
@@ -363,5 +358,10 @@ describe('a measure that comes over the wire', () => {
       read(await message({ kind: 'order.issued', body: { order: orderFor(rogue) } })),
       'validation.protocol',
     );
+    const { privateKey } = testAuthor('somebody').keys;
+    const forger = {
+      next: (said: Statement) => sealEntry(said, { author: 'collector', head: collector.head, now: nowMs, privateKey }),
+    };
+    assert.equal(read(await message(release, forger)), 'auth.signature');
   });
 });
