@@ -155,7 +155,12 @@ export class Agent {
   }
 
   get summary() {
-    return { ...this.#observer.summary, commit: this.#options.desired?.adopted?.commit ?? null };
+    const measures = this.#desk?.measures;
+    return {
+      ...this.#observer.summary,
+      commit: this.#options.desired?.adopted?.commit ?? null,
+      measures: { known: measures?.all.size ?? 0, complete: measures?.lostSinceMs === undefined },
+    };
   }
 
   /**

@@ -74,11 +74,10 @@ class Feed implements MeasureFeed {
 
   async #tellAll(node: string): Promise<void> {
     const { store, carrier, clock } = this.#options;
-    if (!this.#owed.has(node)) return;
     // What is put on record from here on is told to all who are here then.
     await this.#inTurn(() => this.#begin());
-    if (!carrier.nodes().includes(node)) return this.#letGo(node);
-    this.#owed.delete(node);
+    // Somebody else was faster, or it has gone again.
+    if (!this.#owed.delete(node) || !carrier.nodes().includes(node)) return;
     try {
       const rows = await store.measuresFor(node, clock.now());
       const told = rows.filter((row) => concerns(row, node, clock.now())).slice(-limits.maxMeasuresTold);
@@ -88,10 +87,6 @@ class Feed implements MeasureFeed {
       this.#owed.add(node);
       throw thrown;
     }
-  }
-
-  #letGo(node: string): void {
-    this.#owed.delete(node);
   }
 
   async #tellNew(): Promise<void> {
