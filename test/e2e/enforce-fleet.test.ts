@@ -267,6 +267,7 @@ describe('each node for itself', { concurrency: true }, () => {
     assert.equal((await node.engine.ids()).length, ids.length - 1, 'within the limit');
     assert.equal((await ordersOf(collector, { node: 'far' })).length, 0);
     node.wire.refuse(false);
+    await node.agent.restart();
     const both = async () => (await ordersOf(collector, { node: 'far' })).filter(isVerified).length === 2;
     await eventually('the ledger has both', both);
     for (const { hash, ...order } of await ordersOf(collector, { node: 'far' })) {
@@ -361,12 +362,13 @@ describe('a commit that makes every node drift alike', () => {
     return id;
   }
 
-  /** Cuts a node off that knows of a freeze, until it may have acted by itself for a while. */
+  /** Cuts a node off that knows of a freeze, and starts it anew, until it may have acted by itself for a while. */
   async function cutOffForLong(name: string): Promise<void> {
     const { agent, wire } = nodeOf(name);
     await eventually('it was told', async () => (await agent.status()).measures.known > 0);
     wire.refuse(true);
     wire.cutAll();
+    await agent.restart();
     const isDue = async () => ((await agent.status()).link.cutOffMs ?? 0) > (offlineAfter + 2) * 1_000;
     await eventually('it may act', isDue);
     await seenSince(nodeOf(name), Date.now());
@@ -405,6 +407,8 @@ describe('a commit that makes every node drift alike', () => {
     await cutOffForLong('lyra');
     assert.deepEqual(await idsEverywhere(), before, 'it knows that the commit is frozen');
     nodeOf('lyra').wire.refuse(false);
+    // Else it would wait for as long as it has waited before it tries again.
+    await nodeOf('lyra').agent.restart();
     await follows(nodeOf('lyra'), bad);
     await caughtUp(nodeOf('lyra'));
     const local = (await ordersOf(collector, { node: 'lyra' })).filter(({ origin }) => origin === 'local');
