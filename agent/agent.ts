@@ -26,6 +26,7 @@ import { ContainerObserver, type InHand } from './observer.ts';
 import { Offers } from './offers.ts';
 import { type AdoptedPolicy, OrderDesk, type OrderDeskOptions } from './orders/desk.ts';
 import type { IssuedOrder } from './orders/issued.ts';
+import type { MeasureWord } from './orders/measure-book.ts';
 import { createGoodImages, type GoodImages, type GoodImagesOptions } from './orders/protect.ts';
 import { Owed } from './owed.ts';
 import type { Journal, StateChange } from './ports.ts';
@@ -35,7 +36,7 @@ import type { StoreWatch } from './stores.ts';
 /** What obeying orders takes beyond what watching does. */
 export type OrderNeeds = Omit<
   OrderDeskOptions,
-  'node' | 'watch' | 'journal' | 'engine' | 'adopted' | 'clock' | 'logger'
+  'node' | 'watch' | 'journal' | 'engine' | 'adopted' | 'origin' | 'clock' | 'logger'
 >;
 
 export interface AgentOptions {
@@ -128,7 +129,15 @@ export class Agent {
       ...{ node, journal, engine, clock, logger },
       watch: this.#observer,
       adopted: () => desired?.adopted && orderedBy(desired.adopted),
+      origin: () => desired?.origin,
     });
+  }
+
+  /** Takes what is told of measures that hold orders back. */
+  heed(word: MeasureWord): void {
+    if (this.#desk === undefined) return;
+    this.#desk.measures.take(word);
+    this.#run(this.#desk.measures.flush());
   }
 
   /** Takes an order that is in the ledger. */
@@ -152,7 +161,12 @@ export class Agent {
   }
 
   get summary() {
-    return { ...this.#observer.summary, commit: this.#options.desired?.adopted?.commit ?? null };
+    const measures = this.#desk?.measures;
+    return {
+      ...this.#observer.summary,
+      commit: this.#options.desired?.adopted?.commit ?? null,
+      measures: { known: measures?.all.size ?? 0, complete: measures?.lostSinceMs === undefined },
+    };
   }
 
   /**

@@ -23,6 +23,7 @@ import type { HoldingBoard } from './holding.ts';
 import { type Ack, createInFlight, verifyPlaces } from './in-flight.ts';
 import type { Receiver } from './mailbox.ts';
 import { type OrderMessage, readIssued } from './orders/issued.ts';
+import { type MeasureMessage, readMeasure } from './orders/measure-records.ts';
 import type { LedgerHead, LinkOutbox } from './ports.ts';
 import type { CheckpointUpdate, ForkStatement, Witness } from './witness.ts';
 
@@ -141,6 +142,11 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
     options.receiver.order(readIssued(message, checkpoint, options.collectorKey));
   }
 
+  async function takeMeasure(message: MeasureMessage): Promise<void> {
+    const checkpoint = await accept(message.checkpoint);
+    options.receiver.measure({ type: 'told', measure: readMeasure(message, checkpoint, options.collectorKey) });
+  }
+
   async function prove(challenge: MessageOf<CollectorMessage, 'challenge'>): Promise<void> {
     // The signature names the origin, so what another collector got out of us is worth nothing to this one.
     if (challenge.origin !== origin) throw otherLog(challenge.origin, origin);
@@ -158,6 +164,7 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
     sentSeq = outbox.acked.seq;
     phase = { name: 'streaming', clockOffsetMs };
     await tellHolding();
+    options.receiver.measure({ type: 'session' });
   }
 
   async function tellHolding(): Promise<void> {
@@ -214,6 +221,10 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
       if (message.type === 'ack' && phase.name === 'streaming') return settle(message);
       if (message.type === 'checkpoint' && phase.name === 'streaming') return vouch(message);
       if (message.type === 'order' && phase.name === 'streaming') return takeOrder(message);
+      if (message.type === 'measure' && phase.name === 'streaming') return takeMeasure(message);
+      if (message.type === 'measured' && phase.name === 'streaming') {
+        return options.receiver.measure({ type: 'measured', all: message.all });
+      }
       if (message.type === 'desired' && phase.name === 'streaming') {
         const bundle = parts.take(message);
         return bundle === undefined ? undefined : options.receiver.bundle(bundle.commit, bundle.bytes);

@@ -22,6 +22,10 @@ export interface LinkStatus {
   readonly sinceMs: number;
   /** Since when there has been no welcomed connection, as far as this process knows; undefined while there is one. */
   readonly cutOffSinceMs: number | undefined;
+  /** For how long, milliseconds: by a clock that nobody sets, since a wall clock that jumps must make no node act by itself. */
+  readonly cutOffMs: number | undefined;
+  /** For how long there has been one since this process began, all of them together, milliseconds by the same clock. */
+  readonly connectedMs: number;
   /** Why the last connection ended or failed. */
   readonly lastError: { readonly code: string; readonly message: string; readonly atMs: number } | undefined;
   /** The collector's clock minus ours at the last welcome. */
@@ -62,13 +66,26 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
   let lastError: LinkStatus['lastError'];
   let clockOffsetMs: number | undefined;
   let cutOffSinceMs: number | undefined = sinceMs;
+  /** When it was connected last, or lost that, monotonic; and how much came together in connections before. */
+  let turnedMs = clock.monotonicMs();
+  let connectedBeforeMs = 0;
   let told = '';
   let cosigned: Cosigned | null = null;
   let cosignatures = 0;
   const enter = (next: LinkState, nowMs: number): void => {
     if (next !== state) sinceMs = nowMs;
+    if ((next === 'connected') !== (state === 'connected')) {
+      const turned = clock.monotonicMs();
+      if (state === 'connected') connectedBeforeMs += turned - turnedMs;
+      turnedMs = turned;
+    }
     cutOffSinceMs = next === 'connected' ? undefined : (cutOffSinceMs ?? nowMs);
     state = next;
+  };
+  const spans = (): Pick<LinkStatus, 'cutOffMs' | 'connectedMs'> => {
+    const ms = clock.monotonicMs() - turnedMs;
+    if (state === 'connected') return { cutOffMs: undefined, connectedMs: connectedBeforeMs + ms };
+    return { cutOffMs: ms, connectedMs: connectedBeforeMs };
   };
   return {
     enter,
@@ -76,7 +93,8 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
       const witness = { held: readHeld(outbox.checkpoint()), cosigned, cosignatures, fork: fork ?? null };
       // From the moment it is found: saying so must not wait for whoever showed the fork to let go of the connection.
       const shown = fork === undefined ? state : 'forked';
-      return { state: shown, sinceMs, cutOffSinceMs, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
+      const counts = { sinceMs, cutOffSinceMs, ...spans() };
+      return { state: shown, ...counts, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
     },
     cosigned: (latest: Cosigned): void => {
       cosigned = latest;

@@ -61,7 +61,7 @@ const defaultBounds: LinkBounds = {
   releasePollMs: limits.witnessReleasePollMs,
 };
 
-const deaf: Receiver = { order: () => {}, bundle: () => {} };
+const deaf: Receiver = { order: () => {}, measure: () => {}, bundle: () => {} };
 
 /** An attempt so late that its backoff is at the upper bound. */
 const lateAttempt = 64;

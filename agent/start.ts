@@ -82,7 +82,11 @@ async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgen
     agent.retell();
   });
   await agent.start();
-  mailbox.deliverTo({ order: (issued) => agent.obey(issued), bundle: (commit, bundle) => agent.offer(commit, bundle) });
+  mailbox.deliverTo({
+    order: (issued) => agent.obey(issued),
+    measure: (word) => agent.heed(word),
+    bundle: (commit, bundle) => agent.offer(commit, bundle),
+  });
   await notifier.ready(`watching ${identity.node}`);
   const stop = async () => {
     await notifier.stopping();
@@ -129,7 +133,7 @@ function connect({ node, keys, collector }: Identity, { mailbox, ...rest }: Link
 }
 
 /** What obeying orders takes. */
-function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSources): OrderNeeds {
+function orderNeeds(settings: AgentSettings, { engine, link }: OrderSources): OrderNeeds {
   const { dataDir, manifest } = settings;
   return {
     controlFor: (entry) => controlOf(settings, entry),
@@ -137,10 +141,8 @@ function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSourc
     evidence: fsEvidence(join(dataDir, 'orders')),
     verifyApprovals: sshApprovals(manifest.allowedSigners, manifest.revokedSigners),
     trusted: () => link.trusted,
-    cutOffMs: () => {
-      const { cutOffSinceMs } = link.status();
-      return cutOffSinceMs === undefined ? undefined : clock.now() - cutOffSinceMs;
-    },
+    cutOffMs: () => link.status().cutOffMs,
+    connectedMs: () => link.status().connectedMs,
     random: randomBytes,
     sleep: async (ms, signal) => {
       await delay(ms, undefined, { signal });
@@ -151,7 +153,6 @@ function orderNeeds(settings: AgentSettings, { engine, link, clock }: OrderSourc
 interface OrderSources {
   readonly engine: Engine;
   readonly link: Link;
-  readonly clock: Clock;
 }
 
 interface Watched {
@@ -175,7 +176,7 @@ async function watch(
     node,
     about: { version, runtime: `node ${process.version}`, hostname: hostname() },
     engine,
-    orders: orderNeeds(settings, { engine, link, clock }),
+    orders: orderNeeds(settings, { engine, link }),
     holding,
     desired: desiredSourceOf(settings, sources),
     stores,

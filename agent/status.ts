@@ -19,7 +19,7 @@ export type AgentStatus = ReturnType<typeof agentStatus>;
 export function agentStatus({ node, version, agent, link, outbox, stores, lastCycle }: StatusSources) {
   const cycle = lastCycle();
   const storeStates = stores.map((store) => store.summary);
-  const { containers, drifts, commit } = agent.summary;
+  const { containers, drifts, commit, measures } = agent.summary;
   const connection = link.status();
   // Being cut off is what the outbox is for; being turned away needs somebody to act.
   const welcome = connection.state !== 'forked' && connection.state !== 'refused';
@@ -35,6 +35,8 @@ export function agentStatus({ node, version, agent, link, outbox, stores, lastCy
     unobserved: containers.unobserved,
     openDrifts: drifts.open,
     commit,
+    /** That hold orders back, or ended what did; not `complete` where some were told that could not be remembered. */
+    measures,
     stores: storeStates,
     outbox: { depth: outbox.depth, bytes: outbox.bytes, headSeq: outbox.head.seq },
     link: connection,

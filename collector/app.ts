@@ -26,6 +26,7 @@ import { postgresEnrolment, postgresOperatorTokens, revokedChannel } from './pos
 import { databaseNow } from './postgres/erasure-run-store.ts';
 import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
+import { measuresChannel } from './postgres/measure-store.ts';
 import { postgresNodeKeys } from './postgres/node-keys.ts';
 import { fleetStats } from './postgres/query-store.ts';
 import { createRetention } from './retention.ts';
@@ -219,6 +220,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   if (follower !== undefined) await pollManifest(follower, following);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);
+  await followMeasures(database, enforcing.measured, served);
   await cutRevoked(database, createRevocations({ nodes, sockets, logger }), served);
   teardown.add('server', () => stopListening(server, () => sockets.close()));
   const { host, port } = settings.http;
@@ -240,6 +242,18 @@ function followUntilStopped(name: string, follow: (signal: AbortSignal) => Promi
     stopping.abort();
     await following;
   });
+}
+
+/** Hears of measures whoever has put them on record. What is not heard is found a moment later. */
+async function followMeasures({ url }: OpenDatabase, measured: () => void, { logger, teardown }: Parts): Promise<void> {
+  const listener = await listen({
+    database: { url, applicationName },
+    channel: measuresChannel,
+    onNotify: measured,
+    onListening: measured,
+    logger,
+  });
+  teardown.add('measure listener', () => listener.stop());
 }
 
 /** Ends sessions of revoked keys, whichever collector or command revoked them. */

@@ -3,6 +3,7 @@ import type { Clock } from '../common/clock.ts';
 import { announcementNamespace } from '../common/enforcement/announcement.ts';
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
 import type { Kind } from '../common/kinds.ts';
+import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import { compileDesired } from '../common/manifest/compile.ts';
 import type { Manifest } from '../common/manifest/manifest.ts';
@@ -13,10 +14,13 @@ import type { ManifestFollower } from './desired/follower.ts';
 import { createHanding } from './desired/handing.ts';
 import { createEnforcementDesk } from './enforcement/desk.ts';
 import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
+import { createMeasureFeed } from './enforcement/measure-feed.ts';
+import type { MeasureCarrier } from './enforcement/measure-ports.ts';
 import type { OrderCarrier, Recorder } from './enforcement/ports.ts';
 import type { ManifestInForce } from './enforcement/situation.ts';
 import { sshSignatures } from './enforcement/ssh-keygen.ts';
 import { postgresPlanningStore } from './postgres/enforcement-store.ts';
+import { postgresMeasureStore } from './postgres/measure-store.ts';
 import type { Db } from './postgres/pool.ts';
 
 export interface EnforcingNeeds {
@@ -33,6 +37,7 @@ export interface EnforcingNeeds {
 /** The agents' sessions of this collector, as enforcement needs them. */
 export interface NodeCarrier {
   readonly orders: OrderCarrier;
+  readonly measures: MeasureCarrier;
   /** False when the node has no open session here. */
   sendDesired(node: string, commit: string, bundle: Buffer): boolean;
 }
@@ -45,6 +50,8 @@ export interface Enforcing {
   nodeHolds(node: string, holding: Holding): void;
   /** Something about enforcement was put on record in another way. */
   heard(): void;
+  /** Measures may be on record that no node was told of yet. */
+  measured(): void;
   start(carrier: NodeCarrier): void;
 }
 
@@ -70,11 +77,27 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     send: (node, commit, bundle) => carrier?.sendDesired(node, commit, bundle) ?? false,
   });
 
+  const feed = createMeasureFeed({
+    ...{ clock, logger },
+    store: postgresMeasureStore(db),
+    carrier: {
+      nodes: () => carrier?.measures.nodes() ?? [],
+      tell: (node, dispatch) => carrier?.measures.tell(node, dispatch) ?? false,
+      measured: (node, all) => carrier?.measures.measured(node, all) ?? false,
+    },
+  });
+
   return {
     manifest,
-    saw: (node, kinds) => desk.saw(node, kinds),
+    saw: (node, kinds) => {
+      // Of the commit that it follows from now on it was told only if it is frozen.
+      if (kinds.includes('desired.adopted')) feed.came(node);
+      desk.saw(node, kinds);
+    },
+    measured: () => feed.look(),
     heard: () => desk.heard(),
     nodeCame: (node) => {
+      feed.came(node);
       desk.nodeCame(node);
       handing.came(node);
     },
@@ -86,6 +109,11 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
         desk.heard();
       });
       desk.start();
+      const looks = setInterval(() => feed.look(), limits.measureLookMs);
+      teardown.add('measures', async () => {
+        clearInterval(looks);
+        await feed.stop();
+      });
       teardown.add('enforcement', async () => {
         stopListening?.();
         await desk.stop();
@@ -101,8 +129,9 @@ function policyOf(follower: ManifestFollower | undefined): () => ManifestInForce
     const adopted = follower?.adopted;
     if (adopted === undefined) return undefined;
     if (known?.commit !== adopted.commit) {
-      const { commit, adoptedAtMs, manifest } = adopted;
-      known = { commit, adoptedAtMs, policy: enforcementPolicy(manifest), wantedImages: imagesWanted(manifest) };
+      const { commit, adoptedAtMs, earlier, manifest } = adopted;
+      const policy = enforcementPolicy(manifest);
+      known = { commit, adoptedAtMs, earlier, policy, wantedImages: imagesWanted(manifest) };
     }
     return known;
   };

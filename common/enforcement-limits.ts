@@ -30,9 +30,23 @@ export const enforcementLimits = {
   maxFreezeNodes: 10_000,
   defaultSettlingMs: 15_000,
   defaultOfflineAfterMs: 600_000,
-  minOfflineAfterMs: 60_000,
+  /** Longer than a link takes to come back by itself when its collector starts anew. */
+  minOfflineAfterMs: 10_000,
+  /** Measures that a node is told when its session begins, that wait to be told, and that a node remembers. */
+  maxMeasuresTold: 500,
+  maxMeasuresWaiting: 1_000,
+  maxMeasuresRemembered: 1_000,
+  /** Freezes among those that a node is told: by commits that it does not follow. */
+  maxFreezesTold: 100,
+  /** Measures that a node takes up in a minute; what comes after that is lost on it. */
+  maxMeasuresPerMinute: 2_000,
+  /** How often a collector looks for measures that nobody has announced to it, and how many it reads at once. */
+  measureLookMs: 5_000,
+  maxMeasuresRead: 500,
   /** Whoever adopts a commit within this time of the collector is part of its rollout, and all wait for all to settle. */
   rolloutSpreadMs: 60_000,
+  /** Commits that were in force before, of which it is known what they answered. */
+  earlierManifestsKept: 16,
   /** Nodes named as those that drift alike; the threshold counts all of them. */
   maxFrozenNodesNamed: 500,
   /** How long a collector leaves it to another one, which has the first of these nodes, to freeze. */

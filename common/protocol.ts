@@ -3,7 +3,7 @@ import type { SignedEntry } from './entry.ts';
 import { AppError } from './errors.ts';
 import { count, hex64, nodeName, timestamp } from './fields.ts';
 import { limits } from './limits.ts';
-import { approvalSchema } from './order.ts';
+import { approvalSchema, orderSchema } from './order.ts';
 
 /** WebSocket subprotocol. Text frames, each one member of a tagged union below. */
 export const subprotocol = 'sigilwatch.v1';
@@ -105,6 +105,22 @@ export const collectorMessage = z.discriminatedUnion('type', [
     approvals: z.array(approvalSchema).max(limits.maxApprovals),
     checkpoint: checkpointUpdate,
   }),
+  /**
+   * An entry that holds orders back or ends what did (`common/enforcement/measures.ts`), and the proof that it is in the checkpoint's
+   * tree. May come more than once, and in any order.
+   */
+  z.strictObject({
+    type: z.literal('measure'),
+    entry: wireEntry,
+    index: count,
+    /** Inclusion proof (RFC 6962). */
+    hashes: z.array(hash64).max(64),
+    /** Of a rejection, the order that its hash names. */
+    order: orderSchema.nullable(),
+    checkpoint: checkpointUpdate,
+  }),
+  /** What concerned the node when its session began has been sent; `all` is false where some of that could not be. */
+  z.strictObject({ type: z.literal('measured'), all: z.boolean() }),
   /**
    * A git bundle with the commit that the collector has adopted, and what leads to it from the one the node told last. Larger ones
    * come in parts, in order and with other messages in between; one that begins another ends what was not complete.

@@ -100,6 +100,11 @@ export class DesiredSource {
     return this.#adopted;
   }
 
+  /** Where that came from. */
+  get origin(): Origin | undefined {
+    return this.#inForce?.origin;
+  }
+
   /** Whether {@link offerBundle} can lead to anything: the node knows who may sign. */
   get takesOffers(): boolean {
     return demandsSignature(this.#trust);

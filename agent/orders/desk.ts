@@ -10,6 +10,7 @@ import type { Logger } from '../../common/log.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import { type Order, orderHash } from '../../common/order.ts';
 import { toWire } from '../../common/protocol.ts';
+import type { Origin } from '../desired/standing.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
 import type { InHand } from '../observer.ts';
@@ -20,8 +21,9 @@ import type { VerifyApprovals } from './approvers.ts';
 import { type Ending, OrderBook } from './book.ts';
 import type { EvidenceFolder } from './evidence.ts';
 import type { IssuedOrder } from './issued.ts';
-import { actsAlone, localOrder } from './local.ts';
+import { LocalRules } from './local.ts';
 import type { MakeContainer } from './make.ts';
+import type { MeasureBook } from './measure-book.ts';
 import type { OrderRecord } from './records.ts';
 import { Unsettled } from './replace.ts';
 
@@ -52,10 +54,14 @@ export interface OrderDeskOptions {
   readonly evidence: EvidenceFolder;
   readonly verifyApprovals: VerifyApprovals;
   readonly adopted: () => AdoptedPolicy | undefined;
+  /** Where the commit in force came from. */
+  readonly origin: () => Origin | undefined;
   /** False while the ledger stands contradicted. */
   readonly trusted: () => boolean;
   /** How long the collector has not been heard, milliseconds; undefined while it is. */
   readonly cutOffMs: () => number | undefined;
+  /** For how long it has been heard since this program began, milliseconds. */
+  readonly connectedMs: () => number;
   readonly random: (bytes: number) => Buffer;
   readonly clock: Clock;
   /** Rejects when the signal ends it. */
@@ -74,6 +80,7 @@ export class OrderDesk {
   readonly #options: OrderDeskOptions;
   readonly #book: OrderBook;
   readonly #aftermath: Aftermath;
+  readonly #local: LocalRules;
   readonly #oneAtATime = pLimit(1);
   /** Work under way, by name of the container. */
   readonly #working = new Map<string, Task>();
@@ -87,11 +94,18 @@ export class OrderDesk {
     this.#options = options;
     this.#book = new OrderBook(options);
     this.#aftermath = createAftermath({ ...options, book: this.#book });
+    this.#local = new LocalRules(options);
   }
 
   /** Reads back what is remembered, which comes before anything is observed. */
-  restore(): Promise<void> {
-    return this.#book.restore();
+  async restore(): Promise<void> {
+    await this.#book.restore();
+    await this.#local.restore();
+  }
+
+  /** What this node was told of measures that hold orders back. */
+  get measures(): MeasureBook {
+    return this.#local.measures;
   }
 
   /** What is not to be taken for drift: containers that are being replaced, and those that were put aside. */
@@ -119,17 +133,20 @@ export class OrderDesk {
 
   /** The journal was replaced; the memory of orders must not end with it. */
   retell(): Promise<void> {
+    void this.#track(this.#guarded('retell', () => this.#local.retell()));
     return this.#track(this.#oneAtATime(() => this.#guarded('retell', () => this.#book.retell())));
   }
 
   /** What was seen may say more about orders that were executed. */
   compared(): void {
     void this.#track(this.#oneAtATime(() => this.#guarded('outcome', () => this.#aftermath.followUp())));
-    if (this.#actsAlone()) void this.#track(this.#oneAtATime(() => this.#guarded('local', () => this.#decideAlone())));
+    if (this.#local.inForce() !== undefined)
+      void this.#track(this.#oneAtATime(() => this.#guarded('local', () => this.#decideAlone())));
   }
 
   /** Removes what has been kept for long enough. */
   tidy(): Promise<void> {
+    void this.#track(this.#local.tidy());
     return this.#track(this.#oneAtATime(() => this.#guarded('tidy', () => this.#aftermath.tidy())));
   }
 
@@ -144,21 +161,12 @@ export class OrderDesk {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  #actsAlone(): boolean {
-    const { adopted, cutOffMs } = this.#options;
-    const alone = cutOffMs();
-    const inForce = adopted();
-    return alone !== undefined && inForce !== undefined && actsAlone(inForce.policy, alone);
-  }
-
   /** Acts on the standing rules, within the limits of the manifest in force; every such act is an entry before it begins. */
   async #decideAlone(): Promise<void> {
-    const { node, adopted, watch, random, clock, journal } = this.#options;
-    const inForce = adopted();
-    if (inForce === undefined || !this.#actsAlone()) return;
-    for (const standing of watch.standing?.values() ?? []) {
-      const nonce = random(16).toString('hex');
-      const order = localOrder(standing, { node, adopted: inForce, nowMs: clock.now(), nonce });
+    for (const standing of this.#options.watch.standing?.values() ?? []) {
+      const inForce = this.#local.inForce();
+      if (inForce === undefined) return;
+      const order = this.#local.orderFor(standing, inForce);
       if (order === undefined || this.#working.has(order.container)) continue;
       const hash = orderHash(order);
       const task = await this.#find({ hash, order, approvals: [], proof: null });
@@ -166,7 +174,9 @@ export class OrderDesk {
       const at = await this.#circumstances(task, task.target);
       // As strict as if the collector had asked for it.
       if (refusalOf({ ...order, origin: 'rule' }, at) !== undefined) continue;
-      const [said] = await journal.append([{ kind: 'order.local', body: { order } }]);
+      // Looking at it has taken its time: the collector may be back, or have said something against it.
+      if (this.#local.inForce()?.commit !== order.commit || this.#local.isHeld(standing, order.commit)) continue;
+      const [said] = await this.#options.journal.append([{ kind: 'order.local', body: { order } }]);
       if (said === undefined) return;
       await this.#begin(task, toWire(said));
     }

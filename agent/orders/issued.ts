@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Checkpoint } from '../../common/checkpoint.ts';
 import { decodeBase64Hash } from '../../common/encoding.ts';
-import { collectorAuthor, parseEntry } from '../../common/entry.ts';
+import { collectorAuthor, type Entry, parseEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { verifyBytes } from '../../common/keys.ts';
 import { leafHash } from '../../common/merkle.ts';
@@ -35,17 +35,8 @@ export interface IssuedOrder {
  *   `validation.protocol` when it is no order.
  */
 export function readIssued(message: OrderMessage, checkpoint: Checkpoint, collectorKey: KeyObject): IssuedOrder {
-  const { bytes, signature } = fromWire(message.entry);
-  const { size, root } = checkpoint;
-  const proof = message.hashes.map(readHash);
-  verifyInclusion({ leafHash: leafHash(bytes, signature), index: message.index, size, root, proof });
-  const entry = parseEntry(bytes);
-  if (entry.author !== collectorAuthor || entry.kind !== 'order.issued') {
-    throw new AppError('validation.protocol', `an entry ${entry.kind} of ${entry.author} came as an order`);
-  }
-  if (!verifyBytes(collectorKey, bytes, signature)) {
-    throw new AppError('auth.signature', 'an order is not signed by the collector');
-  }
+  const entry = readLogged(message, checkpoint, collectorKey);
+  if (entry.kind !== 'order.issued') throw misplaced(entry, 'an order');
   const { order } = entry.body;
   return {
     hash: orderHash(order),
@@ -53,6 +44,31 @@ export function readIssued(message: OrderMessage, checkpoint: Checkpoint, collec
     approvals: message.approvals,
     proof: { entry: message.entry, index: message.index, hashes: message.hashes, checkpoint: message.checkpoint.note },
   };
+}
+
+/**
+ * An entry of the collector, as it came over the wire with its proof.
+ * @param checkpoint the message's own, which the witness has just accepted.
+ * @throws AppError `ledger.proof`, `auth.signature`, or `validation.protocol` for an entry of somebody else.
+ */
+export function readLogged(
+  message: Pick<OrderMessage, 'entry' | 'index' | 'hashes'>,
+  { size, root }: Checkpoint,
+  collectorKey: KeyObject,
+): Entry {
+  const { bytes, signature } = fromWire(message.entry);
+  const proof = message.hashes.map(readHash);
+  verifyInclusion({ leafHash: leafHash(bytes, signature), index: message.index, size, root, proof });
+  const entry = parseEntry(bytes);
+  if (entry.author !== collectorAuthor) throw misplaced(entry, 'a word of the collector');
+  if (!verifyBytes(collectorKey, bytes, signature)) {
+    throw new AppError('auth.signature', `an entry ${entry.kind} is not signed by the collector`);
+  }
+  return entry;
+}
+
+export function misplaced({ kind, author }: Pick<Entry, 'kind' | 'author'>, as: string): AppError {
+  return new AppError('validation.protocol', `an entry ${kind} of ${author} came as ${as}`);
 }
 
 function readHash(text: string): Buffer {

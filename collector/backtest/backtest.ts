@@ -7,6 +7,7 @@ import { limits } from '../../common/limits.ts';
 import type { Manifest } from '../../common/manifest/manifest.ts';
 import { observedContainer } from '../../common/observed.ts';
 import type { Announcements } from '../enforcement/announcements.ts';
+import { answeredKinds } from '../enforcement/freeze.ts';
 import type { OpenDrift } from '../enforcement/ports.ts';
 import { fleetAt } from '../fleet/at.ts';
 import type { FleetNode } from '../fleet/view.ts';
@@ -81,7 +82,7 @@ export async function backtest(view: BacktestView, needs: BacktestNeeds): Promis
   const account = new BacktestAccount(only, began);
   const ground = new ConfigGround(needs.manifestAt);
   const simulation = new Simulation({ manifest, policy, began, ground, announcements, account, released });
-  await takeUp(simulation, view, beginning, needs.collectorKey);
+  await takeUp(simulation, view, beginning, needs);
   const hearing = new Hearing(simulation, account);
   for await (const batch of pastBatches(view, { from: start, to: size })) {
     await hearing.take(batch);
@@ -116,13 +117,19 @@ async function takeUp(
   simulation: Simulation,
   view: BacktestView,
   { began, start }: Beginning,
-  collectorKey: KeyObject,
+  { collectorKey, manifestAt }: Pick<BacktestNeeds, 'collectorKey' | 'manifestAt'>,
 ): Promise<void> {
   const measures = await view.measuresBefore(start);
   for (const measure of measures) takeMeasure(simulation, measure);
   const adopted = new Map(
     measures.flatMap(({ author, said }) => (said.kind === 'desired.adopted' ? [[author, said.body.commit]] : [])),
   );
+  // The last one that a node followed: of a rollout that was under way, the one that was to come.
+  const before = [...adopted.values()].at(-1);
+  const inForce = before === undefined ? undefined : await manifestAt(before);
+  if (before !== undefined && inForce !== undefined) {
+    simulation.comesAfter({ commit: before, answered: answeredKinds(enforcementPolicy(inForce)) });
+  }
   for await (const past of fleetBefore(view, start, collectorKey)) {
     const node = await simulation.enrol(past.node, toldBy(past));
     await simulation.follows(node, adopted.get(past.node) ?? null);

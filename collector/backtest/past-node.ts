@@ -22,6 +22,8 @@ export interface Occasion {
 
 export interface Judged {
   readonly opened: readonly OpenDrift[];
+  /** Those that are not what they were, as they stand now. */
+  readonly altered: readonly OpenDrift[];
   /** As they stood. */
   readonly ended: readonly OpenDrift[];
   /** Whether anything is different from before. */
@@ -40,7 +42,7 @@ export interface ToldBefore {
   readonly drifts: readonly OpenDrift[];
 }
 
-const nothing: Judged = { opened: [], ended: [], changed: false };
+const nothing: Judged = { opened: [], altered: [], ended: [], changed: false };
 
 /**
  * A node of the past under another manifest: what was really observed of it, less what the orders of that manifest would have
@@ -258,10 +260,11 @@ export class PastNode {
     const ended = resolved.flatMap((id) => this.#open.get(id) ?? []);
     for (const id of resolved) this.#open.delete(id);
     const commit = this.#commit;
-    for (const drift of changed) {
+    const altered = changed.flatMap((drift) => {
       const before = this.#open.get(drift.id);
-      if (before !== undefined) this.#open.set(drift.id, { ...before, drift, commit });
-    }
+      return before === undefined ? [] : [{ ...before, drift, commit }];
+    });
+    for (const open of altered) this.#open.set(open.drift.id, open);
     const fresh = opened.map(
       (drift): OpenDrift => ({ node: this.name, drift, openedIndex: index, openedAtMs: atMs, commit }),
     );
@@ -269,6 +272,6 @@ export class PastNode {
     if (fresh.length > 0) this.#seenMs.set(index, nowMs);
     const standing = new Set([...this.#open.values()].map(({ openedIndex }) => openedIndex));
     for (const known of this.#seenMs.keys()) if (!standing.has(known)) this.#seenMs.delete(known);
-    return { opened: fresh, ended, changed: opened.length + changed.length + resolved.length > 0 };
+    return { opened: fresh, altered, ended, changed: opened.length + changed.length + resolved.length > 0 };
   }
 }

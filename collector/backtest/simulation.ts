@@ -1,11 +1,21 @@
+import { onlyMountedFiles } from '../../common/config-drift.ts';
+import type { DriftKind } from '../../common/drift-kind.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import { limits } from '../../common/limits.ts';
 import { compileDesired } from '../../common/manifest/compile.ts';
 import type { Manifest } from '../../common/manifest/manifest.ts';
 import type { Announcements } from '../enforcement/announcements.ts';
-import { type Adoption, freezeStatements, settledAt, suspicionOf } from '../enforcement/freeze.ts';
+import {
+  type Adoption,
+  type EarlierManifest,
+  freezeStatements,
+  newlyAnswered,
+  type SuspectDrift,
+  settledAt,
+  suspicionOf,
+} from '../enforcement/freeze.ts';
 import { plan, replicasLeft } from '../enforcement/planner.ts';
-import type { StandingMeasures } from '../enforcement/ports.ts';
+import type { OpenDrift, StandingMeasures } from '../enforcement/ports.ts';
 import { deeperThan, historyMs, shallow } from '../enforcement/rounds.ts';
 import type { HeldDrift, Plan, PlannedOrder, Situation } from '../enforcement/situation.ts';
 import type { BacktestAccount, Began } from './account.ts';
@@ -28,8 +38,6 @@ export interface SimulationOptions {
   readonly released: boolean;
 }
 
-type CommitDrifts = Parameters<typeof suspicionOf>[1];
-
 /**
  * The enforcement of a manifest in virtual time, which goes on with what was received and with what is due. Everything is decided
  * by the planner itself; here is only what it is told, and what its orders would have done: each that needs no approval is
@@ -44,8 +52,9 @@ export class Simulation {
   readonly announced: StandingMeasures['announcements'][number][] = [];
   readonly #looks = new Looks();
   readonly #adoptions: Adoption[] = [];
-  /** Drifts that were opened while nodes were settling. */
-  readonly #early: CommitDrifts[number][] = [];
+  /** Drifts that were opened or changed while nodes were settling, and those that stood before. */
+  readonly #early: SuspectDrift[] = [];
+  #newlyAnswered: readonly DriftKind[] = [];
   #watchedUntilMs = 0;
   #suspected = false;
   #nowMs: number;
@@ -64,6 +73,11 @@ export class Simulation {
 
   get nowMs(): number {
     return this.#nowMs;
+  }
+
+  /** The manifest that was really in force when this one begins; without it, no rule counts as changed. */
+  comesAfter(before: EarlierManifest): void {
+    this.#newlyAnswered = newlyAnswered(this.#options.policy, [before], () => false);
   }
 
   /** A node that is not known yet. @param told what it told before the period. */
@@ -145,13 +159,17 @@ export class Simulation {
 
   #judge(node: PastNode, occasion: Occasion): boolean {
     const { account } = this.#options;
-    const { opened, ended, changed } = node.judge(occasion);
+    const { opened, altered, ended, changed } = node.judge(occasion);
+    if (this.#nowMs < this.#watchedUntilMs) {
+      const changedAtMs = occasion.atMs;
+      this.#early.push(...altered.map((open) => ({ ...suspect(open), changedAtMs })));
+    }
     for (const open of ended) account.over(open);
     for (const open of opened) {
       account.opened(open);
       const { kind, container } = open.drift;
       this.book.cameBack(node.name, { kind, container }, { index: open.openedIndex, atMs: this.#nowMs });
-      if (this.#nowMs < this.#watchedUntilMs) this.#early.push({ node: node.name, kind, openedAtMs: open.openedAtMs });
+      if (this.#nowMs < this.#watchedUntilMs) this.#early.push(suspect(open));
     }
     return changed;
   }
@@ -159,7 +177,8 @@ export class Simulation {
   #suspect(): void {
     const { policy, account } = this.#options;
     if (this.#suspected || policy.mode === 'audit' || this.#nowMs >= this.#watchedUntilMs) return;
-    const suspicion = suspicionOf(this.#rollout(), this.#early);
+    const standing = [...this.nodes.values()].flatMap(({ drifts }) => drifts.map(suspect));
+    const suspicion = suspicionOf(this.#rollout(), [...this.#early, ...standing]);
     if (suspicion === undefined) return;
     this.#suspected = true;
     const { alert } = freezeStatements(simulatedCommit, suspicion);
@@ -171,6 +190,7 @@ export class Simulation {
     const { settling_time_ms: settlingMs, freeze_nodes: freezeNodes } = policy.governance;
     return {
       ...{ commit: simulatedCommit, adoptedAtMs: began.nowMs, settlingMs, freezeNodes },
+      newlyAnswered: this.#newlyAnswered,
       adoptions: this.#adoptions,
     };
   }
@@ -242,6 +262,11 @@ export class Simulation {
     });
     return new Map(read);
   }
+}
+
+/** As the planner of a collector reads it of one that stands. */
+function suspect({ node, drift: { kind, differences }, openedAtMs }: OpenDrift): SuspectDrift {
+  return { node, kind, openedAtMs, answerable: !onlyMountedFiles(differences) };
 }
 
 /** Only what announcements ask for. */

@@ -3,13 +3,17 @@ import pLimit from 'p-limit';
 import { z } from 'zod';
 import { canonicalText } from '../../common/canonical.ts';
 import type { Clock } from '../../common/clock.ts';
+import { driftKinds } from '../../common/drift-kind.ts';
+import { enforcementPolicy } from '../../common/enforcement/policy.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { clip } from '../../common/fields.ts';
 import type { StatementOf } from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { readCommitted } from '../../common/manifest/committed.ts';
 import { type ManifestFiles, parseManifestFiles } from '../../common/manifest/files.ts';
 import { type Manifest, manifestFile } from '../../common/manifest/manifest.ts';
+import { answeredKinds, type EarlierManifest } from '../enforcement/freeze.ts';
 import { createBundles, type ManifestBundle } from './bundles.ts';
 import type { Repository } from './git.ts';
 import type { Look, RefusedLook } from './look.ts';
@@ -19,13 +23,23 @@ export interface AdoptedManifest {
   readonly commit: string;
   readonly manifest: Manifest;
   readonly adoptedAtMs: number;
+  /** What was in force before, newest first. */
+  readonly earlier: readonly EarlierManifest[];
 }
 
 /** What the collector keeps of the manifest over restarts. */
 export const keptManifest = z.strictObject({
   /** As it was written; null while there was never a good one. */
   adopted: z
-    .strictObject({ commit: z.string(), files: z.record(z.string(), z.string()), adoptedAtMs: z.int() })
+    .strictObject({
+      commit: z.string(),
+      files: z.record(z.string(), z.string()),
+      adoptedAtMs: z.int(),
+      earlier: z
+        .array(z.strictObject({ commit: z.string(), answered: z.array(z.enum(driftKinds)).readonly() }))
+        .readonly()
+        .default([]),
+    })
     .nullable(),
   /** What was wrong the last time, so that it is said once; null when the last one was good. */
   rejected: z.string().nullable(),
@@ -38,8 +52,8 @@ export type KeptManifest = z.infer<typeof keptManifest>;
  */
 export function readAdopted({ adopted }: KeptManifest): AdoptedManifest | undefined {
   if (adopted === null) return undefined;
-  const { commit, files, adoptedAtMs } = adopted;
-  return { commit, manifest: parseManifestFiles(new Map(Object.entries(files))), adoptedAtMs };
+  const { commit, files, adoptedAtMs, earlier } = adopted;
+  return { commit, manifest: parseManifestFiles(new Map(Object.entries(files))), adoptedAtMs, earlier };
 }
 
 /** Keeps it durably: resolved means on disk. One writer. */
@@ -173,11 +187,12 @@ export class ManifestFollower {
     // After trouble with the repository itself, what was in force all the time is nothing new.
     if (!isBack) await record({ kind: 'desired.adopted', body });
     const adoptedAtMs = isBack ? (this.#adopted?.adoptedAtMs ?? clock.now()) : clock.now();
-    const kept = { adopted: { commit, files: Object.fromEntries(files), adoptedAtMs }, rejected: null };
+    const earlier = isBack ? (this.#adopted?.earlier ?? []) : earlierThan(this.#adopted);
+    const kept = { adopted: { commit, files: Object.fromEntries(files), adoptedAtMs, earlier }, rejected: null };
     await store.save(kept);
     this.#kept = kept;
     if (isBack) return;
-    this.#adopted = { commit, manifest, adoptedAtMs };
+    this.#adopted = { commit, manifest, adoptedAtMs, earlier };
     logger.info('manifest.adopted', { commit, containers: body.containers });
   }
 
@@ -208,6 +223,14 @@ export class ManifestFollower {
 }
 
 const placed = z.object({ file: z.string(), line: z.int(), column: z.int(), reason: z.string() });
+
+/** With what comes after it, newest first; enough for whoever mends one bad commit after the other. */
+function earlierThan(adopted: AdoptedManifest | undefined): EarlierManifest[] {
+  if (adopted === undefined) return [];
+  const { commit, manifest, earlier } = adopted;
+  const last = { commit, answered: [...answeredKinds(enforcementPolicy(manifest))] };
+  return [last, ...earlier].slice(0, limits.earlierManifestsKept);
+}
 
 /** Hex SHA-256 over the paths and hashes of all files, in order of the paths. */
 export function filesDigest(files: ManifestFiles): string {

@@ -1,7 +1,7 @@
 import { type DriftKind, driftKinds } from '../../common/drift-kind.ts';
+import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
-import type { EnforcementStore } from './ports.ts';
 
 /** A node that has adopted the commit. */
 export interface Adoption {
@@ -20,6 +20,8 @@ export interface Rollout {
   readonly settlingMs: number;
   /** So many nodes that drift alike make the commit suspect. */
   readonly freezeNodes: number;
+  /** Kinds of drift that the rules answer with an action now, and did not before. */
+  readonly newlyAnswered: readonly DriftKind[];
   readonly adoptions: readonly Adoption[];
 }
 
@@ -38,7 +40,42 @@ export interface Suspicion {
   readonly nodes: readonly string[];
 }
 
-type CommitDrifts = Awaited<ReturnType<EnforcementStore['driftsOfCommit']>>;
+/** A drift that may speak against the commit in force. All times are by its node's clock, Unix milliseconds. */
+export interface SuspectDrift {
+  readonly node: string;
+  readonly kind: DriftKind;
+  readonly openedAtMs: number;
+  /** When the node said last that it is another one now; undefined while it never has, or by another commit. */
+  readonly changedAtMs?: number | undefined;
+  /** Whether it stands, and a rule could answer it with an action. */
+  readonly answerable?: boolean;
+}
+
+/** Kinds of drift that a manifest answers with an action; nothing in `audit` mode. */
+export function answeredKinds({ mode, answers }: Pick<EnforcementPolicy, 'mode' | 'answers'>): readonly DriftKind[] {
+  return mode === 'audit' ? [] : driftKinds.filter((kind) => answers[kind].action !== undefined);
+}
+
+/** What a manifest was known by that was in force before. */
+export interface EarlierManifest {
+  readonly commit: string;
+  /** As {@link answeredKinds}. */
+  readonly answered: readonly DriftKind[];
+}
+
+/**
+ * Kinds that are answered now, and were not by the last commit in force that is not suspected itself: what a frozen one would
+ * have begun has not begun yet. None when no such commit is known.
+ * @param earlier newest first.
+ */
+export function newlyAnswered(
+  policy: Pick<EnforcementPolicy, 'mode' | 'answers'>,
+  earlier: readonly EarlierManifest[],
+  isFrozen: (commit: string) => boolean,
+): readonly DriftKind[] {
+  const before = earlier.find(({ commit }) => !isFrozen(commit));
+  return before === undefined ? [] : answeredKinds(policy).filter((kind) => !before.answered.includes(kind));
+}
 
 /**
  * A moment that a node has told, by the collector's clock. How far the two are apart is not known: the later of both counts, so
@@ -63,15 +100,17 @@ export function settledAt({ adoptedAtMs, settlingMs, adoptions }: Rollout, node:
 }
 
 /**
- * Whether a commit is to be suspected: enough nodes opened a drift of one kind by it while they were settling. Both times of a
- * node are by its own clock, so that no difference between clocks matters, nor how late the entries came.
- * @param drifts that were opened by the commit, standing or not.
+ * Whether a commit is to be suspected: on enough nodes drifts of one kind come from it. That are those that were opened or changed
+ * while the node was settling on it, and those that stood before and that its rules answer with an action while those before did
+ * not: a changed rule alone can make many nodes be acted on. All times of a node are by its own clock, so that no difference
+ * between clocks matters, nor how late the entries came.
+ * @param drifts that were judged by the commit last, standing or not; and those that stand and that it has left as they were.
  */
-export function suspicionOf(rollout: Rollout, drifts: CommitDrifts): Suspicion | undefined {
+export function suspicionOf(rollout: Rollout, drifts: readonly SuspectDrift[]): Suspicion | undefined {
   const adopted = new Map(rollout.adoptions.map(({ node, atMs }) => [node, atMs]));
-  const early = drifts.filter(({ node, openedAtMs }) => {
-    const atMs = adopted.get(node);
-    return atMs !== undefined && openedAtMs >= atMs && openedAtMs < atMs + rollout.settlingMs;
+  const early = drifts.filter((drift) => {
+    const atMs = adopted.get(drift.node);
+    return atMs !== undefined && comesFrom(drift, atMs, rollout);
   });
   const alike = driftKinds.map((drift) => {
     const nodes = new Set(early.filter(({ kind }) => kind === drift).map(({ node }) => node));
@@ -81,10 +120,21 @@ export function suspicionOf(rollout: Rollout, drifts: CommitDrifts): Suspicion |
   return worst !== undefined && worst.nodes.length >= rollout.freezeNodes ? worst : undefined;
 }
 
+function comesFrom(
+  { kind, openedAtMs, changedAtMs, answerable }: SuspectDrift,
+  adoptedMs: number,
+  { settlingMs, newlyAnswered: answered }: Rollout,
+): boolean {
+  const isEarly = (atMs: number) => atMs >= adoptedMs && atMs < adoptedMs + settlingMs;
+  if (isEarly(openedAtMs) || (changedAtMs !== undefined && isEarly(changedAtMs))) return true;
+  // Where nothing is watched, nothing is suspected.
+  return settlingMs > 0 && openedAtMs < adoptedMs && answerable === true && answered.includes(kind);
+}
+
 /** What is put on record of a suspicion: the alert that somebody has to look, and the freeze itself. */
 export function freezeStatements(commit: string, { drift, nodes }: Suspicion) {
   const named = nodes.slice(0, limits.maxFrozenNodesNamed);
-  const reason = `${nodes.length} nodes began to show ${drift} right after they had adopted this commit`;
+  const reason = `on ${nodes.length} nodes ${drift} began, changed, or became something to act on when they adopted this commit`;
   const shown = [...named.slice(0, 10), ...(nodes.length > 10 ? ['...'] : [])].join(', ');
   const alert: Statement = {
     kind: 'alert.raised',

@@ -1,4 +1,5 @@
 import type { PastOrder } from '../../common/enforcement/governance.ts';
+import { rejectedHold } from '../../common/enforcement/measures.ts';
 import { limits } from '../../common/limits.ts';
 import { driftDigest } from '../../common/order.ts';
 import { countedApprovals } from './counted-approvals.ts';
@@ -110,7 +111,7 @@ function afterAttempts(open: OpenDrift, at: Situation): Hold | undefined {
   );
   const now = same.filter(({ index }) => index > open.openedIndex);
   if (now.some(({ status }) => status === 'rejected')) {
-    return { code: 'rejected', reason: 'a person has rejected an order for this drift' };
+    return rejectedHold;
   }
   return verifying(now, nowMs) ?? afterFailures(same, now, at) ?? afterRefusals(open, now, at);
 }

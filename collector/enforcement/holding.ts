@@ -1,5 +1,5 @@
+import { covers } from '../../common/enforcement/measures.ts';
 import { windowHolding } from '../../common/enforcement/permission.ts';
-import type { Body } from '../../common/kinds.ts';
 import { approvalsOf } from './approvals.ts';
 import { countedApprovals } from './counted-approvals.ts';
 import type { ManifestInForce } from './operator.ts';
@@ -60,7 +60,7 @@ function nodeHolds({ order }: StoredOrder, { nodes }: HoldFacts): Hold[] {
 
 function ruleHolds({ order }: StoredOrder, { manifest, measures, nowMs }: HoldFacts): Hold[] {
   const freeze = measures.frozen.find(({ body }) => body.commit === order.commit);
-  const silence = measures.silences.find(({ body }) => silences(body, order));
+  const silence = measures.silences.find(({ body }) => covers(body, { ...order, kind: order.drift?.kind }));
   const window = manifest === undefined ? undefined : windowHolding(order, manifest.policy, nowMs);
   return [
     ...hold('frozen', freeze, ({ body }) => `the commit is frozen: ${body.reason}`),
@@ -71,11 +71,6 @@ function ruleHolds({ order }: StoredOrder, { manifest, measures, nowMs }: HoldFa
 
 function hold<T>(code: Hold['code'], found: T | undefined, reason: (found: T) => string): Hold[] {
   return found === undefined ? [] : [{ code, reason: reason(found) }];
-}
-
-function silences({ scope }: Body<'drift.silenced'>, { node, container, drift }: StoredOrder['order']): boolean {
-  const meant = (wanted: string | null, found: string | undefined) => wanted === null || wanted === found;
-  return meant(scope.node, node) && meant(scope.container, container) && meant(scope.kind, drift?.kind);
 }
 
 function short(commit: string): string {

@@ -1,4 +1,4 @@
-import { isAnnounced } from '../../common/enforcement/announcement.ts';
+import { expectedBy, frozenHold, silencedBy } from '../../common/enforcement/measures.ts';
 import { windowHolding } from '../../common/enforcement/permission.ts';
 import { answerTo } from '../../common/enforcement/policy.ts';
 import { clip, hex64 } from '../../common/fields.ts';
@@ -6,7 +6,7 @@ import { limits } from '../../common/limits.ts';
 import type { OrderAction } from '../../common/order.ts';
 import { laterOf } from './freeze.ts';
 import { heldByHistory } from './history.ts';
-import type { OpenDrift, StandingMeasures } from './ports.ts';
+import type { OpenDrift } from './ports.ts';
 import type { Hold, Situation } from './situation.ts';
 
 type Look = (open: OpenDrift, at: Situation) => Hold | undefined;
@@ -44,38 +44,17 @@ const alertOnly: Look = (open, at) => {
   return { code: 'alert_only', reason: action === undefined ? said : pointless };
 };
 
-const silenced: Look = (open, { silences, nowMs }) => {
-  const its = silences.filter(({ body }) => covers(body, open) && Date.parse(body.until) > nowMs);
-  const last = its
-    .map(({ body }) => body.until)
-    .sort()
-    .at(-1);
-  if (last === undefined) return undefined;
-  return { code: 'silenced', reason: `silenced until ${last}`, untilMs: Date.parse(last) };
+const silenced: Look = ({ node, drift }, { silences, nowMs }) => {
+  const bodies = silences.map(({ body }) => body);
+  return silencedBy({ node, drift }, bodies, nowMs);
 };
-
-function covers({ scope }: StandingMeasures['silences'][number]['body'], { node, drift }: OpenDrift): boolean {
-  return (
-    (scope.node ?? node) === node &&
-    (scope.container ?? drift.container) === drift.container &&
-    (scope.kind ?? drift.kind) === drift.kind
-  );
-}
 
 const announced: Look = ({ node, drift }, { announcements, imageIds, nowMs }) => {
   const imageId = drift.containerId === null ? undefined : imageIds.get(drift.containerId);
-  const its = announcements.find((announcement) => isAnnounced(announcement, { node, drift, imageId }, nowMs));
-  if (its === undefined) return undefined;
-  return { code: 'expected', reason: `announced: ${its.image} before ${its.until}`, untilMs: Date.parse(its.until) };
+  return expectedBy({ node, drift, imageId }, announcements, nowMs);
 };
 
-const frozen: Look = (_open, at) =>
-  at.frozen
-    ? {
-        code: 'frozen',
-        reason: `${at.manifest.commit.slice(0, 12)} is frozen until somebody has looked and released it`,
-      }
-    : undefined;
+const frozen: Look = (_open, at) => (at.frozen ? frozenHold(at.manifest.commit) : undefined);
 
 const settling: Look = (open, { settled, manifest, node, nowMs }) => {
   const byIt = open.commit === manifest.commit && open.openedAtMs >= (node.adopted?.atMs ?? 0);

@@ -3,6 +3,7 @@ import type { DriftKind } from '../../common/drift-kind.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 import type { Body, Statement } from '../../common/kinds.ts';
 import type { Approval, Order, OrderOutcome } from '../../common/order.ts';
+import type { SuspectDrift } from './freeze.ts';
 
 /** A drift that stands, as the ledger has it. */
 export interface OpenDrift {
@@ -86,10 +87,11 @@ export interface OrderFilter {
  */
 export interface EnforcementStore {
   openDrifts(node: string): Promise<readonly OpenDrift[]>;
-  /** Drifts that any node opened by this manifest, standing or not. */
-  driftsOfCommit(
-    commit: string,
-  ): Promise<readonly (Pick<OpenDrift, 'node' | 'openedAtMs'> & { readonly kind: DriftKind })[]>;
+  /**
+   * Drifts that any node judged by this manifest last, standing or not; and of `kinds` those, too, that stand and were judged by
+   * another one.
+   */
+  driftsOfCommit(commit: string, kinds: readonly DriftKind[]): Promise<readonly SuspectDrift[]>;
   /** Active nodes. */
   nodes(): Promise<readonly GovernedNodeRow[]>;
   replicas(container: string): Promise<readonly Replica[]>;

@@ -3,6 +3,13 @@ import type { Rollout } from './freeze.ts';
 import type { GovernedNodeRow } from './ports.ts';
 import type { ManifestInForce } from './situation.ts';
 
+interface RolloutGround extends Pick<Rollout, 'newlyAnswered'> {
+  /** All active nodes. */
+  readonly rows: readonly GovernedNodeRow[];
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+}
+
 /** Remembers when this collector learnt who follows the commit in force, and how long that has to be watched. */
 export class RolloutWatch {
   #commit: string | undefined;
@@ -14,12 +21,8 @@ export class RolloutWatch {
     return commit !== this.#commit || nowMs < this.#untilMs;
   }
 
-  /** Takes note of who follows the commit. @param rows all active nodes. */
-  rolloutOf(
-    { commit, adoptedAtMs, policy }: ManifestInForce,
-    rows: readonly GovernedNodeRow[],
-    nowMs: number,
-  ): Rollout {
+  /** Takes note of who follows the commit. */
+  rolloutOf({ commit, adoptedAtMs, policy }: ManifestInForce, { rows, newlyAnswered, nowMs }: RolloutGround): Rollout {
     const before = commit === this.#commit ? this.#seen : new Map();
     const followers = rows.flatMap(({ node, adopted }) =>
       adopted?.commit === commit ? [{ node, atMs: adopted.atMs }] : [],
@@ -34,6 +37,6 @@ export class RolloutWatch {
     // What a node finds while it settles is told within that time, or together with the adoption, which is then new here.
     this.#untilMs =
       Math.max(adoptedAtMs, ...adoptions.map(({ seenMs }) => seenMs)) + settlingMs + limits.clockSuspectMs;
-    return { commit, adoptedAtMs, settlingMs, freezeNodes, adoptions };
+    return { commit, adoptedAtMs, settlingMs, freezeNodes, newlyAnswered, adoptions };
   }
 }

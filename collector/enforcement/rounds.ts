@@ -6,7 +6,7 @@ import { type Order, orderHash } from '../../common/order.ts';
 import type { Announcements } from './announcements.ts';
 import type { EnforcementMetrics, PlanningStore } from './desk-ports.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import { settledAt, suspicionOf } from './freeze.ts';
+import { answeredKinds, newlyAnswered, settledAt, suspicionOf } from './freeze.ts';
 import type { Freeze, Freezer } from './freezer.ts';
 import { earlierClocks } from './graces.ts';
 import { createLimitAlerts, type LimitAlerts } from './limit-alerts.ts';
@@ -100,22 +100,26 @@ export class EnforcementRounds {
     const nowMs = clock.now();
     const sinceMs = nowMs - historyMs(manifest, depth);
     const watched = this.#watch.isWatched(manifest, nowMs);
+    // Which of them count depends on what is frozen, which is being read.
+    const answered = answeredKinds(manifest.policy);
     const [drifts, orders, measures, rows, early, replicas] = await Promise.all([
       store.openDrifts(node),
       store.ordersOf(node, sinceMs, nowMs),
       this.#measures(),
       this.#nodes(),
-      watched ? store.driftsOfCommit(manifest.commit) : undefined,
+      watched ? store.driftsOfCommit(manifest.commit, answered) : undefined,
       this.#replicas(depth.containers, nowMs),
     ]);
     const earlier = await earlierClocks(store, { node, drifts, manifest, nowMs });
     note(drifts, seenMs, { nowMs, graceMs: manifest.policy.answers.UNAUTHORIZED_CONTAINER.graceMs });
-    const rollout = this.#watch.rolloutOf(manifest, rows, nowMs);
+    const isFrozen = (commit: string) => measures.frozen.some(({ body }) => body.commit === commit);
+    const newly = newlyAnswered(manifest.policy, manifest.earlier ?? [], isFrozen);
+    const rollout = this.#watch.rolloutOf(manifest, { rows, newlyAnswered: newly, nowMs });
     const needed = this.#watch.isWatched(manifest, nowMs);
     const freeze = await this.#freeze(
       measures,
       rollout,
-      needed ? (early ?? (await store.driftsOfCommit(rollout.commit))) : [],
+      needed ? (early ?? (await store.driftsOfCommit(rollout.commit, newly))) : [],
       nowMs,
     );
     const row = rows.find((one) => one.node === node);

@@ -2,7 +2,7 @@ import type { Announcement } from '../../common/enforcement/announcement.ts';
 import type { GovernanceLimit } from '../../common/enforcement/governance.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import type { Order } from '../../common/order.ts';
-import type { Settled } from './freeze.ts';
+import type { EarlierManifest, Settled } from './freeze.ts';
 import type { EarlierClock } from './graces.ts';
 import type { GovernedNodeRow, OpenDrift, Replica, StandingMeasures, StoredOrder } from './ports.ts';
 
@@ -14,6 +14,8 @@ export interface ManifestInForce {
   readonly adoptedAtMs: number;
   /** References of the images that it wants on a node. */
   readonly wantedImages?: (node: string) => readonly string[];
+  /** What was in force before, newest first, as far as it is known. */
+  readonly earlier?: readonly EarlierManifest[];
 }
 
 /** All that orders for one node are decided by, at one moment. */

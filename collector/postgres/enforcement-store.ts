@@ -1,4 +1,5 @@
 import { rfc3339 } from '../../common/clock.ts';
+import { onlyMountedFiles } from '../../common/config-drift.ts';
 import type { Drift } from '../../common/drift.ts';
 import { runningStates } from '../../common/enforcement/governance.ts';
 import { collectorAuthor } from '../../common/entry.ts';
@@ -7,6 +8,7 @@ import { limits } from '../../common/limits.ts';
 import type { Order } from '../../common/order.ts';
 import { countedApprovals } from '../enforcement/counted-approvals.ts';
 import type { PlanningStore } from '../enforcement/desk-ports.ts';
+import type { SuspectDrift } from '../enforcement/freeze.ts';
 import type {
   EndedDriftRow,
   EnforcementStore,
@@ -25,7 +27,10 @@ import type { Queryable } from './pool.ts';
 export function postgresEnforcementStore(db: Queryable): EnforcementStore {
   return {
     openDrifts: (node) => readOpenDrifts(db, node),
-    driftsOfCommit: (commit) => readDriftsOfCommit(db, commit),
+    driftsOfCommit: async (commit, kinds) => {
+      const [judged, left] = await Promise.all([readDriftsOfCommit(db, commit), readDriftsLeft(db, commit, kinds)]);
+      return [...judged, ...left];
+    },
     nodes: () => readGovernedNodes(db),
     replicas: (container) => readReplicas(db, container),
     ordersOf: (node, sinceMs, nowMs) => readOrdersOf(db, { node, sinceMs, nowMs }),
@@ -104,24 +109,52 @@ async function readEndedDrifts(db: Queryable, node: string, sinceMs: number): Pr
   return rows.map((row) => ({ ...asOpen(row), endedMs: row.resolved_at.getTime() }));
 }
 
+interface SuspectRow extends Pick<OpenDriftRow, 'node' | 'kind' | 'opened_at'> {
+  readonly changed_at: Date | null;
+  /** Of one that stands; null otherwise. */
+  readonly differences: Drift['differences'] | null;
+}
+
+function asSuspect({ node, kind, opened_at, changed_at, differences }: SuspectRow): SuspectDrift {
+  const answerable = differences !== null && !onlyMountedFiles(differences);
+  return { node, kind, openedAtMs: opened_at.getTime(), changedAtMs: changed_at?.getTime(), answerable };
+}
+
 /**
  * Those that were judged by this commit last. Of each node and kind the newest ones: whoever opens a million of them must not
  * hide those of the others.
  */
-async function readDriftsOfCommit(
-  db: Queryable,
-  commit: string,
-): Promise<readonly (Pick<OpenDrift, 'node' | 'openedAtMs'> & { readonly kind: Drift['kind'] })[]> {
-  const { rows } = await db.query<{ node: string; kind: Drift['kind']; opened_at: Date }>(
-    `select node, kind, opened_at
-       from (select node, kind, opened_at, opened_index,
-                    row_number() over (partition by node, kind order by opened_index desc) as nth
-               from drifts where commit = $1) of_commit
-      where nth <= $2
-      order by opened_index`,
+async function readDriftsOfCommit(db: Queryable, commit: string): Promise<readonly SuspectDrift[]> {
+  const { rows } = await db.query<SuspectRow>(
+    `select d.node, d.kind, d.opened_at, e.at as changed_at,
+            case when d.resolved_index is null then d.differences end as differences
+       from (select *, row_number() over (partition by node, kind order by changed_index desc) as nth
+               from drifts where commit = $1) d
+       left join entries e on e.index = d.changed_index and d.changed_index > d.opened_index
+      where d.nth <= $2
+      order by d.opened_index`,
     [commit, limits.maxDriftsOfCommitRead],
   );
-  return rows.map(({ node, kind, opened_at }) => ({ node, kind, openedAtMs: opened_at.getTime() }));
+  return rows.map(asSuspect);
+}
+
+/** Those that stand as another commit has found them. Of each node and kind the oldest ones. */
+async function readDriftsLeft(
+  db: Queryable,
+  commit: string,
+  kinds: readonly Drift['kind'][],
+): Promise<readonly SuspectDrift[]> {
+  if (kinds.length === 0) return [];
+  const { rows } = await db.query<SuspectRow>(
+    `select d.node, d.kind, d.opened_at, null as changed_at, d.differences
+       from (select *, row_number() over (partition by node, kind order by opened_index) as nth
+               from drifts
+              where resolved_index is null and commit is distinct from $1 and kind = any($3)) d
+      where d.nth <= $2
+      order by d.opened_index`,
+    [commit, limits.maxDriftsOfCommitRead, kinds],
+  );
+  return rows.map(asSuspect);
 }
 
 /** By name. What was adopted under an earlier key of the node counts too: it is the same node. */

@@ -5,6 +5,7 @@ import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
 import type { Commit, LedgerStore, SignedBatch, StoredEntryRef, TreeHead } from '../ledger/store.ts';
 import { CopyRows } from './copy.ts';
 import { readErasureStatements } from './erasure-store.ts';
+import { measuresChannel } from './measure-store.ts';
 import { runTogether, type Step } from './pipeline.ts';
 import {
   commitFailure,
@@ -95,7 +96,15 @@ function commitSteps(commit: Commit): Step[] {
     addBatchOf(commit.received),
     moveAuthorHeadsStep(commit.entries),
     ...projectionSteps(commit.projections),
+    ...announceMeasures(commit),
   ];
+}
+
+/** Nodes are told at once, by whichever collector has their sessions. Heard once the commit is there to be read. */
+function announceMeasures({ projections: { measures, orderEvents } }: Commit): Step[] {
+  const isOne = measures.some(({ kind }) => kind !== 'desired.adopted');
+  const isRejection = orderEvents.some(({ kind }) => kind === 'order.rejected');
+  return isOne || isRejection ? [{ text: `select pg_notify('${measuresChannel}', '')` }] : [];
 }
 
 /** @param begun called once the tree head is held. */

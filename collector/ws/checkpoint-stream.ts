@@ -2,12 +2,15 @@ import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { expandProof } from '../../common/proof.ts';
 import { type CollectorMessage, type MessageOf, toWire } from '../../common/protocol.ts';
+import type { MeasureDispatch } from '../enforcement/measure-ports.ts';
 import type { OrderDispatch } from '../enforcement/ports.ts';
 import type { Placed, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
 
 export type Ack = MessageOf<CollectorMessage, 'ack'>;
 export type Offer = MessageOf<CollectorMessage, 'checkpoint'>;
 type OrderMessage = MessageOf<CollectorMessage, 'order'>;
+type Measure = MessageOf<CollectorMessage, 'measure'>;
+type Measured = MessageOf<CollectorMessage, 'measured'>;
 type Desired = MessageOf<CollectorMessage, 'desired'>;
 
 /** A batch that is in the ledger. */
@@ -23,7 +26,7 @@ export interface CheckpointStreamOptions {
   readonly startSize: number;
   readonly rounds: Pick<Witnessing, 'forming' | 'missed'>;
   /** Resolves when the message has left for the network. */
-  readonly send: (message: Ack | Offer | OrderMessage | Desired) => Promise<void>;
+  readonly send: (message: Ack | Offer | OrderMessage | Measure | Measured | Desired) => Promise<void>;
   /** Hears which batches an ack was about, once it has left. */
   readonly acknowledged: (batches: readonly Appended[]) => void;
   /** Hears of the first failure; nothing is told after it. */
@@ -34,7 +37,7 @@ export interface CheckpointStreamOptions {
  * All tree heads one agent is told after the welcome, one at a time: each comes with a consistency proof from the one
  * before, so acks, orders and offers may not overtake each other. An offer waiting goes out before anything else, since a
  * witness that has seen a larger tree cannot vouch for a smaller one any more; then orders, since something runs that should
- * not; acks, for which nobody waits, come last.
+ * not; then measures, which are proved the same way; acks, for which nobody waits, come last.
  */
 export interface CheckpointStream {
   /** Proves and acknowledges a batch that is in the ledger; batches that come meanwhile share the next ack. */
@@ -55,6 +58,10 @@ export interface CheckpointStream {
    * @returns false when too many are waiting.
    */
   order(dispatch: OrderDispatch): boolean;
+  /** Proves and sends a measure, after the orders. @returns false when too many are waiting. */
+  measure(dispatch: MeasureDispatch): boolean;
+  /** Says that what was to be told of measures has been sent before; not all of it where an entry is not kept any more. */
+  measured(all: boolean): void;
   /**
    * Hands over a bundle with a commit; only the newest one counts. It goes out in parts, and what waits goes out in between: nobody
    * is to miss an ack for a large one.
@@ -88,6 +95,10 @@ class Teller implements CheckpointStream {
   readonly #unanswered: Asked[] = [];
   /** By their hashes, first come first. */
   readonly #orders = new Map<string, OrderDispatch>();
+  /** Measures, and words on how far they were told; first come first. */
+  readonly #measures: (MeasureDispatch | Measured)[] = [];
+  /** One of them could not be proved since the last of these words. */
+  #unproved = false;
   #bundle: HandedOver | undefined;
   /** A part of a bundle went out last. */
   #partWasLast = false;
@@ -129,6 +140,22 @@ class Teller implements CheckpointStream {
     return true;
   }
 
+  measure(dispatch: MeasureDispatch): boolean {
+    if (this.#measures.length >= limits.maxMeasuresWaiting) return false;
+    this.#measures.push(dispatch);
+    this.#wake();
+    return true;
+  }
+
+  measured(all: boolean): void {
+    const last = this.#measures.at(-1);
+    // Nothing was added since: one word says both.
+    if (last !== undefined && 'all' in last) this.#measures.pop();
+    const before = last === undefined || !('all' in last) || last.all;
+    this.#measures.push({ type: 'measured', all: all && before });
+    this.#wake();
+  }
+
   desired(commit: string, bytes: Buffer): void {
     this.#bundle = { commit, bytes, sentBytes: 0 };
     this.#wake();
@@ -154,11 +181,12 @@ class Teller implements CheckpointStream {
     const isAcksTurn = this.#partWasLast && this.#placed.length > 0;
     if (offer !== undefined) await this.#tell(offer);
     else if (bundle !== undefined && order === undefined && !isAcksTurn) await this.#handOver(bundle);
-    else if (order === undefined && this.#placed.length === 0) return false;
+    else if (order === undefined && this.#measures.length === 0 && this.#placed.length === 0) return false;
     // A round is settling on its checkpoint: told of a later one now, the agent could not take part in it. That takes
     // milliseconds, and `limits.witnessGateMs` at most, also for an order.
     else if (rounds.forming !== undefined) await rounds.forming;
     else if (order !== undefined) await this.#command(order);
+    else if (this.#measures.length > 0) await this.#tellMeasure();
     else await this.#acknowledgeAll(this.#placed.splice(0));
     return true;
   }
@@ -186,22 +214,34 @@ class Teller implements CheckpointStream {
   }
 
   async #command(dispatch: OrderDispatch): Promise<void> {
-    const { ledger, send } = this.#options;
-    const { hash, index, approvals } = dispatch;
+    const { hash, approvals } = dispatch;
     this.#orders.delete(hash);
-    const leaf = dispatch.leaf ?? (await ledger.leafAt(index));
-    // Erased since: nobody could check it.
-    if (leaf === undefined) return;
+    const proved = await this.#proved(dispatch);
+    if (proved !== undefined) await this.#options.send({ type: 'order', ...proved, approvals: [...approvals] });
+  }
+
+  async #tellMeasure(): Promise<void> {
+    const next = this.#measures.shift();
+    if (next === undefined) return;
+    if ('all' in next) {
+      const all = next.all && !this.#unproved;
+      this.#unproved = false;
+      return this.#options.send({ ...next, all });
+    }
+    const proved = await this.#proved(next);
+    if (proved === undefined) this.#unproved = true;
+    else await this.#options.send({ type: 'measure', ...proved, order: next.order });
+  }
+
+  /** An entry with the proof that it is in the tree of the checkpoint; undefined when it was erased: nobody could check it. */
+  async #proved({ index, leaf: atHand }: Pick<MeasureDispatch, 'index' | 'leaf'>) {
+    const { ledger } = this.#options;
+    const leaf = atHand ?? (await ledger.leafAt(index));
+    if (leaf === undefined) return undefined;
     const head = await this.#headWith(index);
     const [proof, checkpoint] = await Promise.all([ledger.inclusion([index], head.size), this.#continued(head)]);
-    await send({
-      type: 'order',
-      entry: toWire(leaf),
-      index,
-      hashes: expandProof(proof, 0).map((node) => node.toString('base64')),
-      approvals: [...approvals],
-      checkpoint,
-    });
+    const hashes = expandProof(proof, 0).map((node) => node.toString('base64'));
+    return { entry: toWire(leaf), index, hashes, checkpoint };
   }
 
   async #handOver(bundle: HandedOver): Promise<void> {

@@ -7,6 +7,7 @@ import { limits } from '../../common/limits.ts';
 import { createLiveness, type LivenessBounds } from '../../common/liveness.ts';
 import type { Logger } from '../../common/log.ts';
 import type { CollectorMessage } from '../../common/protocol.ts';
+import type { MeasureDispatch } from '../enforcement/measure-ports.ts';
 import type { OrderDispatch } from '../enforcement/ports.ts';
 import type { RoundCheckpoint, SocketMetrics } from './ports.ts';
 import { closeCodeOf, refusalOf } from './refusal.ts';
@@ -53,6 +54,9 @@ export interface Peer extends Speaker {
   offer(checkpoint: RoundCheckpoint): void;
   /** Sends an order with its proof. @returns false when that is not possible now. */
   order(dispatch: OrderDispatch): boolean;
+  /** Sends a measure with its proof, or says how far they have been told. @returns false when that is not possible now. */
+  measure(dispatch: MeasureDispatch): boolean;
+  measured(all: boolean): boolean;
   /** Hands over a git bundle. @returns false when that is not possible now, or ever. */
   desired(commit: string, bundle: Buffer): boolean;
   /** Pings a silent agent, or gives it up. To be called every now and then. */
@@ -107,6 +111,8 @@ export function servePeer(options: PeerOptions): Peer {
       if (!peer.over) session.offer(checkpoint);
     },
     order: (dispatch) => !peer.over && session.order(dispatch),
+    measure: (dispatch) => !peer.over && session.measure(dispatch),
+    measured: (all) => !peer.over && session.measured(all),
     desired: (commit, bundle) => !peer.over && session.desired(commit, bundle),
     end,
     isAlive: async () => {

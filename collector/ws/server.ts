@@ -9,6 +9,7 @@ import type { Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { type Holding, socketPath, subprotocol } from '../../common/protocol.ts';
+import type { MeasureCarrier, MeasureDispatch } from '../enforcement/measure-ports.ts';
 import type { OrderCarrier, OrderDispatch } from '../enforcement/ports.ts';
 import { closeSocket, type Identified, type Peer, type PeerBounds, type PeerOptions, servePeer } from './peer.ts';
 import type { NodeKeys, RoundCheckpoint, SessionLedger, SocketMetrics, Witnessing } from './ports.ts';
@@ -63,6 +64,8 @@ export interface Sockets {
   offer(checkpoint: RoundCheckpoint): void;
   /** The way of orders to the nodes that are connected here. */
   readonly orders: OrderCarrier;
+  /** The way of what holds orders back. */
+  readonly measures: MeasureCarrier;
   /**
    * Hands a node a git bundle with the commit it is to look at.
    * @returns false when it has no open session here, or the bundle is larger than `limits.maxOfferedBundleBytes`.
@@ -128,6 +131,7 @@ export function attachSockets(httpServer: Server, options: SocketsOptions): Sock
     sessions: fleet.sessions,
     offer: fleet.offer,
     orders: fleet.orders,
+    measures: fleet.measures,
     sendDesired: fleet.sendDesired,
     close: async () => {
       closing = true;
@@ -170,6 +174,7 @@ function createFleet(options: FleetOptions) {
     stranger?.end(new AppError('rate_limit.exceeded', why, { retryable: true }));
     if (stranger !== undefined) peers.get(stranger)?.terminate();
   };
+  const openNodes = (): string[] => [...registry.all()].flatMap(([node, peer]) => (peer.open ? [node] : []));
   /** The claim came before the session opened, so that it is known who is there. */
   const nodeOf = (peer: Peer): string => peer.identified?.node ?? '';
   const session: PeerOptions['session'] = (io, peer) =>
@@ -202,8 +207,13 @@ function createFleet(options: FleetOptions) {
       for (const peer of registry.all().values()) peer.offer(checkpoint);
     },
     orders: {
-      nodes: (): string[] => [...registry.all()].flatMap(([node, peer]) => (peer.open ? [node] : [])),
+      nodes: openNodes,
       send: (node: string, dispatch: OrderDispatch): boolean => registry.of(node)?.order(dispatch) ?? false,
+    },
+    measures: {
+      nodes: openNodes,
+      tell: (node: string, dispatch: MeasureDispatch): boolean => registry.of(node)?.measure(dispatch) ?? false,
+      measured: (node: string, all: boolean): boolean => registry.of(node)?.measured(all) ?? false,
     },
     sendDesired: (node: string, commit: string, bundle: Buffer): boolean =>
       registry.of(node)?.desired(commit, bundle) ?? false,

@@ -15,6 +15,7 @@ import {
   parseMessage,
   toWire,
 } from '../../common/protocol.ts';
+import type { MeasureDispatch } from '../enforcement/measure-ports.ts';
 import type { OrderDispatch } from '../enforcement/ports.ts';
 import { type AppendPipeline, createAppendPipeline } from './append-pipeline.ts';
 import type { NodeKey, NodeKeys, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
@@ -72,6 +73,10 @@ export interface AgentSession {
   offer(checkpoint: RoundCheckpoint): void;
   /** Sends an order with its proof. @returns false while the session is not open, or when too many orders are waiting. */
   order(dispatch: OrderDispatch): boolean;
+  /** Sends a measure with its proof. @returns false while the session is not open, or when too many are waiting. */
+  measure(dispatch: MeasureDispatch): boolean;
+  /** Says that what concerns the node has been sent, behind it. @returns false while the session is not open. */
+  measured(all: boolean): boolean;
   /** Hands over a git bundle, in parts. @returns false while the session is not open, and for a bundle that is too large. */
   desired(commit: string, bundle: Buffer): boolean;
 }
@@ -152,6 +157,12 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
       if (phase.name === 'open') phase.pipeline.stream.offer(checkpoint);
     },
     order: (dispatch) => phase.name === 'open' && phase.pipeline.stream.order(dispatch),
+    measure: (dispatch) => phase.name === 'open' && phase.pipeline.stream.measure(dispatch),
+    measured: (all) => {
+      if (phase.name !== 'open') return false;
+      phase.pipeline.stream.measured(all);
+      return true;
+    },
     desired: (commit, bundle) => {
       if (phase.name !== 'open') return false;
       if (bundle.length > limits.maxOfferedBundleBytes) return false;

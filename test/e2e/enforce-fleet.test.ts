@@ -68,10 +68,13 @@ const wanted = [
     healthcheck: { ...check('test', '-e', '/flags/ready'), start_period: '60s' },
   })),
 ];
-const rules = { ...actsAtOnce, governance: { ...actsAtOnce.governance, freeze_nodes: names.length } };
+/** Seconds; longer than a collector takes to start anew. */
+const offlineAfter = 20;
+const whenOffline = { when_offline: 'local', offline_after: offlineAfter };
+const rules = { ...actsAtOnce, governance: { ...actsAtOnce.governance, ...whenOffline, freeze_nodes: names.length } };
 const good = stringify({ ...rules, containers: wanted });
 /** Follow repositories of their own, by which no collector orders anything. */
-const cutOff = { far: 'local', edge: 'hold' } as const;
+const cutOff = { far: 10, edge: 86_400 } as const;
 
 let postgres: TestPostgres;
 let collector: RunningCollector;
@@ -89,7 +92,7 @@ before(async () => {
     ...names.map((name) =>
       startEnforcedNode(collector, { ...shared, name, runs: (engine) => runFromTheStart(engine, name) }),
     ),
-    ...Object.entries(cutOff).map(([name, whenOffline]) => startCutOff(name, whenOffline)),
+    ...Object.entries(cutOff).map(([name, seconds]) => startCutOff(name, seconds)),
   ]);
   fleet = new Map(started.map((node) => [node.name, node]));
 });
@@ -113,9 +116,9 @@ async function runFromTheStart(engine: EngineApi, node: string): Promise<void> {
   }
 }
 
-/** A node whose clock can be moved on, and that may do two things by itself at most. */
-function startCutOff(name: string, whenOffline: string): Promise<EnforcedNode> {
-  const governance = { ...actsAtOnce.governance, daily_limit: 2, when_offline: whenOffline, offline_after: 60 };
+/** A node whose clock on the wall can be moved on, and that may do two things by itself at most, once it is cut off for so long. */
+function startCutOff(name: string, seconds: number): Promise<EnforcedNode> {
+  const governance = { ...actsAtOnce.governance, daily_limit: 2, when_offline: 'local', offline_after: seconds };
   const text = stringify({ ...actsAtOnce, governance, containers: [{ node: name, name: 'web', ...app }] });
   writeFileSync(clockFile(name), '+0s');
   return startEnforcedNode(collector, {
@@ -255,38 +258,37 @@ describe('each node for itself', { concurrency: true }, () => {
     },
   );
 
-  test(
-    'a node that is cut off acts on the standing rules once it may, within limits, and accounts for it',
-    clocks,
-    async () => {
-      const node = nodeOf('far');
-      const ids = await intrude(node);
-      assert.equal((await node.engine.ids()).length, 1 + ids.length);
-      writeFileSync(clockFile('far'), '+61s');
-      await eventually('two are gone', async () => (await node.engine.ids()).length === ids.length - 1);
-      await seenSince(node, Date.now() + 61_000);
-      assert.equal((await node.engine.ids()).length, ids.length - 1, 'within the limit');
-      assert.equal((await ordersOf(collector, { node: 'far' })).length, 0);
-      node.wire.refuse(false);
-      const both = async () => (await ordersOf(collector, { node: 'far' })).filter(isVerified).length === 2;
-      await eventually('the ledger has both', both);
-      for (const { hash, ...order } of await ordersOf(collector, { node: 'far' })) {
-        assert.deepEqual(
-          [order.origin, order.action, order.commit],
-          ['local', 'terminate', (await node.agent.status()).commit],
-        );
-        const story = await storyOf(collector, hash);
-        assert.deepEqual(outcomesOf(story), ['executed', 'verified']);
-        assert.ok(ids.includes(story.container_id ?? '') && story.events.every(({ index }) => index > story.index));
-      }
-    },
-  );
+  test('a node that is cut off acts on the standing rules once it may, within limits, and accounts for it', async () => {
+    const node = nodeOf('far');
+    const ids = await intrude(node);
+    const { cutOffSinceMs = Number.NaN } = (await node.agent.status()).link;
+    await eventually('two are gone', async () => (await node.engine.ids()).length === ids.length - 1);
+    await seenSince(node, Date.now());
+    assert.equal((await node.engine.ids()).length, ids.length - 1, 'within the limit');
+    assert.equal((await ordersOf(collector, { node: 'far' })).length, 0);
+    node.wire.refuse(false);
+    await node.agent.restart();
+    const both = async () => (await ordersOf(collector, { node: 'far' })).filter(isVerified).length === 2;
+    await eventually('the ledger has both', both);
+    for (const { hash, ...order } of await ordersOf(collector, { node: 'far' })) {
+      assert.deepEqual(
+        [order.origin, order.action, order.commit],
+        ['local', 'terminate', (await node.agent.status()).commit],
+      );
+      const story = await storyOf(collector, hash);
+      const evidenced = readFileSync(join(node.dir, 'orders', `${hash}.json`), 'utf8');
+      const { issuedAt } = ownOrder.parse(JSON.parse(evidenced)).order;
+      assert.ok(Date.parse(issuedAt) - cutOffSinceMs > cutOff.far * 1_000 - clockSlackMs, 'not before its time');
+      assert.deepEqual(outcomesOf(story), ['executed', 'verified']);
+      assert.ok(ids.includes(story.container_id ?? '') && story.events.every(({ index }) => index > story.index));
+    }
+  });
 
-  test('a node that is cut off and has to hold does nothing', clocks, async () => {
+  test('a node that is cut off does not take a clock that jumps for time that has passed', clocks, async () => {
     const node = nodeOf('edge');
     const ids = await intrude(node);
-    writeFileSync(clockFile('edge'), '+1d');
-    await seenSince(node, Date.now() + 86_400_000);
+    writeFileSync(clockFile('edge'), '+2d');
+    await seenSince(node, Date.now() + 2 * 86_400_000);
     assert.deepEqual((await node.engine.ids()).length, 1 + ids.length);
     node.wire.refuse(false);
     await follows(node);
@@ -294,6 +296,9 @@ describe('each node for itself', { concurrency: true }, () => {
   });
 });
 
+const ownOrder = z.object({ order: z.object({ issuedAt: z.string() }) });
+/** The two clocks may be slewed against each other. */
+const clockSlackMs = 500;
 const evidence = z.object({
   proof: z.object({ index: z.number(), checkpoint: z.string() }),
   inspect: z.object({ value: z.object({ Id: z.string(), State: z.object({ Running: z.boolean() }) }) }),
@@ -357,6 +362,18 @@ describe('a commit that makes every node drift alike', () => {
     return id;
   }
 
+  /** Cuts a node off that knows of a freeze, and starts it anew, until it may have acted by itself for a while. */
+  async function cutOffForLong(name: string): Promise<void> {
+    const { agent, wire } = nodeOf(name);
+    await eventually('it was told', async () => (await agent.status()).measures.known > 0);
+    wire.refuse(true);
+    wire.cutAll();
+    await agent.restart();
+    const isDue = async () => ((await agent.status()).link.cutOffMs ?? 0) > (offlineAfter + 2) * 1_000;
+    await eventually('it may act', isDue);
+    await seenSince(nodeOf(name), Date.now());
+  }
+
   async function idsEverywhere(): Promise<readonly string[]> {
     const ids = await Promise.all(names.map((name) => nodeOf(name).engine.ids()));
     return ids.flat().sort();
@@ -387,6 +404,15 @@ describe('a commit that makes every node drift alike', () => {
     const before = await idsEverywhere();
     const bad = await commit(good.replaceAll(wantedImage, 'app:9'));
     await assertFrozen(bad, before);
+    await cutOffForLong('lyra');
+    assert.deepEqual(await idsEverywhere(), before, 'it knows that the commit is frozen');
+    nodeOf('lyra').wire.refuse(false);
+    // Else it would wait for as long as it has waited before it tries again.
+    await nodeOf('lyra').agent.restart();
+    await follows(nodeOf('lyra'), bad);
+    await caughtUp(nodeOf('lyra'));
+    const local = (await ordersOf(collector, { node: 'lyra' })).filter(({ origin }) => origin === 'local');
+    assert.deepEqual(local, []);
     const corrected = await commit(
       stringify({ ...rules, containers: wanted.filter(({ name }) => name !== 'fragile') }),
     );

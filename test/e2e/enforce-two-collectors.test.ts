@@ -24,6 +24,7 @@ import {
   outcomesOf,
   sleeping,
   startEnforcedNode,
+  told,
   wantedImage,
 } from './enforce-world.ts';
 import { tearDown } from './fleet.ts';
@@ -104,6 +105,15 @@ test('an order that one collector has put on record is brought by the other, and
   assert.deepEqual([story.hash, outcomesOf(story)], [hash, ['executed', 'verified']]);
   assert.equal((await ordersOf(one(), about)).length, 1);
   await move(lyra(), one());
+});
+
+test('what holds orders back is known to the nodes of both, whoever has put it on record', async () => {
+  const known = async () => Promise.all(nodes.map(async ({ agent }) => (await agent.status()).measures.known));
+  const before = await known();
+  const scope = ['--kind', 'CONFIG_DRIFT', '--container', 'nobody'];
+  await told(other(), 'silence', 'add', ...scope, '--for', '1h', '--reason', 'a test');
+  const isKnown = async () => (await known()).every((count, at) => count === (before[at] ?? 0) + 1);
+  await eventually('both know of it', isKnown);
 });
 
 test('a commit that makes nodes of both drift alike is frozen once, with one alert', async () => {

@@ -158,11 +158,14 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
     },
     store: {
       openDrifts: (node) => answer('openDrifts', () => drifts.filter((open) => open.node === node)),
-      driftsOfCommit: (commit) =>
+      driftsOfCommit: (commit, kinds) =>
         answer('driftsOfCommit', () =>
           everOpened
-            .filter((open) => open.commit === commit)
-            .map(({ node, openedAtMs, drift }) => ({ node, openedAtMs, kind: drift.kind })),
+            .map((open) => ({ open, stands: drifts.includes(open) }))
+            .filter(({ open, stands }) => open.commit === commit || (stands && kinds.includes(open.drift.kind)))
+            .map(({ open: { node, openedAtMs, drift }, stands }) => {
+              return { node, openedAtMs, kind: drift.kind, answerable: stands };
+            }),
         ),
       nodes: () => answer('nodes', () => [...rows]),
       replicas: (container) => answer('replicas', () => replicas.get(container) ?? []),

@@ -170,8 +170,11 @@ describe('a node that is cut off', () => {
     deskGround({ adopted: () => ({ commit, policy: policyOf(said), containers: [] }), cutOffMs: () => cutOffMs });
   const actions = async (ground: ReturnType<typeof deskGround>) => {
     const desk = await ground.open();
-    desk.compared();
-    await desk.settled();
+    for (const passedMs of [0, limits.defaultSettlingMs]) {
+      ground.clock.at += passedMs;
+      desk.compared();
+      await desk.settled();
+    }
     return ground.pulled;
   };
 

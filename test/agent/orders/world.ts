@@ -63,7 +63,9 @@ export function nodeWorld({ socketPath, imagesDir }: { readonly socketPath: stri
         return { commit, policy: enforcementPolicy(manifest), containers: desired.containers };
       },
       trusted: () => true,
+      origin: () => 'repository',
       cutOffMs: () => undefined,
+      connectedMs: () => 0,
       random: randomBytes,
       sleep: async (ms, signal) => {
         signal.throwIfAborted();

@@ -19,7 +19,7 @@ function bench() {
   const handing = createHanding({
     follower: {
       get adopted() {
-        return { commit: world.head, manifest: parseManifest('containers: []'), adoptedAtMs: 0 };
+        return { commit: world.head, manifest: parseManifest('containers: []'), adoptedAtMs: 0, earlier: [] };
       },
       bundleFor: async (have) => {
         asked.push(have ?? 'whole');

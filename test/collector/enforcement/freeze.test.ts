@@ -2,23 +2,25 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
+  answeredKinds,
   freezeStatements,
   laterOf,
+  newlyAnswered,
   type Rollout,
   settledAt,
   suspicionOf,
 } from '../../../collector/enforcement/freeze.ts';
-import type { DriftKind } from '../../../common/drift-kind.ts';
+import { type DriftKind, driftKinds } from '../../../common/drift-kind.ts';
 import { statementSchema } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
-import { commit, nowMs } from './situations.ts';
+import { commit, nowMs, policyOf } from './situations.ts';
 
 const settlingMs = 15_000;
 
 /** Nodes that adopted the commit so many milliseconds after the collector, clocks alike. */
 function rolloutOf(after: Readonly<Record<string, number>>, others: Partial<Rollout> = {}): Rollout {
   const adoptions = Object.entries(after).map(([node, ms]) => ({ node, atMs: nowMs + ms, seenMs: nowMs + ms }));
-  return { commit, adoptedAtMs: nowMs, settlingMs, freezeNodes: 2, adoptions, ...others };
+  return { commit, adoptedAtMs: nowMs, settlingMs, freezeNodes: 2, newlyAnswered: [], adoptions, ...others };
 }
 
 const drift = (node: string, afterMs: number, kind: DriftKind = 'IMAGE_DRIFT') => ({
@@ -50,6 +52,25 @@ describe('a commit is suspected', () => {
     );
   });
 
+  test('also when drifts that stood before are changed by it while nodes settle', () => {
+    const before = -3_600_000;
+    const changed = (node: string, afterMs: number) => ({ ...drift(node, before), changedAtMs: nowMs + afterMs });
+    assert.deepEqual(suspicionOf(rollout, [changed('node1', 5), changed('node2', 9_005)])?.nodes, ['node1', 'node2']);
+    assert.equal(suspicionOf(rollout, [changed('node1', 5), changed('node2', 8_999)]), undefined, 'before it');
+    assert.equal(suspicionOf(rollout, [changed('node1', 5), changed('node2', 24_000)]), undefined, 'long after');
+  });
+
+  test('also when its rules answer drifts that stood before, and those before it did not', () => {
+    const stood = (node: string, others = {}) => ({ ...drift(node, -3_600_000), answerable: true, ...others });
+    const changed: Rollout = { ...rollout, newlyAnswered: ['IMAGE_DRIFT'] };
+    assert.deepEqual(suspicionOf(changed, [stood('node1'), stood('node3')])?.nodes, ['node1', 'node3']);
+    assert.equal(suspicionOf(rollout, [stood('node1'), stood('node3')]), undefined, 'the rule is as it was');
+    const pointless = stood('node3', { answerable: false });
+    assert.equal(suspicionOf(changed, [stood('node1'), pointless]), undefined, 'no order could mend it');
+    assert.equal(suspicionOf(changed, [stood('node1'), stood('lyra')]), undefined, 'a node that follows another one');
+    assert.equal(suspicionOf({ ...changed, settlingMs: 0 }, [stood('node1'), stood('node3')]), undefined);
+  });
+
   test('however wrong the clocks of nodes are', () => {
     fc.assert(
       fc.property(fc.integer({ min: -1e10, max: 1e10 }), fc.nat(settlingMs - 1), (offMs, afterMs) => {
@@ -70,6 +91,46 @@ describe('a commit is suspected', () => {
     }
     if (alert.kind !== 'alert.raised') throw new Error('no alert');
     assert.deepEqual([alert.body.key, alert.body.severity], [`enforcement.frozen/${commit}`, 'critical']);
+  });
+});
+
+describe('rules answer anew', () => {
+  const alerting = answeredKinds(policyOf({ rules: { image_drift: { action: 'alert' } } }));
+  const earlier = [
+    { commit: 'bad', answered: driftKinds },
+    { commit: 'good', answered: alerting },
+  ];
+
+  test('what the commit before put on record and no more', () => {
+    assert.deepEqual(
+      newlyAnswered(policyOf(), earlier.slice(1), () => false),
+      ['IMAGE_DRIFT'],
+    );
+    assert.deepEqual(
+      newlyAnswered(policyOf({ mode: 'audit' }), earlier.slice(1), () => false),
+      [],
+    );
+    const audit = [{ commit: 'audit', answered: answeredKinds(policyOf({ mode: 'audit' })) }];
+    assert.deepEqual(
+      newlyAnswered(policyOf(), audit, () => false),
+      driftKinds,
+    );
+    assert.deepEqual(
+      newlyAnswered(policyOf(), [], () => false),
+      [],
+      'nothing is known',
+    );
+  });
+
+  test('what a frozen commit before would have begun with, since it has not', () => {
+    assert.deepEqual(
+      newlyAnswered(policyOf(), earlier, () => false),
+      [],
+    );
+    assert.deepEqual(
+      newlyAnswered(policyOf(), earlier, (commit) => commit === 'bad'),
+      ['IMAGE_DRIFT'],
+    );
   });
 });
 

@@ -17,6 +17,7 @@ test('a node says what it has after each welcome and whenever it changes, and ta
   const collector = await startCollector({ onHeld: (_, said) => heard.push(said) });
   const receiver = {
     order: () => {},
+    measure: () => {},
     bundle: (of: string, bytes: Buffer) => void received.push({ commit: of, bytes }),
   };
   const agent = startAgent(collector, { holding, receiver });

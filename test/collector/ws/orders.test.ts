@@ -187,6 +187,50 @@ test('a large commit goes out in parts, with acks and orders in between', async 
   assert.deepEqual(handed, [undefined, undefined, { commit: 'c1', bytes }]);
 });
 
+const measureOf = (index: number) => ({ index, order: null });
+
+test('measures are proved as orders are, behind them and before acks, with the word that they were all', async () => {
+  const { ledger, places, sent, gate, stream } = await bench();
+  let release = (): void => {};
+  gate.send = () =>
+    new Promise((resolve) => {
+      release = resolve;
+    });
+  stream.order(dispatchOf(0));
+  await until('on its way', () => sent.length === 1);
+  stream.acknowledge({ places, receivedMs: 0 });
+  stream.measure(measureOf(3));
+  stream.measured(true);
+  stream.order(dispatchOf(1));
+  gate.send = async () => {};
+  release();
+  await until('told', () => sent.length === 5);
+  assert.deepEqual(typesOf(sent), ['order', 'order', 'measure', 'measured', 'ack']);
+  const [measure] = sent.flatMap((message) => (message.type === 'measure' ? [message] : []));
+  assert.ok(measure);
+  const { bytes, signature } = fromWire(measure.entry);
+  verifyInclusion({
+    ...openCheckpoint(measure.checkpoint.note, parseVerifierKey(ledger.vkey)).checkpoint,
+    index: 3,
+    leafHash: leafHash(bytes, signature),
+    proof: measure.hashes.map((hash) => Buffer.from(hash, 'base64')),
+  });
+});
+
+test('a node hears that it was not told everything: an entry is not kept any more, or too many wait', async () => {
+  const { sent, gate, stream, failures } = await bench();
+  const words = () => sent.flatMap((message) => (message.type === 'measured' ? [message.all] : []));
+  for (const index of [99, 2]) stream.measure(measureOf(index));
+  stream.measured(true);
+  await until('told', () => words().length === 1);
+  gate.send = () => new Promise(() => {});
+  stream.measured(true);
+  await until('on its way', () => words().length === 2);
+  assert.deepEqual([words(), failures], [[false, true], []]);
+  const taken = Array.from({ length: limits.maxMeasuresWaiting + 5 }, () => stream.measure(measureOf(1)));
+  assert.equal(taken.filter(Boolean).length, limits.maxMeasuresWaiting);
+});
+
 test('a collector hears of a node that came and of its entries, and reaches only nodes that are there', async () => {
   const heard: string[] = [];
   const ledger = memoryLedger();

@@ -6,6 +6,7 @@ import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { postgresPlanningStore } from '../../../collector/postgres/enforcement-store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Drift } from '../../../common/drift.ts';
+import type { DriftKind } from '../../../common/drift-kind.ts';
 import type { KeyPair } from '../../../common/keys.ts';
 import type { Statement } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
@@ -257,12 +258,22 @@ test('drifts are told by node and by commit, nodes with what they have adopted, 
   const endedMs = ended?.endedMs ?? assert.fail('it never ended');
   assert.deepEqual(await store.endedDrifts('lyra', endedMs + 1), []);
   assert.deepEqual(
-    (await store.driftsOfCommit(commit)).map(({ node, kind }) => [node, kind]),
+    (await store.driftsOfCommit(commit, [])).map(({ node, kind }) => [node, kind]),
     [
       ['lyra', 'IMAGE_DRIFT'],
       ['lyra', 'IMAGE_DRIFT'],
     ],
   );
+  const next = 'e'.repeat(40);
+  const left = async (kinds: readonly DriftKind[]) =>
+    (await store.driftsOfCommit(next, kinds)).map(({ node, kind, openedAtMs, changedAtMs, answerable }) => {
+      return [node, kind, changedAtMs !== undefined && changedAtMs >= openedAtMs, answerable];
+    });
+  assert.deepEqual(await left(['CONFIG_DRIFT']), []);
+  assert.deepEqual(await left(['IMAGE_DRIFT']), [['lyra', 'IMAGE_DRIFT', false, true]], 'as another commit left it');
+  await say(ledger, 'lyra', keys.lyra, [{ kind: 'drift.changed', body: { drift, commit: next } }]);
+  assert.deepEqual(await left(['IMAGE_DRIFT']), [['lyra', 'IMAGE_DRIFT', true, true]], 'changed by this one');
+  await say(ledger, 'lyra', keys.lyra, [{ kind: 'drift.changed', body: { drift, commit } }]);
   const nodes = await store.nodes();
   assert.deepEqual(
     nodes.map(({ node, adopted, containers }) => [node, adopted?.commit, containers]),
