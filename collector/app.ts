@@ -181,7 +181,10 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const follower = await openManifestFollower(settings, following);
   const shared = { ledger, registry, clock, logger, teardown };
   const enforcing = createEnforcing(settings, { ...shared, db, follower, metrics: metrics.enforcement });
-  const witnessing = await openWitnessing(settings, { ...shared, database, ...(follower && { manifest: follower }) });
+  const witnessing = await openWitnessing(settings, {
+    ...{ ...shared, database, ...(follower && { manifest: follower }) },
+    orders: { witnesses: () => enforcing.manifest()?.policy.witnesses, vouched: enforcing.vouched },
+  });
   const witnesses = witnessing.published;
   const app = createHttpApp({
     witnesses,
@@ -213,7 +216,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     onOpen: enforcing.nodeCame,
   });
   witnessing.start(sockets.offer);
-  enforcing.start(sockets);
+  enforcing.start(sockets, witnessing.vouchers);
   if (follower !== undefined) await pollManifest(follower, following);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);

@@ -10,7 +10,7 @@ import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
 import type { ManifestFollower } from './desired/follower.ts';
 import { createEnforcementDesk } from './enforcement/desk.ts';
-import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
+import type { EnforcementMetrics, OrderVouchers } from './enforcement/desk-ports.ts';
 import type { OrderCarrier, Recorder } from './enforcement/ports.ts';
 import type { ManifestInForce } from './enforcement/situation.ts';
 import { sshSignatures } from './enforcement/ssh-keygen.ts';
@@ -42,13 +42,16 @@ export interface Enforcing {
   nodeCame(node: string): void;
   /** Something about enforcement was put on record in another way. */
   heard(): void;
-  start(carrier: NodeCarrier): void;
+  /** Witnesses have seen more of the ledger. */
+  vouched(): void;
+  start(carrier: NodeCarrier, vouchers: OrderVouchers): void;
 }
 
 export function createEnforcing(settings: CollectorSettings, needs: EnforcingNeeds): Enforcing {
   const { db, ledger, follower, metrics, clock, logger, teardown } = needs;
   const manifest = policyOf(follower);
   let carrier: NodeCarrier | undefined;
+  let vouchers: OrderVouchers | undefined;
   const check = sshSignatures(settings.manifest.allowedSigners, announcementNamespace);
   const desk = createEnforcementDesk({
     ...{ ledger, manifest, clock, logger },
@@ -56,6 +59,10 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     carrier: {
       nodes: () => carrier?.orders.nodes() ?? [],
       send: (node, dispatch) => carrier?.orders.send(node, dispatch) ?? false,
+    },
+    vouchers: {
+      newest: async (by) => vouchers?.newest(by),
+      hurry: (size) => vouchers?.hurry(size),
     },
     verifyAnnouncement: async (text, approval) => (await check(approval, text)).holds,
     random: randomBytes,
@@ -82,12 +89,14 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     manifest,
     saw: (node, kinds) => desk.saw(node, kinds),
     heard: () => desk.heard(),
+    vouched: () => desk.vouched(),
     nodeCame: (node) => {
       desk.nodeCame(node);
       void bring([node], undefined);
     },
-    start: (sessions) => {
+    start: (sessions, witnesses) => {
       carrier = sessions;
+      vouchers = witnesses;
       let before = follower?.adopted?.commit;
       const stopListening = follower?.onChange(({ commit }) => {
         void bring(sessions.orders.nodes(), before);

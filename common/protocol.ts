@@ -48,6 +48,16 @@ export const agentMessage = z.discriminatedUnion('type', [
 const checkpointUpdate = z.strictObject({ note, consistency: z.array(hash64).max(128) });
 
 /**
+ * Where the manifest demands it: an earlier checkpoint that witnesses have cosigned, the proof that the order is in its tree, and
+ * the one that the message's checkpoint continues it.
+ */
+const witnessedState = z.strictObject({
+  note: z.string().max(limits.maxCosignedNoteChars),
+  hashes: z.array(hash64).max(64),
+  consistency: z.array(hash64).max(128),
+});
+
+/**
  * The head's entry and its place in the welcome's checkpoint, in the manner of an ack. Null for a chain that has not begun and
  * where the entry's body is not kept any more.
  */
@@ -88,6 +98,7 @@ export const collectorMessage = z.discriminatedUnion('type', [
     hashes: z.array(hash64).max(64),
     approvals: z.array(approvalSchema).max(limits.maxApprovals),
     checkpoint: checkpointUpdate,
+    witnessed: witnessedState.optional(),
   }),
   /** A git bundle with the commit that the collector has adopted, and what leads to it from the one the node told last. */
   z.strictObject({

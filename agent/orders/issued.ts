@@ -1,10 +1,12 @@
 import type { KeyObject } from 'node:crypto';
-import type { Checkpoint } from '../../common/checkpoint.ts';
+import type { Checkpoint, OpenedCheckpoint } from '../../common/checkpoint.ts';
 import { decodeBase64Hash } from '../../common/encoding.ts';
+import { cosignersOf, type OrderWitnesses } from '../../common/enforcement/order-witnesses.ts';
 import { collectorAuthor, parseEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { verifyBytes } from '../../common/keys.ts';
 import { leafHash } from '../../common/merkle.ts';
+import { formatNote, parseNote } from '../../common/note.ts';
 import { type Approval, type Order, orderHash } from '../../common/order.ts';
 import { verifyInclusion } from '../../common/proof.ts';
 import { type CollectorMessage, fromWire, type MessageOf } from '../../common/protocol.ts';
@@ -24,21 +26,32 @@ export interface IssuedOrder {
     readonly hashes: readonly string[];
     /** Signed note. */
     readonly checkpoint: string;
+    /** Signed note of an earlier checkpoint with the order in its tree, which witnesses may have cosigned: not verified yet. */
+    readonly witnessed?: string;
   };
+}
+
+/** What the witness has just accepted of a message. */
+export interface AcceptedStates {
+  readonly checkpoint: Checkpoint;
+  /** The earlier one that came with it. */
+  readonly witnessed: OpenedCheckpoint | undefined;
 }
 
 /**
  * Takes an order as it came over the wire; promise 3 begins here.
- * @param checkpoint the message's own, which the witness has just accepted.
+ * @param states the message's own.
  * @param collectorKey key of the log, which signs the collector's entries.
- * @throws AppError `ledger.proof` when it is not in the checkpoint's tree, `auth.signature` when the collector has not signed it,
+ * @throws AppError `ledger.proof` when it is not in a checkpoint's tree, `auth.signature` when the collector has not signed it,
  *   `validation.protocol` when it is no order.
  */
-export function readIssued(message: OrderMessage, checkpoint: Checkpoint, collectorKey: KeyObject): IssuedOrder {
+export function readIssued(message: OrderMessage, states: AcceptedStates, collectorKey: KeyObject): IssuedOrder {
   const { bytes, signature } = fromWire(message.entry);
-  const { size, root } = checkpoint;
-  const proof = message.hashes.map(readHash);
-  verifyInclusion({ leafHash: leafHash(bytes, signature), index: message.index, size, root, proof });
+  const leaf = leafHash(bytes, signature);
+  requireIncluded(leaf, message.index, states.checkpoint, message.hashes);
+  if (message.witnessed !== undefined && states.witnessed !== undefined) {
+    requireIncluded(leaf, message.index, states.witnessed.checkpoint, message.witnessed.hashes);
+  }
   const entry = parseEntry(bytes);
   if (entry.author !== collectorAuthor || entry.kind !== 'order.issued') {
     throw new AppError('validation.protocol', `an entry ${entry.kind} of ${entry.author} came as an order`);
@@ -51,8 +64,31 @@ export function readIssued(message: OrderMessage, checkpoint: Checkpoint, collec
     hash: orderHash(order),
     order,
     approvals: message.approvals,
-    proof: { entry: message.entry, index: message.index, hashes: message.hashes, checkpoint: message.checkpoint.note },
+    proof: {
+      entry: message.entry,
+      index: message.index,
+      hashes: message.hashes,
+      checkpoint: message.checkpoint.note,
+      ...(states.witnessed && { witnessed: formatNote(states.witnessed.note) }),
+    },
   };
+}
+
+/**
+ * Those of the manifest's witnesses who say that they have seen an order in the ledger; null for one of the node's own, and nobody
+ * where nobody is asked.
+ */
+export function witnessesOf(
+  proof: IssuedOrder['proof'] | null,
+  wanted: OrderWitnesses | undefined,
+): readonly string[] | null {
+  if (proof === null) return null;
+  if (wanted === undefined || proof.witnessed === undefined) return [];
+  return cosignersOf(parseNote(proof.witnessed), wanted.keys);
+}
+
+function requireIncluded(leaf: Buffer, index: number, { size, root }: Checkpoint, hashes: readonly string[]): void {
+  verifyInclusion({ leafHash: leaf, index, size, root, proof: hashes.map(readHash) });
 }
 
 function readHash(text: string): Buffer {

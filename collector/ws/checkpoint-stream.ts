@@ -176,16 +176,39 @@ class Teller implements CheckpointStream {
     const leaf = dispatch.leaf ?? (await ledger.leafAt(index));
     // Erased since: nobody could check it.
     if (leaf === undefined) return;
-    const head = await this.#headWith(index);
-    const [proof, checkpoint] = await Promise.all([ledger.inclusion([index], head.size), this.#continued(head)]);
+    const head = await (dispatch.witnessed === undefined ? this.#headWith(index) : ledger.checkpoint());
+    const [hashes, checkpoint, witnessed] = await Promise.all([
+      this.#included(index, head.size),
+      this.#continued(head),
+      this.#witnessed(dispatch, head.size),
+    ]);
     await send({
       type: 'order',
       entry: toWire(leaf),
       index,
-      hashes: expandProof(proof, 0).map((node) => node.toString('base64')),
+      hashes,
       approvals: [...approvals],
       checkpoint,
+      ...(witnessed && { witnessed }),
     });
+  }
+
+  /**
+   * The agent may have been told of more than its witnesses have cosigned, and must not be told of less. So what they have cosigned
+   * goes beside the head, with the proof that the head continues it.
+   */
+  async #witnessed({ index, witnessed }: OrderDispatch, headSize: number): Promise<OrderMessage['witnessed']> {
+    if (witnessed === undefined) return undefined;
+    const { size, note } = witnessed;
+    const [hashes, consistency] = await Promise.all([
+      this.#included(index, size),
+      this.#options.ledger.consistency(size, headSize),
+    ]);
+    return { note, hashes, consistency: consistency.map((hash) => hash.toString('base64')) };
+  }
+
+  async #included(index: number, size: number): Promise<string[]> {
+    return expandProof(await this.#options.ledger.inclusion([index], size), 0).map((hash) => hash.toString('base64'));
   }
 
   async #handOver(message: Desired): Promise<void> {

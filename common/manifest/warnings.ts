@@ -179,6 +179,7 @@ const fates: Readonly<Record<string, Fate>> = {
 
   'witnesses.quorum': honoured,
   'witnesses.outside': honoured,
+  'witnesses.nodes': honoured,
   governance: honoured,
 };
 
@@ -232,6 +233,7 @@ const innerSections: readonly YamlPath[] = [
   ['alerting', 'channels'],
   ['alerting', 'conditions'],
   ['witnesses', 'outside'],
+  ['witnesses', 'nodes'],
 ];
 
 /**
