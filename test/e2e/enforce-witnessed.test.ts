@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
-import type { CosignedCheckpoint } from '../../collector/enforcement/ports.ts';
 import type { Vote, Witnessing } from '../../collector/ws/ports.ts';
 import { cosign } from '../../common/cosignature.ts';
 import { driftSchema } from '../../common/drift.ts';
@@ -196,12 +195,26 @@ describe('somebody who owns the key and the database', () => {
     });
   }
 
-  /** A checkpoint that covers all there is, put to whoever is connected. */
-  async function round() {
-    const { size, note } = await attacker.ledger.checkpoint();
-    const checkpoint = { size, note, text: parseNote(note).text };
-    attacker.sockets.offer(checkpoint);
-    return checkpoint;
+  /** A checkpoint over the order that all of these have cosigned, who are asked until they have. */
+  async function round(index: number, ...from: readonly string[]) {
+    const here = (witness: string, size: number) =>
+      votes.some((vote) => vote.node === witness && vote.checkpoint.size === size);
+    const found = () =>
+      votes.find(({ checkpoint: { size } }) => size > index && from.every((witness) => here(witness, size)))
+        ?.checkpoint;
+    await eventually('they have cosigned', async () => {
+      const { size, note } = await attacker.ledger.checkpoint();
+      attacker.sockets.offer({ size, note, text: parseNote(note).text });
+      return found() !== undefined;
+    });
+    const checkpoint = found();
+    assert.ok(checkpoint);
+    const linesBy = (witness: string) =>
+      votes
+        .filter((vote) => vote.node === witness && vote.checkpoint.size === checkpoint.size)
+        .slice(-1)
+        .map(lineOf);
+    return { ...checkpoint, linesBy };
   }
 
   const cosigned = (note: string, lines: readonly ReturnType<typeof cosign>[]): string => {
@@ -209,12 +222,14 @@ describe('somebody who owns the key and the database', () => {
     return formatNote({ text, signatures: [...signatures, ...lines] });
   };
 
-  async function sends(order: Order, how: (note: string, text: string) => CosignedCheckpoint['note'] | undefined) {
+  type Round = Awaited<ReturnType<typeof round>>;
+
+  /** Sends an order with a checkpoint that the node has cosigned, and what is made of that. */
+  async function sends(order: Order, noteOf: (from: Round) => string | undefined): Promise<string> {
     const dispatch = await attacker.record(order);
-    const { size, note, text } = await round();
-    await eventually('the node has cosigned', () => votes.some((vote) => vote.checkpoint.size === size));
-    const witnessed = how(note, text);
-    attacker.sockets.orders.send(node, { ...dispatch, ...(witnessed && { witnessed: { size, note: witnessed } }) });
+    const from = await round(dispatch.index, node);
+    const note = noteOf(from);
+    attacker.sockets.orders.send(node, { ...dispatch, ...(note && { witnessed: { size: from.size, note } }) });
     return dispatch.hash;
   }
 
@@ -229,16 +244,11 @@ describe('somebody who owns the key and the database', () => {
     const { name, keyId } = nodeWitnessKey(attacker.ledger.origin, witness, publicKey);
     return { name, keyId, signature: cosignature };
   };
-  const latest = (witness: string) =>
-    votes
-      .filter((vote) => vote.node === witness)
-      .slice(-1)
-      .map(lineOf);
 
   test('has no order obeyed that is shown to one node alone', async () => {
     await refused(await sends(await secret(), () => undefined));
-    await refused(await sends(await secret(), (note) => note));
-    await refused(await sends(await secret(), (note) => cosigned(note, latest(node))));
+    await refused(await sends(await secret(), ({ note }) => note));
+    await refused(await sends(await secret(), ({ note, linesBy }) => cosigned(note, linesBy(node))));
   });
 
   test('gains nothing by witnesses of his own making, whatever he calls them', async () => {
@@ -247,7 +257,9 @@ describe('somebody who owns the key and the database', () => {
       [...others, 'node3', 'node4'].map((name) =>
         cosign(text, nodeWitnessSigner(origin, name, generateKeyPair()), Date.now()),
       );
-    await refused(await sends(await secret(), (note, text) => cosigned(note, [...latest(node), ...forged(text)])));
+    await refused(
+      await sends(await secret(), (from) => cosigned(from.note, [...from.linesBy(node), ...forged(from.text)])),
+    );
     // The names and key ids of those who count, and signatures that are not theirs.
     const posing = (text: string) =>
       forged(text).flatMap((line) => {
@@ -255,9 +267,13 @@ describe('somebody who owns the key and the database', () => {
         return own === undefined ? [] : [{ ...line, keyId: own.keyId }];
       });
     assert.equal(posing('').length, others.length);
-    await refused(await sends(await secret(), (note, text) => cosigned(note, [...latest(node), ...posing(text)])));
+    await refused(
+      await sends(await secret(), (from) => cosigned(from.note, [...from.linesBy(node), ...posing(from.text)])),
+    );
     // One witness, twice.
-    await refused(await sends(await secret(), (note) => cosigned(note, [...latest(node), ...latest(node)])));
+    await refused(
+      await sends(await secret(), ({ note, linesBy }) => cosigned(note, [...linesBy(node), ...linesBy(node)])),
+    );
   });
 
   test('has one obeyed once a quorum has seen it, first sent to the node alone or not', async () => {
@@ -267,10 +283,8 @@ describe('somebody who owns the key and the database', () => {
     await refused(dispatch.hash);
     await witnesses[0]?.restart();
     await eventually('another node has come', () => attacker.sockets.orders.nodes().includes('node1'));
-    const { size, note } = await round();
-    const here = (witness: string) => votes.some((vote) => vote.node === witness && vote.checkpoint.size === size);
-    await eventually('both have cosigned', () => here(node) && here('node1'));
-    const witnessed = { size, note: cosigned(note, [...latest(node), ...latest('node1')]) };
+    const { size, note, linesBy } = await round(dispatch.index, node, 'node1');
+    const witnessed = { size, note: cosigned(note, [...linesBy(node), ...linesBy('node1')]) };
     attacker.sockets.orders.send(node, { ...dispatch, witnessed });
     await eventually('it is carried out', async () => !(await runs(rogue)));
   });
