@@ -242,17 +242,18 @@ export class OrderDesk {
 
   async #circumstances({ hash, approvals, proof }: Considered, target: ObservedContainer | undefined) {
     const { node, watch, trusted, adopted, clock, verifyApprovals } = this.#options;
+    const inForce = adopted();
     return {
       node,
       nowMs: clock.now(),
       trusted: trusted(),
-      adopted: adopted(),
+      adopted: inForce,
       drifts: watch.standing ?? new Map<string, StandingDrift>(),
       target,
       containers: watch.observed.size,
       past: this.#book.past,
       approvers: await verifyApprovals(hash, approvals),
-      witnessedBy: witnessesOf(proof, adopted()?.policy.witnesses),
+      witnessedBy: witnessesOf(proof, inForce?.policy.witnesses),
     };
   }
 
@@ -380,8 +381,8 @@ type Considered = Pick<Task, 'hash' | 'order' | 'approvals' | 'proof'>;
 
 /** Refusals that do not depend on what runs. */
 const cheap: ReadonlySet<Refusal['code']> = new Set([
-  ...(['misdirected', 'expired', 'untrusted', 'commit', 'unwitnessed', 'mode', 'rule', 'manual', 'approvals'] as const),
-  'window',
+  ...(['misdirected', 'expired', 'untrusted', 'commit', 'unwitnessed'] as const),
+  ...(['mode', 'rule', 'manual', 'approvals', 'window'] as const),
 ]);
 const maxSayAttempts = 1_000;
 const sayAgainMs = 1_000;

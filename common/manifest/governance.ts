@@ -28,7 +28,7 @@ export const governance = z
       .prefault({}),
     /** Who may approve, by their names in `allowed_signers`; everybody there when none is named. */
     approvers: z.array(text).max(limits.maxApprovers).default([]),
-    /** How long an order waits for approvals. */
+    /** How long an order waits for approvals, and for witnesses. */
     approval_time: seconds({ minMs: limits.minOrderLifetimeMs, maxMs: limits.maxOrderLifetimeMs }).default(
       limits.defaultApprovalMs,
     ),
