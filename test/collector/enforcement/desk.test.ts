@@ -1,68 +1,12 @@
 import assert from 'node:assert/strict';
-import { afterEach, describe, test } from 'node:test';
-import { createEnforcementDesk, type EnforcementDesk } from '../../../collector/enforcement/desk.ts';
-import type { OrderVouchers } from '../../../collector/enforcement/desk-ports.ts';
-import type { HoldCode, ManifestInForce } from '../../../collector/enforcement/situation.ts';
+import { describe, test } from 'node:test';
 import { rfc3339 } from '../../../common/clock.ts';
 import { announcementText } from '../../../common/enforcement/announcement.ts';
 import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
-import type { OrderOutcome } from '../../../common/order.ts';
-import { enforcementWorld, rest } from '../../fakes/enforcement.ts';
-import { type LoggedEvent, recordingLogger } from '../../wire.ts';
+import { rest } from '../../fakes/enforcement.ts';
+import { bench, miner } from './bench.ts';
 import { commit, driftOf, idOf, manifestOf, nowMs } from './situations.ts';
-
-const open: EnforcementDesk[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((desk) => desk.stop()));
-});
-
-interface Settings {
-  readonly manifest?: ManifestInForce;
-  /** Nodes of the fleet; they adopted the commit an hour ago. */
-  readonly nodes?: readonly string[];
-  readonly vouchers?: OrderVouchers;
-}
-
-/** A fleet, a ledger, and collectors to come. */
-function bench({ manifest = manifestOf(), nodes = ['node1'], vouchers }: Settings = {}) {
-  const world = enforcementWorld(nowMs);
-  for (const node of nodes) world.rows.push({ node, adopted: { commit, atMs: nowMs - 3_600_000 }, containers: 10 });
-  const current: { manifest: ManifestInForce | undefined } = { manifest };
-  const events: LoggedEvent[] = [];
-  const held = new Map<HoldCode, number>();
-  const counts = { sent: 0, frozen: 0, failed: 0 };
-  const collector = (here = nodes) => {
-    const carrier = world.carrier(here);
-    const desk = createEnforcementDesk({
-      ...{ store: world.store, ledger: world.ledger, carrier, clock: world.clock, schedule: world.schedule },
-      manifest: () => current.manifest,
-      ...(vouchers && { vouchers }),
-      verifyAnnouncement: async (_text, { approver }) => approver === 'ada',
-      random: (bytes) => Buffer.alloc(bytes, world.recorded.length + 1),
-      logger: recordingLogger(events),
-      metrics: {
-        ordered: () => {},
-        sent: () => void counts.sent++,
-        frozen: () => void counts.frozen++,
-        failed: () => void counts.failed++,
-        held: (code, change) => void held.set(code, (held.get(code) ?? 0) + change),
-      },
-    });
-    open.push(desk);
-    return { desk, carrier };
-  };
-  const ordered = () => world.orders().map(({ order }) => `${order.action} ${order.container} on ${order.node}`);
-  const answer = (outcome: OrderOutcome) => {
-    const { hash = '' } = world.orders().at(-1) ?? {};
-    const body = { order: hash, outcome, code: null, reason: outcome, evidence: null, containerId: null };
-    world.tell(hash, { kind: 'order.result', body });
-  };
-  const recordedKinds = () => world.recorded.map(({ kind }) => kind);
-  return { world, current, events, held, counts, collector, ordered, answer, recordedKinds };
-}
-
-const miner = driftOf('UNAUTHORIZED_CONTAINER', 'miner');
 
 describe('from a drift to its order', () => {
   test('it is on record before it is sent, with its entry at hand', async () => {
@@ -436,75 +380,5 @@ describe('announced changes', () => {
       await rest();
       assert.deepEqual(ordered(), ['rollback web on node1']);
     }
-  });
-});
-
-describe('an order that has to be witnessed', () => {
-  const witnesses = { keys: ['one', 'two', 'three'], required: 2 };
-  const plain = manifestOf();
-  const manifest = { ...plain, policy: { ...plain.policy, witnesses } };
-
-  /** Witnesses who have seen so many entries, and what they were asked for. */
-  function crowd() {
-    const asked: number[] = [];
-    const state = { seen: 0 };
-    const vouchers: OrderVouchers = {
-      newest: async () => (state.seen === 0 ? undefined : { size: state.seen, note: `note of ${state.seen}` }),
-      hurry: (size) => void asked.push(size),
-    };
-    return { asked, state, vouchers };
-  }
-
-  test('is on record at once, and sent with what they cosigned once they have seen it', async () => {
-    const { asked, state, vouchers } = crowd();
-    const { world, collector } = bench({ manifest, vouchers });
-    const { desk, carrier } = collector();
-    world.open('node1', miner);
-    desk.saw('node1', ['drift.opened']);
-    await rest();
-    const [stored] = world.orders();
-    assert.ok(stored);
-    assert.deepEqual([asked, carrier.sent.length], [[stored.index + 1], 0]);
-    state.seen = stored.index;
-    desk.vouched();
-    await rest();
-    assert.equal(carrier.sent.length, 0, 'they have not seen the order itself');
-    assert.equal(asked.length, 2, 'they are asked again');
-    state.seen = stored.index + 1;
-    desk.vouched();
-    await rest();
-    const [sent] = carrier.sent;
-    assert.deepEqual([sent?.hash, sent?.witnessed?.size], [stored.hash, stored.index + 1]);
-    world.asked.length = 0;
-    desk.vouched();
-    await rest();
-    assert.deepEqual(world.asked, [], 'nothing waits any more');
-  });
-
-  test('is sent by the look around when no word came, and to a node that comes later', async () => {
-    const { state, vouchers } = crowd();
-    const { world, collector } = bench({ manifest, vouchers });
-    const { desk, carrier } = collector();
-    desk.start();
-    world.open('node1', miner);
-    desk.saw('node1', ['drift.opened']);
-    await rest();
-    state.seen = 10_000;
-    await world.advance(2 * limits.enforcementLookMs);
-    assert.equal(carrier.sent.length, 1);
-    desk.nodeCame('node1');
-    await rest();
-    assert.equal(carrier.sent.length, 2, 'what was sent to the session before may not have come');
-  });
-
-  test('is never sent by a collector that has nobody to ask', async () => {
-    const { world, collector } = bench({ manifest });
-    const { desk, carrier } = collector();
-    desk.start();
-    world.open('node1', miner);
-    desk.saw('node1', ['drift.opened']);
-    await world.advance(60_000);
-    assert.equal(world.orders().length, 1);
-    assert.deepEqual(carrier.sent, []);
   });
 });
