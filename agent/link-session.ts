@@ -104,9 +104,9 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
   let lastAckMs = 0;
 
   /** What contradicts the checkpoint held is kept first and then said to the collector, as the last word. */
-  async function accept({ note, consistency }: Ack['checkpoint']): Promise<Checkpoint> {
+  async function held<T>(take: () => T): Promise<T> {
     try {
-      return witness.accept(readUpdate({ note, consistency }));
+      return take();
     } catch (thrown) {
       const fork = witness.fork;
       if (fork === undefined) throw thrown;
@@ -115,6 +115,10 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
       await send({ type: 'fork', ...fork.body }).catch(() => {});
       throw thrown;
     }
+  }
+
+  function accept({ note, consistency }: Ack['checkpoint']): Promise<Checkpoint> {
+    return held(() => witness.accept(readUpdate({ note, consistency })));
   }
 
   /**
@@ -139,7 +143,9 @@ export function createLinkSession(options: LinkSessionOptions): LinkSession {
   /** What an order changes is durable only with the order itself, which keeps the checkpoint as evidence. */
   async function takeOrder(message: OrderMessage): Promise<void> {
     const checkpoint = await accept(message.checkpoint);
-    options.receiver.order(readIssued(message, checkpoint, options.collectorKey));
+    const { witnessed } = message;
+    const earlier = witnessed && (await held(() => witness.recall(readUpdate(witnessed))));
+    options.receiver.order(readIssued(message, { checkpoint, witnessed: earlier }, options.collectorKey));
   }
 
   async function takeMeasure(message: MeasureMessage): Promise<void> {

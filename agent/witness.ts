@@ -32,6 +32,11 @@ export interface Witness {
    *   this one is kept.
    */
   accept(update: CheckpointUpdate): Checkpoint;
+  /**
+   * Takes a checkpoint of the same log that is no later than the one held, whose `consistency` leads from it to the one held.
+   * @throws AppError as {@link accept}: signed by the log and not on the way to what is held, it is as much of a fork.
+   */
+  recall(update: CheckpointUpdate): OpenedCheckpoint;
 }
 
 /**
@@ -62,6 +67,20 @@ export function createWitness(logKey: VerifierKey, heldNote: string | undefined)
       }
       held = offered;
       return offered.checkpoint;
+    },
+    recall: ({ note, consistency }) => {
+      if (fork !== undefined) throw forked(logKey, fork.body.reason);
+      const earlier = openCheckpoint(note, logKey);
+      if (held === undefined || held.checkpoint.size < earlier.checkpoint.size) {
+        throw new AppError(
+          'validation.protocol',
+          'a checkpoint came as an earlier one that is later than the one held',
+        );
+      }
+      const reason = contradiction(earlier.checkpoint, held.checkpoint, consistency);
+      if (reason === undefined) return earlier;
+      fork = forkStatement(logKey, { held, offered: earlier, reason });
+      throw forked(logKey, reason);
     },
   };
 }

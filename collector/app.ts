@@ -182,7 +182,10 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   const follower = await openManifestFollower(settings, following);
   const shared = { ledger, registry, clock, logger, teardown };
   const enforcing = createEnforcing(settings, { ...shared, db, follower, metrics: metrics.enforcement });
-  const witnessing = await openWitnessing(settings, { ...shared, database, ...(follower && { manifest: follower }) });
+  const witnessing = await openWitnessing(settings, {
+    ...{ ...shared, database, ...(follower && { manifest: follower }) },
+    orders: { witnesses: () => enforcing.manifest()?.policy.witnesses, vouched: enforcing.vouched },
+  });
   const witnesses = witnessing.published;
   const app = createHttpApp({
     witnesses,
@@ -216,7 +219,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     onHeld: enforcing.nodeHolds,
   });
   witnessing.start(sockets.offer);
-  enforcing.start(sockets);
+  enforcing.start(sockets, witnessing.vouchers);
   if (follower !== undefined) await pollManifest(follower, following);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);

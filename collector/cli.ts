@@ -109,12 +109,15 @@ function addCommands(program: Command, perform: Perform): void {
   addLedger(ledger, perform);
   addReplay(ledger, perform);
   addErase(ledger, perform);
-  program
-    .command('witnesses')
-    .description('who vouches for the ledger')
+  const witnesses = program.command('witnesses').description('who vouches for the ledger');
+  witnesses
     .command('list')
     .description('every witness with what it cosigned last, the quorum, and what it does not cover yet')
     .action(() => perform(async (context) => (await import('./commands/witnesses-list.ts')).witnessesList(context)));
+  witnesses
+    .command('pins')
+    .description('the keys of the nodes, ready for the manifest: for orders that have to be witnessed')
+    .action(() => perform(async (context) => (await import('./commands/witnesses-pins.ts')).witnessesPins(context)));
   program
     .command('operator-token')
     .description('make a new operator token; older ones end')

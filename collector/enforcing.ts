@@ -13,7 +13,7 @@ import type { CollectorSettings } from './config.ts';
 import type { ManifestFollower } from './desired/follower.ts';
 import { createHanding } from './desired/handing.ts';
 import { createEnforcementDesk } from './enforcement/desk.ts';
-import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
+import type { EnforcementMetrics, OrderVouchers } from './enforcement/desk-ports.ts';
 import { createMeasureFeed } from './enforcement/measure-feed.ts';
 import type { MeasureCarrier } from './enforcement/measure-ports.ts';
 import type { OrderCarrier, Recorder } from './enforcement/ports.ts';
@@ -52,13 +52,16 @@ export interface Enforcing {
   heard(): void;
   /** Measures may be on record that no node was told of yet. */
   measured(): void;
-  start(carrier: NodeCarrier): void;
+  /** Witnesses have seen more of the ledger. */
+  vouched(): void;
+  start(carrier: NodeCarrier, vouchers: OrderVouchers): void;
 }
 
 export function createEnforcing(settings: CollectorSettings, needs: EnforcingNeeds): Enforcing {
   const { db, ledger, follower, metrics, clock, logger, teardown } = needs;
   const manifest = policyOf(follower);
   let carrier: NodeCarrier | undefined;
+  let vouchers: OrderVouchers | undefined;
   const check = sshSignatures(settings.manifest, announcementNamespace);
   const desk = createEnforcementDesk({
     ...{ ledger, manifest, clock, logger },
@@ -66,6 +69,10 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     carrier: {
       nodes: () => carrier?.orders.nodes() ?? [],
       send: (node, dispatch) => carrier?.orders.send(node, dispatch) ?? false,
+    },
+    vouchers: {
+      newest: async (by) => vouchers?.newest(by),
+      hurry: (size) => vouchers?.hurry(size),
     },
     verifyAnnouncement: async (text, approval) => (await check(approval, text)).holds,
     random: randomBytes,
@@ -96,14 +103,16 @@ export function createEnforcing(settings: CollectorSettings, needs: EnforcingNee
     },
     measured: () => feed.look(),
     heard: () => desk.heard(),
+    vouched: () => desk.vouched(),
     nodeCame: (node) => {
       feed.came(node);
       desk.nodeCame(node);
       handing.came(node);
     },
     nodeHolds: handing.holds,
-    start: (sessions) => {
+    start: (sessions, witnesses) => {
       carrier = sessions;
+      vouchers = witnesses;
       const stopListening = follower?.onChange(() => {
         handing.changed();
         desk.heard();

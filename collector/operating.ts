@@ -8,6 +8,8 @@ import { type SignerFiles, sshSignatures } from './enforcement/ssh-keygen.ts';
 import { postgresEnforcementStore } from './postgres/enforcement-store.ts';
 import type { Db } from './postgres/pool.ts';
 import { listContainers } from './postgres/query-store.ts';
+import { postgresWitnessStore } from './postgres/witness-store.ts';
+import { witnessedSize } from './witness/order-quorum.ts';
 
 /** Who acts through the operator token, or on the machine of the collector: there are no users with names yet. */
 const operator = 'operator';
@@ -33,8 +35,15 @@ export function createOperating({ db, ledger, clock, manifest, signers }: Operat
       return rows.map(({ id }) => id);
     },
     checkSignature: sshSignatures(signers),
+    witnessedSize: witnessedIn(db),
     actor: operator,
   };
+}
+
+/** How much of the ledger witnesses have cosigned, as the database has it. */
+export function witnessedIn(db: Db): OperatorPorts['witnessedSize'] {
+  const store = postgresWitnessStore(db);
+  return (by) => witnessedSize(store, by);
 }
 
 /** What announces changes: signatures are checked for that, and hold for nothing else. */

@@ -10,6 +10,7 @@ import type { ManifestFollower } from './desired/follower.ts';
 import { WantedWitnesses } from './desired/witnesses-wanted.ts';
 import { listen } from './postgres/listen.ts';
 import { postgresWantedStore, postgresWitnessStore, witnessChannel } from './postgres/witness-store.ts';
+import type { WitnessedOrders } from './witness/rounds.ts';
 import { createWitnessing, type RunningWitnessing, type WitnessedLedger } from './witness/start.ts';
 
 export interface WitnessingNeeds {
@@ -21,6 +22,7 @@ export interface WitnessingNeeds {
   readonly teardown: Teardown;
   /** The follower of the manifest, when others use it too; without it one is made, and nothing put on record. */
   readonly manifest?: ManifestFollower;
+  readonly orders?: WitnessedOrders;
 }
 
 /** Wires the rounds of cosigning to the database, the manifest and the other collectors. Begins nothing yet. */
@@ -28,7 +30,7 @@ export async function openWitnessing(settings: CollectorSettings, needs: Witness
   const { database, ledger, registry, clock, logger, teardown } = needs;
   const wanted = await followManifest(settings, needs);
   const witnessing = createWitnessing({
-    ...{ ledger, registry, clock, logger, wanted },
+    ...{ ledger, registry, clock, logger, wanted, ...(needs.orders && { orders: needs.orders }) },
     store: postgresWitnessStore(database.db),
     random: Math.random,
   });

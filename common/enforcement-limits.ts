@@ -23,6 +23,8 @@ export const enforcementLimits = {
   /** Orders that a node has not looked into yet, and those that it turns down with an answer in a minute; more are not answered. */
   maxOrdersWaiting: 256,
   maxRefusalsPerMinute: 120,
+  /** Orders that came with too few witnesses and of which that was said; they may come again with enough. */
+  unwitnessedRemembered: 1_000,
   /** Orders that a node has run are remembered for longer than any of them can be valid. */
   ordersRememberedMs: 30 * 86_400_000,
   /** Nodes that drift the same way right after a commit before it is suspected. */

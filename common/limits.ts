@@ -87,6 +87,10 @@ export const limits = {
   witnessPatienceStepMs: 100,
   /** Witnesses that a manifest may name beside the nodes. */
   maxOutsideWitnesses: 32,
+  /** Nodes whose keys a manifest may pin; as many cosignatures must fit into one frame. */
+  maxPinnedNodes: 1_000,
+  /** A checkpoint with the cosignatures that an order needs. */
+  maxCosignedNoteChars: 512 * 1024,
   outsideWitnessTimeoutMs: 10_000,
   /** The answer of an outside witness: its signature lines. */
   maxWitnessAnswerBytes: 64 * 1024,

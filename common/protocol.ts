@@ -64,6 +64,16 @@ export const agentMessage = z.discriminatedUnion('type', [
 const checkpointUpdate = z.strictObject({ note, consistency: z.array(hash64).max(128) });
 
 /**
+ * Where the manifest demands it: an earlier checkpoint that witnesses have cosigned, the proof that the order is in its tree, and
+ * the one that the message's checkpoint continues it.
+ */
+const witnessedState = z.strictObject({
+  note: z.string().max(limits.maxCosignedNoteChars),
+  hashes: z.array(hash64).max(64),
+  consistency: z.array(hash64).max(128),
+});
+
+/**
  * The head's entry and its place in the welcome's checkpoint, in the manner of an ack. Null for a chain that has not begun and
  * where the entry's body is not kept any more.
  */
@@ -104,6 +114,7 @@ export const collectorMessage = z.discriminatedUnion('type', [
     hashes: z.array(hash64).max(64),
     approvals: z.array(approvalSchema).max(limits.maxApprovals),
     checkpoint: checkpointUpdate,
+    witnessed: witnessedState.optional(),
   }),
   /**
    * An entry that holds orders back or ends what did (`common/enforcement/measures.ts`), and the proof that it is in the checkpoint's

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import { AppError, toAppError } from './errors.ts';
+import { nodeName } from './fields.ts';
 import type { KeyPair } from './keys.ts';
 import { limits } from './limits.ts';
 import {
@@ -32,17 +33,22 @@ export function nodeWitnessSigner(origin: string, node: string, keys: KeyPair): 
   return noteSigner(nodeWitnessName(origin, node), signatureTypes.cosignatureV1, keys);
 }
 
+/** C2SP verifier key of type cosignature/v1. */
+const witnessKey = z.string().max(limits.maxForeignTextChars).superRefine(requireWitnessKey);
+
 const outsideWitness = z.strictObject({
   /** For people; the key's own name when left out. */
   name: z.string().min(1).max(limits.maxForeignTextChars).optional(),
-  /** C2SP verifier key of type cosignature/v1. */
-  key: z.string().max(limits.maxForeignTextChars).superRefine(requireWitnessKey),
+  key: witnessKey,
   /** Submission prefix of C2SP tlog-witness: `<url>/add-checkpoint`. */
   url: z
     .string()
     .max(limits.maxForeignTextChars)
     .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), 'expected an http(s) URL'),
 });
+
+/** A node with the key that counts as its own, whatever the collector says; for orders that have to be witnessed. */
+const pinnedNode = z.strictObject({ name: nodeName, key: witnessKey });
 
 /** The manifest's key `witnesses`. */
 export const witnessesWanted = z.strictObject({
@@ -53,10 +59,14 @@ export const witnessesWanted = z.strictObject({
     )
     .default('majority'),
   outside: z.array(outsideWitness).max(limits.maxOutsideWitnesses).default([]),
+  nodes: z.array(pinnedNode).max(limits.maxPinnedNodes).default([]),
 });
 
-export type WitnessesWanted = z.infer<typeof witnessesWanted>;
-export type OutsideWitness = WitnessesWanted['outside'][number];
+export type ManifestWitnesses = z.infer<typeof witnessesWanted>;
+/** Who witnesses the ledger beside the nodes that are enrolled, and how many have to. Pins are about orders alone. */
+export type WitnessesWanted = Omit<ManifestWitnesses, 'nodes'>;
+export type OutsideWitness = ManifestWitnesses['outside'][number];
+export type PinnedNode = ManifestWitnesses['nodes'][number];
 export type Quorum = WitnessesWanted['quorum'];
 
 /** What holds without a manifest that says otherwise. */
@@ -80,10 +90,12 @@ export function quorumSize(quorum: Quorum, witnesses: number): number {
   return quorum === 'all' ? witnesses : Math.floor(witnesses / 2) + 1;
 }
 
-/** The first two of `outside` that share a key, by place: one witness may not count twice. */
-export function repeatedWitness(outside: readonly OutsideWitness[]): readonly [number, number] | undefined {
+/** The first two that share a key, by place: one witness may not count twice. */
+export function repeatedWitness(
+  witnesses: readonly Pick<OutsideWitness, 'key'>[],
+): readonly [number, number] | undefined {
   const seen = new Map<string, number>();
-  for (const [at, { key }] of outside.entries()) {
+  for (const [at, { key }] of witnesses.entries()) {
     const raw = rawKey(key);
     const before = seen.get(raw);
     if (before !== undefined) return [before, at];

@@ -2,8 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import { formatVerifierKey } from '../../common/note.ts';
+import { nodeWitnessKey } from '../../common/witnesses.ts';
 import type { AgentSettings } from '../config.ts';
 import { releaseFork, type StandingFork, unreleasedForks } from '../fork-desk.ts';
+import { loadIdentity } from '../identity.ts';
 import type { LinkStatus } from '../link-status.ts';
 import { askStatus } from './status.ts';
 
@@ -11,6 +14,8 @@ import { askStatus } from './status.ts';
 export interface WitnessShown {
   /** `unknown` when no agent runs that could be asked. */
   readonly state: LinkStatus['state'] | 'unknown';
+  /** The key it cosigns with, as a manifest pins it; null where there is none that could be read. */
+  readonly key: string | null;
   readonly held: LinkStatus['witness']['held'];
   readonly cosigned: LinkStatus['witness']['cosigned'];
   /** Forks that nobody has released, by their evidence files. */
@@ -20,19 +25,28 @@ export interface WitnessShown {
 /** The checkpoint held, from the agent that runs here, and the forks that stand, from their files. Changes nothing. */
 export async function showWitness(settings: AgentSettings): Promise<WitnessShown> {
   const forks = await unreleasedForks(settings.dataDir);
+  const key = await ownKey(settings.dataDir);
   const status = await askStatus(settings).catch((thrown: unknown) => {
     if (toAppError(thrown).code === 'agent.unreachable') return undefined;
     throw thrown;
   });
-  if (status === undefined) return { state: 'unknown', held: null, cosigned: null, forks };
+  if (status === undefined) return { state: 'unknown', key, held: null, cosigned: null, forks };
   const { state, witness } = status.link;
-  return { state, held: witness.held, cosigned: witness.cosigned, forks };
+  return { state, key, held: witness.held, cosigned: witness.cosigned, forks };
+}
+
+async function ownKey(dataDir: string): Promise<string | null> {
+  const identity = await loadIdentity(dataDir).catch(() => undefined);
+  if (identity === undefined) return null;
+  const { node, keys, collector } = identity;
+  return formatVerifierKey(nodeWitnessKey(collector.origin, node, keys.publicKey));
 }
 
 /** For a person; the note as it is, so that other tools can check it. */
-export function formatWitness({ state, held, cosigned, forks }: WitnessShown): string {
+export function formatWitness({ state, key, held, cosigned, forks }: WitnessShown): string {
   const lines = [
     state === 'unknown' ? 'no agent answers here; what follows is from its files' : `link: ${state}`,
+    key === null ? '' : `cosigns with: ${key}`,
     held === null ? 'no checkpoint held' : `holds the checkpoint of ${held.size} entries:\n\n${held.note}`,
     cosigned === null ? '' : `cosigned size ${cosigned.size} at ${rfc3339(cosigned.atMs)}`,
     ...forks.map(

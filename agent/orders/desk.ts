@@ -20,12 +20,13 @@ import { type Aftermath, createAftermath } from './aftermath.ts';
 import type { VerifyApprovals } from './approvers.ts';
 import { type Ending, OrderBook } from './book.ts';
 import type { EvidenceFolder } from './evidence.ts';
-import type { IssuedOrder } from './issued.ts';
+import { type IssuedOrder, witnessesOf } from './issued.ts';
 import { LocalRules } from './local.ts';
 import type { MakeContainer } from './make.ts';
 import type { MeasureBook } from './measure-book.ts';
 import type { OrderRecord } from './records.ts';
 import { Unsettled } from './replace.ts';
+import { createUnwitnessed } from './unwitnessed.ts';
 
 /** What the desk asks of whoever watches the containers. */
 export interface OrderWatch {
@@ -81,6 +82,7 @@ export class OrderDesk {
   readonly #book: OrderBook;
   readonly #aftermath: Aftermath;
   readonly #local: LocalRules;
+  readonly #unwitnessed: ReturnType<typeof createUnwitnessed>;
   readonly #oneAtATime = pLimit(1);
   /** Work under way, by name of the container. */
   readonly #working = new Map<string, Task>();
@@ -95,6 +97,7 @@ export class OrderDesk {
     this.#book = new OrderBook(options);
     this.#aftermath = createAftermath({ ...options, book: this.#book });
     this.#local = new LocalRules(options);
+    this.#unwitnessed = createUnwitnessed(options);
   }
 
   /** Reads back what is remembered, which comes before anything is observed. */
@@ -189,7 +192,8 @@ export class OrderDesk {
     const task = await this.#find(issued);
     const refusal = 'refusal' in task ? task.refusal : await this.#refusal(issued, task);
     if (refusal !== undefined) {
-      if (!this.#mayRefuse()) return;
+      if (this.#unwitnessed.has(hash, refusal) || !this.#mayRefuse()) return;
+      if (refusal.code === 'unwitnessed') return this.#unwitnessed.tell(hash, refusal);
       const outcome = refusal.code === 'expired' ? 'expired' : 'refused';
       await this.#book.refuse(hash, { order, entry: issued.proof.entry }, { outcome, ...refusal });
       return;
@@ -247,18 +251,20 @@ export class OrderDesk {
     return refusalOf(issued.order, await this.#circumstances(issued, task.target));
   }
 
-  async #circumstances({ hash, approvals }: Considered, target: ObservedContainer | undefined) {
+  async #circumstances({ hash, approvals, proof }: Considered, target: ObservedContainer | undefined) {
     const { node, watch, trusted, adopted, clock, verifyApprovals } = this.#options;
+    const inForce = adopted();
     return {
       node,
       nowMs: clock.now(),
       trusted: trusted(),
-      adopted: adopted(),
+      adopted: inForce,
       drifts: watch.standing ?? new Map<string, StandingDrift>(),
       target,
       containers: [...watch.observed.values()].filter(runs).length,
       past: this.#book.past,
       approvers: await verifyApprovals(hash, approvals),
+      witnessedBy: witnessesOf(proof, inForce?.policy.witnesses),
     };
   }
 
@@ -386,7 +392,8 @@ type Considered = Pick<Task, 'hash' | 'order' | 'approvals' | 'proof'>;
 
 /** Refusals that do not depend on what runs. */
 const cheap: ReadonlySet<Refusal['code']> = new Set([
-  ...(['misdirected', 'expired', 'untrusted', 'commit', 'mode', 'rule', 'manual', 'approvals', 'window'] as const),
+  ...(['misdirected', 'expired', 'untrusted', 'commit', 'unwitnessed'] as const),
+  ...(['mode', 'rule', 'manual', 'approvals', 'window'] as const),
 ]);
 const maxSayAttempts = 1_000;
 const sayAgainMs = 1_000;

@@ -7,14 +7,14 @@ import { readAdopted } from '../desired/follower.ts';
 import { fsManifestStore } from '../desired/fs-manifest-store.ts';
 import type { ManifestInForce, OperatorPorts } from '../enforcement/operator.ts';
 import type { SignerFiles } from '../enforcement/ssh-keygen.ts';
-import { createOperating } from '../operating.ts';
+import { createOperating, witnessedIn } from '../operating.ts';
 import { postgresEnforcementStore } from '../postgres/enforcement-store.ts';
 import type { Db } from '../postgres/pool.ts';
 import { type CommandContext, stderrLogger, withCollectorData, withLedger } from './context.ts';
 import { type Contradicted, contradictionOf } from './contradicted.ts';
 
 /** What commands that only look at enforcement get. */
-export interface Looking extends Pick<OperatorPorts, 'store' | 'clock' | 'manifest'> {
+export interface Looking extends Pick<OperatorPorts, 'store' | 'clock' | 'manifest' | 'witnessedSize'> {
   readonly db: Db;
   readonly nowMs: number;
   readonly contradicted: Contradicted | undefined;
@@ -27,7 +27,8 @@ export function lookAtEnforcement<T>(context: CommandContext, work: (looking: Lo
     const manifest = await manifestInForce(context);
     const { db } = data.database;
     const store = postgresEnforcementStore(db);
-    return work({ db, store, contradicted, clock: systemClock, nowMs: systemClock.now(), manifest: () => manifest });
+    const now = { clock: systemClock, nowMs: systemClock.now() };
+    return work({ db, store, contradicted, ...now, manifest: () => manifest, witnessedSize: witnessedIn(db) });
   });
 }
 

@@ -1,5 +1,6 @@
+import type { OrderWitnesses } from '../../common/enforcement/order-witnesses.ts';
 import type { Approval, OrderAction } from '../../common/order.ts';
-import type { EndedDriftRow, EnforcementStore } from './ports.ts';
+import type { CosignedCheckpoint, EndedDriftRow, EnforcementStore } from './ports.ts';
 import type { HoldCode } from './situation.ts';
 
 /** What planning reads beside what operators do. The same duties as those of {@link EnforcementStore}. */
@@ -14,6 +15,14 @@ export interface PlanningStore extends EnforcementStore {
 
 /** Checks who announced a change. Rejects when that cannot be said now; may be asked again. */
 export type VerifyAnnouncement = (text: string, approval: Approval) => Promise<boolean>;
+
+/** Those who have to have seen an order before it is sent. */
+export interface OrderVouchers {
+  /** The newest checkpoint that enough of these have cosigned; undefined while there is none. May be asked again. */
+  newest(by: OrderWitnesses): Promise<CosignedCheckpoint | undefined>;
+  /** Has witnesses asked, as soon as that may be, for a checkpoint over the first `size` entries. Does not wait. */
+  hurry(size: number): void;
+}
 
 /** What enforcement counts. Calls never throw. */
 export interface EnforcementMetrics {

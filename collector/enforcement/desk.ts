@@ -7,7 +7,7 @@ import type { Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { createAnnouncements } from './announcements.ts';
-import type { EnforcementMetrics, PlanningStore, VerifyAnnouncement } from './desk-ports.ts';
+import type { EnforcementMetrics, OrderVouchers, PlanningStore, VerifyAnnouncement } from './desk-ports.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
 import { createFreezer } from './freezer.ts';
 import type { OrderCarrier, Recorder } from './ports.ts';
@@ -20,6 +20,8 @@ export interface EnforcementDeskOptions {
   readonly carrier: OrderCarrier;
   /** The manifest in force at this moment; nothing is ordered without one. */
   readonly manifest: () => ManifestInForce | undefined;
+  /** For manifests that have orders witnessed. */
+  readonly vouchers?: OrderVouchers;
   readonly verifyAnnouncement: VerifyAnnouncement;
   readonly clock: Clock;
   /** As many random bytes, never used before. */
@@ -48,6 +50,8 @@ export interface EnforcementDesk {
   nodeCame(node: string): void;
   /** Somebody else has put something on record: an approval, a manual order, a silence, a release; or the manifest is another. */
   heard(): void;
+  /** Witnesses have seen more of the ledger: orders that wait for them may go. */
+  vouched(): void;
   /** Begins to look by itself every now and then, for what no call tells of. */
   start(): void;
   /** Begins nothing more; resolves when what is under way is done. */
@@ -120,6 +124,11 @@ class Desk implements EnforcementDesk {
   heard(): void {
     this.#heardAgain = true;
     if (!this.#hearing) this.#track(this.#hear());
+  }
+
+  vouched(): void {
+    const nodes = this.#dispatcher.unwitnessed;
+    if (nodes.length > 0) this.#send(nodes);
   }
 
   start(): void {

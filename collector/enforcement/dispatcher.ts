@@ -2,7 +2,7 @@ import type { SignedEntry } from '../../common/entry.ts';
 import { limits } from '../../common/limits.ts';
 import type { Approval, Order } from '../../common/order.ts';
 import { countedApprovals } from './counted-approvals.ts';
-import type { EnforcementMetrics } from './desk-ports.ts';
+import type { EnforcementMetrics, OrderVouchers } from './desk-ports.ts';
 import type { EnforcementStore, OrderCarrier, OrderDispatch, StoredOrder } from './ports.ts';
 import type { ManifestInForce } from './situation.ts';
 
@@ -10,6 +10,10 @@ export interface DispatcherOptions {
   readonly store: Pick<EnforcementStore, 'dispatchable' | 'measures'>;
   readonly carrier: OrderCarrier;
   readonly metrics: Pick<EnforcementMetrics, 'sent'>;
+  /** In force at this moment. */
+  readonly manifest: () => ManifestInForce | undefined;
+  /** Without them, an order that has to be witnessed is never sent. */
+  readonly vouchers?: OrderVouchers | undefined;
 }
 
 /** An order that has just been put on record. */
@@ -21,15 +25,19 @@ export interface FreshOrder extends Pick<SignedEntry, 'bytes' | 'signature'> {
 
 /** Gives orders that are on record to their nodes. */
 export interface Dispatcher {
-  /** Sends an order at once if it waits for nobody's approval. */
+  /** Sends an order at once if it waits for nobody, neither for approvals nor for witnesses. */
   fresh(order: FreshOrder, nowMs: number): void;
   /** Sends these nodes what waits for them, and again what they have not answered for a while. */
   waiting(nodes: readonly string[], manifest: ManifestInForce, nowMs: number): Promise<void>;
+  /** Nodes with an order that waits for witnesses; look again once these have said something. */
+  readonly unwitnessed: readonly string[];
   /** A node has a new session, or none: what was sent before may not have come. */
   forget(node: string): void;
 }
 
-export function createDispatcher({ store, carrier, metrics }: DispatcherOptions): Dispatcher {
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const { store, carrier, metrics, vouchers } = options;
+  const unwitnessed = new Set<string>();
   /** When each order was last sent, by node and hash; Unix milliseconds. */
   const sent = new Map<string, Map<string, number>>();
 
@@ -42,23 +50,40 @@ export function createDispatcher({ store, carrier, metrics }: DispatcherOptions)
     metrics.sent();
   }
 
+  /** It is found again among what waits, once witnesses have seen the entry at `index`. */
+  function awaitWitnesses(node: string, index: number): void {
+    unwitnessed.add(node);
+    vouchers?.hurry(index + 1);
+  }
+
   return {
-    fresh: ({ hash, index, order, bytes, signature }, nowMs) => {
-      if (order.approvals === 0) send(order.node, { hash, index, approvals: [], leaf: { bytes, signature } }, nowMs);
+    get unwitnessed() {
+      return [...unwitnessed];
     },
-    waiting: async (nodes, { commit }, nowMs) => {
+    fresh: ({ hash, index, order, bytes, signature }, nowMs) => {
+      if (order.approvals > 0) return;
+      if (options.manifest()?.policy.witnesses !== undefined) awaitWitnesses(order.node, index);
+      else send(order.node, { hash, index, approvals: [], leaf: { bytes, signature } }, nowMs);
+    },
+    waiting: async (nodes, { commit, policy: { witnesses } }, nowMs) => {
       if (nodes.length === 0) return;
+      // Before anything is read: an order that comes meanwhile puts its node back.
+      for (const node of nodes) unwitnessed.delete(node);
       const [stored, { frozen }] = await Promise.all([store.dispatchable(nodes, nowMs), store.measures(nowMs)]);
+      const asked = witnesses !== undefined && stored.length > 0;
+      const witnessed = asked ? await vouchers?.newest(witnesses) : undefined;
       const isFrozen = frozen.some(({ body }) => body.commit === commit);
       for (const one of stored) {
         const { order, hash, index } = one;
         // Nothing stands behind a rule of another commit any more, nor behind one that is suspected.
         if (order.origin === 'rule' && (order.commit !== commit || isFrozen)) continue;
-        send(order.node, { hash, index, approvals: approvalsOf(one) }, nowMs);
+        if (asked && index >= (witnessed?.size ?? 0)) awaitWitnesses(order.node, index);
+        else send(order.node, { hash, index, approvals: approvalsOf(one), ...(witnessed && { witnessed }) }, nowMs);
       }
     },
     forget: (node) => {
       sent.delete(node);
+      unwitnessed.delete(node);
     },
   };
 }

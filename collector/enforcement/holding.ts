@@ -7,7 +7,7 @@ import type { GovernedNodeRow, StandingMeasures, StoredOrder } from './ports.ts'
 
 /** Why an order is not carried out, as far as it is known here. */
 export interface Hold {
-  readonly code: 'approvals' | 'commit' | 'mode' | 'manual' | 'node' | 'frozen' | 'silenced' | 'window';
+  readonly code: 'approvals' | 'commit' | 'mode' | 'manual' | 'node' | 'frozen' | 'silenced' | 'window' | 'unwitnessed';
   readonly reason: string;
 }
 
@@ -15,6 +15,8 @@ export interface HoldFacts {
   readonly manifest: ManifestInForce | undefined;
   readonly nodes: readonly GovernedNodeRow[];
   readonly measures: Pick<StandingMeasures, 'frozen' | 'silences'>;
+  /** How much of the ledger enough of the witnesses have seen, as far as is known; undefined where nobody is asked. */
+  readonly witnessedSize: number | undefined;
   readonly nowMs: number;
 }
 
@@ -28,6 +30,7 @@ export function heldUpBy(stored: StoredOrder, facts: HoldFacts): readonly Hold[]
     ...missingApprovals(stored, facts),
     ...manifestHolds(stored, facts),
     ...nodeHolds(stored, facts),
+    ...missingWitnesses(stored, facts),
     ...(stored.order.origin === 'rule' ? ruleHolds(stored, facts) : []),
   ];
 }
@@ -56,6 +59,12 @@ function nodeHolds({ order }: StoredOrder, { nodes }: HoldFacts): Hold[] {
   if (node === undefined) return [{ code: 'node', reason: `the key of ${order.node} is not in force` }];
   if (node.adopted === null || node.adopted.commit === order.commit) return [];
   return [{ code: 'node', reason: `${order.node} has adopted ${short(node.adopted.commit)}` }];
+}
+
+function missingWitnesses({ index }: StoredOrder, { witnessedSize }: HoldFacts): Hold[] {
+  if (witnessedSize === undefined || index < witnessedSize) return [];
+  const reason = `witnesses have seen ${witnessedSize} entries of the ledger, and the order is entry ${index}`;
+  return [{ code: 'unwitnessed', reason }];
 }
 
 function ruleHolds({ order }: StoredOrder, { manifest, measures, nowMs }: HoldFacts): Hold[] {

@@ -1,4 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
+import type { OrderWitnesses } from '../../common/enforcement/order-witnesses.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import { AppError } from '../../common/errors.ts';
 import { ownText } from '../../common/fields.ts';
@@ -21,6 +22,8 @@ export interface OperatorPorts {
   readonly ledger: Recorder;
   /** Undefined while there is none. */
   readonly manifest: () => ManifestInForce | undefined;
+  /** How much of the ledger enough of these witnesses have cosigned, for people to read. */
+  readonly witnessedSize: (by: OrderWitnesses) => Promise<number>;
   readonly checkSignature: CheckSignature;
   readonly clock: Pick<Clock, 'now'>;
   readonly randomBytes: RandomBytes;

@@ -159,7 +159,8 @@ function orderFor({ open, action }: Ripe, { node, manifest, nowMs }: Situation):
   const { drift } = open;
   const { policy, commit } = manifest;
   const approvals = approvalsNeeded(policy, { action, origin: 'rule' });
-  const lifetimeMs = approvals > 0 ? policy.governance.approval_time_ms : limits.orderLifetimeMs;
+  const waits = approvals > 0 || policy.witnesses !== undefined;
+  const lifetimeMs = waits ? policy.governance.approval_time_ms : limits.orderLifetimeMs;
   return {
     node: node.node,
     action,

@@ -116,11 +116,20 @@ export interface Recorder {
   record(statement: Statement): Promise<SignedEntry & { readonly index: number }>;
 }
 
+/** A checkpoint of the log with the cosignatures of enough witnesses. */
+export interface CosignedCheckpoint {
+  readonly size: number;
+  /** Signed note. */
+  readonly note: string;
+}
+
 /** An order on its way: what an agent needs to check it. */
 export interface OrderDispatch {
   readonly hash: string;
   readonly index: number;
   readonly approvals: readonly Approval[];
+  /** A checkpoint over it that witnesses have cosigned, where the manifest asks for one. */
+  readonly witnessed?: CosignedCheckpoint | undefined;
   /** The entry at `index` where whoever sends it has it at hand; it is read from the ledger otherwise. */
   readonly leaf?: Pick<SignedEntry, 'bytes' | 'signature'> | undefined;
 }

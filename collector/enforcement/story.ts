@@ -5,13 +5,19 @@ import { findOrder, type OperatorPorts } from './operator.ts';
 import type { StoredOrder } from './ports.ts';
 import { type OrderStory, orderFields, orderStory } from './view.ts';
 
-type StoryPorts = Pick<OperatorPorts, 'store' | 'clock' | 'manifest'>;
+type StoryPorts = Pick<OperatorPorts, 'store' | 'clock' | 'manifest' | 'witnessedSize'>;
 
 /** What orders are held up by, as of now. */
-export async function holdFacts({ store, clock, manifest }: StoryPorts): Promise<HoldFacts> {
-  const nowMs = clock.now();
-  const [nodes, measures] = await Promise.all([store.nodes(), store.measures(nowMs)]);
-  return { manifest: manifest(), nodes, measures, nowMs };
+export async function holdFacts(ports: StoryPorts): Promise<HoldFacts> {
+  const { store, clock } = ports;
+  const [nowMs, manifest] = [clock.now(), ports.manifest()];
+  const by = manifest?.policy.witnesses;
+  const [nodes, measures, witnessedSize] = await Promise.all([
+    store.nodes(),
+    store.measures(nowMs),
+    by === undefined ? undefined : ports.witnessedSize(by),
+  ]);
+  return { manifest, nodes, measures, witnessedSize, nowMs };
 }
 
 /** An order with everything that was said of it, and what holds it up. */

@@ -3,6 +3,7 @@ import { parseCheckpoint } from '../../common/checkpoint.ts';
 import type { Clock } from '../../common/clock.ts';
 import { rfc3339 } from '../../common/clock.ts';
 import { isFromFuture, verifyCosignatureAsync } from '../../common/cosignature.ts';
+import type { OrderWitnesses } from '../../common/enforcement/order-witnesses.ts';
 import type { LoggedEntry } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import type { Statement } from '../../common/kinds.ts';
@@ -13,6 +14,7 @@ import { nodeWitnessKey } from '../../common/witnesses.ts';
 import type { RoundCheckpoint, Vote, Witnessing } from '../ws/ports.ts';
 import { lookInto } from './fork-report.ts';
 import type { WitnessMetrics } from './metrics.ts';
+import { cosignedBy } from './order-quorum.ts';
 import type { StoredCheckpoint, StoredCosignature, WitnessStore } from './ports.ts';
 import { isQuorate, type Roster } from './roster.ts';
 
@@ -36,6 +38,9 @@ export interface RoundsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: WitnessMetrics;
+  readonly orders?: WitnessedOrders;
+  /** Ends what waits to begin a round. */
+  readonly signal: AbortSignal;
   readonly bounds?: Partial<RoundBounds>;
 }
 
@@ -47,10 +52,22 @@ export interface RoundBounds {
   readonly maxUnwitnessedMs: number;
 }
 
+/** Orders that witnesses have to have seen. */
+export interface WitnessedOrders {
+  /** Who, by the manifest in force; undefined where it asks for nobody. */
+  readonly witnesses: () => OrderWitnesses | undefined;
+  /** Hears that enough of them have cosigned something newer. Must not throw. */
+  readonly vouched: () => void;
+}
+
 /** The rounds in which one checkpoint at a time is put to all witnesses. See `docs/witnesses.md`. */
 export interface Rounds extends Witnessing {
-  /** Looks whether there is something to cosign. To be called every now and then; one call at a time. */
+  /** Looks whether there is something to cosign. To be called every now and then. */
   tick(): Promise<void>;
+  /** Begins a round over the first `size` entries as soon as one may begin, unless there was one. Does not wait. */
+  hurry(size: number): void;
+  /** The largest checkpoint that was heard to have the quorum that orders need; 0 for none. Only a hint where to look. */
+  readonly vouchedSize: number;
   /** A word from another collector, or from this one. */
   heard(word: string): void;
   /** A verified cosignature from elsewhere. */
@@ -60,7 +77,10 @@ export interface Rounds extends Witnessing {
 }
 
 /** Words between collectors. */
-const words = { notice: 'notice', missed: 'missed', round: 'round ' } as const;
+const words = { notice: 'notice', missed: 'missed', round: 'round ', vouched: 'vouched ' } as const;
+
+/** How much of a round has to pass before the next one begins, so that one that comes on time is not refused. */
+const apart = 0.9;
 
 export function createRounds(options: RoundsOptions): Rounds {
   return new RoundKeeper(options);
@@ -81,6 +101,11 @@ class RoundKeeper implements Rounds {
   #sufficient = '';
   readonly #gathered = new Map<number, StoredCosignature[]>();
   #storing: Promise<void> | undefined;
+  #ticking: Promise<void> = Promise.resolve();
+  /** When this collector's agents were last asked about a new checkpoint, monotonic milliseconds. */
+  #begunMs = Number.NEGATIVE_INFINITY;
+  #hurrying = false;
+  #vouchedSize = 0;
 
   constructor(options: RoundsOptions) {
     this.#options = options;
@@ -91,7 +116,32 @@ class RoundKeeper implements Rounds {
     return this.#forming?.over;
   }
 
-  async tick(): Promise<void> {
+  get vouchedSize(): number {
+    return this.#vouchedSize;
+  }
+
+  /** One after another. */
+  tick(): Promise<void> {
+    const turn = this.#ticking.then(() => this.#tick());
+    this.#ticking = turn.catch(() => {});
+    return turn;
+  }
+
+  hurry(size: number): void {
+    if (this.#hurrying || (this.#current !== undefined && this.#current.size >= size)) return;
+    const dueMs = this.#begunMs + this.#bounds.witnessRoundMs * apart;
+    this.#hurrying = true;
+    this.#tickIn(Math.max(0, dueMs - this.#options.clock.monotonicMs())).catch(this.#unstored);
+  }
+
+  async #tickIn(waitMs: number): Promise<void> {
+    const { signal } = this.#options;
+    await delay(waitMs, undefined, { signal }).catch(() => {});
+    this.#hurrying = false;
+    if (!signal.aborted) await this.tick();
+  }
+
+  async #tick(): Promise<void> {
     const { store, roster } = this.#options;
     await this.#tellGaps();
     const { ledgerSize, newest } = await store.standing();
@@ -106,18 +156,34 @@ class RoundKeeper implements Rounds {
 
   /** Whether what was witnessed once would be by those who count now. Looked at again when they are others. */
   async #suffices(size: number, roster: Roster): Promise<boolean> {
-    const of = `${size} ${roster.required} ${roster.witnesses.map(({ key }) => `${key.keyId} ${key.name}`).join(' ')}`;
+    const counted = roster.witnesses.map(({ key }) => `${key.keyId} ${key.name}`);
+    const pinned = this.#options.orders?.witnesses();
+    const of = [size, roster.required, ...counted, pinned?.required, ...(pinned?.keys ?? [])].join(' ');
     if (this.#sufficient === of) return true;
+    const cosignatures = await this.#options.store.cosignatures(size);
     // A quorum that cannot be said cannot be asked for.
-    const enough = roster.required === undefined || isQuorate(roster, await this.#options.store.cosignatures(size));
-    if (enough) this.#sufficient = of;
-    return enough;
+    const enough = roster.required === undefined || isQuorate(roster, cosignatures);
+    if (!enough || !this.#vouchesForOrders(cosignatures)) return false;
+    this.#sufficient = of;
+    return true;
+  }
+
+  #vouchesForOrders(cosignatures: readonly StoredCosignature[]): boolean {
+    const wanted = this.#options.orders?.witnesses();
+    return wanted === undefined || cosignedBy(wanted, cosignatures).length >= wanted.required;
   }
 
   heard(word: string): void {
     if (word === words.notice) this.#gate();
     else if (word === words.missed) this.#wantsNotice = true;
+    else if (word.startsWith(words.vouched)) this.#vouched(Number(word.slice(words.vouched.length)));
     else if (word.startsWith(words.round)) void this.#follow(Number(word.slice(words.round.length)));
+  }
+
+  #vouched(size: number): void {
+    if (!(size > this.#vouchedSize)) return;
+    this.#vouchedSize = size;
+    this.#options.orders?.vouched();
   }
 
   missed(): void {
@@ -162,6 +228,7 @@ class RoundKeeper implements Rounds {
   }
 
   async close(): Promise<void> {
+    await this.#ticking;
     while (this.#storing !== undefined) await this.#storing;
   }
 
@@ -176,7 +243,7 @@ class RoundKeeper implements Rounds {
     try {
       const checkpoint = await ledger.checkpoint();
       // Refused when another collector has just begun one: its word is on the way.
-      if (!(await store.open(checkpoint, this.#bounds.witnessRoundMs * 0.9))) return;
+      if (!(await store.open(checkpoint, this.#bounds.witnessRoundMs * apart))) return;
       this.#options.metrics.round('begun');
       this.#options.offerOutside(this.#adopt(checkpoint), roster);
       await store.announce(words.round + checkpoint.size);
@@ -241,6 +308,7 @@ class RoundKeeper implements Rounds {
   #adopt({ size, note }: StoredCheckpoint): RoundCheckpoint {
     if (this.#current?.size !== size) {
       this.#current = { size, note, text: parseNote(note).text };
+      this.#begunMs = this.#options.clock.monotonicMs();
       this.#toldMissed = false;
     }
     this.#options.offer(this.#current);
@@ -265,10 +333,19 @@ class RoundKeeper implements Rounds {
 
   async #weigh(size: number): Promise<void> {
     const { store, roster, metrics, clock } = this.#options;
-    if (!isQuorate(await roster(), await store.cosignatures(size))) return;
+    const cosignatures = await store.cosignatures(size);
+    if (this.#options.orders?.witnesses() !== undefined) await this.#tellVouched(size, cosignatures);
+    if (!isQuorate(await roster(), cosignatures)) return;
     if (!(await store.reached(size, clock.now(), this.#bounds.maxUnwitnessedMs))) return;
     metrics.round('quorum');
     await this.#tellGaps();
+  }
+
+  /** Orders wait at whichever collector their node is connected to; what is not heard is found when it looks around. */
+  async #tellVouched(size: number, cosignatures: readonly StoredCosignature[]): Promise<void> {
+    if (size <= this.#vouchedSize || !this.#vouchesForOrders(cosignatures)) return;
+    this.#vouched(size);
+    await this.#options.store.announce(words.vouched + size);
   }
 
   /** A crash between the entry and the note that it was told has it told once more; both say the same. */

@@ -6,13 +6,15 @@ import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { parseVerifierKey } from '../../common/note.ts';
 import type { WitnessesWanted } from '../../common/witnesses.ts';
+import type { OrderVouchers } from '../enforcement/desk-ports.ts';
 import type { RoundCheckpoint, Witnessing } from '../ws/ports.ts';
 import { witnessMetrics } from './metrics.ts';
+import { createOrderQuorum } from './order-quorum.ts';
 import { createOutsideCrowd, type OutsideCrowd } from './outside-crowd.ts';
 import type { WitnessStore } from './ports.ts';
 import { type PublishedWitnesses, publishWitnesses } from './published.ts';
 import { createRosterMaker } from './roster.ts';
-import { createRounds, type RoundBounds, type RoundLedger } from './rounds.ts';
+import { createRounds, type RoundBounds, type RoundLedger, type WitnessedOrders } from './rounds.ts';
 
 /** What witnessing needs of the ledger. */
 export interface WitnessedLedger extends RoundLedger {
@@ -29,6 +31,7 @@ export interface WitnessingOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
+  readonly orders?: WitnessedOrders;
   readonly bounds?: Partial<RoundBounds>;
 }
 
@@ -37,6 +40,8 @@ export interface RunningWitnessing {
   /** For the agents' sessions. */
   readonly rounds: Witnessing;
   readonly published: PublishedWitnesses;
+  /** For orders that have to be witnessed. */
+  readonly vouchers: OrderVouchers;
   /** A word from another collector. */
   heard(word: string): void;
   /** Begins to hold rounds. */
@@ -46,7 +51,7 @@ export interface RunningWitnessing {
 }
 
 export function createWitnessing(options: WitnessingOptions): RunningWitnessing {
-  const { ledger, store, wanted, registry, clock, logger, bounds = {} } = options;
+  const { ledger, store, wanted, registry, clock, logger, orders, bounds = {} } = options;
   const stopping = new AbortController();
   const rosterOf = createRosterMaker(ledger.origin);
   const roster = async () => rosterOf(await store.activeNodes(), wanted());
@@ -54,12 +59,14 @@ export function createWitnessing(options: WitnessingOptions): RunningWitnessing 
   let offer: (checkpoint: RoundCheckpoint) => void = () => {};
   let running: Promise<void> | undefined;
   const crowd: OutsideCrowd = createOutsideCrowd({ ...options, metrics, add: (size, one) => rounds.add(size, one) });
+  const logKey = parseVerifierKey(ledger.vkey);
+  const quorum = createOrderQuorum({ logKey, store, confront: (note) => ledger.confront(note) });
   const rounds = createRounds({
     ...{ ledger, store, roster, clock, logger, metrics, bounds },
+    ...{ signal: stopping.signal, ...(orders && { orders }) },
     offer: (checkpoint) => offer(checkpoint),
     offerOutside: (checkpoint, now) => crowd.offer(checkpoint, now),
   });
-  const logKey = parseVerifierKey(ledger.vkey);
   const published = publishWitnesses({
     ...{ logKey, store, roster, clock, ...bounds },
     checkpoint: () => ledger.checkpoint(),
@@ -67,6 +74,7 @@ export function createWitnessing(options: WitnessingOptions): RunningWitnessing 
   return {
     rounds,
     published,
+    vouchers: { newest: (by) => quorum.newest(by, rounds.vouchedSize), hurry: (size) => rounds.hurry(size) },
     heard: (word) => rounds.heard(word),
     start: (offerHere) => {
       offer = offerHere;
@@ -79,6 +87,7 @@ export function createWitnessing(options: WitnessingOptions): RunningWitnessing 
     stop: async () => {
       stopping.abort();
       await running;
+      await rounds.close();
       await crowd.close();
       await rounds.close();
     },

@@ -3,7 +3,7 @@ import { limits } from '../../common/limits.ts';
 import { expandProof } from '../../common/proof.ts';
 import { type CollectorMessage, type MessageOf, toWire } from '../../common/protocol.ts';
 import type { MeasureDispatch } from '../enforcement/measure-ports.ts';
-import type { OrderDispatch } from '../enforcement/ports.ts';
+import type { CosignedCheckpoint, OrderDispatch } from '../enforcement/ports.ts';
 import type { Placed, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
 
 export type Ack = MessageOf<CollectorMessage, 'ack'>;
@@ -216,8 +216,20 @@ class Teller implements CheckpointStream {
   async #command(dispatch: OrderDispatch): Promise<void> {
     const { hash, approvals } = dispatch;
     this.#orders.delete(hash);
-    const proved = await this.#proved(dispatch);
+    const proved = await this.#proved(dispatch, dispatch.witnessed);
     if (proved !== undefined) await this.#options.send({ type: 'order', ...proved, approvals: [...approvals] });
+  }
+
+  /**
+   * The agent may have been told of more than its witnesses have cosigned, and must not be told of less. So what they have cosigned
+   * goes beside the head, with the proof that the head continues it.
+   */
+  async #witnessed(index: number, { size, note }: CosignedCheckpoint, headSize: number) {
+    const [hashes, consistency] = await Promise.all([
+      this.#included(index, size),
+      this.#options.ledger.consistency(size, headSize),
+    ]);
+    return { note, hashes, consistency: consistency.map((hash) => hash.toString('base64')) };
   }
 
   async #tellMeasure(): Promise<void> {
@@ -233,15 +245,22 @@ class Teller implements CheckpointStream {
     else await this.#options.send({ type: 'measure', ...proved, order: next.order });
   }
 
-  /** An entry with the proof that it is in the tree of the checkpoint; undefined when it was erased: nobody could check it. */
-  async #proved({ index, leaf: atHand }: Pick<MeasureDispatch, 'index' | 'leaf'>) {
+  /** An entry with the proof that it is in the tree of the head; undefined when it was erased: nobody could check it. */
+  async #proved({ index, leaf: atHand }: Pick<MeasureDispatch, 'index' | 'leaf'>, cosigned?: CosignedCheckpoint) {
     const { ledger } = this.#options;
     const leaf = atHand ?? (await ledger.leafAt(index));
     if (leaf === undefined) return undefined;
-    const head = await this.#headWith(index);
-    const [proof, checkpoint] = await Promise.all([ledger.inclusion([index], head.size), this.#continued(head)]);
-    const hashes = expandProof(proof, 0).map((node) => node.toString('base64'));
-    return { entry: toWire(leaf), index, hashes, checkpoint };
+    const head = await (cosigned === undefined ? this.#headWith(index) : ledger.checkpoint());
+    const [hashes, checkpoint, witnessed] = await Promise.all([
+      this.#included(index, head.size),
+      this.#continued(head),
+      cosigned && this.#witnessed(index, cosigned, head.size),
+    ]);
+    return { entry: toWire(leaf), index, hashes, checkpoint, ...(witnessed && { witnessed }) };
+  }
+
+  async #included(index: number, size: number): Promise<string[]> {
+    return expandProof(await this.#options.ledger.inclusion([index], size), 0).map((hash) => hash.toString('base64'));
   }
 
   async #handOver(bundle: HandedOver): Promise<void> {

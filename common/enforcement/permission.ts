@@ -14,6 +14,7 @@ export type RefusalCode =
   | 'expired'
   | 'untrusted'
   | 'commit'
+  | 'unwitnessed'
   | 'mode'
   | 'rule'
   | 'manual'
@@ -54,6 +55,11 @@ export interface Circumstances {
   readonly past: readonly PastOrder[];
   /** Names of approvers whose signatures of this order hold, each by a key of its own. */
   readonly approvers: readonly string[];
+  /**
+   * Witnesses of the manifest, by their keys, whose cosignatures hold of a checkpoint that the order is in; null for what the node has
+   * decided by itself, which nobody can have kept from others.
+   */
+  readonly witnessedBy: readonly string[] | null;
 }
 
 /**
@@ -67,6 +73,7 @@ export function refusalOf(order: Order, at: Circumstances): Refusal | undefined 
     expired(order, at) ??
     untrusted(at) ??
     commitRefusal(order, at) ??
+    unwitnessed(at) ??
     notPermitted(order, at) ??
     tooEarly(order, at) ??
     untrue(order, at) ??
@@ -116,6 +123,16 @@ function commitRefusal({ commit }: Order, { adopted }: Circumstances): Refusal |
     'commit',
     `decided by the manifest of ${short(commit)}, and ${short(adopted?.commit ?? 'none')} is in force`,
   );
+}
+
+/** What is in the tree that this node is shown may be in no other one: that it is in theirs is for others to say, each once. */
+function unwitnessed({ adopted, witnessedBy }: Circumstances): Refusal | undefined {
+  const wanted = adopted?.policy.witnesses;
+  if (wanted === undefined || witnessedBy === null) return undefined;
+  const counted = wanted.keys.filter((key) => witnessedBy.includes(key)).length;
+  if (counted >= wanted.required) return undefined;
+  const who = `${wanted.required} of the ${wanted.keys.length} witnesses that the manifest pins`;
+  return refusal('unwitnessed', `${who} have to have seen it in the ledger, and ${counted} say so`);
 }
 
 /** Mode, rule and approvals of the manifest. */

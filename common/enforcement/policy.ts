@@ -7,6 +7,7 @@ import type { Governance } from '../manifest/governance.ts';
 import type { Manifest } from '../manifest/manifest.ts';
 import type { Window } from '../manifest/windows.ts';
 import type { Order, OrderAction } from '../order.ts';
+import { type OrderWitnesses, orderWitnesses } from './order-witnesses.ts';
 
 /** The manifest's answer to one kind of drift. */
 export interface DriftAnswer {
@@ -29,6 +30,8 @@ export interface EnforcementPolicy {
   readonly manualOrders: boolean;
   readonly governance: Governance;
   readonly rollback: RollbackPolicy;
+  /** Who has to have seen an order in the ledger before a node obeys it; undefined where that is nobody. */
+  readonly witnesses: OrderWitnesses | undefined;
 }
 
 /** How containers are replaced. */
@@ -55,6 +58,7 @@ export function enforcementPolicy(manifest: Manifest): EnforcementPolicy {
     automaticRollback: config.auto_rollback,
     manualOrders: config.allow_manual_overrides,
     governance: manifest.governance,
+    witnesses: orderWitnesses(manifest),
     rollback: {
       maxRetries: rollback.max_retries,
       retryDelayMs: rollback.retry_delay_ms,

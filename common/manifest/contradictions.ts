@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { repeatedWitness, witnessesWanted } from '../witnesses.ts';
 import { type Mistake, mistakeAt } from './mistake.ts';
+import { pinMistakes } from './pins.ts';
 import type { Source } from './source.ts';
 import { createTakenNames } from './taken-names.ts';
 
@@ -11,7 +11,6 @@ const outline = z
   .object({
     nodes: z.array(z.object({ name: word }).catch({})).catch([]),
     containers: z.array(z.object({ name: word, node: word, type: word }).catch({})).catch([]),
-    witnesses: witnessesWanted.optional().catch(undefined),
   })
   .catch({ nodes: [], containers: [] });
 
@@ -20,14 +19,7 @@ type Outline = z.output<typeof outline>;
 /** What each part allows and the whole does not. */
 export function contradictions(source: Source, value: unknown): Mistake[] {
   const found = outline.parse(value);
-  return [...repeatedWitnesses(source, found), ...repeatedNodes(source, found), ...badContainers(source, found)];
-}
-
-function repeatedWitnesses(source: Source, { witnesses }: Outline): Mistake[] {
-  const twice = repeatedWitness(witnesses?.outside ?? []);
-  if (twice === undefined) return [];
-  const reason = `the same key as witnesses.outside.${twice[0]}; a witness counts once`;
-  return [mistakeAt(source, ['witnesses', 'outside', twice[1], 'key'], reason)];
+  return [...pinMistakes(source, value), ...repeatedNodes(source, found), ...badContainers(source, found)];
 }
 
 function repeatedNodes(source: Source, { nodes }: Outline): Mistake[] {

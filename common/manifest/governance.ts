@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { limits } from '../limits.ts';
 import type { orderActions } from '../order.ts';
-import { period, text } from './values.ts';
+import { flag, period, text } from './values.ts';
 
 const seconds = (bounds: { readonly minMs?: number; readonly maxMs: number }) => period({ unit: 'seconds', ...bounds });
 
@@ -28,7 +28,7 @@ export const governance = z
       .prefault({}),
     /** Who may approve, by their names in `allowed_signers`; everybody there when none is named. */
     approvers: z.array(text).max(limits.maxApprovers).default([]),
-    /** How long an order waits for approvals. */
+    /** How long an order waits for approvals, and for witnesses. */
     approval_time: seconds({ minMs: limits.minOrderLifetimeMs, maxMs: limits.maxOrderLifetimeMs }).default(
       limits.defaultApprovalMs,
     ),
@@ -36,6 +36,8 @@ export const governance = z
     freeze_nodes: z.int().min(2).max(limits.maxFreezeNodes).default(limits.defaultFreezeNodes),
     /** For how long after a node has adopted a commit its drifts are watched before anything is ordered. */
     settling_time: seconds({ maxMs: limits.maxGracePeriodMs }).default(limits.defaultSettlingMs),
+    /** Whether orders need the cosignatures of a quorum of the witnesses that the manifest pins. */
+    witnessed_orders: flag.default(false),
     /** What a node does that is cut off from the collector. */
     when_offline: z.enum(['hold', 'local']).default('hold'),
     /** How long it has to be cut off before it acts by itself. */

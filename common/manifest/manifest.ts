@@ -11,6 +11,7 @@ import { contradictions } from './contradictions.ts';
 import { governance } from './governance.ts';
 import { keysOfSchema } from './known-keys.ts';
 import { type Mistake, manifestError, schemaMistakes } from './mistake.ts';
+import { pinWarnings } from './pins.ts';
 import { type DriftRules, driftRules, withGrace } from './rules.ts';
 import { plainValue, readSource, repeatedKeys, type Source, syntaxMistakes } from './source.ts';
 import { freeForm } from './values.ts';
@@ -96,7 +97,9 @@ function finished(
   { drift_rules, ...others }: z.output<typeof manifestSchema>,
   emptied: readonly Warning[],
 ): Manifest {
-  const warnings = [...emptied, ...keyWarnings(source, value)].sort((a, b) => a.line - b.line);
+  const warnings = [...emptied, ...keyWarnings(source, value), ...pinWarnings(source, value)].sort(
+    (a, b) => a.line - b.line,
+  );
   const rules = withGrace(drift_rules, others.config.grace_period_ms);
   return { ...others, drift_rules: rules, services: [], warnings };
 }

@@ -180,6 +180,7 @@ const fates: Readonly<Record<string, Fate>> = {
 
   'witnesses.quorum': honoured,
   'witnesses.outside': honoured,
+  'witnesses.nodes': honoured,
   governance: honoured,
 };
 
@@ -233,6 +234,7 @@ const innerSections: readonly YamlPath[] = [
   ['alerting', 'channels'],
   ['alerting', 'conditions'],
   ['witnesses', 'outside'],
+  ['witnesses', 'nodes'],
 ];
 
 /**

@@ -80,3 +80,37 @@ test('what the log key did not sign is refused, and is no evidence against the l
   await writer(ledger, 'node2')(2);
   assert.equal((await follow(witness, ledger)).size, 5);
 });
+
+test('an earlier state of the log is recalled from whatever is held, and one of another log of that key is a fork', async () => {
+  const ledger = memoryLedger();
+  const write = writer(ledger, 'node1');
+  await write(3);
+  const earlier = await ledger.checkpoint();
+  const forked = ledger.fork(2);
+  await writer(forked, 'node2')(2);
+  await write(4);
+  const key = parseVerifierKey(ledger.vkey);
+  const open = async () => {
+    const witness = createWitness(key, undefined);
+    witness.accept(await update(ledger, 0));
+    return witness;
+  };
+  const witness = await open();
+  const consistency = await ledger.consistency(3, 7);
+  assert.equal(witness.recall({ note: earlier.note, consistency }).checkpoint.size, 3);
+  assert.equal(witness.recall({ note: (await ledger.checkpoint()).note, consistency: [] }).checkpoint.size, 7);
+  assert.equal(witness.held?.size, 7, 'what is held stays so');
+  // Later than what is held, or by nobody we know: no evidence against the log.
+  await write(1);
+  const later = (await ledger.checkpoint()).note;
+  assert.throws(() => witness.recall({ note: later, consistency: [] }), codeOf('validation.protocol'));
+  const foreign = await memoryLedger({ keys: generateKeyPair() }).checkpoint();
+  assert.throws(() => witness.recall({ note: foreign.note, consistency: [] }), codeOf('auth.signature'));
+  const suspected = () => witness.fork?.body.offered;
+  assert.equal(suspected(), undefined);
+  const shown = await forked.checkpoint();
+  assert.throws(() => witness.recall({ note: shown.note, consistency }), codeOf('ledger.forked'));
+  assert.equal(suspected(), shown.note);
+  const spoilt = await open();
+  assert.throws(() => spoilt.recall({ note: earlier.note, consistency: [] }), codeOf('ledger.forked'));
+});

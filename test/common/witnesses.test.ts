@@ -33,12 +33,15 @@ test('a quorum is more than half unless told otherwise, and never more than ther
 });
 
 test('the manifest names quorum and outside witnesses', () => {
-  assert.deepEqual(parseManifest('containers: []\n').witnesses, defaultWitnesses);
+  assert.deepEqual(parseManifest('containers: []\n').witnesses, { ...defaultWitnesses, nodes: [] });
   const key = vkey('witness.example/w1');
   const { witnesses } = parseManifest(
     `witnesses:\n  quorum: 2\n  outside:\n    - {name: friend, key: ${key}, url: https://w.example/x}\n`,
   );
-  assert.deepEqual(witnesses, { quorum: 2, outside: [{ name: 'friend', key, url: 'https://w.example/x' }] });
+  assert.deepEqual(witnesses, {
+    ...{ quorum: 2, nodes: [] },
+    outside: [{ name: 'friend', key, url: 'https://w.example/x' }],
+  });
 });
 
 const keys = generateKeyPair();

@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { openLedger } from '../../collector/app.ts';
 import { systemClock } from '../../collector/clock.ts';
 import { openDatabase } from '../../collector/database.ts';
+import type { OrderDispatch } from '../../collector/enforcement/ports.ts';
 import { collectorKeyPath, loadCollectorKey } from '../../collector/keys.ts';
 import type { Ledger } from '../../collector/ledger/ledger.ts';
 import { postgresNodeKeys } from '../../collector/postgres/node-keys.ts';
-import type { SessionLedger } from '../../collector/ws/ports.ts';
+import type { SessionLedger, Witnessing } from '../../collector/ws/ports.ts';
 import { attachSockets, type Sockets } from '../../collector/ws/server.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 import { type Approval, type Order, orderHash } from '../../common/order.ts';
@@ -25,6 +26,8 @@ export interface Attacker {
   readonly ledger: Ledger;
   /** Puts an order on record and sends it. @returns its hash */
   order(order: Order, approvals?: readonly Approval[]): Promise<string>;
+  /** Puts an order on record and sends it to nobody. */
+  record(order: Order): Promise<OrderDispatch>;
   /** Sends an order under the index of another entry: it is not in the ledger. */
   unlogged(order: Order, signed: Pick<SignedEntry, 'bytes' | 'signature'>): Promise<string>;
   close(): Promise<void>;
@@ -37,9 +40,12 @@ export interface AttackerOptions {
   readonly nodesUrl?: string;
   /** Has no scruples to serve a history that is not the one it served before. */
   readonly shameless?: boolean;
+  /** Hears what its nodes cosign. */
+  readonly rounds?: Witnessing;
 }
 
-export async function openAttacker({ dataDir, databaseUrl, nodesUrl, shameless }: AttackerOptions): Promise<Attacker> {
+export async function openAttacker(options: AttackerOptions): Promise<Attacker> {
+  const { dataDir, databaseUrl, nodesUrl, shameless, rounds } = options;
   const teardown = createTeardown(quietLogger);
   const open = (url: string) => openDatabase({ settings: settingsFor(dataDir, url), logger: quietLogger, teardown });
   const settings = settingsFor(dataDir, databaseUrl);
@@ -50,7 +56,7 @@ export async function openAttacker({ dataDir, databaseUrl, nodesUrl, shameless }
   const nodes = postgresNodeKeys((nodesUrl === undefined ? database : await open(nodesUrl)).db);
   const server = http.createServer((_request, response) => response.writeHead(404).end());
   const served = shameless === true ? unconfronted(ledger) : ledger;
-  const sockets = attachSockets(server, { ...parts, ledger: served, nodes });
+  const sockets = attachSockets(server, { ...parts, ledger: served, nodes, ...(rounds && { rounds }) });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   let closed: Promise<void> | undefined;
@@ -74,11 +80,15 @@ export async function openAttacker({ dataDir, databaseUrl, nodesUrl, shameless }
     sockets.orders.send('lyra', { hash, index, approvals, leaf });
     return hash;
   };
+  const record = async (order: Order) => {
+    const { index, bytes, signature } = await ledger.record({ kind: 'order.issued', body: { order } });
+    return { hash: orderHash(order), index, approvals: [], leaf: { bytes, signature } };
+  };
   return {
-    ...{ port: portOf(server), sockets, ledger, close },
+    ...{ port: portOf(server), sockets, ledger, record, close },
     order: async (order, approvals = []) => {
-      const { index, bytes, signature } = await ledger.record({ kind: 'order.issued', body: { order } });
-      return send(order, index, { bytes, signature }, approvals);
+      const { index, leaf } = await record(order);
+      return send(order, index, leaf, approvals);
     },
     unlogged: async (order, signed) => {
       const { index } = await ledger.record({ kind: 'alert.resolved', body: { key: 'nothing', reason: 'nothing' } });

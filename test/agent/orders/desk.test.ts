@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { OrderDeskOptions } from '../../../agent/orders/desk.ts';
+import type { IssuedOrder } from '../../../agent/orders/issued.ts';
+import { cosign } from '../../../common/cosignature.ts';
+import { generateKeyPair } from '../../../common/keys.ts';
 import { limits } from '../../../common/limits.ts';
+import { formatNote, formatVerifierKey } from '../../../common/note.ts';
 import { orderHash } from '../../../common/order.ts';
+import { nodeWitnessKey, nodeWitnessSigner } from '../../../common/witnesses.ts';
 import { commit, nowMs, orderFor, policyOf, rogue, targetId } from '../../common/enforcement/ground.ts';
 import { deskGround, issued, seen } from './ground.ts';
 
@@ -113,6 +119,52 @@ describe('an order', () => {
     await desk.settled();
     assert.deepEqual(pulled, []);
     assert.equal(journal.saidOf('order.result')[0]?.body.code, 'gone');
+  });
+});
+
+describe('where the manifest has orders witnessed', () => {
+  const origin = 'log.example';
+  const nodes = ['node1', 'node2', 'node3'].map((name) => {
+    const keys = generateKeyPair();
+    const key = formatVerifierKey(nodeWitnessKey(origin, name, keys.publicKey));
+    return { name, key, sign: () => cosign(text, nodeWitnessSigner(origin, name, keys), nowMs) };
+  });
+  const text = `${origin}\n9\n${Buffer.alloc(32, 9).toString('base64')}\n`;
+  const pins = nodes.map(({ name, key }) => `{name: ${name}, key: "${key}"}`).join(', ');
+  const said = `witnesses: {nodes: [${pins}]}\n`;
+  const strict = (governance: string, more: Partial<OrderDeskOptions> = {}) => {
+    const policy = policyOf(`${said}governance: {witnessed_orders: true${governance}}\n`);
+    return deskGround({ adopted: () => ({ commit, policy, containers: [] }), ...more });
+  };
+  const seenBy = (count: number): IssuedOrder => {
+    const plain = issued(order);
+    const witnessed = formatNote({ text, signatures: nodes.slice(0, count).map((node) => node.sign()) });
+    return { ...plain, proof: { ...plain.proof, ...(count > 0 && { witnessed }) } };
+  };
+
+  test('one that too few have seen is told of once, and obeyed once enough have, also after a restart', async () => {
+    const { open, journal, pulled } = strict('');
+    const desk = await open();
+    for (const count of [0, 1, 1, 0]) await desk.receive(seenBy(count));
+    await desk.settled();
+    assert.deepEqual(pulled, []);
+    const told = () => journal.saidOf('order.result').map(({ body }) => [body.outcome, body.code]);
+    assert.deepEqual(told(), [['refused', 'unwitnessed']]);
+    const restarted = await open();
+    await restarted.receive(seenBy(2));
+    await restarted.settled();
+    assert.deepEqual(pulled, killed);
+    assert.deepEqual(told().slice(1), [['executed', null]]);
+    await restarted.receive(seenBy(3));
+    assert.deepEqual(pulled, killed);
+  });
+
+  test('what a node decides by itself waits for nobody', async () => {
+    const { open, pulled } = strict(', when_offline: local, offline_after: 10m', { cutOffMs: () => 3_600_000 });
+    const desk = await open();
+    desk.compared();
+    await desk.settled();
+    assert.deepEqual(pulled, killed);
   });
 });
 

@@ -49,7 +49,8 @@ function attacker() {
     try {
       const consistency = checkpoint.consistency.map((text) => Buffer.from(text, 'base64'));
       const accepted = witness.accept({ note: checkpoint.note, consistency });
-      await desk.receive(readIssued({ ...said, checkpoint }, accepted, logKey.publicKey));
+      const states = { checkpoint: accepted, witnessed: undefined };
+      await desk.receive(readIssued({ ...said, checkpoint }, states, logKey.publicKey));
       return undefined;
     } catch (thrown) {
       return toAppError(thrown).code;

@@ -1,10 +1,11 @@
 import { afterEach } from 'node:test';
 import { createEnforcementDesk, type EnforcementDesk } from '../../../collector/enforcement/desk.ts';
+import type { OrderVouchers } from '../../../collector/enforcement/desk-ports.ts';
 import type { HoldCode, ManifestInForce } from '../../../collector/enforcement/situation.ts';
 import type { OrderOutcome } from '../../../common/order.ts';
 import { enforcementWorld } from '../../fakes/enforcement.ts';
 import { type LoggedEvent, recordingLogger } from '../../wire.ts';
-import { commit, manifestOf, nowMs } from './situations.ts';
+import { commit, driftOf, manifestOf, nowMs } from './situations.ts';
 
 const open: EnforcementDesk[] = [];
 afterEach(async () => {
@@ -15,10 +16,11 @@ interface Settings {
   readonly manifest?: ManifestInForce;
   /** Nodes of the fleet; they adopted the commit an hour ago. */
   readonly nodes?: readonly string[];
+  readonly vouchers?: OrderVouchers;
 }
 
-/** A fleet, a ledger, and collectors to come, which are stopped after each test. */
-export function bench({ manifest = manifestOf(), nodes = ['node1'] }: Settings = {}) {
+/** A fleet, a ledger, and collectors to come; their desks are stopped after each test. */
+export function bench({ manifest = manifestOf(), nodes = ['node1'], vouchers }: Settings = {}) {
   const world = enforcementWorld(nowMs);
   for (const node of nodes) world.rows.push({ node, adopted: { commit, atMs: nowMs - 3_600_000 }, containers: 10 });
   const current: { manifest: ManifestInForce | undefined } = { manifest };
@@ -30,6 +32,7 @@ export function bench({ manifest = manifestOf(), nodes = ['node1'] }: Settings =
     const desk = createEnforcementDesk({
       ...{ store: world.store, ledger: world.ledger, carrier, clock: world.clock, schedule: world.schedule },
       manifest: () => current.manifest,
+      ...(vouchers && { vouchers }),
       verifyAnnouncement: async (_text, { approver }) => approver === 'ada',
       random: (bytes) => Buffer.alloc(bytes, world.recorded.length + 1),
       logger: recordingLogger(events),
@@ -53,3 +56,5 @@ export function bench({ manifest = manifestOf(), nodes = ['node1'] }: Settings =
   const recordedKinds = () => world.recorded.map(({ kind }) => kind);
   return { world, current, events, held, counts, collector, ordered, answer, recordedKinds };
 }
+
+export const miner = driftOf('UNAUTHORIZED_CONTAINER', 'miner');

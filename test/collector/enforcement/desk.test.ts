@@ -5,10 +5,8 @@ import { announcementText } from '../../../common/enforcement/announcement.ts';
 import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
 import { rest } from '../../fakes/enforcement.ts';
-import { bench } from './bench.ts';
+import { bench, miner } from './bench.ts';
 import { commit, driftOf, idOf, manifestOf, nowMs } from './situations.ts';
-
-const miner = driftOf('UNAUTHORIZED_CONTAINER', 'miner');
 
 describe('from a drift to its order', () => {
   test('it is on record before it is sent, with its entry at hand', async () => {

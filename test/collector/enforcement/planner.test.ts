@@ -46,6 +46,13 @@ describe('an order', () => {
     assert.deepEqual([order?.approvals, order?.expiresAt], [1, rfc3339(nowMs + 7_200_000)]);
   });
 
+  test('waits for witnesses as long', () => {
+    const plain = manifestOf({ governance: { approval_time: 7200 } });
+    const manifest = { ...plain, policy: { ...plain.policy, witnesses: { keys: ['one'], required: 1 } } };
+    const [order] = plan(situationOf({ drifts: [miner], manifest })).orders;
+    assert.deepEqual([order?.approvals, order?.expiresAt], [0, rfc3339(nowMs + 7_200_000)]);
+  });
+
   test('answers all drifts of a container, and a container that is missing is made anew', () => {
     const config = openDrift('CONFIG_DRIFT', 'web', { openedIndex: 99 });
     const missing = openDrift('MISSING_CONTAINER', 'web', { openedIndex: 101 });

@@ -3,11 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { createBundleParts } from '../../../agent/bundle-parts.ts';
+import { readIssued } from '../../../agent/orders/issued.ts';
 import { createWitness } from '../../../agent/witness.ts';
 import type { OrderDispatch } from '../../../collector/enforcement/ports.ts';
 import { createCheckpointStream } from '../../../collector/ws/checkpoint-stream.ts';
 import { openCheckpoint } from '../../../common/checkpoint.ts';
-import { toAppError } from '../../../common/errors.ts';
+import { AppError, toAppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
 import { leafHash } from '../../../common/merkle.ts';
 import { parseNote, parseVerifierKey } from '../../../common/note.ts';
@@ -42,6 +43,8 @@ async function bench(count = 5) {
 }
 
 const dispatchOf = (index: number): OrderDispatch => ({ hash: `${index}`.padStart(64, '0'), index, approvals: [] });
+
+const codeOf = (code: string) => (thrown: unknown) => thrown instanceof AppError && thrown.code === code;
 
 const ordersIn = (sent: readonly CollectorMessage[]): MessageOf<CollectorMessage, 'order'>[] =>
   sent.flatMap((message) => (message.type === 'order' ? [message] : []));
@@ -83,6 +86,38 @@ test('every order proves its entry in a checkpoint that continues the last one t
     ordersIn(sent).map(({ index }) => index),
     [3, 7, 2],
   );
+});
+
+test('an order that witnesses have seen brings what they cosigned, whatever the agent has been told of since', async () => {
+  const { ledger, author, sent, stream, places } = await bench();
+  const key = parseVerifierKey(ledger.vkey);
+  const witness = createWitness(key, undefined);
+  const cosigned = await ledger.checkpoint();
+  await ledger.append(author.more(6));
+  stream.acknowledge({ places, receivedMs: 0 });
+  await until('told of more', () => sent.length === 1);
+  stream.order({ ...dispatchOf(3), witnessed: cosigned });
+  // Nobody has been told of what the witnesses of the next one have seen.
+  await ledger.append(author.more(2));
+  const newest = await ledger.checkpoint();
+  stream.order({ ...dispatchOf(12), witnessed: newest });
+  await until('sent', () => sent.length === 3);
+  for (const message of sent) {
+    if (message.type !== 'order' && message.type !== 'ack') throw new Error('something else was told');
+    const read = (hashes: readonly string[]) => hashes.map((hash) => Buffer.from(hash, 'base64'));
+    const { note, consistency } = message.checkpoint;
+    const checkpoint = witness.accept({ note, consistency: read(consistency) });
+    if (message.type !== 'order') continue;
+    const { witnessed } = message;
+    assert.ok(witnessed);
+    const earlier = witness.recall({ note: witnessed.note, consistency: read(witnessed.consistency) });
+    assert.equal(earlier.checkpoint.size, message.index === 3 ? 5 : 13);
+    const states = { checkpoint, witnessed: earlier };
+    const unproved = (changed: Partial<typeof witnessed>) => () =>
+      readIssued({ ...message, witnessed: { ...witnessed, ...changed } }, states, key.publicKey);
+    assert.throws(unproved({}), codeOf('validation.protocol'), 'it is in both trees, and only then it is read');
+    assert.throws(unproved({ hashes: [] }), codeOf('ledger.proof'));
+  }
 });
 
 test('an order goes before the acks that wait, after the checkpoint that a round offers', async () => {

@@ -65,6 +65,7 @@ export function circumstances(said: Partial<Circumstances> = {}): Circumstances 
     containers: 10,
     past: [],
     approvers: [],
+    witnessedBy: [],
     ...said,
   };
 }

@@ -108,10 +108,12 @@ const honoured = [
   'governance.approval_time',
   'governance.freeze_nodes',
   'governance.settling_time',
+  'governance.witnessed_orders',
   'governance.when_offline',
   'governance.offline_after',
   'witnesses.quorum',
   'witnesses.outside',
+  'witnesses.nodes',
 ];
 
 describe('every key', () => {

@@ -166,7 +166,12 @@ function enforcing({ fleet, nodes }: Living, manifest: Manifest) {
   let drawn = 0;
   const rounds = new EnforcementRounds({
     ...{ store, ledger, clock, logger, metrics },
-    dispatcher: { fresh: ({ order }) => void sent.push(order), waiting: async () => {}, forget: () => {} },
+    dispatcher: {
+      fresh: ({ order }) => void sent.push(order),
+      waiting: async () => {},
+      forget: () => {},
+      unwitnessed: [],
+    },
     freezer: createFreezer({ store, ledger, carrier, logger, metrics }),
     announcements: createAnnouncements({ verify: async () => true, logger }),
     random: (bytes) => Buffer.from((drawn++).toString(16).padStart(2 * bytes, '0'), 'hex'),

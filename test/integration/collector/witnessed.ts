@@ -10,7 +10,7 @@ import { postgresNodeKeys } from '../../../collector/postgres/node-keys.ts';
 import { createPool, type Db } from '../../../collector/postgres/pool.ts';
 import { postgresWitnessStore, witnessChannel } from '../../../collector/postgres/witness-store.ts';
 import type { WitnessStore } from '../../../collector/witness/ports.ts';
-import type { RoundBounds } from '../../../collector/witness/rounds.ts';
+import type { RoundBounds, WitnessedOrders } from '../../../collector/witness/rounds.ts';
 import { createWitnessing, type RunningWitnessing } from '../../../collector/witness/start.ts';
 import { attachSockets, type Sockets } from '../../../collector/ws/server.ts';
 import type { Clock } from '../../../common/clock.ts';
@@ -38,6 +38,7 @@ export const quickRounds: Partial<RoundBounds> = { witnessRoundMs: 40, witnessGa
 
 export interface WitnessedOptions {
   readonly wanted?: WitnessesWanted;
+  readonly orders?: WitnessedOrders;
   readonly bounds?: Partial<RoundBounds>;
   readonly clock?: Clock;
 }
@@ -45,7 +46,7 @@ export interface WitnessedOptions {
 export async function startWitnessed(
   url: string,
   keys: KeyPair,
-  { wanted = defaultWitnesses, bounds = {}, clock = systemClock }: WitnessedOptions = {},
+  { wanted = defaultWitnesses, orders, bounds = {}, clock = systemClock }: WitnessedOptions = {},
 ): Promise<WitnessedCollector> {
   const db = createPool({ url, applicationName: 'test', maxConnections: 8, onIdleError: () => {} });
   const ledger = new Ledger({
@@ -61,6 +62,7 @@ export async function startWitnessed(
   const logger = recordingLogger(events);
   const witnessing = createWitnessing({
     ...{ ledger, store, registry, logger, clock, random: Math.random, wanted: () => wanted },
+    ...(orders && { orders }),
     bounds: { ...quickRounds, ...bounds },
   });
   const listener = await listen({
