@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { announcementNamespace } from '../common/enforcement/announcement.ts';
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
+import { wantedIn } from '../common/enforcement/wanted.ts';
 import { toAppError } from '../common/errors.ts';
 import type { Kind } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
@@ -113,7 +114,8 @@ function policyOf(follower: ManifestFollower | undefined): () => ManifestInForce
     const adopted = follower?.adopted;
     if (adopted === undefined) return undefined;
     if (known?.commit !== adopted.commit) {
-      known = { commit: adopted.commit, adoptedAtMs: adopted.adoptedAtMs, policy: enforcementPolicy(adopted.manifest) };
+      const { commit, adoptedAtMs, manifest } = adopted;
+      known = { commit, adoptedAtMs, policy: enforcementPolicy(manifest), wanted: wantedIn(manifest) };
     }
     return known;
   };

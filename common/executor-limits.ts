@@ -1,8 +1,10 @@
 /** Bounds of the executor: part of `limits`, where everybody reads them. */
 export const executorLimits = {
   /** What the executor reads of a request before it has decided: its head, most of it an order full of escaped characters. */
-  executorMaxHeadBytes: 104 * 1024,
+  executorMaxHeadBytes: 152 * 1024,
   executorMaxOrderHeaderChars: 96 * 1024,
+  /** The host side of a container that is to be made. */
+  executorMaxWantedHeaderChars: 48 * 1024,
   executorMaxTargetChars: 4_096,
   executorMaxHeaders: 16,
   /** Pieces a head or body may come in; it is looked at again with each. */

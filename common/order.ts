@@ -38,6 +38,11 @@ export const orderSchema = z.strictObject({
   expiresAt: timestamp,
   /** 16 random bytes in hex, so that no two orders are one. */
   nonce: z.string().regex(/^[0-9a-f]{32}$/, '32 lower-case hex digits'),
+  /**
+   * What is to be made, for `restore` and `rollback`: see `wantedDigest` of `common/enforcement/wanted.ts`. Orders of before 0.2 do not
+   * have it.
+   */
+  wanted: hex64.exactOptional(),
 });
 
 export type Order = z.infer<typeof orderSchema>;

@@ -1,4 +1,5 @@
 import { limits } from '../../common/limits.ts';
+import type { Members } from './plain-json.ts';
 import { type Query, type QueryRule, readQuery } from './query.ts';
 import { type Refused, refused } from './refused.ts';
 import type { RequestHead } from './request-head.ts';
@@ -10,8 +11,10 @@ export type ReadCall = 'ping' | 'version' | 'events' | 'list' | 'inspect' | 'log
 export type OrderedCall =
   | { readonly call: 'kill' | 'stop' | 'start' | 'pause' | 'unpause' | 'remove'; readonly id: string }
   | { readonly call: 'rename'; readonly id: string; readonly name: string }
-  | { readonly call: 'create'; readonly name: string; readonly order: string }
-  | { readonly call: 'connect' | 'disconnect'; readonly id: string; readonly network: string }
+  /** `made` is what is compared with what is wanted: see `hostSideOfBody`. */
+  | { readonly call: 'create'; readonly name: string; readonly order: string; readonly made: Members }
+  | { readonly call: 'connect'; readonly id: string; readonly network: string; readonly endpoint: unknown }
+  | { readonly call: 'disconnect'; readonly id: string; readonly network: string }
   | { readonly call: 'load' }
   | { readonly call: 'tag' | 'untag'; readonly reference: string };
 
@@ -19,7 +22,8 @@ export type OrderedCall =
 export type AddressedCall =
   | Exclude<OrderedCall, { call: 'create' | 'connect' | 'disconnect' }>
   | { readonly call: 'create'; readonly name: string }
-  | { readonly call: 'connect' | 'disconnect'; readonly network: string };
+  | { readonly call: 'connect'; readonly network: string }
+  | { readonly call: 'disconnect'; readonly network: string };
 
 /** Counts of the executor itself; the engine is not asked. */
 export interface OwnRoute {

@@ -10,7 +10,7 @@ import { type OrderTrust, type VerifiedOrder, verifyOrder } from './order-header
 import { keyOf, type LookUp, refusalOf } from './permission.ts';
 import { isRefused, type Refused, refused } from './refused.ts';
 import { type PassageEnd, relay } from './relay.ts';
-import { type Framing, framingOf, orderHeaderName, parseHead, type RequestHead } from './request-head.ts';
+import { type Framing, framingOf, orderHeaderName, parseHead, type RequestHead, wantedHeaderName } from './request-head.ts';
 import { type Upload, uploadOf } from './upload.ts';
 import type { OrderUses } from './uses.ts';
 
@@ -102,7 +102,8 @@ async function passOrdered(client: Socket, request: OrderedRequest, service: Ser
   const complete = await completed(client, request);
   if (isRefused(complete)) return complete;
   const { call, body, rest } = complete;
-  const refusal = await refusalOf(call, order, service);
+  const wanted = head.headers.get(wantedHeaderName);
+  const refusal = await refusalOf(call, order, { ...service, wanted });
   if (refusal !== undefined) return refusal;
   const passage = { method: head.method, target: route.target, body, rest, idleMs: route.idleMs, isEndless: false };
   const end = await relay(client, passage, enginePath);
@@ -150,12 +151,13 @@ function withBody(call: Exclude<AddressedCall, { call: 'load' }>, bytes: Buffer)
       const body = readCreateBody(bytes);
       return isRefused(body) ? body : { call: { ...call, ...body.facts }, body: body.bytes, rest: none };
     }
-    case 'connect':
+    case 'connect': {
+      const body = readConnectBody(bytes);
+      return isRefused(body) ? body : { call: { ...call, ...body.facts }, body: body.bytes, rest: none };
+    }
     case 'disconnect': {
-      const body = call.call === 'connect' ? readConnectBody(bytes) : readDisconnectBody(bytes);
-      if (isRefused(body)) return body;
-      const { network } = call;
-      return { call: { call: call.call, network, ...body.facts }, body: body.bytes, rest: none };
+      const body = readDisconnectBody(bytes);
+      return isRefused(body) ? body : { call: { ...call, ...body.facts }, body: body.bytes, rest: none };
     }
     default:
       // Clients repeat their parameters in a body, which the engine does not look at; it does not get it.

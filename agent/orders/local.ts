@@ -1,12 +1,18 @@
 import { rfc3339 } from '../../common/clock.ts';
+import type { DesiredContainer } from '../../common/desired.ts';
 import type { StandingDrift } from '../../common/enforcement/permission.ts';
 import { answerTo, type EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import { digestsOf, wantedOf } from '../../common/enforcement/wanted.ts';
 import { limits } from '../../common/limits.ts';
 import { driftDigest, type Order } from '../../common/order.ts';
 
 export interface LocalDecision {
   readonly node: string;
-  readonly adopted: { readonly commit: string; readonly policy: EnforcementPolicy };
+  readonly adopted: {
+    readonly commit: string;
+    readonly policy: EnforcementPolicy;
+    readonly containers: readonly DesiredContainer[];
+  };
   /** Unix milliseconds. */
   readonly nowMs: number;
   /** 16 random bytes in hex. */
@@ -40,5 +46,6 @@ export function localOrder(
     issuedAt: rfc3339(nowMs),
     expiresAt: rfc3339(nowMs + limits.orderLifetimeMs),
     nonce,
+    ...wantedOf({ node, action, container: drift.container }, digestsOf(adopted.containers)),
   };
 }

@@ -3,7 +3,7 @@ import { limits } from '../../common/limits.ts';
 import { containerStates } from '../../common/observed.ts';
 import { orderSchema } from '../../common/order.ts';
 
-/** As `Endpoint` of `agent/docker/container-spec.ts`. */
+/** As `Endpoint` of `common/container-spec.ts`. */
 const endpoint = z.object({
   Aliases: z.array(z.string()).readonly().exactOptional(),
   Links: z.array(z.string()).readonly().exactOptional(),

@@ -1,6 +1,7 @@
 import type { Announcement } from '../../common/enforcement/announcement.ts';
 import type { GovernanceLimit } from '../../common/enforcement/governance.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import type { WantedDigests } from '../../common/enforcement/wanted.ts';
 import type { Order } from '../../common/order.ts';
 import type { Settled } from './freeze.ts';
 import type { GovernedNodeRow, OpenDrift, Replica, StandingMeasures, StoredOrder } from './ports.ts';
@@ -9,6 +10,8 @@ import type { GovernedNodeRow, OpenDrift, Replica, StandingMeasures, StoredOrder
 export interface ManifestInForce {
   readonly commit: string;
   readonly policy: EnforcementPolicy;
+  /** Of the containers that it wants. */
+  readonly wanted: WantedDigests;
   /** When the collector adopted it, Unix milliseconds. */
   readonly adoptedAtMs: number;
 }
@@ -16,7 +19,7 @@ export interface ManifestInForce {
 /** All that orders for one node are decided by, at one moment. */
 export interface Situation {
   readonly node: GovernedNodeRow;
-  readonly manifest: Pick<ManifestInForce, 'commit' | 'policy'>;
+  readonly manifest: Pick<ManifestInForce, 'commit' | 'policy' | 'wanted'>;
   /** That stand on the node. */
   readonly drifts: readonly OpenDrift[];
   /** Of the node: at least all that were issued within the last day and the cooldown, and since any of the drifts opened. */

@@ -6,6 +6,7 @@ import { windowAt } from '../manifest/windows.ts';
 import { driftDigest, type Order } from '../order.ts';
 import { type GovernanceLimit, limitedBy, type PastOrder } from './governance.ts';
 import { approvalsNeeded, type EnforcementPolicy } from './policy.ts';
+import { type WantedDigests, wantedOf } from './wanted.ts';
 
 /** Why an order is not obeyed. */
 export type RefusalCode =
@@ -52,6 +53,8 @@ export interface Circumstances {
   readonly containers: number;
   /** Orders that were begun here. */
   readonly past: readonly PastOrder[];
+  /** Of what the manifest in force wants. */
+  readonly wanted: WantedDigests;
   /** Names of approvers whose signatures of this order hold, each by a key of its own. */
   readonly approvers: readonly string[];
 }
@@ -68,6 +71,7 @@ export function refusalOf(order: Order, at: Circumstances): Refusal | undefined 
     untrusted(at) ??
     commitRefusal(order, at) ??
     notPermitted(order, at) ??
+    madeOtherwise(order, at) ??
     tooEarly(order, at) ??
     untrue(order, at) ??
     held(order, at)
@@ -130,6 +134,13 @@ function notPermitted(order: Order, { adopted, approvers }: Circumstances): Refu
   const needed = Math.max(order.approvals, approvalsNeeded(policy, order));
   if (counted.size >= needed) return undefined;
   return refusal('approvals', `approved by ${counted.size} of ${needed} who have to`);
+}
+
+/** An order that commits to nothing is of before 0.2, and makes what the manifest in force gives; through an executor, nothing. */
+function madeOtherwise(order: Order, { wanted, node }: Circumstances): Refusal | undefined {
+  if (order.wanted === undefined) return undefined;
+  if (wantedOf({ ...order, node }, wanted).wanted === order.wanted) return undefined;
+  return refusal('rule', `the manifest wants another ${clip(order.container)} than the order commits to`);
 }
 
 function manualRefusal({ manualOrders }: EnforcementPolicy): Refusal | undefined {

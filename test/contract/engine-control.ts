@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import type { CreateBody } from '../../agent/docker/container-spec.ts';
+import type { CreateBody } from '../../common/container-spec.ts';
 import type { EngineControl } from '../../agent/docker/control.ts';
 import { dockerEngine } from '../../agent/docker/dockerode.ts';
 import { dockerControl } from '../../agent/docker/dockerode-control.ts';

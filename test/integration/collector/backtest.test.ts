@@ -7,6 +7,7 @@ import { EnforcementRounds } from '../../../collector/enforcement/rounds.ts';
 import { withBacktestView } from '../../../collector/postgres/backtest-store.ts';
 import { postgresPlanningStore } from '../../../collector/postgres/enforcement-store.ts';
 import { enforcementPolicy } from '../../../common/enforcement/policy.ts';
+import { wantedIn } from '../../../common/enforcement/wanted.ts';
 import { AppError, type ErrorCode } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
 import { type Manifest, parseManifest } from '../../../common/manifest/manifest.ts';
@@ -171,7 +172,7 @@ function enforcing({ fleet, nodes }: Living, manifest: Manifest) {
     announcements: createAnnouncements({ verify: async () => true, logger }),
     random: (bytes) => Buffer.from((drawn++).toString(16).padStart(2 * bytes, '0'), 'hex'),
   });
-  const inForce = { commit, policy: enforcementPolicy(manifest), adoptedAtMs: firstEntryMs };
+  const inForce = { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(manifest), adoptedAtMs: firstEntryMs };
   const seen = new Map(nodes.map(({ name }) => [name, new Map<number, number>()]));
   const dueMs = new Map<RecordedNode, number>();
   const follow = async (node: RecordedNode) => {
