@@ -137,7 +137,9 @@ export function hostSideOf(desired: DesiredContainer): HostSide {
 
 /** Of `NAME=value`, sorted. */
 export function namesOf(environment: readonly string[]): readonly string[] {
-  return environment.map((variable) => variable.slice(0, (variable.indexOf('=') + 1 || variable.length + 1) - 1)).sort();
+  return environment
+    .map((variable) => variable.slice(0, (variable.indexOf('=') + 1 || variable.length + 1) - 1))
+    .sort();
 }
 
 function networkOf({ network_mode }: WantedConfig, first: WantedNetwork | undefined): HostConfig {

@@ -32,6 +32,8 @@ export const executorLimits = {
   executorUsesPerOrder: 8,
   /** Different calls, containers and networks that one order is good for. */
   executorKeysPerOrder: 64,
+  /** Images that are kept by a tag, or let go of, which needs no order. */
+  executorTagsPerMinute: 600,
   executorMaxOrders: 2_000,
   /** How long after its expiry what an order has begun may still be finished or undone. */
   executorFinishMs: 3_600_000,

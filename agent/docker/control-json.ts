@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { limits } from '../../common/limits.ts';
 import type { Endpoint } from '../../common/container-spec.ts';
+import { limits } from '../../common/limits.ts';
 import type { FileChange } from './control.ts';
 
 /** What the engine answers to those who change something. Source: Docker Engine API v1.41. */

@@ -39,7 +39,10 @@ export interface DockerControlOptions {
 const orderHeader = 'X-Sigilwatch-Order';
 const wantedHeader = 'X-Sigilwatch-Wanted';
 
-function headersOf({ order, wanted }: Pick<DockerControlOptions, 'order' | 'wanted'>): Readonly<Record<string, string>> {
+function headersOf({
+  order,
+  wanted,
+}: Pick<DockerControlOptions, 'order' | 'wanted'>): Readonly<Record<string, string>> {
   return {
     ...(order === undefined ? {} : { [orderHeader]: base64(JSON.stringify(order)) }),
     ...(wanted === undefined ? {} : { [wantedHeader]: base64(wanted) }),

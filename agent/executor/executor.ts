@@ -9,7 +9,7 @@ import { Counters } from './counts.ts';
 import { engineLookUp } from './engine-look.ts';
 import { type Log, limitedLog } from './log.ts';
 import type { OrderTrust } from './order-header.ts';
-import { OrderUses } from './uses.ts';
+import { OrderUses, Rate } from './uses.ts';
 
 export interface ExecutorSettings {
   /** Where the agent is served; made, and taken away at the end. */
@@ -39,7 +39,8 @@ export async function startExecutor(
   const refusalLog = limitedLog(log, now);
   const counters = new Counters();
   const lookUp = engineLookUp(enginePath);
-  const service: Service = { enginePath, trust, uses: new OrderUses(now), lookUp, counters, log, refusalLog, now };
+  const [uses, tagRate] = [new OrderUses(now), new Rate(limits.executorTagsPerMinute, now)];
+  const service: Service = { enginePath, trust, uses, tagRate, lookUp, counters, log, refusalLog, now };
   const open = new Set<Socket>();
   const endless = new Set<Socket>();
 

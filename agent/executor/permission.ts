@@ -50,7 +50,7 @@ export function keyOf(call: OrderedCall): string {
 type CallName = OrderedCall['call'];
 
 const replacing: ReadonlySet<CallName> = new Set<CallName>([
-  ...(['create', 'rename', 'stop', 'start', 'pause', 'unpause', 'remove', 'connect', 'load', 'tag', 'untag'] as const),
+  ...(['create', 'rename', 'stop', 'start', 'pause', 'unpause', 'remove', 'connect', 'load'] as const),
 ]);
 
 const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> = {
@@ -62,7 +62,7 @@ const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> 
 };
 
 /** What nothing is brought to an end by. */
-const beginning: ReadonlySet<CallName> = new Set<CallName>(['create', 'load', 'tag', 'untag']);
+const beginning: ReadonlySet<CallName> = new Set<CallName>(['create', 'load']);
 
 function mismatch(call: OrderedCall, order: VerifiedOrder): Refused | undefined {
   if (!callsOf[order.action].has(call.call)) {

@@ -21,7 +21,11 @@ export type MakingCall = Extract<OrderedCall, { call: 'create' | 'connect' }>;
  */
 export async function unwantedOf(
   call: MakingCall,
-  { order, header, lookUp }: { readonly order: VerifiedOrder; readonly header: string | undefined; readonly lookUp: LookUp },
+  {
+    order,
+    header,
+    lookUp,
+  }: { readonly order: VerifiedOrder; readonly header: string | undefined; readonly lookUp: LookUp },
 ): Promise<Refused | undefined> {
   const wanted = readWanted(header, order.wanted);
   if (isRefused(wanted)) return wanted;
@@ -47,12 +51,17 @@ function readWanted(header: string | undefined, digest: string | undefined): Mem
     return other('the call does not say what the order commits to');
   }
   const bytes = decodeBase64(header);
-  if (bytes === undefined || hash('sha256', bytes, 'hex') !== digest) return other('the order commits to something else');
+  if (bytes === undefined || hash('sha256', bytes, 'hex') !== digest)
+    return other('the order commits to something else');
   return membersOf(parseJson(bytes.toString('utf8'))) ?? other('the order commits to no container');
 }
 
 /** A relative source, which git does not know, is that of the container which the order names; the engine says it, and nobody else. */
-async function withSources(host: Members, { containerId }: VerifiedOrder, lookUp: LookUp): Promise<Members | undefined> {
+async function withSources(
+  host: Members,
+  { containerId }: VerifiedOrder,
+  lookUp: LookUp,
+): Promise<Members | undefined> {
   const config = membersOf(host.HostConfig);
   const binds = config?.Binds;
   if (!isTexts(binds) || !binds.some(isUnsourced)) return host;

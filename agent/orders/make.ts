@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { containerSpec } from '../../common/container-spec.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
-import { containerSpec } from '../../common/container-spec.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
 import { orderLabel } from './replace.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { containerSpec } from '../../common/container-spec.ts';
 import type { WantedConfig, WantedCreation } from '../../common/container-config.ts';
+import { containerSpec } from '../../common/container-spec.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
 
 const pinned = `sha256:${'ab'.repeat(32)}`;

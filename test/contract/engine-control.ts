@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import type { CreateBody } from '../../common/container-spec.ts';
 import type { EngineControl } from '../../agent/docker/control.ts';
 import { dockerEngine } from '../../agent/docker/dockerode.ts';
 import { dockerControl } from '../../agent/docker/dockerode-control.ts';
+import type { CreateBody } from '../../common/container-spec.ts';
 import { AppError } from '../../common/errors.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import { busybox } from '../engine-api.ts';

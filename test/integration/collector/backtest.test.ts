@@ -172,7 +172,12 @@ function enforcing({ fleet, nodes }: Living, manifest: Manifest) {
     announcements: createAnnouncements({ verify: async () => true, logger }),
     random: (bytes) => Buffer.from((drawn++).toString(16).padStart(2 * bytes, '0'), 'hex'),
   });
-  const inForce = { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(manifest), adoptedAtMs: firstEntryMs };
+  const inForce = {
+    commit,
+    policy: enforcementPolicy(manifest),
+    wanted: wantedIn(manifest),
+    adoptedAtMs: firstEntryMs,
+  };
   const seen = new Map(nodes.map(({ name }) => [name, new Map<number, number>()]));
   const dueMs = new Map<RecordedNode, number>();
   const follow = async (node: RecordedNode) => {
