@@ -235,13 +235,13 @@ function handlesImages(here: Here): void {
     const id = (await control.findImage(image)) ?? assert.fail('not found');
     assert.match(id, /^sha256:[0-9a-f]{64}$/);
     assert.equal(await control.findImage(id), id);
-    assert.equal(await control.tagImage(id, 'sigilwatch/kept', 'good'), 'done');
-    assert.equal(await control.findImage('sigilwatch/kept:good'), id);
+    assert.equal(await control.tagImage(id, 'sigilwatch/good', '0123456789ab'), 'done');
+    assert.equal(await control.findImage('sigilwatch/good:0123456789ab'), id);
     assert.deepEqual(
-      [await control.untag('sigilwatch/kept:good'), await control.untag('sigilwatch/kept:good')],
+      [await control.untag('sigilwatch/good:0123456789ab'), await control.untag('sigilwatch/good:0123456789ab')],
       ['done', 'gone'],
     );
-    assert.equal(await control.findImage('sigilwatch/kept:good'), undefined);
+    assert.equal(await control.findImage('sigilwatch/good:0123456789ab'), undefined);
     assert.equal(await control.findImage(image), id);
   });
 
