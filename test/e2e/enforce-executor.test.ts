@@ -41,17 +41,21 @@ import { tearDown } from './fleet.ts';
 /** A node as it is under systemd: the executor holds the engine's socket, and the agent has only what that serves. */
 const folder = makeTemporaryFolder('sgw-ex-');
 const needsKeys = { skip: withoutSshKeygen() };
+/** Ends when it is asked to, which a program that is the first in its container has to want. */
+const yielding = ['/bin/busybox', 'sh', '-c', 'trap "exit 0" TERM; /bin/busybox sleep 86400 & wait'];
 const app = { node: 'lyra', image: wantedImage, command: sleeping };
+/** Tells sooner than the time without it that a container has come up. */
+const healthcheck = { test: ['CMD', '/bin/busybox', 'true'], interval: '500ms' };
 const manifestText = stringify({
   ...actsAtOnce,
   governance: { ...actsAtOnce.governance, approvers: ['alice'] },
   containers: [
     { ...app, name: 'web' },
     {
-      ...{ ...app, name: 'shop', ports: ['127.0.0.1::8080'], volumes: ['shop-data:/data'] },
+      ...{ ...app, name: 'shop', healthcheck, ports: ['127.0.0.1::8080'], volumes: ['shop-data:/data'] },
       ...{ environment: { MODE: 'production' }, cap_drop: ['NET_RAW'], user: '0:0' },
     },
-    { ...app, name: 'store' },
+    { ...app, name: 'store', healthcheck },
   ],
 });
 
@@ -75,7 +79,7 @@ before(async () => {
     ...{ name: 'lyra', folder: folder.path, manifest: manifest.path, env: trust, through: startExecutor },
     runs: async (engine) => {
       await engine.run({ name: 'web', image: wantedImage, cmd: sleeping });
-      await engine.run({ name: 'store', image: otherImage, cmd: sleeping });
+      await engine.run({ name: 'store', image: otherImage, cmd: yielding });
       await engine.run({ name: 'rogue', image: otherImage, cmd: sleeping });
     },
   });
