@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { chmodSync, chownSync, lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { type Service, serve } from './connection.ts';
@@ -66,11 +65,11 @@ export async function startExecutor(
     const closed = once(server, 'close');
     server.close();
     for (const client of endless) client.destroy();
-    const drained = new AbortController();
-    await Promise.race([closed, delay(limits.executorDrainMs, undefined, { signal: drained.signal }).catch(() => {})]);
-    drained.abort();
-    for (const client of open) client.destroy();
+    const cut = setTimeout(() => {
+      for (const client of open) client.destroy();
+    }, limits.executorDrainMs);
     await closed;
+    clearTimeout(cut);
     log('info', 'executor.stopped', {});
   };
   let stopped: Promise<void> | undefined;

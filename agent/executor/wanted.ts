@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import { isUnsourced, namesOf, withSource } from '../../common/container-spec.ts';
 import { decodeBase64 } from '../../common/encoding.ts';
 import { limits } from '../../common/limits.ts';
@@ -7,7 +6,7 @@ import { orderLabel } from '../orders/replace.ts';
 import type { OrderedCall } from './calls.ts';
 import type { VerifiedOrder } from './order-header.ts';
 import type { LookUp } from './permission.ts';
-import { type Members, membersOf, parseJson } from './plain-json.ts';
+import { isSame, type Members, membersOf, parseJson } from './plain-json.ts';
 import { isRefused, type Refused, refused } from './refused.ts';
 
 /** A call that makes a container, or attaches what was made to a network. */
@@ -32,12 +31,12 @@ export async function unwantedOf(
   const { ConnectTo: connectTo, ...host } = wanted;
   if (call.call === 'connect') {
     const asked = { network: call.network, endpoint: call.endpoint };
-    const isWanted = Array.isArray(connectTo) && connectTo.some((one) => isDeepStrictEqual(one, asked));
+    const isWanted = Array.isArray(connectTo) && connectTo.some((one) => isSame(one, asked));
     return isWanted ? undefined : other('the container is wanted on another network, or otherwise');
   }
   const sourced = await withSources(host, order, lookUp);
   if (sourced === undefined) return other('a mount is wanted whose source nobody knows');
-  return isDeepStrictEqual(sourced, call.made) ? undefined : other('another container is wanted');
+  return isSame(sourced, call.made) ? undefined : other('another container is wanted');
 }
 
 function other(reason: string): Refused {
