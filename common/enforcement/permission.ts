@@ -136,7 +136,7 @@ function notPermitted(order: Order, { adopted, approvers }: Circumstances): Refu
   return refusal('approvals', `approved by ${counted.size} of ${needed} who have to`);
 }
 
-/** An order that commits to nothing is of before 0.2, and makes what the manifest in force gives; through an executor, nothing. */
+/** Orders of before commit to nothing, and make what the manifest in force wants; through an executor, nothing. */
 function madeOtherwise(order: Order, { wanted, node }: Circumstances): Refusal | undefined {
   if (order.wanted === undefined) return undefined;
   if (wantedOf({ ...order, node }, wanted).wanted === order.wanted) return undefined;
