@@ -294,18 +294,16 @@ export class Agent {
     return fromMs < slot ? { fromMs, toMs: slot, reason: skipReason(this.#lastScan, stepMs) } : undefined;
   }
 
-  /** The report of one interval; when the journal does not take it, its absence is accounted for instead. */
+  /**
+   * The report of one interval; when the journal does not take it, its absence is accounted for instead. So it is while anything is
+   * owed: the mark may not pass that, or a crash would lose it, and a report before its mark would be told again as a gap.
+   */
   async #account(cycle: Cycle): Promise<void> {
     await this.#guarded('owed', () => this.#owed.settle());
     const mark = this.#slotMark(cycle.slot);
-    // The mark may not pass what is still owed, or a crash would lose that: it waits for the last of it.
-    const owed = this.#owed.size > 0;
-    const said = await this.#guarded('report', () =>
-      this.#observer.settled(() => appendPeriodic(this.#options.journal, this.#report(cycle), owed ? [] : [mark])),
-    );
-    const { last } = this.#owed;
+    const say = () => appendPeriodic(this.#options.journal, this.#report(cycle), [mark]);
+    const said = this.#owed.size === 0 && (await this.#guarded('report', () => this.#observer.settled(say)));
     if (!said) this.#oweReport(cycle.slot);
-    else if (owed && last !== undefined) this.#owed.replaceLast({ ...last, changes: [mark] });
   }
 
   #report({ slot, coverage, scanMs }: Cycle): Statement {

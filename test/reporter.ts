@@ -1,4 +1,4 @@
-import { relative, resolve } from 'node:path';
+import { isAbsolute, relative, resolve } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 import { inspect } from 'node:util';
 
@@ -6,20 +6,24 @@ import { inspect } from 'node:util';
  * The report of one stage for `scripts/test`. Quiet about what passes; tells each failure with its error, the output
  * of files that failed, each skip with its reason, and as its last line `counts <passed> <failed> <skipped>`. Only
  * leaves count: a suite, or a test that only holds others, is no test of its own.
+ * @param sourceOf the source of a file that was run, by full path.
  */
-export async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+export async function* report(
+  events: AsyncIterable<TestEvent>,
+  sourceOf: (file: string) => string,
+): AsyncGenerator<string> {
   const files = new Map<string, FileRecord>();
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
   for await (const event of events) {
-    const record = recordOf(files, event);
+    const record = recordOf(files, event, sourceOf);
     if (record === undefined) continue;
     const lines = take(event, record, totals);
     if (lines !== undefined) yield lines;
     showProgress(totals);
   }
   clearProgress();
-  for (const [file, { failed, output }] of files) {
-    if (failed && output.length > 0) yield `output of ${shownFile(file)}:\n${indented(output.join(''))}\n`;
+  for (const { source, failed, output } of files.values()) {
+    if (failed && output.length > 0) yield `output of ${source}:\n${indented(output.join(''))}\n`;
   }
   yield `counts ${totals.passed} ${totals.failed} ${totals.skipped}\n`;
 }
@@ -31,6 +35,8 @@ interface Totals {
 }
 
 interface FileRecord {
+  /** Path below the working folder. */
+  readonly source: string;
   /** Names of the tests being reported, outermost first. */
   names: string[];
   /** Nesting of the last result; deeper than the next one means that the next one was its parent. */
@@ -41,14 +47,24 @@ interface FileRecord {
 
 type ResultEvent = Extract<TestEvent, { type: 'test:pass' | 'test:fail' }>;
 
-function recordOf(files: Map<string, FileRecord>, event: TestEvent): FileRecord | undefined {
+function recordOf(
+  files: Map<string, FileRecord>,
+  event: TestEvent,
+  sourceOf: (file: string) => string,
+): FileRecord | undefined {
   const file = event.data !== undefined && 'file' in event.data ? event.data.file : undefined;
   if (file === undefined) return undefined;
-  // Some events name the file as it was given, others in full.
-  const key = resolve(file);
+  // Some events name the file as it was given, others in full, and others its source.
+  const key = sourceOf(resolve(file));
   const existing = files.get(key);
   if (existing !== undefined) return existing;
-  const made: FileRecord = { names: [], lastNesting: 0, failed: false, output: [] };
+  const made: FileRecord = {
+    source: relative(process.cwd(), key),
+    names: [],
+    lastNesting: 0,
+    failed: false,
+    output: [],
+  };
   files.set(key, made);
   return made;
 }
@@ -74,7 +90,9 @@ function takeResult(event: ResultEvent, record: FileRecord, totals: Totals): str
   const { nesting, name, skip, todo } = event.data;
   const isParent = record.lastNesting > nesting;
   record.lastNesting = nesting;
-  const title = titleOf(event, [...record.names.slice(0, nesting), name]);
+  const isFile = isFileItself(event);
+  const names = isFile ? [] : [...record.names.slice(0, nesting), name];
+  const title = [record.source, ...names].join(' > ');
   if (event.type === 'test:fail' && !(isParent && failedThroughChildren(event))) {
     return fail(record, totals, title, failureText(event));
   }
@@ -84,7 +102,7 @@ function takeResult(event: ResultEvent, record: FileRecord, totals: Totals): str
     return `skipped ${title}: ${typeof skipReason === 'string' ? skipReason : 'no reason given'}\n`;
   }
   if (isParent || event.data.details.type === 'suite') return undefined;
-  if (isFileItself(event)) return fail(record, totals, title, 'the file holds no test');
+  if (isFile) return fail(record, totals, title, 'the file holds no test');
   totals.passed++;
   return undefined;
 }
@@ -106,17 +124,9 @@ function failureText(event: Extract<TestEvent, { type: 'test:fail' }>): string {
   return error.cause instanceof Error ? inspect(error.cause) : String(error.cause ?? error.message);
 }
 
+/** A file that fails as a whole, or holds no test, is reported as one test, which bears its path for a name. */
 function isFileItself({ data }: ResultEvent): boolean {
-  return data.file !== undefined && resolve(data.name) === data.file;
-}
-
-function titleOf(event: ResultEvent, names: readonly string[]): string {
-  const file = shownFile(event.data.file ?? '');
-  return isFileItself(event) ? file : `${file} > ${names.join(' > ')}`;
-}
-
-function shownFile(file: string): string {
-  return relative(process.cwd(), file);
+  return isAbsolute(data.name) && data.name.endsWith('.test.js');
 }
 
 function indented(text: string): string {

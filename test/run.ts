@@ -2,6 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
 import { parseArgs } from 'node:util';
+import { bundleTests } from './bundle.ts';
 import { openTestServer, testDatabaseVariable } from './postgres.ts';
 import { report } from './reporter.ts';
 
@@ -20,8 +21,14 @@ const { values, positionals } = parseArgs({
 const server = values['with-postgres'] ? await openTestServer() : undefined;
 if (server !== undefined) process.env[testDatabaseVariable] = server.url;
 
+const bundle = await bundleTests(process.cwd(), positionals);
+process.once('exit', bundle.remove);
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+// What the runner starts, it starts with the flags that it has itself; the loader that reads our source is not for them.
+process.execArgv.splice(0, process.execArgv.length, '--enable-source-maps');
+
 const events = run({
-  files: positionals,
+  files: bundle.files,
   concurrency: Number(values.concurrency),
   timeout: Number(values['timeout-ms']),
   // Node can spin for ever while it takes a finished process apart in which a request was still under way.
@@ -30,5 +37,8 @@ const events = run({
 events.on('test:fail', () => {
   process.exitCode = 1;
 });
-await pipeline(report(events), values.report === undefined ? process.stdout : createWriteStream(values.report));
+await pipeline(
+  report(events, bundle.sourceOf),
+  values.report === undefined ? process.stdout : createWriteStream(values.report),
+);
 await server?.stop();

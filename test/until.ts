@@ -1,18 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * Waits for `condition` to hold, asking every few milliseconds unless told otherwise.
+ * Waits for `condition` to hold. Asks every few milliseconds, and less often the longer it takes: whole programs are asked, and must not
+ * be kept busy with answers.
  * @throws when `deadlineMs` passes first, naming `what`.
  */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
   deadlineMs = 10_000,
-  lookAgainMs = 5,
 ): Promise<void> {
-  const giveUpAt = performance.now() + deadlineMs;
+  const begun = performance.now();
   while (!(await condition())) {
-    if (performance.now() > giveUpAt) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await delay(lookAgainMs);
+    const waitedMs = performance.now() - begun;
+    if (waitedMs > deadlineMs) throw new Error(`not within ${deadlineMs} ms: ${what}`);
+    await delay(Math.min(Math.max(waitedMs / 10, 5), 100));
   }
 }

@@ -19,7 +19,9 @@ export interface Sighting<T> {
 }
 
 const defaultDeadlineMs = 60_000;
+/** At first; less often the longer it takes, since whoever is asked has other things to do. */
 const lookAgainMs = 15;
+const maxLookAgainMs = 250;
 
 /** Something that had to be seen, and was not. */
 export class NotObserved extends Error {
@@ -37,13 +39,14 @@ export class NotObserved extends Error {
 /** Looks again and again until it is there. @throws NotObserved with the last look's evidence. */
 export async function observe<T>({ expected, since, deadlineMs, look }: Wanted<T>): Promise<Sighting<T>> {
   const waitMs = deadlineMs ?? defaultDeadlineMs;
-  const giveUpAt = performance.now() + waitMs;
+  const begun = performance.now();
+  const giveUpAt = begun + waitMs;
   for (;;) {
     const outcome = await look().catch((error: unknown): Look<T> => ({ evidence: messageOf(error) }));
     const now = performance.now();
     if ('seen' in outcome) return { value: outcome.seen, afterMs: Math.round(now - since) };
     if (now > giveUpAt) throw new NotObserved(`${expected}, within ${waitMs} ms`, outcome.evidence);
-    await delay(lookAgainMs);
+    await delay(Math.min(Math.max(lookAgainMs, (now - begun) / 20), maxLookAgainMs));
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { Agent, Cycle } from '../../agent/agent.ts';
+import { AppError } from '../../common/errors.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { type FakeJournal, fakeJournal } from '../fakes/journal.ts';
 import { until } from '../until.ts';
@@ -198,6 +199,22 @@ describe('the engine', () => {
   });
 });
 
+/** Every minute since the first is told of once, by a report or by a gap. */
+function assertAccounted(): void {
+  const accounted = [
+    ...journal.saidOf('report').map(({ body }) => Date.parse(body.minute)),
+    ...journal.saidOf('coverage.gap').flatMap(({ body: { from, to } }) => {
+      const minutes = (Date.parse(to) - Date.parse(from)) / 1_000;
+      return Array.from({ length: minutes }, (_, i) => Date.parse(from) + i * 1_000);
+    }),
+  ].sort((a, b) => a - b);
+  const first = accounted[0] ?? 0;
+  assert.deepEqual(
+    accounted,
+    accounted.map((_, i) => first + i * 1_000),
+  );
+}
+
 describe('minutes', () => {
   test('every minute is reported once', async () => {
     const { cycles } = await start();
@@ -254,18 +271,27 @@ describe('minutes', () => {
     const gaps = journal.saidOf('coverage.gap').map(({ body }) => body);
     assert.ok(gaps.length > 0);
     assert.ok(gaps.every(({ reason }) => reason === 'dropped'));
-    const accounted = [
-      ...journal.saidOf('report').map(({ body }) => Date.parse(body.minute)),
-      ...gaps.flatMap(({ from, to }) => {
-        const minutes = (Date.parse(to) - Date.parse(from)) / 1_000;
-        return Array.from({ length: minutes }, (_, i) => Date.parse(from) + i * 1_000);
-      }),
-    ].sort((a, b) => a - b);
-    const first = accounted[0] ?? 0;
-    assert.deepEqual(
-      accounted,
-      accounted.map((_, i) => first + i * 1_000),
-    );
+    assertAccounted();
+  });
+
+  test('no minute is told of by a report and by a gap, though a kill came when only the report was taken', async () => {
+    const first = await start();
+    await until('a minute is reported', () => first.cycles.length > 0);
+    journal.mood = 'write_failed';
+    const before = first.cycles.length;
+    await until('two minutes pass', () => first.cycles.length >= before + 2);
+    journal.mood = 'well';
+    const { append } = journal;
+    journal.append = async (statements, changes) => {
+      if (!statements.some(({ kind }) => kind === 'coverage.gap')) return append(statements, changes);
+      throw new AppError('outbox.write_failed', 'too large for what is left', { retryable: true });
+    };
+    await until('two more pass', () => first.cycles.length >= before + 4);
+    await first.agent.stop();
+    journal.append = append;
+    const second = await start();
+    await until('a minute is reported', () => second.cycles.length > 0);
+    assertAccounted();
   });
 
   test('reports that a full outbox drops are no gap, also not after a restart', async () => {

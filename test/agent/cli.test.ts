@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { identityPaths, makeKeys } from '../../agent/identity.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
-import { agentProgram } from './program.ts';
+import { agentCommand, agentProgram } from './program.ts';
 import { tempFolder } from './watching.ts';
 
 const temp = tempFolder();
@@ -17,20 +17,20 @@ const write = (name: string, text: string): string => {
 
 test('--print-config masks secrets, and what it prints loads again and prints the same', async () => {
   const config = write('a.yaml', 'sigils:\n  secrets: [hush-hush]\n  stores: {main: /srv/store}\n');
-  const first = await agentProgram(['--config', config, '--print-config']);
+  const first = await agentCommand(['--config', config, '--print-config']);
   assert.equal(first.code, 0, first.stderr);
   assert.doesNotMatch(first.stdout, /hush/);
   assert.match(first.stdout, /secrets: \["\*+"\]/);
   assert.match(first.stdout, /\/srv\/store/);
   const printed = write('b.yaml', first.stdout);
-  const second = await agentProgram(['--config', printed, '--print-config']);
+  const second = await agentCommand(['--config', printed, '--print-config']);
   assert.equal(second.code, 0, second.stderr);
   const values = (text: string) => text.replaceAll(/ # .*$/gm, '');
   assert.equal(values(second.stdout), values(first.stdout));
 });
 
 test('an unknown setting is refused with its place and the nearest one', async () => {
-  const { code, stdout, stderr } = await agentProgram(['--config', write('c.yaml', 'dataDri: /x\n'), 'status']);
+  const { code, stdout, stderr } = await agentCommand(['--config', write('c.yaml', 'dataDri: /x\n'), 'status']);
   assert.deepEqual([code, stdout], [2, '']);
   assert.match(stderr, /dataDri/);
   assert.match(stderr, /c\.yaml:1:1/);
@@ -38,27 +38,27 @@ test('an unknown setting is refused with its place and the nearest one', async (
 });
 
 test('--print-config shows the data directory that --data-dir gave', async () => {
-  const { stdout } = await agentProgram(['--data-dir', '/srv/agent', '--print-config']);
+  const { stdout } = await agentCommand(['--data-dir', '/srv/agent', '--print-config']);
   assert.match(stdout, /^dataDir: "\/srv\/agent" # env SIGILWATCH_DATA_DIR$/m);
 });
 
 test('a settings file that is not there is named', async () => {
-  const { code, stderr } = await agentProgram(['--config', join(temp, 'none.yaml'), 'status']);
+  const { code, stderr } = await agentCommand(['--config', join(temp, 'none.yaml'), 'status']);
   assert.equal(code, 2);
   assert.match(stderr, /none\.yaml does not exist/);
 });
 
 test('an unknown command is wrong usage; help and version are not', async () => {
   for (const argv of [['observe'], ['run', 'observe']]) {
-    const { code, stderr } = await agentProgram(argv);
+    const { code, stderr } = await agentCommand(argv);
     assert.equal(code, 2);
     assert.match(stderr, /unknown command 'observe'/);
   }
-  const help = await agentProgram(['--help']);
+  const help = await agentCommand(['--help']);
   assert.equal(help.code, 0);
   for (const name of ['enroll', 'run', 'scan', 'status', 'doctor'])
     assert.match(help.stdout, new RegExp(`^  ${name}`, 'm'));
-  assert.equal((await agentProgram(['--version'])).code, 0);
+  assert.equal((await agentCommand(['--version'])).code, 0);
 });
 
 test('run on a node that is not enrolled says how to, and exits with 3', async () => {
@@ -92,7 +92,7 @@ test('run with a taken port ends by itself, with 4', async () => {
 
 test('status without an agent says so, and exits with 5', async () => {
   const config = write('status.yaml', 'http: {port: 1}\n');
-  const { code, stdout, stderr } = await agentProgram(['--config', config, 'status']);
+  const { code, stdout, stderr } = await agentCommand(['--config', config, 'status']);
   assert.deepEqual([code, stdout], [5, '']);
   assert.match(stderr, /no agent answers at http:\/\/127\.0\.0\.1:1/);
 });

@@ -11,7 +11,7 @@ import {
   TestNode,
   wanting,
 } from './desired-world.ts';
-import { agentProgram } from './program.ts';
+import { agentCommand } from './program.ts';
 import { tempFolder } from './watching.ts';
 
 const temp = tempFolder();
@@ -29,7 +29,7 @@ beforeEach(() => {
   writeFileSync(config, `dataDir: ${node.dataDir}\n`);
 });
 
-const desired = (...argv: readonly string[]) => agentProgram(['--config', config, '--json', 'desired', ...argv]);
+const desired = (...argv: readonly string[]) => agentCommand(['--config', config, '--json', 'desired', ...argv]);
 const shown = async () => JSON.parse((await desired('show')).stdout);
 const refresh = async () => {
   await node.source.refresh();
@@ -190,7 +190,7 @@ describe('a commit that is not a descendant', { skip }, () => {
   });
 
   test('is told to a person with what to do next', async () => {
-    const { stdout } = await agentProgram(['--config', config, 'desired', 'show']);
+    const { stdout } = await agentCommand(['--config', config, 'desired', 'show']);
     assert.match(stdout, /^in force: [0-9a-f]{40}\n {2}not verified/);
     assert.match(stdout, new RegExp(`refused last: ${rewritten} from the local repository`));
     assert.match(stdout, /is not a descendant of/);

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { runCli } from '../../agent/cli.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -8,6 +10,25 @@ export interface Outcome {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** Runs one of the agent's commands in this process, with nothing of our environment; `run` is for {@link agentProgram}. */
+export async function agentCommand(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  let [stdout, stderr] = ['', ''];
+  const code = await runCli({
+    argv: args,
+    env,
+    hostname: 'host',
+    readFile: (path) => readFileSync(path, 'utf8'),
+    stdout: (said) => {
+      stdout += said;
+    },
+    stderr: (said) => {
+      stderr += said;
+    },
+    run: () => Promise.reject(new Error('an agent does not run in here')),
+  });
+  return { code, stdout, stderr };
 }
 
 /** Runs the agent's command line from source, as a process of its own, with nothing of our environment. */

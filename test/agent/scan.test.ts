@@ -6,7 +6,7 @@ import { Level } from 'level';
 import { z } from 'zod';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { makeSigilRecord } from '../fakes/sigil-writer.ts';
-import { agentProgram } from './program.ts';
+import { agentCommand } from './program.ts';
 import { manifestRepository, tempFolder } from './watching.ts';
 
 const temp = tempFolder();
@@ -43,12 +43,12 @@ before(async () => {
 after(() => engine.stop());
 
 const scan = async () => {
-  const { code, stdout, stderr } = await agentProgram(['--config', config, '--json', 'scan', '--once', '--node', 'n1']);
+  const { code, stdout, stderr } = await agentCommand(['--config', config, '--json', 'scan', '--once', '--node', 'n1']);
   assert.equal(stderr, '');
   return { code, found: outcome.parse(JSON.parse(stdout)) };
 };
 const doctor = async () => {
-  const { code, stdout } = await agentProgram(['--config', config, '--json', 'doctor']);
+  const { code, stdout } = await agentCommand(['--config', config, '--json', 'doctor']);
   const found = checks.parse(JSON.parse(stdout));
   return { code, found, bad: found.filter(({ ok }) => !ok).map(({ name }) => name) };
 };

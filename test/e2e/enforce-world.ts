@@ -20,8 +20,6 @@ import { keepProxy, shown } from './fleet.ts';
 
 /** Long enough for a link that has to come back, or a collector that looks around. */
 const withinMs = 40_000;
-/** Many wait at once here, and what they ask is busy with what they wait for. */
-const lookAgainMs = 100;
 export const [wantedImage, otherImage] = ['app:1', 'app:2'];
 export const sleeping = ['/bin/busybox', 'sleep', '86400'];
 const scanIntervalMs = 1_000;
@@ -113,7 +111,7 @@ export async function startEnforcedNode(
 
 /** Waits for what takes a collector, an agent and an engine. @throws as {@link until}. */
 export function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  return until(what, condition, withinMs, lookAgainMs);
+  return until(what, condition, withinMs);
 }
 
 /** An order with its story, as the API tells it. */

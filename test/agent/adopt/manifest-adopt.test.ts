@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { z } from 'zod';
 import { AppError } from '../../../common/errors.ts';
 import { type FakeEngine, startFakeEngine } from '../../fakes/engine.ts';
-import { agentProgram } from '../program.ts';
+import { agentCommand } from '../program.ts';
 import { tempFolder } from '../watching.ts';
 import { adopting } from './adopting.ts';
 
@@ -406,7 +406,7 @@ describe('the command', () => {
       '--repository',
       world.repository.dir,
     ];
-    const { code, stdout, stderr } = await agentProgram(args);
+    const { code, stdout, stderr } = await agentCommand(args);
     assert.deepEqual([code, stderr], [0, '']);
     const told = z
       .object({

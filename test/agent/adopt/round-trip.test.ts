@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { image, sleeps } from '../../contract/engine.ts';
 import { busybox } from '../../engine-api.ts';
 import { engineAvailable, type OwnEngine, startEngine } from '../../engines.ts';
-import { agentProgram } from '../program.ts';
+import { agentCommand } from '../program.ts';
 import { tempFolder } from '../watching.ts';
 import { adopting } from './adopting.ts';
 
@@ -75,7 +75,7 @@ test('containers made by hand, adopted and applied, are all as they should be', 
   const config = join(temp, 'agent.yaml');
   const settings = `dataDir: ${temp}\ndocker: {socketPath: ${engine.socketPath}}\nmanifest: {repository: ${repository.dir}}\n`;
   writeFileSync(config, settings);
-  const scan = await agentProgram(['--config', config, '--json', 'scan', '--once', '--node', 'n1']);
+  const scan = await agentCommand(['--config', config, '--json', 'scan', '--once', '--node', 'n1']);
   const { drifts, errors, containers } = found.parse(JSON.parse(scan.stdout));
   assert.deepEqual([scan.code, drifts, errors, containers.length], [0, [], [], 7]);
 });

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import type { Outbox } from '../../../agent/outbox/outbox.ts';
 import type { SignedEntry } from '../../../common/entry.ts';
 import { AppError, errnoOf } from '../../../common/errors.ts';
+import type { Statement } from '../../../common/kinds.ts';
 import { auditedEntries, cleared, failsWith, opened, report, tempDir } from './support.ts';
 
 /** A filesystem of 8 MB of its own, or the reason why there is none. */
@@ -38,14 +39,19 @@ function fillDisk(parent: string): string {
 }
 
 /** Hard for LevelDB to compress, so that the disk really fills. */
-const noise = randomBytes(360).toString('base64');
+const noise = randomBytes(1_400).toString('base64');
+
+/** Few large entries fill the disk as well as many small ones, and each of them is verified several times. */
+function bulky(evidence: string): Statement {
+  return { kind: 'witness.released', body: { evidence, heldSize: 0, reason: noise } };
+}
 
 /** Says statements until one is refused; the refusal. */
 async function sayUntilRefused(outbox: Outbox, said: SignedEntry[], prefix: string): Promise<AppError> {
   for (let n = 0; n < 20_000; n += 1) {
     try {
       const text = `${prefix}/${n}`;
-      const statements = Array.from({ length: 10 }, (_, part) => cleared(`${text}/${part}`, noise));
+      const statements = Array.from({ length: 10 }, (_, part) => bulky(`${text}/${part}`));
       said.push(...(await outbox.append(statements, [{ key: `told/${n % 50}`, value: text }])));
     } catch (error) {
       assert.ok(error instanceof AppError);
