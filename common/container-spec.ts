@@ -132,7 +132,15 @@ export interface HostSide extends Omit<CreateBody, 'Labels' | 'Cmd' | 'Entrypoin
 export function hostSideOf(desired: DesiredContainer): HostSide {
   const { body, connectTo } = specOf(desired, {}, (volume) => volume);
   const { Cmd: _cmd, Entrypoint: _entrypoint, Healthcheck: _healthcheck, Env, Labels, ...rest } = body;
-  return { ...rest, Env: namesOf(Env ?? []), Labels: Object.keys(Labels).sort(), ConnectTo: connectTo };
+  return { ...rest, Env: namesOf(Env ?? []), Labels: committedLabels(Object.keys(Labels)), ConnectTo: connectTo };
+}
+
+/**
+ * Names of labels, sorted, but for those by which compose finds its containers again: they are the replaced container's, and git does
+ * not say them.
+ */
+export function committedLabels(names: readonly string[]): readonly string[] {
+  return names.filter((name) => !name.startsWith('com.docker.compose.')).sort();
 }
 
 /** Of `NAME=value`, sorted. */
@@ -202,9 +210,9 @@ export function isUnsourced(volume: string): boolean {
  */
 export function withSource(volume: string, mounted: readonly string[]): string {
   if (!isUnsourced(volume)) return volume;
-  const onSameTarget = volume.slice(volume.indexOf(':'));
+  const [, onSameTarget, options = ''] = /^[^:]*(:.*:r[ow])(,.*)?$/.exec(volume) ?? [];
   const before = mounted.find((mount) => mount.startsWith('/') && mount.slice(mount.indexOf(':')) === onSameTarget);
-  if (before !== undefined) return before;
+  if (before !== undefined) return before + options;
   throw new AppError(
     'validation.manifest',
     `the source of the mount ${volume} depends on where compose was run; write the whole path`,

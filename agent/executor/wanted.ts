@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { isUnsourced, namesOf, withSource } from '../../common/container-spec.ts';
+import { committedLabels, isUnsourced, namesOf, withSource } from '../../common/container-spec.ts';
 import { decodeBase64 } from '../../common/encoding.ts';
 import { limits } from '../../common/limits.ts';
 import { orderLabel } from '../orders/replace.ts';
@@ -82,7 +82,7 @@ export function hostSideOfBody(body: Members): Members | undefined {
   const labels = membersOf(Labels);
   if (!isTexts(Env) || labels === undefined) return undefined;
   const names = Object.keys(labels).filter((name) => name !== orderLabel);
-  return { ...rest, Env: namesOf(Env), Labels: names.sort() };
+  return { ...rest, Env: namesOf(Env), Labels: committedLabels(names) };
 }
 
 function isTexts(value: unknown): value is readonly string[] {

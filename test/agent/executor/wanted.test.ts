@@ -97,7 +97,8 @@ function withHost(body: CreateBody, host: object) {
 describe('a container is made as its order commits to', () => {
   test('when the manifest wants it so, whatever secrets it is given', async () => {
     const order = orderFor(desired);
-    const body = { ...bodyOf(order), Env: ['PASSWORD=other', 'A=2'], Cmd: ['other'] };
+    const Labels = { ...bodyOf(order).Labels, 'com.docker.compose.project': 'shop' };
+    const body = { ...bodyOf(order), Labels, Env: ['PASSWORD=other', 'A=2'], Cmd: ['other'] };
     assert.equal((await create(order, body)).status, 200);
     assert.deepEqual(JSON.parse(`${scene.reached[0]?.body}`), body);
   });
