@@ -107,6 +107,14 @@ function requireNoMore(program: Command, [unknown]: readonly string[]): void {
   if (unknown !== undefined) program.error(`error: unknown command '${unknown}'; see --help`);
 }
 
+interface EnrollFlags {
+  readonly collector: string;
+  readonly token: string;
+  readonly node?: string;
+  readonly force?: boolean;
+  readonly executorDir?: string;
+}
+
 function addEnroll(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
   program
     .command('enroll')
@@ -115,11 +123,13 @@ function addEnroll(program: Command, context: CliContext, perform: (action: Acti
     .requiredOption('--token <token>', 'join token from `sigilwatch-collector nodes token`')
     .option('--node <name>', 'name of this node (default: the host name)')
     .option('--force', 'make a new key, and give up the present enrolment')
-    .action((options: { collector: string; token: string; node?: string; force?: boolean }) =>
+    .option('--executor-dir <folder>', 'also write there, as root, what the executor has to know: /etc/sigilwatch')
+    .action(({ force = false, executorDir, ...options }: EnrollFlags) =>
       perform(async ({ dataDir }, show) => {
-        const { enrol, formatEnrolment } = await import('./enrol.ts');
+        const { enroll } = await import('./commands/enroll.ts');
+        const { formatEnrolment } = await import('./enrol.ts');
         const node = requireNodeName(options.node ?? context.hostname);
-        show(await enrol({ ...options, force: options.force === true, node, dataDir, version }), formatEnrolment);
+        show(await enroll({ ...options, executorDir, force, node, dataDir, version }), formatEnrolment);
         return exitCodes.done;
       }),
     );

@@ -6,15 +6,16 @@ import { dirname } from 'node:path';
 export const ownerOnlyMode = 0o600;
 
 /**
- * Puts a file with these contents in place of whatever is there, readable by its owner only. After a crash at any
- * moment the path holds the old contents or the new ones, whole.
+ * Puts a file with these contents in place of whatever is there, readable by its owner only unless told otherwise. After a crash
+ * at any moment the path holds the old contents or the new ones, whole.
  */
-export async function writeDurably(path: string, contents: string): Promise<void> {
+export async function writeDurably(path: string, contents: string, mode = ownerOnlyMode): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     const file = await open(temporary, 'wx', ownerOnlyMode);
     try {
       await file.writeFile(contents);
+      if (mode !== ownerOnlyMode) await file.chmod(mode);
       await file.sync();
     } finally {
       await file.close();

@@ -40,7 +40,9 @@ export interface Enrolled {
   /** To be compared with the one the collector shows. */
   readonly fingerprint: string;
   readonly origin: string;
-  /** Of the log's key that was pinned. */
+  /** The log's key that was pinned, as a verifier key. */
+  readonly vkey: string;
+  /** Of the same. */
   readonly logFingerprint: string;
 }
 
@@ -64,12 +66,12 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   const logKey = requireOwnAnswer(answer, { node, keys, pinned, logKeyHash });
   await adoptIdentity(paths, { node, url, origin: answer.origin, vkey: answer.vkey }, from);
   const { fingerprint: print, origin } = answer;
-  return { node, fingerprint: print, origin, logFingerprint: fingerprint(logKey.publicKey) };
+  return { node, fingerprint: print, origin, vkey: answer.vkey, logFingerprint: fingerprint(logKey.publicKey) };
 }
 
 /** For a person, who compares the fingerprints with those the collector shows. */
-export function formatEnrolment({ node, fingerprint: print, origin, logFingerprint }: Enrolled): string {
-  return `Enrolled as ${node} with ${origin}.\nKey fingerprint: ${print}\nThe collector shows the same one: sigilwatch-collector nodes list\nLog key fingerprint: ${logFingerprint}, as the join token says and "nodes token" showed\n`;
+export function formatEnrolment({ node, fingerprint: print, origin, vkey, logFingerprint }: Enrolled): string {
+  return `Enrolled as ${node} with ${origin}.\nKey fingerprint: ${print}\nThe collector shows the same one: sigilwatch-collector nodes list\nLog key fingerprint: ${logFingerprint}, as the join token says and "nodes token" showed\nLog key, which an executor takes: ${vkey}\n`;
 }
 
 /** The key in force, or the one of an interrupted enrolment, or a new one. */

@@ -152,7 +152,7 @@ async function readPrivate(path: string): Promise<string | undefined> {
 /** Checked on the open file, so that what was judged is what is read. */
 async function requirePrivate(path: string, file: FileHandle): Promise<void> {
   const { mode, uid } = await file.stat();
-  const ownUid = process.getuid?.() ?? uid;
+  const ownUid = process.geteuid?.() ?? uid;
   if (uid !== ownUid) {
     throw new AppError(
       'auth.key_file',

@@ -1,4 +1,6 @@
 import type { Clock } from '../common/clock.ts';
+import type { DesiredContainer } from '../common/desired.ts';
+import { wantedText } from '../common/enforcement/wanted.ts';
 import type { Logger } from '../common/log.ts';
 import type { AgentSettings } from './config.ts';
 import { DesiredSource } from './desired/desired-source.ts';
@@ -18,9 +20,14 @@ export function engineOf({ docker }: AgentSettings): Engine {
   return dockerEngine(label === undefined ? { socketPath } : { socketPath, label });
 }
 
-/** The hands on that engine, for one order: its signed entry goes along, which an executor in between asks for. */
-export function controlOf({ docker }: AgentSettings, order: SignedText): EngineControl {
-  return dockerControl({ socketPath: docker.socketPath, order });
+/** The hands on that engine, for one order: its signed entry goes along, and what it makes, which an executor in between asks for. */
+export function controlOf(
+  { docker }: AgentSettings,
+  order: SignedText,
+  wanted: DesiredContainer | undefined,
+): EngineControl {
+  const { socketPath } = docker;
+  return dockerControl({ socketPath, order, wanted: wanted === undefined ? undefined : wantedText(wanted) });
 }
 
 /** What is done to images without an order: to keep good ones by a tag of our own. */

@@ -136,7 +136,7 @@ function connect({ node, keys, collector }: Identity, { mailbox, ...rest }: Link
 function orderNeeds(settings: AgentSettings, { engine, link }: OrderSources): OrderNeeds {
   const { dataDir, manifest } = settings;
   return {
-    controlFor: (entry) => controlOf(settings, entry),
+    controlFor: (entry, wanted) => controlOf(settings, entry, wanted),
     make: containerMaker({ engine, imagesDir: join(dataDir, 'images') }),
     evidence: fsEvidence(join(dataDir, 'orders')),
     verifyApprovals: sshApprovals(manifest.allowedSigners, manifest.revokedSigners),

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { announcementNamespace } from '../common/enforcement/announcement.ts';
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
+import { wantedIn } from '../common/enforcement/wanted.ts';
 import type { Kind } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
@@ -139,8 +140,12 @@ function policyOf(follower: ManifestFollower | undefined): () => ManifestInForce
     if (adopted === undefined) return undefined;
     if (known?.commit !== adopted.commit) {
       const { commit, adoptedAtMs, earlier, manifest } = adopted;
-      const policy = enforcementPolicy(manifest);
-      known = { commit, adoptedAtMs, earlier, policy, wantedImages: imagesWanted(manifest) };
+      const derived = {
+        policy: enforcementPolicy(manifest),
+        wanted: wantedIn(manifest),
+        wantedImages: imagesWanted(manifest),
+      };
+      known = { commit, adoptedAtMs, earlier, ...derived };
     }
     return known;
   };

@@ -1,8 +1,10 @@
 /** Bounds of the executor: part of `limits`, where everybody reads them. */
 export const executorLimits = {
   /** What the executor reads of a request before it has decided: its head, most of it an order full of escaped characters. */
-  executorMaxHeadBytes: 104 * 1024,
+  executorMaxHeadBytes: 152 * 1024,
   executorMaxOrderHeaderChars: 96 * 1024,
+  /** The host side of a container that is to be made. */
+  executorMaxWantedHeaderChars: 48 * 1024,
   executorMaxTargetChars: 4_096,
   executorMaxHeaders: 16,
   /** Pieces a head or body may come in; it is looked at again with each. */
@@ -30,6 +32,8 @@ export const executorLimits = {
   executorUsesPerOrder: 8,
   /** Different calls, containers and networks that one order is good for. */
   executorKeysPerOrder: 64,
+  /** Images that are kept by a tag, or let go of, which needs no order. */
+  executorTagsPerMinute: 600,
   executorMaxOrders: 2_000,
   /** How long after its expiry what an order has begun may still be finished or undone. */
   executorFinishMs: 3_600_000,

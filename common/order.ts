@@ -38,6 +38,11 @@ export const orderSchema = z.strictObject({
   expiresAt: timestamp,
   /** 16 random bytes in hex, so that no two orders are one. */
   nonce: z.string().regex(/^[0-9a-f]{32}$/, '32 lower-case hex digits'),
+  /**
+   * What is to be made, by `restore` and `rollback`: see `wantedDigest` of `common/enforcement/wanted.ts`. Entries from before it
+   * was there do not have it, and stay valid.
+   */
+  wanted: hex64.exactOptional(),
 });
 
 export type Order = z.infer<typeof orderSchema>;

@@ -1,4 +1,5 @@
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
+import { wantedIn } from '../common/enforcement/wanted.ts';
 import { parseManifest } from '../common/manifest/manifest.ts';
 import type { Order } from '../common/order.ts';
 
@@ -13,7 +14,8 @@ governance:
 
 /** What a manifest in this text would have in force. */
 export function inForce(text: string = orderingManifest, commit = 'c'.repeat(40)) {
-  return { commit, policy: enforcementPolicy(parseManifest(text)) };
+  const manifest = parseManifest(text);
+  return { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(manifest) };
 }
 
 /** An order by a rule, which waits for nobody and ends an hour after it was issued. */

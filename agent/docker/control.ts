@@ -1,4 +1,4 @@
-import type { CreateBody, Endpoint } from './container-spec.ts';
+import type { CreateBody, Endpoint } from '../../common/container-spec.ts';
 
 /**
  * What became of a call that wants something to be so: `done` by this call, `already` so before it, or `gone`, since the engine has

@@ -29,15 +29,28 @@ export interface DockerControlOptions {
   readonly socketPath: string;
   /** The entry of the order that the calls are made for: an executor between here and the engine asks for it. */
   readonly order?: SignedText;
+  /** What the order commits to, where it makes a container: see `wantedText`. The executor asks for that, too. */
+  readonly wanted?: string | undefined;
   /** For calls that are no work on the disk. */
   readonly timeoutMs?: number;
 }
 
 /** Base64 of JSON, since the text of an entry may hold any character. The engine itself does not look at it. */
 const orderHeader = 'X-Sigilwatch-Order';
+const wantedHeader = 'X-Sigilwatch-Wanted';
 
-function encoded(order: SignedText): string {
-  return Buffer.from(JSON.stringify(order), 'utf8').toString('base64');
+function headersOf({
+  order,
+  wanted,
+}: Pick<DockerControlOptions, 'order' | 'wanted'>): Readonly<Record<string, string>> {
+  return {
+    ...(order === undefined ? {} : { [orderHeader]: base64(JSON.stringify(order)) }),
+    ...(wanted === undefined ? {} : { [wantedHeader]: base64(wanted) }),
+  };
+}
+
+function base64(text: string): string {
+  return Buffer.from(text, 'utf8').toString('base64');
 }
 
 interface Request {
@@ -52,8 +65,9 @@ interface Request {
 type Ask = ReturnType<typeof asking>['ask'];
 
 /** The hands on the engine behind a local unix socket. */
-export function dockerControl({ socketPath, order, timeoutMs }: DockerControlOptions): EngineControl {
-  const client = clientAt(socketPath, order === undefined ? {} : { headers: { [orderHeader]: encoded(order) } });
+export function dockerControl(options: DockerControlOptions): EngineControl {
+  const { socketPath, timeoutMs } = options;
+  const client = clientAt(socketPath, { headers: headersOf(options) });
   const { ask, close } = asking(socketPath, timeoutMs ?? limits.engineTimeoutMs);
   return {
     ...lifeCalls(client, ask),

@@ -1,25 +1,35 @@
 import { limits } from '../../common/limits.ts';
+import { goodRepository, goodTag } from '../orders/good-tag.ts';
+import type { Members } from './plain-json.ts';
 import { type Query, type QueryRule, readQuery } from './query.ts';
 import { type Refused, refused } from './refused.ts';
 import type { RequestHead } from './request-head.ts';
 
 /** What only reads, and needs no order. */
-export type ReadCall = 'ping' | 'version' | 'events' | 'list' | 'inspect' | 'logs' | 'changes' | 'image';
+export type ReadCall = 'ping' | 'version' | 'events' | 'list' | 'inspect' | 'logs' | 'changes' | 'image' | 'network';
+
+/**
+ * Keeps an image from being pruned by a tag that nothing runs by, or lets go of it. Needs no order, since nothing that runs, or has
+ * another name, can be harmed by it; it is held to a rate.
+ */
+export type TagCall = 'tag' | 'untag';
 
 /** What changes something. `id` is a whole container id, 64 hex digits. */
 export type OrderedCall =
-  | { readonly call: 'kill' | 'stop' | 'start' | 'pause' | 'unpause' | 'remove'; readonly id: string }
+  | { readonly call: 'kill' | 'stop' | 'start' | 'pause' | 'unpause' | 'remove' | 'update'; readonly id: string }
   | { readonly call: 'rename'; readonly id: string; readonly name: string }
-  | { readonly call: 'create'; readonly name: string; readonly order: string }
-  | { readonly call: 'connect' | 'disconnect'; readonly id: string; readonly network: string }
-  | { readonly call: 'load' }
-  | { readonly call: 'tag' | 'untag'; readonly reference: string };
+  /** `made` is what is compared with what is wanted: see `hostSideOfBody`. */
+  | { readonly call: 'create'; readonly name: string; readonly order: string; readonly made: Members }
+  | { readonly call: 'connect'; readonly id: string; readonly network: string; readonly endpoint: unknown }
+  | { readonly call: 'disconnect'; readonly id: string; readonly network: string }
+  | { readonly call: 'load' };
 
 /** An {@link OrderedCall} as far as the path tells; the rest of it stands in the body. */
 export type AddressedCall =
   | Exclude<OrderedCall, { call: 'create' | 'connect' | 'disconnect' }>
   | { readonly call: 'create'; readonly name: string }
-  | { readonly call: 'connect' | 'disconnect'; readonly network: string };
+  | { readonly call: 'connect'; readonly network: string }
+  | { readonly call: 'disconnect'; readonly network: string };
 
 /** Counts of the executor itself; the engine is not asked. */
 export interface OwnRoute {
@@ -33,6 +43,12 @@ export interface ReadRoute {
   readonly target: string;
 }
 
+export interface TagRoute {
+  readonly kind: 'tag';
+  readonly call: TagCall;
+  readonly target: string;
+}
+
 export interface OrderedRoute {
   readonly kind: 'ordered';
   readonly call: AddressedCall;
@@ -40,10 +56,7 @@ export interface OrderedRoute {
   readonly idleMs: number;
 }
 
-export type Route = OwnRoute | ReadRoute | OrderedRoute;
-
-/** The repository whose tags keep good images from being pruned. No other tag is made or taken away. */
-export const keptImageRepository = 'sigilwatch/kept';
+export type Route = OwnRoute | ReadRoute | TagRoute | OrderedRoute;
 
 /** Where the executor tells its {@link OwnRoute}. */
 export const countsPath = '/sigilwatch/counts';
@@ -52,7 +65,7 @@ interface Rule {
   readonly method: RequestHead['method'];
   readonly path: RegExp;
   readonly query: Readonly<Record<string, QueryRule>>;
-  readonly route: (match: readonly string[], query: Query) => ReadCall | AddressedCall | Refused;
+  readonly route: (match: readonly string[], query: Query) => ReadCall | TagCall | AddressedCall | Refused;
 }
 
 const hexId = '([0-9a-f]{64})';
@@ -62,9 +75,9 @@ const networkName = '([A-Za-z0-9][A-Za-z0-9_.-]{0,127})';
 
 const flag: QueryRule = /^(true|false|1|0)$/;
 const off: QueryRule = /^(false|0)$/;
+const on: QueryRule = /^(true|1)$/;
 const seconds: QueryRule = /^[0-9]{1,12}(\.[0-9]{1,9})?$/;
 const containerName: QueryRule = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,511}$/;
-const tagName: QueryRule = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const filters: QueryRule = isFilters;
 
 /** All that is passed on. What is not here is refused: exec, attach, build, archives, volumes, swarm, and what comes next year. */
@@ -81,11 +94,14 @@ const rules: readonly Rule[] = [
   }),
   read('changes', at(`/containers/${hexId}/changes`)),
   read('image', at(`/images/${image}/json`)),
+  read('network', at(`/networks/${networkName}`)),
   onContainer('kill', { signal: /^(SIG)?(KILL|TERM)$/ }),
   onContainer('stop', { t: isStopGrace }),
   onContainer('start'),
   onContainer('pause'),
   onContainer('unpause'),
+  // Nothing but whether it starts again by itself: see `readUpdateBody`.
+  onContainer('update'),
   {
     method: 'POST',
     path: at(`/containers/${hexId}/rename`),
@@ -111,17 +127,17 @@ const rules: readonly Rule[] = [
   {
     method: 'POST',
     path: at('/images/(sha256:[0-9a-f]{64})/tag'),
-    query: { repo: (repo) => repo === keptImageRepository, tag: tagName },
-    route: (_, { repo, tag }) => {
-      if (repo === undefined || tag === undefined) return refused('request.query', 'repo and tag are needed');
-      return { call: 'tag', reference: `${repo}:${tag}` };
+    query: { repo: (repo) => repo === goodRepository, tag: /^[0-9a-f]{12}$/ },
+    route: ([id = ''], { repo, tag }) => {
+      if (repo !== undefined && tag === goodTag(id)) return 'tag';
+      return refused('request.query', 'an image is kept by the first digits of its own id');
     },
   },
   {
     method: 'DELETE',
-    path: at(`/images/(${keptImageRepository}:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})`),
-    query: { force: off, noprune: flag },
-    route: ([reference = '']) => ({ call: 'untag', reference }),
+    path: at(`/images/${goodRepository}:[0-9a-f]{12}`),
+    query: { force: off, noprune: on },
+    route: (_, { noprune }) => (noprune === undefined ? refused('request.query', 'noprune is needed') : 'untag'),
   },
 ];
 
@@ -129,7 +145,10 @@ function read(call: ReadCall, path: RegExp, query: Rule['query'] = {}): Rule {
   return { method: 'GET', path, query, route: () => call };
 }
 
-function onContainer(call: 'kill' | 'stop' | 'start' | 'pause' | 'unpause', query: Rule['query'] = {}): Rule {
+function onContainer(
+  call: 'kill' | 'stop' | 'start' | 'pause' | 'unpause' | 'update',
+  query: Rule['query'] = {},
+): Rule {
   return { method: 'POST', path: at(`/containers/${hexId}/${call}`), query, route: ([id = '']) => ({ call, id }) };
 }
 
@@ -162,6 +181,7 @@ export function routeOf({ method, target }: Pick<RequestHead, 'method' | 'target
     const parameters = readQuery(query, rule.query);
     if ('refused' in parameters) return parameters;
     const call = rule.route(match.slice(1), parameters.values);
+    if (call === 'tag' || call === 'untag') return { kind: 'tag', call, target: path + parameters.text };
     if (typeof call === 'string') return { kind: 'read', call, target: path + parameters.text };
     if ('refused' in call) return call;
     return { kind: 'ordered', call, target: path + parameters.text, idleMs: idleMsOf(call) };

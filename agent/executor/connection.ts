@@ -1,7 +1,14 @@
 import type { Socket } from 'node:net';
 import { limits } from '../../common/limits.ts';
-import { type AddressedCall, type OrderedCall, type OrderedRoute, type ReadRoute, routeOf } from './calls.ts';
-import { readConnectBody, readCreateBody, readDisconnectBody } from './container-body.ts';
+import {
+  type AddressedCall,
+  type OrderedCall,
+  type OrderedRoute,
+  type ReadRoute,
+  routeOf,
+  type TagRoute,
+} from './calls.ts';
+import { readConnectBody, readCreateBody, readDisconnectBody, readUpdateBody } from './container-body.ts';
 import type { Counters } from './counts.ts';
 import { EngineGone } from './engine-look.ts';
 import { ClientGone, takeBody, takeHead } from './inbound.ts';
@@ -10,15 +17,23 @@ import { type OrderTrust, type VerifiedOrder, verifyOrder } from './order-header
 import { keyOf, type LookUp, refusalOf } from './permission.ts';
 import { isRefused, type Refused, refused } from './refused.ts';
 import { type PassageEnd, relay } from './relay.ts';
-import { type Framing, framingOf, orderHeaderName, parseHead, type RequestHead } from './request-head.ts';
+import {
+  type Framing,
+  framingOf,
+  orderHeaderName,
+  parseHead,
+  type RequestHead,
+  wantedHeaderName,
+} from './request-head.ts';
 import { type Upload, uploadOf } from './upload.ts';
-import type { OrderUses } from './uses.ts';
+import type { OrderUses, Rate } from './uses.ts';
 
 /** What every connection is served with. */
 export interface Service {
   readonly enginePath: string;
   readonly trust: OrderTrust;
   readonly uses: OrderUses;
+  readonly tagRate: Rate;
   readonly lookUp: LookUp;
   readonly counters: Counters;
   readonly log: Log;
@@ -57,8 +72,9 @@ async function handle(client: Socket, service: Service, onEndless: () => void): 
   if (isRefused(framing)) return framing;
   const route = routeOf(head);
   if (isRefused(route)) return route;
+  if (route.kind === 'tag') return passTag(client, { head, framing, route, rest: taken.rest }, service);
   if (route.kind === 'ordered') return passOrdered(client, { head, framing, route, rest: taken.rest }, service);
-  // Neither of the others has a body, so nothing may follow.
+  // None of the others has a body, so nothing may follow.
   if (taken.rest.length > 0) return refused('request.form', 'the request is followed by more');
   if (route.kind === 'read') return passRead(client, route, service, onEndless);
   service.counters.passed('counts');
@@ -86,11 +102,31 @@ async function passRead(
   return undefined;
 }
 
-interface OrderedRequest {
+interface ChangingRequest<R extends OrderedRoute | TagRoute> {
   readonly head: RequestHead;
   readonly framing: Framing;
-  readonly route: OrderedRoute;
+  readonly route: R;
   readonly rest: Buffer;
+}
+
+type OrderedRequest = ChangingRequest<OrderedRoute>;
+
+async function passTag(
+  client: Socket,
+  { head, framing, route, rest }: ChangingRequest<TagRoute>,
+  { enginePath, counters, log, tagRate }: Service,
+): Promise<Refused | undefined> {
+  if (!tagRate.take()) return refused('busy', 'too many images are kept or let go of at a time');
+  const taken = await bodyOf(client, { framing, rest, maxBytes: limits.executorMaxIgnoredBodyBytes });
+  if (isRefused(taken)) return taken;
+  if (taken.rest.length > 0) return refused('request.form', 'the request is followed by more');
+  const passage = { method: head.method, target: route.target, body: undefined, rest: taken.rest };
+  const end = await relay(client, { ...passage, idleMs: limits.executorWorkIdleMs, isEndless: false }, enginePath);
+  const how = isRefused(end.how) ? end.how.refused : end.how;
+  log('info', 'executor.passed', { call: route.call, target: route.target, how, status: end.status ?? null });
+  if (end.how === 'answered') counters.passed(route.call);
+  else countEnd(end.how, counters);
+  return undefined;
 }
 
 async function passOrdered(client: Socket, request: OrderedRequest, service: Service): Promise<Refused | undefined> {
@@ -102,7 +138,8 @@ async function passOrdered(client: Socket, request: OrderedRequest, service: Ser
   const complete = await completed(client, request);
   if (isRefused(complete)) return complete;
   const { call, body, rest } = complete;
-  const refusal = await refusalOf(call, order, service);
+  const wanted = head.headers.get(wantedHeaderName);
+  const refusal = await refusalOf(call, order, { ...service, wanted });
   if (refusal !== undefined) return refusal;
   const passage = { method: head.method, target: route.target, body, rest, idleMs: route.idleMs, isEndless: false };
   const end = await relay(client, passage, enginePath);
@@ -126,20 +163,25 @@ async function completed(client: Socket, request: OrderedRequest): Promise<Compl
     const upload = uploadOf(framing);
     return isRefused(upload) ? upload : { call: route.call, body: upload, rest };
   }
-  const taken = await bodyOf(client, request);
+  const takesBody = ['create', 'connect', 'disconnect'].includes(route.call.call);
+  if (takesBody && framing.kind === 'none') return refused('request.body', 'this call needs a body');
+  const maxBytes = takesBody ? limits.executorMaxBodyBytes : limits.executorMaxIgnoredBodyBytes;
+  const taken = await bodyOf(client, { framing, rest, maxBytes });
   if (isRefused(taken)) return taken;
   if (taken.rest.length > 0) return refused('request.form', 'the request is followed by more');
   return withBody(route.call, taken.bytes);
 }
 
-async function bodyOf(client: Socket, { framing, route, rest }: OrderedRequest) {
-  const takesBody = ['create', 'connect', 'disconnect'].includes(route.call.call);
+interface AwaitedBody {
+  readonly framing: Framing;
+  readonly rest: Buffer;
+  readonly maxBytes: number;
+}
+
+async function bodyOf(client: Socket, { framing, rest, maxBytes }: AwaitedBody) {
   if (framing.kind === 'chunked') return refused('request.form', 'a chunked body where none belongs');
-  if (framing.kind === 'none') {
-    return takesBody ? refused('request.body', 'this call needs a body') : { bytes: Buffer.alloc(0), rest };
-  }
-  const limit = takesBody ? limits.executorMaxBodyBytes : limits.executorMaxIgnoredBodyBytes;
-  if (framing.bytes > limit) return refused('request.size', 'the body is too long');
+  if (framing.kind === 'none') return { bytes: Buffer.alloc(0), rest };
+  if (framing.bytes > maxBytes) return refused('request.size', 'the body is too long');
   return takeBody(client, rest, framing.bytes);
 }
 
@@ -150,12 +192,17 @@ function withBody(call: Exclude<AddressedCall, { call: 'load' }>, bytes: Buffer)
       const body = readCreateBody(bytes);
       return isRefused(body) ? body : { call: { ...call, ...body.facts }, body: body.bytes, rest: none };
     }
-    case 'connect':
+    case 'connect': {
+      const body = readConnectBody(bytes);
+      return isRefused(body) ? body : { call: { ...call, ...body.facts }, body: body.bytes, rest: none };
+    }
     case 'disconnect': {
-      const body = call.call === 'connect' ? readConnectBody(bytes) : readDisconnectBody(bytes);
-      if (isRefused(body)) return body;
-      const { network } = call;
-      return { call: { call: call.call, network, ...body.facts }, body: body.bytes, rest: none };
+      const body = readDisconnectBody(bytes);
+      return isRefused(body) ? body : { call: { ...call, ...body.facts }, body: body.bytes, rest: none };
+    }
+    case 'update': {
+      const body = readUpdateBody(bytes);
+      return isRefused(body) ? body : { call, body: body.bytes, rest: none };
     }
     default:
       // Clients repeat their parameters in a body, which the engine does not look at; it does not get it.
@@ -175,7 +222,6 @@ function described(call: OrderedCall, order: VerifiedOrder, { how, status }: Pas
     ...('id' in call ? { container_id: call.id } : {}),
     ...('network' in call ? { network: call.network } : {}),
     ...('name' in call ? { name: call.name } : {}),
-    ...('reference' in call ? { image: call.reference } : {}),
     order: order.hash,
     action: order.action,
     how: isRefused(how) ? how.refused : how,

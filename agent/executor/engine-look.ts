@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { limits } from '../../common/limits.ts';
+import { cleanPath } from '../../common/manifest/spelling.ts';
 import type { LookUp, SeenContainer } from './permission.ts';
 import { membersOf, parseJson } from './plain-json.ts';
 
@@ -28,7 +29,16 @@ function readContainer(text: string, id: string): SeenContainer | undefined {
   const isRunning = membersOf(container?.State)?.Running;
   if (container?.Id !== id || typeof container.Name !== 'string' || labels === undefined) return undefined;
   if (typeof isRunning !== 'boolean') return undefined;
-  return { name: container.Name.replace(/^\//, ''), labels, isRunning };
+  return { name: container.Name.replace(/^\//, ''), labels, isRunning, mounted: mountedOf(container.Mounts) };
+}
+
+/** As the agent spells them (`agent/docker/config-json.ts`), but for volumes, which have no source that would be a path. */
+function mountedOf(mounts: unknown): readonly string[] {
+  return (Array.isArray(mounts) ? mounts : []).flatMap((mount) => {
+    const { Type, Source, Destination, RW } = membersOf(mount) ?? {};
+    if (Type !== 'bind' || typeof Source !== 'string' || typeof Destination !== 'string') return [];
+    return [`${cleanPath(Source)}:${cleanPath(Destination)}:${RW === true ? 'rw' : 'ro'}`];
+  });
 }
 
 function ask(enginePath: string, request: string): Promise<Buffer> {

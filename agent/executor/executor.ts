@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { chmodSync, chownSync, lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { type Service, serve } from './connection.ts';
@@ -9,7 +8,7 @@ import { Counters } from './counts.ts';
 import { engineLookUp } from './engine-look.ts';
 import { type Log, limitedLog } from './log.ts';
 import type { OrderTrust } from './order-header.ts';
-import { OrderUses } from './uses.ts';
+import { OrderUses, Rate } from './uses.ts';
 
 export interface ExecutorSettings {
   /** Where the agent is served; made, and taken away at the end. */
@@ -39,7 +38,8 @@ export async function startExecutor(
   const refusalLog = limitedLog(log, now);
   const counters = new Counters();
   const lookUp = engineLookUp(enginePath);
-  const service: Service = { enginePath, trust, uses: new OrderUses(now), lookUp, counters, log, refusalLog, now };
+  const [uses, tagRate] = [new OrderUses(now), new Rate(limits.executorTagsPerMinute, now)];
+  const service: Service = { enginePath, trust, uses, tagRate, lookUp, counters, log, refusalLog, now };
   const open = new Set<Socket>();
   const endless = new Set<Socket>();
 
@@ -65,11 +65,11 @@ export async function startExecutor(
     const closed = once(server, 'close');
     server.close();
     for (const client of endless) client.destroy();
-    const drained = new AbortController();
-    await Promise.race([closed, delay(limits.executorDrainMs, undefined, { signal: drained.signal }).catch(() => {})]);
-    drained.abort();
-    for (const client of open) client.destroy();
+    const cut = setTimeout(() => {
+      for (const client of open) client.destroy();
+    }, limits.executorDrainMs);
     await closed;
+    clearTimeout(cut);
     log('info', 'executor.stopped', {});
   };
   let stopped: Promise<void> | undefined;

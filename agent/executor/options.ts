@@ -1,5 +1,4 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { parseArgs } from 'node:util';
 import { decodeBase64 } from '../../common/encoding.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { publicKeyFromRaw } from '../../common/keys.ts';
@@ -32,46 +31,45 @@ export type Asked =
  * @throws AppError `validation.config` for anything that is missing or wrong, `auth.signature` for a key that is none
  */
 export function readOptions(argv: readonly string[], readFile: (path: string) => string): Asked {
-  const { values } = parsed(argv);
-  if (values.help === true) return { kind: 'help' };
-  if (values.version === true) return { kind: 'version' };
-  const node = needed('node', values.node);
+  const values = parsed(argv);
+  const last = (name: string): string | undefined => values.get(name)?.at(-1);
+  if (values.has('help')) return { kind: 'help' };
+  if (values.has('version')) return { kind: 'version' };
+  const node = needed('node', last('node'));
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node)) {
     throw wrong('--node is not a name of lower-case letters, digits and hyphens');
   }
-  const collectorKeys = (values['collector-key'] ?? []).flatMap((key) => verifierKeys(key, readFile));
+  const collectorKeys = (values.get('collector-key') ?? []).flatMap((key) => verifierKeys(key, readFile));
   if (collectorKeys.length === 0) throw wrong('--collector-key is needed');
-  const nodeKey = localKey(values['allow-local'] === true, values['node-key'], readFile);
+  const nodeKey = localKey(values.has('allow-local'), last('node-key'), readFile);
+  const group = last('group');
   return {
     kind: 'run',
     settings: {
-      socketPath: needed('socket', values.socket),
-      enginePath: needed('engine', values.engine),
-      groupId: values.group === undefined ? undefined : groupIdOf(values.group, readFile),
+      socketPath: needed('socket', last('socket')),
+      enginePath: needed('engine', last('engine')),
+      groupId: group === undefined ? undefined : groupIdOf(group, readFile),
       trust: { node, collectorKeys, nodeKey },
     },
   };
 }
 
-function parsed(argv: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...argv],
-      options: {
-        socket: { type: 'string' },
-        engine: { type: 'string' },
-        group: { type: 'string' },
-        node: { type: 'string' },
-        'collector-key': { type: 'string', multiple: true },
-        'allow-local': { type: 'boolean' },
-        'node-key': { type: 'string' },
-        version: { type: 'boolean' },
-        help: { type: 'boolean' },
-      },
-    });
-  } catch (thrown) {
-    throw wrong(thrown instanceof Error ? thrown.message : String(thrown));
+const takesValue: ReadonlySet<string> = new Set(['socket', 'engine', 'group', 'node', 'collector-key', 'node-key']);
+const switches: ReadonlySet<string> = new Set(['allow-local', 'version', 'help']);
+
+/** Values by the option's name. Not by Node.js's own parser, which takes half a megabyte for good. */
+function parsed(argv: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  const values = new Map<string, string[]>();
+  for (let at = 0; at < argv.length; at++) {
+    const [, name = '', value] = /^--([a-z-]+)(?:=(.*))?$/s.exec(argv[at] ?? '') ?? [];
+    const isSwitch = switches.has(name);
+    if (!isSwitch && !takesValue.has(name)) throw wrong(`${argv[at]} is no option`);
+    if (isSwitch && value !== undefined) throw wrong(`--${name} takes no value`);
+    const given = isSwitch ? '' : (value ?? argv[++at]);
+    if (given === undefined) throw wrong(`--${name} needs a value`);
+    values.set(name, [...(values.get(name) ?? []), given]);
   }
+  return values;
 }
 
 function wrong(message: string, cause?: unknown): AppError {

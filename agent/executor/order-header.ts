@@ -30,6 +30,8 @@ export interface VerifiedOrder {
   readonly container: string;
   readonly containerId: string | null;
   readonly expiresMs: number;
+  /** As `Order.wanted`. */
+  readonly wanted: string | undefined;
   readonly stage: Stage;
 }
 
@@ -52,6 +54,8 @@ const orderMembers = [
   ...['action', 'approvals', 'by', 'commit', 'container', 'containerId', 'drift', 'expiresAt'],
   ...['issuedAt', 'node', 'nonce', 'origin', 'reason'],
 ];
+/** Orders that make a container commit to it. */
+const makingMembers = [...orderMembers, 'wanted'];
 const driftMembers = ['digest', 'id', 'kind'];
 
 /**
@@ -115,7 +119,8 @@ function readOrder(text: string, signer: Signer, node: string): ReadOrder | unde
   // The canonical form is this one, when the members stand in order as well; and then the order's own is a part of it.
   if (JSON.stringify(json) !== text || /\\ud/i.test(text)) return undefined;
   const entry = exactMembers(json, entryMembers);
-  const order = exactMembers(exactMembers(entry?.body, ['order'])?.order, orderMembers);
+  const body = exactMembers(entry?.body, ['order']);
+  const order = exactMembers(body?.order, orderMembers) ?? exactMembers(body?.order, makingMembers);
   if (entry === undefined || order === undefined || entry.v !== 1) return undefined;
   const [author, kind] = signer === 'collector' ? ['collector', 'order.issued'] : [node, 'order.local'];
   if (entry.author !== author || entry.kind !== kind) return undefined;
@@ -124,15 +129,16 @@ function readOrder(text: string, signer: Signer, node: string): ReadOrder | unde
 }
 
 function readMembers(order: Members): ReadOrder | undefined {
-  const { action, container, containerId, node, issuedAt, expiresAt } = order;
+  const { action, container, containerId, node, issuedAt, expiresAt, wanted } = order;
   if (!isAction(action) || !isText(container, limits.maxForeignTextChars) || container === '') return undefined;
   if (containerId !== null && !isMatch(containerId, hex64)) return undefined;
+  if (wanted !== undefined && !isMatch(wanted, hex64)) return undefined;
   // Whatever is to be done to a container is done to one that was seen.
   if (containerId === null && action !== 'restore') return undefined;
   if (!isMatch(issuedAt, timestamp) || !isMatch(expiresAt, timestamp) || typeof node !== 'string') return undefined;
   const [issuedMs, expiresMs] = [Date.parse(issuedAt), Date.parse(expiresAt)];
   if (Number.isNaN(issuedMs) || Number.isNaN(expiresMs) || !hasTheRest(order)) return undefined;
-  return { hash: hashOf(order), action, container, containerId, node, issuedMs, expiresMs };
+  return { hash: hashOf(order), action, container, containerId, node, issuedMs, expiresMs, wanted };
 }
 
 /** What is not needed here has its form all the same: what cannot be an order is none. */

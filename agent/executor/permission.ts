@@ -3,6 +3,7 @@ import type { OrderedCall } from './calls.ts';
 import type { VerifiedOrder } from './order-header.ts';
 import { type Refused, refused } from './refused.ts';
 import type { OrderUses } from './uses.ts';
+import { unwantedOf } from './wanted.ts';
 
 /** What the executor asks the engine about a container, of its own accord. */
 export interface SeenContainer {
@@ -10,6 +11,8 @@ export interface SeenContainer {
   readonly name: string;
   readonly labels: Readonly<Record<string, unknown>>;
   readonly isRunning: boolean;
+  /** What is mounted from the node, in the spelling of `ContainerConfig`. */
+  readonly mounted: readonly string[];
 }
 
 /** The container with this id, or undefined when there is none. Rejects when the engine does not answer. */
@@ -18,17 +21,22 @@ export type LookUp = (id: string) => Promise<SeenContainer | undefined>;
 /**
  * Whether an order permits a call: its action, the one container it names, and those that were made for it. Takes one use of the
  * order; whoever then cannot reach the engine gives it back.
+ * @param wanted the header of this name, for calls that make a container
  * @returns undefined when it does
  */
 export async function refusalOf(
   call: OrderedCall,
   order: VerifiedOrder,
-  { uses, lookUp }: Sources,
+  { uses, lookUp, wanted }: Sources & { readonly wanted: string | undefined },
 ): Promise<Refused | undefined> {
   const wrong = mismatch(call, order) ?? tooLate(call, order);
   if (wrong !== undefined) return wrong;
   if ('id' in call && !(await isConcerned(call.id, order, { uses, lookUp }))) {
     return refused('order.mismatch', 'the order is about another container');
+  }
+  if (call.call === 'create' || (call.call === 'connect' && callsOf[order.action] === replacing)) {
+    const unwanted = await unwantedOf(call, { order, header: wanted, lookUp });
+    if (unwanted !== undefined) return unwanted;
   }
   return uses.take(order, keyOf(call));
 }
@@ -42,7 +50,7 @@ export function keyOf(call: OrderedCall): string {
 type CallName = OrderedCall['call'];
 
 const replacing: ReadonlySet<CallName> = new Set<CallName>([
-  ...(['create', 'rename', 'stop', 'start', 'pause', 'unpause', 'remove', 'connect', 'load', 'tag', 'untag'] as const),
+  ...(['create', 'rename', 'stop', 'start', 'pause', 'unpause', 'update', 'remove', 'connect', 'load'] as const),
 ]);
 
 const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> = {
@@ -54,7 +62,7 @@ const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> 
 };
 
 /** What nothing is brought to an end by. */
-const beginning: ReadonlySet<CallName> = new Set<CallName>(['create', 'load', 'tag', 'untag']);
+const beginning: ReadonlySet<CallName> = new Set<CallName>(['create', 'load']);
 
 function mismatch(call: OrderedCall, order: VerifiedOrder): Refused | undefined {
   if (!callsOf[order.action].has(call.call)) {

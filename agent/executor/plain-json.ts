@@ -28,6 +28,16 @@ export function exactMembers(value: unknown, names: readonly string[]): Members 
   return found.length === names.length && found.every((name, at) => name === names[at]) ? members : undefined;
 }
 
+/** Whether two values say the same, whatever the order of their members. */
+export function isSame(a: unknown, b: unknown): boolean {
+  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((one, at) => isSame(one, b[at]));
+  const [left, right] = [membersOf(a), membersOf(b)];
+  if (left === undefined || right === undefined) return a === b;
+  const names = Object.keys(left);
+  if (names.length !== Object.keys(right).length) return false;
+  return names.every((name) => Object.hasOwn(right, name) && isSame(left[name], right[name]));
+}
+
 export function isText(value: unknown, maxChars: number): value is string {
   return typeof value === 'string' && value.length <= maxChars;
 }

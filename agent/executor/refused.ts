@@ -13,6 +13,8 @@ export type RefusalCode =
   | 'order.expired'
   | 'order.mismatch'
   | 'order.used_up'
+  /** What is to be made is not what the order commits to. */
+  | 'order.wanted'
   | 'busy';
 
 /** A verdict, not an error: requests that are not passed on are what the executor is there for. */

@@ -13,13 +13,16 @@ export interface RequestHead {
 /** Name of the header that carries an order, in the spelling of {@link RequestHead.headers}. */
 export const orderHeaderName = 'x-sigilwatch-order';
 
+/** Name of the header that says what the order commits to, in the same spelling. */
+export const wantedHeaderName = 'x-sigilwatch-wanted';
+
 /**
  * All that our own client sends. The rest is refused and not ignored, since it asks for something: another protocol, trailers,
  * a password for a registry.
  */
 const knownHeaders: ReadonlySet<string> = new Set([
   ...['host', 'connection', 'accept', 'accept-encoding', 'user-agent'],
-  ...['content-type', 'content-length', 'transfer-encoding', orderHeaderName],
+  ...['content-type', 'content-length', 'transfer-encoding', orderHeaderName, wantedHeaderName],
 ]);
 
 const requestLine = /^(GET|POST|DELETE) (\/[!-~]*) HTTP\/1\.1$/;

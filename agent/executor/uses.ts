@@ -6,6 +6,27 @@ interface Used {
   readonly counts: Map<string, number>;
 }
 
+/** So many a minute, by the clock's minutes. */
+export class Rate {
+  readonly #perMinute: number;
+  readonly #now: () => number;
+  #minute = 0;
+  #taken = 0;
+
+  constructor(perMinute: number, now: () => number) {
+    this.#perMinute = perMinute;
+    this.#now = now;
+  }
+
+  /** Whether there is one left. */
+  take(): boolean {
+    const minute = Math.floor(this.#now() / 60_000);
+    if (minute !== this.#minute) [this.#minute, this.#taken] = [minute, 0];
+    this.#taken += 1;
+    return this.#taken <= this.#perMinute;
+  }
+}
+
 type Limited = { readonly hash: string; readonly expiresMs: number };
 
 /**

@@ -4,6 +4,7 @@ import type { DesiredContainer } from '../../common/desired.ts';
 import { runs } from '../../common/enforcement/governance.ts';
 import { type Refusal, refusalOf, resumptionRefusal, type StandingDrift } from '../../common/enforcement/permission.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import { digestsOf } from '../../common/enforcement/wanted.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
@@ -49,8 +50,8 @@ export interface OrderDeskOptions {
   readonly watch: OrderWatch;
   readonly journal: Journal;
   readonly engine: Pick<Engine, 'inspect' | 'list'>;
-  /** The engine's levers, for what the signed entry of an order asks for. */
-  readonly controlFor: (entry: OrderRecord['entry']) => EngineControl;
+  /** The engine's levers, for what the signed entry of an order asks for. @param wanted what it makes */
+  readonly controlFor: (entry: OrderRecord['entry'], wanted?: DesiredContainer) => EngineControl;
   readonly make: MakeContainer;
   readonly evidence: EvidenceFolder;
   readonly verifyApprovals: VerifyApprovals;
@@ -263,6 +264,7 @@ export class OrderDesk {
       target,
       containers: [...watch.observed.values()].filter(runs).length,
       past: this.#book.past,
+      wanted: digestsOf(adopted()?.containers ?? []),
       approvers: await verifyApprovals(hash, approvals),
       witnessedBy: witnessesOf(proof, inForce?.policy.witnesses),
     };
@@ -301,9 +303,9 @@ export class OrderDesk {
     await this.#guarded('look', () => this.#options.watch.scan());
   }
 
-  #needs({ hash }: Task, record: OrderRecord): ActNeeds {
+  #needs({ hash, wanted }: Task, record: OrderRecord): ActNeeds {
     const { engine, controlFor, make, evidence, clock, sleep } = this.#options;
-    const control = controlFor(record.entry);
+    const control = controlFor(record.entry, wanted);
     return {
       ...{ engine, control, make, evidence, clock },
       sleep: (ms) => sleep(ms, this.#stopping.signal),

@@ -1,6 +1,7 @@
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { StandingDrift } from '../../common/enforcement/permission.ts';
 import { answerTo, type EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import { digestsOf, wantedOf } from '../../common/enforcement/wanted.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { driftDigest, type Order } from '../../common/order.ts';
@@ -12,7 +13,7 @@ import { Settling } from './settled.ts';
 
 export interface LocalDecision {
   readonly node: string;
-  readonly adopted: Pick<AdoptedPolicy, 'commit' | 'policy'>;
+  readonly adopted: Pick<AdoptedPolicy, 'commit' | 'policy' | 'containers'>;
   /** Unix milliseconds. */
   readonly nowMs: number;
   /** 16 random bytes in hex. */
@@ -46,6 +47,7 @@ export function localOrder(
     issuedAt: rfc3339(nowMs),
     expiresAt: rfc3339(nowMs + limits.orderLifetimeMs),
     nonce,
+    ...wantedOf({ node, action, container: drift.container }, digestsOf(adopted.containers)),
   };
 }
 

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type ContainerSpec, type CreateBody, containerSpec } from '../../common/container-spec.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
-import { type ContainerSpec, type CreateBody, containerSpec } from '../docker/container-spec.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
 import { orderLabel } from './replace.ts';
@@ -22,7 +22,7 @@ export interface MakeRequest {
 export type MakeContainer = (control: EngineControl, request: MakeRequest) => Promise<string>;
 
 export interface MakerOptions {
-  readonly engine: Pick<Engine, 'inspect' | 'image' | 'hasNetwork'>;
+  readonly engine: Pick<Engine, 'inspect' | 'hasNetwork'>;
   /** Folder of archives as `docker save` writes them, for images that the engine does not have. */
   readonly imagesDir: string;
 }
@@ -34,14 +34,11 @@ export interface MakerOptions {
  */
 export function containerMaker({ engine, imagesDir }: MakerOptions): MakeContainer {
   return async (control, { wanted, name, hash, oldId }) => {
-    const imageId = (await imageOf(wanted, control)) ?? (await loadFor(wanted, { control, imagesDir }));
-    const [image, old] = await Promise.all([
-      engine.image(imageId),
-      oldId === undefined ? undefined : engine.inspect(oldId),
-    ]);
+    if ((await imageOf(wanted, control)) === undefined) await loadFor(wanted, { control, imagesDir });
+    const old = oldId === undefined ? undefined : await engine.inspect(oldId);
     const mounted = old === undefined ? {} : { mounted: old.config.volumes };
     const labels = { ...toolLabelsOf(old?.config.labels ?? {}), [orderLabel]: hash };
-    const { body, connectTo } = containerSpec(wanted, image, { labels, ...mounted });
+    const { body, connectTo } = containerSpec(wanted, { labels, ...mounted });
     await requireNetworks(wanted.name, networksOf(body, connectTo), engine);
     const id = await control.create(name, body);
     try {
@@ -113,7 +110,7 @@ function imageOf({ image, imageId }: DesiredContainer, control: EngineControl): 
 async function loadFor(
   wanted: DesiredContainer,
   { control, imagesDir }: { readonly control: EngineControl; readonly imagesDir: string },
-): Promise<string> {
+): Promise<void> {
   const failures: string[] = [];
   for (const file of await archives(imagesDir)) {
     try {
@@ -122,8 +119,7 @@ async function loadFor(
       failures.push(`${file}: ${toAppError(thrown).message}`);
       continue;
     }
-    const imageId = await imageOf(wanted, control);
-    if (imageId !== undefined) return imageId;
+    if ((await imageOf(wanted, control)) !== undefined) return;
   }
   const which = wanted.imageId === null ? wanted.image : `${wanted.image} (${wanted.imageId})`;
   const about = failures.length === 0 ? '' : `; not taken in: ${failures.join('; ')}`;

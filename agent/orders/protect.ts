@@ -10,16 +10,9 @@ import type { Logger } from '../../common/log.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Journal } from '../ports.ts';
+import { goodRepository, goodTag } from './good-tag.ts';
 
-/** The repository whose tags keep good images. Nothing else is tagged or untagged here, and nothing ever runs by these tags. */
-export const goodRepository = 'sigilwatch/good';
-
-const imageId = /^sha256:([0-9a-f]{64})$/;
-
-/** `sigilwatch/good:<first 12 hex digits of the id>`; undefined for what is no image's id. */
-function goodTag(id: string): string | undefined {
-  return imageId.exec(id)?.[1]?.slice(0, 12);
-}
+const imageId = /^sha256:[0-9a-f]{64}$/;
 
 export interface GoodImagesOptions {
   readonly control: Pick<EngineControl, 'tagImage' | 'untag'>;

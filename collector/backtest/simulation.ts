@@ -237,7 +237,7 @@ export class Simulation {
     const announcements = await announced.inForce(this.announced, nowMs);
     const known = {
       node: { node: name, adopted: { commit: simulatedCommit, atMs: adoptedMs }, containers: node.containerCount },
-      manifest: { commit: simulatedCommit, policy },
+      manifest: { commit: simulatedCommit, policy, wanted: () => undefined },
       ...{ drifts, seenMs, announcements, nowMs },
       frozen: this.#suspected && !released,
       silences: [...this.silences.values()],

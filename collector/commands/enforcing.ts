@@ -1,4 +1,5 @@
 import { enforcementPolicy } from '../../common/enforcement/policy.ts';
+import { wantedIn } from '../../common/enforcement/wanted.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { printable } from '../../common/printable.ts';
@@ -64,7 +65,9 @@ export async function manifestInForce({ settings, stderr }: CommandContext): Pro
   const kept = await fsManifestStore(settings.dataDir, stderrLogger(stderr)).load();
   try {
     const adopted = kept === undefined ? undefined : readAdopted(kept);
-    return adopted && { commit: adopted.commit, policy: enforcementPolicy(adopted.manifest) };
+    if (adopted === undefined) return undefined;
+    const { commit, manifest } = adopted;
+    return { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(manifest) };
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== 'validation.manifest') throw thrown;
     stderr.write(`warning: the manifest in force cannot be read: ${printable(thrown.message)}\n`);

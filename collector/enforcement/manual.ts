@@ -1,5 +1,6 @@
 import { rfc3339 } from '../../common/clock.ts';
 import { approvalsNeeded, type EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import { wantedOf } from '../../common/enforcement/wanted.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { type Order, type OrderAction, orderHash } from '../../common/order.ts';
@@ -53,6 +54,7 @@ export function manualOrder(wish: ManualWish, facts: ManualFacts): Order {
     issuedAt: rfc3339(facts.nowMs),
     expiresAt: rfc3339(facts.nowMs + Math.min(policy.governance.approval_time_ms, limits.maxOrderLifetimeMs)),
     nonce: facts.nonce.toString('hex'),
+    ...wantedOf(wish, facts.manifest.wanted),
   };
 }
 

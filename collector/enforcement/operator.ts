@@ -1,6 +1,7 @@
 import type { Clock } from '../../common/clock.ts';
 import type { OrderWitnesses } from '../../common/enforcement/order-witnesses.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import type { WantedDigests } from '../../common/enforcement/wanted.ts';
 import { AppError } from '../../common/errors.ts';
 import { ownText } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
@@ -12,6 +13,7 @@ import type { CheckSignature } from './ssh-keygen.ts';
 export interface ManifestInForce {
   readonly commit: string;
   readonly policy: EnforcementPolicy;
+  readonly wanted: WantedDigests;
 }
 
 /** What an operator's wishes about enforcement take. */

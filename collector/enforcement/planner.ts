@@ -2,6 +2,7 @@ import { rfc3339 } from '../../common/clock.ts';
 import type { DriftKind } from '../../common/drift-kind.ts';
 import { limitedBy, type PastOrder, runs } from '../../common/enforcement/governance.ts';
 import { approvalsNeeded } from '../../common/enforcement/policy.ts';
+import { wantedOf } from '../../common/enforcement/wanted.ts';
 import { limits } from '../../common/limits.ts';
 import { driftDigest, type OrderAction } from '../../common/order.ts';
 import { begunOrders, countedMs } from './history.ts';
@@ -174,5 +175,6 @@ function orderFor({ open, action }: Ripe, { node, manifest, nowMs }: Situation):
     approvals,
     issuedAt: rfc3339(nowMs),
     expiresAt: rfc3339(nowMs + lifetimeMs),
+    ...wantedOf({ node: node.node, action, container: drift.container }, manifest.wanted),
   };
 }

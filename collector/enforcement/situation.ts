@@ -1,6 +1,7 @@
 import type { Announcement } from '../../common/enforcement/announcement.ts';
 import type { GovernanceLimit } from '../../common/enforcement/governance.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
+import type { WantedDigests } from '../../common/enforcement/wanted.ts';
 import type { Order } from '../../common/order.ts';
 import type { EarlierManifest, Settled } from './freeze.ts';
 import type { EarlierClock } from './graces.ts';
@@ -10,6 +11,8 @@ import type { GovernedNodeRow, OpenDrift, Replica, StandingMeasures, StoredOrder
 export interface ManifestInForce {
   readonly commit: string;
   readonly policy: EnforcementPolicy;
+  /** Of the containers that it wants. */
+  readonly wanted: WantedDigests;
   /** When the collector adopted it, Unix milliseconds. */
   readonly adoptedAtMs: number;
   /** References of the images that it wants on a node. */
@@ -21,7 +24,7 @@ export interface ManifestInForce {
 /** All that orders for one node are decided by, at one moment. */
 export interface Situation {
   readonly node: GovernedNodeRow;
-  readonly manifest: Pick<ManifestInForce, 'commit' | 'policy'>;
+  readonly manifest: Pick<ManifestInForce, 'commit' | 'policy' | 'wanted'>;
   /** That stand on the node. */
   readonly drifts: readonly OpenDrift[];
   /** Of the node: at least all that were issued within the last day and the cooldown, and since any of the drifts opened. */

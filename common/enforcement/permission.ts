@@ -6,6 +6,7 @@ import { windowAt } from '../manifest/windows.ts';
 import { driftDigest, type Order } from '../order.ts';
 import { type GovernanceLimit, limitedBy, type PastOrder } from './governance.ts';
 import { approvalsNeeded, type EnforcementPolicy } from './policy.ts';
+import { type WantedDigests, wantedOf } from './wanted.ts';
 
 /** Why an order is not obeyed. */
 export type RefusalCode =
@@ -53,6 +54,8 @@ export interface Circumstances {
   readonly containers: number;
   /** Orders that were begun here. */
   readonly past: readonly PastOrder[];
+  /** Of what the manifest in force wants. */
+  readonly wanted: WantedDigests;
   /** Names of approvers whose signatures of this order hold, each by a key of its own. */
   readonly approvers: readonly string[];
   /**
@@ -75,6 +78,7 @@ export function refusalOf(order: Order, at: Circumstances): Refusal | undefined 
     commitRefusal(order, at) ??
     unwitnessed(at) ??
     notPermitted(order, at) ??
+    madeOtherwise(order, at) ??
     tooEarly(order, at) ??
     untrue(order, at) ??
     held(order, at)
@@ -147,6 +151,13 @@ function notPermitted(order: Order, { adopted, approvers }: Circumstances): Refu
   const needed = Math.max(order.approvals, approvalsNeeded(policy, order));
   if (counted.size >= needed) return undefined;
   return refusal('approvals', `approved by ${counted.size} of ${needed} who have to`);
+}
+
+/** Orders of before commit to nothing, and make what the manifest in force wants; through an executor, nothing. */
+function madeOtherwise(order: Order, { wanted, node }: Circumstances): Refusal | undefined {
+  if (order.wanted === undefined) return undefined;
+  if (wantedOf({ ...order, node }, wanted).wanted === order.wanted) return undefined;
+  return refusal('rule', `the manifest wants another ${clip(order.container)} than the order commits to`);
 }
 
 function manualRefusal({ manualOrders }: EnforcementPolicy): Refusal | undefined {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, test } from 'node:test';
+import { enroll } from '../../agent/commands/enroll.ts';
 import { enrol, formatEnrolment } from '../../agent/enrol.ts';
 import { loadIdentity } from '../../agent/identity.ts';
 import { enrolBytes, enrolPath, enrolRequest, formatJoinToken, hashLogKey, joinKeys } from '../../common/enrol.ts';
@@ -176,3 +177,31 @@ test('an address where nobody listens is reported as unreachable', async () => {
     failsWith('collector.unreachable', /127\.0\.0\.1:1/),
   );
 });
+
+test('the executor is told by the answer whose orders count, in files that it can read and nobody else than we can write', async () => {
+  const server = await joinServer();
+  const executorDir = join(dir, 'executor');
+  await enroll({ ...wish(server), dataDir: join(dir, 'data'), executorDir });
+  const files = ['collector.vkey', 'executor.env'].map((name) => join(executorDir, name));
+  const said = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+  assert.deepEqual(said, [`${server.ledger.vkey}\n`, 'SIGILWATCH_NODE=node1\n']);
+  for (const file of files) assert.equal((await stat(file)).mode & 0o777, 0o644);
+});
+
+const notRoot = { skip: process.getuid?.() === 0 ? false : 'only root can act as another user' };
+
+test(
+  "root enrols a node whose data belongs to the agent's user, again and again, and stays root",
+  notRoot,
+  async () => {
+    const server = await joinServer();
+    const [dataDir, executorDir] = [join(dir, 'data'), join(dir, 'executor')];
+    await chmod(dir, 0o755);
+    await mkdir(dataDir, { mode: 0o700 });
+    await chown(dataDir, 4711, 4711);
+    for (const _ of [1, 2]) await enroll({ ...wish(server), dataDir, executorDir });
+    for (const file of await readdir(dataDir)) assert.equal((await stat(join(dataDir, file))).uid, 4711, file);
+    for (const file of await readdir(executorDir)) assert.equal((await stat(join(executorDir, file))).uid, 0, file);
+    assert.deepEqual([process.geteuid?.(), process.getegid?.()], [0, 0]);
+  },
+);

@@ -111,7 +111,7 @@ const storeSummary = fc.record({
 
 const rebuilt = fc.record({ containerId: hex(64), name, startedAt: fc.option(text), finishedAt: fc.option(text) });
 
-const order = fc.record({
+const orderMembers = {
   node,
   action: fc.constantFrom(...orderActions),
   container: name,
@@ -125,6 +125,13 @@ const order = fc.record({
   issuedAt: timestamp,
   expiresAt: timestamp,
   nonce: hex(32),
+  wanted: hex(64),
+};
+const order = fc.record(orderMembers, {
+  requiredKeys: [
+    ...(['node', 'action', 'container', 'containerId', 'drift', 'commit', 'origin', 'by', 'reason'] as const),
+    ...(['approvals', 'issuedAt', 'expiresAt', 'nonce'] as const),
+  ],
 });
 const approval = fc.record({ approver: ownText, signature: ownText });
 const scope = fc.record({

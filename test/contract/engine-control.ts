@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import type { CreateBody } from '../../agent/docker/container-spec.ts';
 import type { EngineControl } from '../../agent/docker/control.ts';
 import { dockerEngine } from '../../agent/docker/dockerode.ts';
 import { dockerControl } from '../../agent/docker/dockerode-control.ts';
+import type { CreateBody } from '../../common/container-spec.ts';
 import { AppError } from '../../common/errors.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import { busybox } from '../engine-api.ts';
@@ -266,13 +266,13 @@ function handlesImages(here: Here): void {
     const id = (await control.findImage(image)) ?? assert.fail('not found');
     assert.match(id, /^sha256:[0-9a-f]{64}$/);
     assert.equal(await control.findImage(id), id);
-    assert.equal(await control.tagImage(id, 'sigilwatch/kept', 'good'), 'done');
-    assert.equal(await control.findImage('sigilwatch/kept:good'), id);
+    assert.equal(await control.tagImage(id, 'sigilwatch/good', '0123456789ab'), 'done');
+    assert.equal(await control.findImage('sigilwatch/good:0123456789ab'), id);
     assert.deepEqual(
-      [await control.untag('sigilwatch/kept:good'), await control.untag('sigilwatch/kept:good')],
+      [await control.untag('sigilwatch/good:0123456789ab'), await control.untag('sigilwatch/good:0123456789ab')],
       ['done', 'gone'],
     );
-    assert.equal(await control.findImage('sigilwatch/kept:good'), undefined);
+    assert.equal(await control.findImage('sigilwatch/good:0123456789ab'), undefined);
     assert.equal(await control.findImage(image), id);
   });
 

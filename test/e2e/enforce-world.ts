@@ -78,13 +78,15 @@ export interface EnforcedNodeOptions extends Omit<NodeOptions, 'node' | 'dir' | 
   readonly folder: string;
   /** What runs there before anybody watches. */
   readonly runs: (engine: TestEngine) => Promise<unknown>;
+  /** What stands between the agent and the engine, once the node is enrolled; resolves to the socket that the agent gets. */
+  readonly through?: (at: { readonly dir: string; readonly socketPath: string }) => Promise<string>;
   /** Where the wire leads; to the collector unless given. */
   readonly port?: () => number;
 }
 
 export async function startEnforcedNode(
   collector: RunningCollector,
-  { name, folder, runs, port = () => Number(new URL(collector.url).port), ...options }: EnforcedNodeOptions,
+  { name, folder, runs, through, port = () => Number(new URL(collector.url).port), ...options }: EnforcedNodeOptions,
 ): Promise<EnforcedNode> {
   const dir = join(folder, name);
   const engine = await openEngine(folder, `${name}-engine`);
@@ -92,7 +94,8 @@ export async function startEnforcedNode(
   const wire = await keepProxy(await chaosProxy(port, () => ({})));
   await enrolNode(collector, name, dir, `http://127.0.0.1:${wire.port}`);
   const { socketPath } = engine;
-  const agent = await startNode({ ...{ node: name, dir, socketPath, scanIntervalMs }, ...options });
+  const reached = (await through?.({ dir, socketPath })) ?? socketPath;
+  const agent = await startNode({ ...{ node: name, dir, socketPath: reached, scanIntervalMs }, ...options });
   const adapter = dockerEngine({ socketPath });
   const containers = async () => {
     const found = await Promise.all([...(await adapter.list()).keys()].map((id) => adapter.inspect(id)));

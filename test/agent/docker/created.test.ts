@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { containerSpec } from '../../../agent/docker/container-spec.ts';
 import type { EngineControl } from '../../../agent/docker/control.ts';
 import { dockerEngine } from '../../../agent/docker/dockerode.ts';
 import { dockerControl } from '../../../agent/docker/dockerode-control.ts';
 import type { Engine } from '../../../agent/docker/engine.ts';
 import { createImages, stateToJudge } from '../../../agent/docker/images.ts';
+import { containerSpec } from '../../../common/container-spec.ts';
 import type { DesiredState } from '../../../common/desired.ts';
 import { type Drift, diff } from '../../../common/drift.ts';
 import { compileDesired } from '../../../common/manifest/compile.ts';
@@ -120,12 +120,9 @@ function compiled(manifest: object, compose?: string): DesiredState {
   return compileDesired(parseManifestFiles(files), node);
 }
 
-async function make({ engine, control }: Scene, { containers: [wanted] }: DesiredState): Promise<string> {
+async function make({ control }: Scene, { containers: [wanted] }: DesiredState): Promise<string> {
   assert.ok(wanted);
-  const imageId = (await control.findImage(wanted.imageId ?? wanted.image)) ?? assert.fail('no image');
-  const { body, connectTo } = containerSpec(wanted, await engine.image(imageId), {
-    labels: { 'sigilwatch.test': '1' },
-  });
+  const { body, connectTo } = containerSpec(wanted, { labels: { 'sigilwatch.test': '1' } });
   const id = await control.create(wanted.name, body);
   for (const { network, endpoint } of connectTo) assert.equal(await control.connect(network, id, endpoint), 'done');
   return id;

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { replacementNames } from '../../../agent/orders/replace.ts';
+import { containerSpec } from '../../../common/container-spec.ts';
+import { makesContainer, wantedDigest } from '../../../common/enforcement/wanted.ts';
+import { limits } from '../../../common/limits.ts';
 import type { Order } from '../../../common/order.ts';
 import { orderHash } from '../../../common/order.ts';
-import { type Asked, ids, madeFor, makeOrder, type Scene, startScene } from './scene.ts';
+import { type Asked, ids, madeFor, makeOrder, nowMs, type Scene, startScene } from './scene.ts';
 
 let scene: Scene;
 let nonce = 0;
@@ -17,13 +20,28 @@ beforeEach(() => {
 });
 
 /** Each order is good for few calls, so every case has one of its own. */
-function orderTo(action: Order['action'], differing: Partial<Order> = {}): Order {
+function orderTo(action: Order['action']): Order {
   nonce++;
-  return makeOrder({ action, nonce: nonce.toString(16).padStart(32, '0'), ...differing });
+  const wanted = makesContainer(action) ? { wanted: wantedDigest(desired) } : {};
+  return makeOrder({ action, nonce: nonce.toString(16).padStart(32, '0'), ...wanted });
+}
+
+const desired = {
+  ...{ name: 'web', image: 'app:1', imageId: null },
+  config: { command: ['run'], mem_limit: 1 << 20, volumes: ['/srv:/srv:ro'], labels: { tier: 'front' } },
+  creation: {
+    networks: [
+      { name: 'back', aliases: [] },
+      { name: 'front', aliases: ['web'] },
+    ],
+  },
+};
+
+function bodyFor(order: Order) {
+  return containerSpec(desired, { labels: madeFor(order) }).body;
 }
 
 const { ordered, other, made } = ids;
-const kept = 'sigilwatch/kept:web-1';
 const imageId = `sha256:${'d'.repeat(64)}`;
 const filters = encodeURIComponent(JSON.stringify({ label: ['a=b'], type: ['container'] }));
 
@@ -44,6 +62,7 @@ const reads: readonly (readonly [path: string, reaches?: string])[] = [
   [`/images/${imageId}/json`],
   ['/images/nginx:1.27/json'],
   ['/images/registry.example:5000/team/app@sha256:00/json'],
+  ['/networks/front'],
 ];
 
 const refusedReads: readonly (readonly [path: string, code: string])[] = [
@@ -86,6 +105,8 @@ const refusedReads: readonly (readonly [path: string, code: string])[] = [
   ['/containers/json?all=true?all=true', 'request.query'],
   ['/volumes', 'request.call'],
   ['/networks', 'request.call'],
+  ['/networks/front?verbose=1', 'request.query'],
+  ['/networks/front/../../info', 'request.call'],
   ['/swarm', 'request.call'],
   ['/plugins', 'request.call'],
   ['/secrets', 'request.call'],
@@ -117,8 +138,6 @@ describe('what only reads', () => {
   }
 });
 
-const spec = { Image: 'app:1', Cmd: ['run'], HostConfig: { Memory: 1 << 20, Binds: ['/srv:/srv:ro'] } };
-
 type Change = Omit<Asked, 'order'> & { readonly by: readonly Order['action'][] };
 
 /** A change, and the orders that permit it. The container that was made for the order is {@link made}. */
@@ -128,7 +147,7 @@ const changes = (order: Order): readonly Change[] => {
   };
   const replaces = ['restore', 'rollback'] as const;
   const { next, kept: aside } = replacementNames('web', orderHash(order));
-  const labels = { ...madeFor(order), tier: 'front' };
+  const body = bodyFor(order);
   const endpoint = { EndpointConfig: { Aliases: ['web'] } };
   return [
     on(ordered, 'kill', ['terminate']),
@@ -156,12 +175,19 @@ const changes = (order: Order): readonly Change[] => {
     on(made, 'kill', []),
     on(made, 'pause', replaces),
     ...['start', 'stop', 'kill', 'pause', 'unpause', 'rename?name=web'].map((verb) => on(other, verb, [])),
+    { ...on(ordered, 'update', replaces), body: { RestartPolicy: { Name: 'no', MaximumRetryCount: 0 } } },
+    { ...on(made, 'update', replaces), body: { RestartPolicy: { Name: 'always' } } },
+    { ...on(other, 'update', []), body: { RestartPolicy: { Name: 'no' } } },
+    { ...on(ordered, 'update', []), body: { RestartPolicy: { Name: 'no' }, Memory: 0 } },
+    { ...on(ordered, 'update', []), body: { RestartPolicy: { Name: 'no', CpuShares: 1 } } },
+    { ...on(ordered, 'update', []), body: { RestartPolicy: { Name: 'sometimes' } } },
+    { ...on(ordered, 'update', []), body: {} },
     ...['exec', 'attach', 'resize?h=1&w=1', 'update', 'wait', 'archive'].map((verb) => on(ordered, verb, [])),
-    { method: 'POST', path: '/containers/create?name=web', body: { ...spec, Labels: labels }, by: replaces },
-    { method: 'POST', path: `/containers/create?name=${next}`, body: { ...spec, Labels: labels }, by: replaces },
-    { method: 'POST', path: '/containers/create?name=db', body: { ...spec, Labels: labels }, by: [] },
-    { method: 'POST', path: '/containers/create', body: { ...spec, Labels: labels }, by: [] },
-    { method: 'POST', path: '/containers/create?name=web', body: spec, by: [] },
+    { method: 'POST', path: '/containers/create?name=web', body, by: replaces },
+    { method: 'POST', path: `/containers/create?name=${next}`, body, by: replaces },
+    { method: 'POST', path: '/containers/create?name=db', body, by: [] },
+    { method: 'POST', path: '/containers/create', body, by: [] },
+    { method: 'POST', path: '/containers/create?name=web', body: { ...body, Labels: { tier: 'front' } }, by: [] },
     {
       method: 'POST',
       path: '/networks/front/disconnect',
@@ -177,12 +203,17 @@ const changes = (order: Order): readonly Change[] => {
     },
     { method: 'POST', path: '/networks/front/connect', body: { Container: made, ...endpoint }, by: replaces },
     { method: 'POST', path: '/networks/front/connect', body: { Container: 'web' }, by: [] },
+    { method: 'POST', path: '/networks/other/connect', body: { Container: made, ...endpoint }, by: [] },
+    { method: 'POST', path: '/networks/front/connect', body: { Container: made }, by: [] },
     { method: 'POST', path: '/networks/create', body: { Name: 'x' }, by: [] },
     { method: 'POST', path: '/images/load?quiet=1', stream: [Buffer.alloc(9_000, 1)], by: replaces },
-    { method: 'POST', path: `/images/${imageId}/tag?repo=sigilwatch%2Fkept&tag=web-1`, by: replaces },
     { method: 'POST', path: `/images/${imageId}/tag?repo=nginx&tag=latest`, by: [] },
-    { method: 'POST', path: '/images/nginx/tag?repo=sigilwatch%2Fkept&tag=web-1', by: [] },
-    { method: 'DELETE', path: `/images/${kept}`, by: replaces },
+    { method: 'POST', path: `/images/${imageId}/tag?repo=sigilwatch%2Fgood&tag=eeeeeeeeeeee`, by: [] },
+    { method: 'POST', path: '/images/nginx/tag?repo=sigilwatch%2Fgood&tag=dddddddddddd', by: [] },
+    { method: 'DELETE', path: '/images/sigilwatch/good:dddddddddddd', by: [] },
+    { method: 'DELETE', path: '/images/sigilwatch/good:dddddddddddd?noprune=0', by: [] },
+    { method: 'DELETE', path: '/images/sigilwatch/good:dddddddddddd?noprune=1&force=1', by: [] },
+    { method: 'DELETE', path: '/images/sigilwatch/good:web-1?noprune=1', by: [] },
     { method: 'DELETE', path: '/images/nginx:1.27', by: [] },
     { method: 'DELETE', path: `/images/${imageId}`, by: [] },
     { method: 'POST', path: '/images/create?fromImage=nginx', by: [] },
@@ -207,14 +238,17 @@ describe('what changes something', () => {
       const shown = `${method} ${path.replaceAll(ordered, 'ORDERED').replaceAll(made, 'MADE').replaceAll(other, 'OTHER')}`;
       test(`case ${at}: an order to ${action} ${passes ? 'permits' : 'does not permit'} ${shown}`, async () => {
         const order = orderTo(action);
-        scene.containers.set(made, { name: 'web', labels: madeFor(order), isRunning: true });
-        scene.containers.set(other, { name: 'db', labels: madeFor(orderTo(action)), isRunning: true });
+        scene.containers.set(made, { name: 'web', labels: madeFor(order), isRunning: true, mounted: [] });
+        scene.containers.set(other, { name: 'db', labels: madeFor(orderTo(action)), isRunning: true, mounted: [] });
         const change = changes(order)[at] ?? assert.fail();
-        const { status, code } = await scene.ask({ ...change, order });
+        const { status, code } = await scene.ask({ ...change, order, wanted: desired });
         assert.equal(status, passes ? 200 : 403, String(code));
         assert.equal(scene.reached.length, passes ? 1 : 0);
         const [came] = scene.reached;
-        assert.deepEqual(came?.headers['x-sigilwatch-order'], undefined);
+        assert.deepEqual(
+          [came?.headers['x-sigilwatch-order'], came?.headers['x-sigilwatch-wanted']],
+          [undefined, undefined],
+        );
         if (passes && change.body !== undefined) assert.deepEqual(JSON.parse(`${came?.body}`), change.body);
         if (passes && change.stream !== undefined) assert.deepEqual(came?.body, Buffer.concat(change.stream));
       });
@@ -242,37 +276,27 @@ describe('what changes something', () => {
   });
 });
 
-describe('how a container may be made', () => {
-  const bodies: readonly (readonly [what: string, body: (order: Order) => unknown])[] = [
-    ['another order in its label', () => ({ ...spec, Labels: madeFor(orderTo('restore')) })],
-    ['labels in another spelling', (order) => ({ ...spec, Labels: madeFor(order), labels: {} })],
-    ['a host side in another alphabet', (order) => ({ ...spec, Labels: madeFor(order), HoſtConfig: {} })],
-    ['a device', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: { Devices: [] } })],
-    ['processes of the host', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: { PidMode: 'host' } })],
-    ['volumes of another', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: { VolumesFrom: ['db'] } })],
-    ['a host side that is a list', (order) => ({ ...spec, Labels: madeFor(order), HostConfig: [] })],
-    ['a network it does not describe', (order) => ({ ...spec, Labels: madeFor(order), NetworkingConfig: { x: 1 } })],
-    ['no end of depth', () => Buffer.from(`{"Env":${'['.repeat(200_000)}${']'.repeat(200_000)}}`)],
-    ['a list', () => [spec]],
-    ['nothing', () => Buffer.alloc(0)],
-    ['no JSON', () => Buffer.from('{"Image":')],
-    ['no UTF-8', () => Buffer.from('{"Image":"\xff"}', 'latin1')],
-    ['too much', (order) => ({ ...spec, Labels: madeFor(order), Env: ['x'.repeat(600_000)] })],
-  ];
-  for (const [what, body] of bodies) {
-    test(`not with ${what}`, async () => {
-      const order = orderTo('restore');
-      const asked = { method: 'POST', path: '/containers/create?name=web', order };
-      assert.equal((await scene.ask({ ...asked, body: body(order) })).status, 403);
-      assert.deepEqual(scene.reached, []);
-    });
-  }
+describe('an image that is good', () => {
+  const tag = { method: 'POST', path: `/images/${imageId}/tag?repo=sigilwatch%2Fgood&tag=dddddddddddd`, body: {} };
+  const untag = { method: 'DELETE', path: '/images/sigilwatch/good:dddddddddddd?noprune=true' };
 
-  test('of two members with one name the engine gets the one that was looked at', async () => {
-    const order = orderTo('restore');
-    const labels = JSON.stringify(madeFor(order));
-    const body = Buffer.from(`{"Image":"evil","Labels":{"x":"y"},"Image":"app:1","Labels":${labels}}`);
-    await scene.ask({ method: 'POST', path: '/containers/create?name=web', order, body });
-    assert.equal(scene.reached[0]?.body.toString(), `{"Image":"app:1","Labels":${labels}}`);
+  test('is kept by the first digits of its id, and let go of, without an order', async () => {
+    for (const asked of [tag, untag]) assert.equal((await scene.ask(asked)).status, 200);
+    assert.deepEqual(
+      scene.reached.map(({ method, url, body }) => [method, url, body.length]),
+      [
+        ['POST', tag.path, 0],
+        ['DELETE', untag.path, 0],
+      ],
+    );
+  });
+
+  test('is kept at a rate, so that nobody can keep the engine busy with it', async () => {
+    const codes = new Set<unknown>();
+    for (let i = 0; i < limits.executorTagsPerMinute; i++) codes.add((await scene.ask(untag)).code);
+    assert.deepEqual([...codes], [undefined, 'busy']);
+    scene.setNow(nowMs + 60_000);
+    assert.equal((await scene.ask(tag)).status, 200);
+    scene.setNow(nowMs);
   });
 });

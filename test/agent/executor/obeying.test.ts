@@ -11,6 +11,9 @@ import { dockerControl } from '../../../agent/docker/dockerode-control.ts';
 import type { Engine } from '../../../agent/docker/engine.ts';
 import { type RunningExecutor, startExecutor } from '../../../agent/executor/executor.ts';
 import { replace, replacementNames } from '../../../agent/orders/replace.ts';
+import { containerSpec } from '../../../common/container-spec.ts';
+import type { DesiredContainer } from '../../../common/desired.ts';
+import { wantedDigest, wantedText } from '../../../common/enforcement/wanted.ts';
 import { type Order, orderHash } from '../../../common/order.ts';
 import { image, sleeps, type TestEngine } from '../../contract/engine.ts';
 import { busybox } from '../../engine-api.ts';
@@ -20,6 +23,11 @@ import { madeFor, makeKeys, makeOrder, node, nowMs, sealOrder } from './scene.ts
 
 const dir = mkdtempSync(join(tmpdir(), 'sgw-'));
 after(() => rmSync(dir, { recursive: true, force: true }));
+
+function wantedAs(name: string): DesiredContainer {
+  const healthcheck = { test: ['CMD', busybox, 'true'], interval_ms: 100 };
+  return { name, image, imageId: null, config: { command: sleeps, network_mode: 'none' }, creation: { healthcheck } };
+}
 
 interface Hands {
   readonly order: Order;
@@ -53,7 +61,8 @@ function obeys(name: string, start: () => Promise<TestEngine>, skip?: string): v
     function handsFor(differing: Partial<Order>): Hands {
       nonce++;
       const order = makeOrder({ ...differing, nonce: nonce.toString(16).padStart(32, '0') });
-      const control = dockerControl({ socketPath: `${subject.socketPath}.x`, order: sealOrder(order, keys) });
+      const said = { order: sealOrder(order, keys), wanted: wantedText(wantedAs(order.container)) };
+      const control = dockerControl({ socketPath: `${subject.socketPath}.x`, ...said });
       return { order, hash: orderHash(order), control };
     }
 
@@ -101,7 +110,8 @@ function obeys(name: string, start: () => Promise<TestEngine>, skip?: string): v
 
     test('a container is replaced, its predecessor kept, and removed long after', async () => {
       const id = await subject.run({ name: 'web', image, cmd: sleeps });
-      const hands = handsFor({ action: 'rollback', container: 'web', containerId: id });
+      const wanted = wantedDigest(wantedAs('web'));
+      const hands = handsFor({ action: 'rollback', container: 'web', containerId: id, wanted });
       const { control } = hands;
       const { kept } = replacementNames('web', hands.hash);
       const madeId = await replaced(id, 'web', hands);
@@ -117,7 +127,8 @@ function obeys(name: string, start: () => Promise<TestEngine>, skip?: string): v
 
     test('a replacement that does not start is undone, also when the time of the order is over by then', async () => {
       const id = await subject.run({ name: 'db', image, cmd: sleeps });
-      const hands = handsFor({ action: 'rollback', container: 'db', containerId: id });
+      const wanted = wantedDigest(wantedAs('db'));
+      const hands = handsFor({ action: 'rollback', container: 'db', containerId: id, wanted });
       const { control } = hands;
       const dying: EngineControl = {
         ...control,
@@ -134,10 +145,7 @@ function obeys(name: string, start: () => Promise<TestEngine>, skip?: string): v
     });
 
     function replaced(old: string, name: string, { order, hash, control }: Hands): Promise<string> {
-      const body = {
-        ...{ Image: image, Cmd: sleeps, Labels: madeFor(order), HostConfig: { NetworkMode: 'none' } },
-        Healthcheck: { Test: ['CMD', busybox, 'true'], Interval: 100_000_000 },
-      };
+      const { body } = containerSpec(wantedAs(name), { labels: madeFor(order) });
       return replace(
         { hash, name, old: { id: old, state: 'running' } },
         {

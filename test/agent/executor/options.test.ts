@@ -39,6 +39,10 @@ describe('the command line of the executor', () => {
     assert.ok(trust.collectorKeys[0]?.equals(collector.publicKey));
   });
 
+  test('takes a value with an equals sign, too', () => {
+    assert.equal(settings('--node=node1').trust.node, 'node1');
+  });
+
   test('takes keys from files too, one on each line', () => {
     assert.equal(settings('--collector-key', '/keys').trust.collectorKeys.length, 3);
   });
@@ -63,6 +67,9 @@ describe('the command line of the executor', () => {
     ['--node', ''],
     ['--nonsense'],
     ['extra'],
+    ['--node'],
+    ['--allow-local=yes', '--node-key', raw],
+    ['-h'],
     ['--allow-local', '--node-key', '/private.pem'],
     ['--allow-local', '--node-key', '/empty'],
     ['--allow-local', '--node-key', '/none'],

@@ -5,8 +5,11 @@ import { type OrderTrust, orderHeader, type VerifiedOrder, verifyOrder } from '.
 import { refusalOf, type SeenContainer } from '../../../agent/executor/permission.ts';
 import { isRefused } from '../../../agent/executor/refused.ts';
 import { OrderUses } from '../../../agent/executor/uses.ts';
+import { hostSideOfBody } from '../../../agent/executor/wanted.ts';
 import { replacementNames } from '../../../agent/orders/replace.ts';
 import { rfc3339 } from '../../../common/clock.ts';
+import { containerSpec } from '../../../common/container-spec.ts';
+import { wantedDigest, wantedText } from '../../../common/enforcement/wanted.ts';
 import { collectorAuthor, genesis, sealEntry } from '../../../common/entry.ts';
 import { generateKeyPair, signBytes } from '../../../common/keys.ts';
 import { limits } from '../../../common/limits.ts';
@@ -42,7 +45,7 @@ function signed(text: string, key = keys.collector.privateKey): string {
 describe('an order holds', () => {
   test('when the collector signed it for this node and its time has come', () => {
     const order = makeOrder({ drift: { id: 'x', kind: 'UNAUTHORIZED_CONTAINER', digest: 'e'.repeat(64) } });
-    const { hash, stage, ...rest } = accepted(order);
+    const { hash, stage, wanted: _, ...rest } = accepted(order);
     assert.equal(hash, orderHash(order), 'its name is the one that everybody else computes');
     const { action, container, containerId } = order;
     assert.deepEqual([rest, stage], [{ action, container, containerId, expiresMs: nowMs + 60_000 }, 'valid']);
@@ -127,6 +130,8 @@ describe('an order does not hold', () => {
       text.replace('"approvals":0', '"approvals":"0"'),
       text.replace('"drift":null', '"drift":{}'),
       text.replace('{"action"', '{"Action"'),
+      text.replace(/("reason":"[^"]*")/, '$1,"wanted":null'),
+      text.replace(/("reason":"[^"]*")/, '$1,"wanted":"x"'),
     ];
     for (const spelling of spellings) {
       assert.notEqual(spelling, text);
@@ -167,9 +172,12 @@ describe('what a node decides by itself', () => {
 describe('one order', () => {
   const kill: OrderedCall = { call: 'kill', id: ids.ordered };
   const none = () => Promise.resolve(undefined);
+  const desired = { name: 'web', image: 'app:1', imageId: null, config: {}, creation: {} };
+  const said = Buffer.from(wantedText(desired)).toString('base64');
+  const made = hostSideOfBody({ ...containerSpec(desired, { labels: {} }).body }) ?? assert.fail();
 
   async function codeOf(call: OrderedCall, order: VerifiedOrder, uses: OrderUses, lookUp = none): Promise<unknown> {
-    return (await refusalOf(call, order, { uses, lookUp }))?.refused;
+    return (await refusalOf(call, order, { uses, lookUp, wanted: said }))?.refused;
   }
 
   test('is good for a few calls on one container, and what did not reach the engine does not count', async () => {
@@ -186,11 +194,11 @@ describe('one order', () => {
 
   test('makes few containers, by either of the names that it may', async () => {
     const uses = new OrderUses(() => nowMs);
-    const order = accepted(makeOrder({ action: 'restore' }));
+    const order = accepted(makeOrder({ action: 'restore', wanted: wantedDigest(desired) }));
     const codes = [];
     const { name, next } = replacementNames(order.container, order.hash);
     for (let use = 0; use <= limits.executorUsesPerOrder; use++) {
-      const call = { call: 'create', name: use % 2 === 0 ? name : next, order: order.hash } as const;
+      const call = { call: 'create', name: use % 2 === 0 ? name : next, order: order.hash, made } as const;
       codes.push(await codeOf(call, order, uses));
     }
     assert.deepEqual(codes, [...Array(limits.executorUsesPerOrder).fill(undefined), 'order.used_up']);
@@ -232,7 +240,7 @@ describe('one order', () => {
       for (const call of ['stop', 'start'] as const)
         assert.equal(await codeOf({ call, id: ids.ordered }, late, uses), wrong);
       assert.equal(await codeOf({ call: 'remove', id: ids.ordered }, late, uses), 'order.mismatch');
-      assert.equal(await codeOf({ call: 'create', name: 'web', order: late.hash }, late, uses), 'order.expired');
+      assert.equal(await codeOf({ call: 'create', name: 'web', order: late.hash, made }, late, uses), 'order.expired');
       assert.equal(await codeOf({ call: 'load' }, late, uses), 'order.expired');
       assert.equal(await codeOf(kill, accepted(makeOrder(), at), uses), wrong);
     }
@@ -255,13 +263,14 @@ describe('one order', () => {
     const late = accepted(order, expiredMs);
     const { kept } = replacementNames(late.container, late.hash);
     const seen = new Map<string, SeenContainer>([
-      [ids.ordered, { name: kept, labels: {}, isRunning: false }],
-      [ids.made, { name: 'web', labels: madeFor(order), isRunning: true }],
-      [ids.other, { name: 'db', labels: madeFor(makeOrder({ action: 'restore' })), isRunning: true }],
+      [ids.ordered, { name: kept, labels: {}, isRunning: false, mounted: [] }],
+      [ids.made, { name: 'web', labels: madeFor(order), isRunning: true, mounted: [] }],
+      [ids.other, { name: 'db', labels: madeFor(makeOrder({ action: 'restore' })), isRunning: true, mounted: [] }],
     ]);
     const lookUp = async (id: string) => seen.get(id);
     const uses = new OrderUses(() => nowMs);
-    const code = async (call: OrderedCall) => (await refusalOf(call, late, { uses, lookUp }))?.refused;
+    const code = async (call: OrderedCall) =>
+      (await refusalOf(call, late, { uses, lookUp, wanted: undefined }))?.refused;
     assert.equal(await code({ call: 'remove', id: ids.made }), undefined);
     assert.equal(await code({ call: 'rename', id: ids.ordered, name: 'web' }), undefined);
     seen.clear();
@@ -275,9 +284,10 @@ describe('one order', () => {
     const { kept } = replacementNames(over.container, over.hash);
     const code = async (id: string, seen: SeenContainer) => {
       const uses = new OrderUses(() => nowMs);
-      return (await refusalOf({ call: 'remove', id }, over, { uses, lookUp: async () => seen }))?.refused;
+      return (await refusalOf({ call: 'remove', id }, over, { uses, lookUp: async () => seen, wanted: undefined }))
+        ?.refused;
     };
-    const aside = { name: kept, labels: {}, isRunning: false };
+    const aside = { name: kept, labels: {}, isRunning: false, mounted: [] };
     assert.equal(await code(ids.ordered, aside), undefined);
     assert.equal(await code(ids.ordered, { ...aside, isRunning: true }), 'order.mismatch');
     assert.equal(await code(ids.ordered, { ...aside, name: 'web' }), 'order.mismatch');
@@ -287,10 +297,10 @@ describe('one order', () => {
   test('for a container that was not there concerns only what was made for it', async () => {
     const order = makeOrder({ action: 'restore', containerId: null });
     const uses = new OrderUses(() => nowMs);
-    const seen = { name: 'web', labels: madeFor(order), isRunning: true };
+    const seen = { name: 'web', labels: madeFor(order), isRunning: true, mounted: [] };
     const lookUp = async (id: string) => (id === ids.made ? seen : { ...seen, labels: {} });
     const code = async (id: string) =>
-      (await refusalOf({ call: 'start', id }, accepted(order), { uses, lookUp }))?.refused;
+      (await refusalOf({ call: 'start', id }, accepted(order), { uses, lookUp, wanted: undefined }))?.refused;
     assert.deepEqual([await code(ids.made), await code(ids.other)], [undefined, 'order.mismatch']);
   });
 });

@@ -10,6 +10,8 @@ import type { Log } from '../../../agent/executor/log.ts';
 import { type OrderEntry, orderHeader } from '../../../agent/executor/order-header.ts';
 import type { SeenContainer } from '../../../agent/executor/permission.ts';
 import { rfc3339 } from '../../../common/clock.ts';
+import type { DesiredContainer } from '../../../common/desired.ts';
+import { wantedText } from '../../../common/enforcement/wanted.ts';
 import { collectorAuthor, genesis, sealEntry } from '../../../common/entry.ts';
 import { generateKeyPair, type KeyPair } from '../../../common/keys.ts';
 import { type Order, orderHash } from '../../../common/order.ts';
@@ -72,6 +74,8 @@ export interface Asked {
   readonly method: string;
   readonly path: string;
   readonly order?: Order | undefined;
+  /** What the order commits to, whole. */
+  readonly wanted?: DesiredContainer | undefined;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
   /** Sent in chunks of unknown number. */
@@ -187,7 +191,12 @@ function describe(containers: Scene['containers'], url: string, response: http.S
   const found = containers.get(id);
   response.writeHead(found === undefined ? 404 : 200, { 'Content-Type': 'application/json' });
   const state = { Running: found?.isRunning };
-  response.end(JSON.stringify({ Id: id, Name: `/${found?.name}`, State: state, Config: { Labels: found?.labels } }));
+  const mounts = found?.mounted?.map((mount) => {
+    const [Source, Destination, mode] = mount.split(':');
+    return { Type: 'bind', Source, Destination, RW: mode === 'rw' };
+  });
+  const described = { Id: id, Name: `/${found?.name}`, State: state, Config: { Labels: found?.labels } };
+  response.end(JSON.stringify({ ...described, Mounts: mounts }));
 }
 
 /** The label of what is made for an order. */
@@ -195,10 +204,11 @@ export function madeFor(order: Order): Readonly<Record<string, string>> {
   return { 'sigilwatch.order': orderHash(order) };
 }
 
-async function ask(socketPath: string, keys: Keys, { method, path, order, headers, body, stream }: Asked) {
+async function ask(socketPath: string, keys: Keys, { method, path, order, wanted, headers, body, stream }: Asked) {
   const sent = body === undefined ? undefined : Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
   const all = {
     ...(order === undefined ? {} : orderHeader(sealOrder(order, keys))),
+    ...(wanted === undefined ? {} : { 'X-Sigilwatch-Wanted': Buffer.from(wantedText(wanted)).toString('base64') }),
     ...(sent === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': `${sent.length}` }),
     ...headers,
   };

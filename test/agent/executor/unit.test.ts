@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
 const folder = join(import.meta.dirname, '../../../systemd');
-const path = join(folder, 'sigilwatch-executor.service');
-const lines = readFileSync(path, 'utf8').split('\n');
+const unitOf = (program: string) => join(folder, `sigilwatch-${program}.service`);
+const linesOf = (program: string) => readFileSync(unitOf(program), 'utf8').split('\n');
 const analyze = spawnSync('systemd-analyze', ['--version']).status === 0;
+const needsSystemd = { skip: analyze ? false : 'systemd-analyze is not installed' };
 
 describe('the unit of the executor', () => {
+  const lines = linesOf('executor');
   test('gives it no network, no privilege, no writable file system and little memory', () => {
     for (const line of [
       ...['PrivateNetwork=yes', 'RestrictAddressFamilies=AF_UNIX', 'NoNewPrivileges=yes', 'CapabilityBoundingSet='],
@@ -26,9 +28,37 @@ describe('the unit of the executor', () => {
       assert.ok(made.includes(line), line);
     }
   });
+});
 
-  test('is understood by systemd', { skip: analyze ? false : 'systemd-analyze is not installed' }, () => {
-    const { status, stderr } = spawnSync('systemd-analyze', ['verify', path], { encoding: 'utf8' });
-    assert.deepEqual([status, stderr.includes('sigilwatch-executor')], [0, false], stderr);
+describe('the unit of the agent', () => {
+  const lines = linesOf('agent');
+  test("gives it the executor's socket, and the engine's in no way", () => {
+    for (const line of [
+      ...['User=sigilwatch-agent', 'SupplementaryGroups=sigilwatch-engine', 'NoNewPrivileges=yes'],
+      'Environment=SIGILWATCH_DOCKER_SOCKET_PATH=/run/sigilwatch-executor/engine.sock',
+      'InaccessiblePaths=-/run/docker.sock -/var/run/docker.sock',
+      'Wants=network-online.target sigilwatch-executor.service',
+    ]) {
+      assert.ok(lines.includes(line), line);
+    }
+    assert.ok(linesOf('executor').some((line) => line.includes('--socket /run/sigilwatch-executor/engine.sock')));
+    assert.match(readFileSync(join(folder, 'sigilwatch-agent.sysusers.conf'), 'utf8'), /^u sigilwatch-agent /m);
+  });
+
+  test('lets it read what belongs to others, and no more', () => {
+    for (const line of [
+      ...['CapabilityBoundingSet=CAP_DAC_READ_SEARCH', 'AmbientCapabilities=CAP_DAC_READ_SEARCH'],
+      // `open_by_handle_at`, which with that capability leads out of every folder tree, is @privileged.
+      ...['ProtectSystem=strict', 'SystemCallFilter=~@privileged @resources @keyring'],
+    ]) {
+      assert.ok(lines.includes(line), line);
+    }
   });
 });
+
+for (const program of ['agent', 'executor']) {
+  test(`the unit of the ${program} is understood by systemd`, needsSystemd, () => {
+    const verified = spawnSync('systemd-analyze', ['verify', unitOf(program)], { encoding: 'utf8' });
+    assert.deepEqual([verified.status, verified.stderr.includes('sigilwatch-')], [0, false], verified.stderr);
+  });
+}

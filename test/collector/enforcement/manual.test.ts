@@ -35,6 +35,7 @@ describe('an order of an operator', () => {
       assert.equal(Date.parse(order.expiresAt) - nowMs, 3_600_000);
       const at = {
         ...{ node: 'lyra', nowMs, trusted: true, adopted: facts.manifest, drifts: new Map(), containers: 3, past: [] },
+        wanted: () => undefined,
         ...{ target: { id, name: 'rogue' }, witnessedBy: [] },
       };
       assert.equal(refusalOf(order, { ...at, approvers: ['alice', 'bob'] }), undefined);

@@ -55,7 +55,7 @@ export function policyOf(written: Written = {}): EnforcementPolicy {
 const atOnce = policyOf();
 
 export function manifestOf(written: Written = {}): ManifestInForce {
-  return { commit, policy: policyOf(written), adoptedAtMs: nowMs - 3_600_000 };
+  return { commit, policy: policyOf(written), wanted: () => undefined, adoptedAtMs: nowMs - 3_600_000 };
 }
 
 /** A drift as the node would tell it. */

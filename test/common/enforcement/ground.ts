@@ -58,6 +58,7 @@ export function circumstances(said: Partial<Circumstances> = {}): Circumstances 
   return {
     node: 'node1',
     nowMs,
+    wanted: () => undefined,
     trusted: true,
     adopted: { commit, policy: policyOf() },
     drifts: new Map([[rogue.id, { drift: rogue, sinceMs: nowMs - 10_000 }]]),

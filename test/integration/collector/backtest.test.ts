@@ -7,7 +7,7 @@ import { EnforcementRounds } from '../../../collector/enforcement/rounds.ts';
 import { withBacktestView } from '../../../collector/postgres/backtest-store.ts';
 import { postgresPlanningStore } from '../../../collector/postgres/enforcement-store.ts';
 import { enforcementPolicy } from '../../../common/enforcement/policy.ts';
-import { AppError, type ErrorCode } from '../../../common/errors.ts';
+import { wantedIn } from '../../../common/enforcement/wanted.ts';
 import { limits } from '../../../common/limits.ts';
 import { type Manifest, parseManifest } from '../../../common/manifest/manifest.ts';
 import type { Order } from '../../../common/order.ts';
@@ -176,7 +176,12 @@ function enforcing({ fleet, nodes }: Living, manifest: Manifest) {
     announcements: createAnnouncements({ verify: async () => true, logger }),
     random: (bytes) => Buffer.from((drawn++).toString(16).padStart(2 * bytes, '0'), 'hex'),
   });
-  const inForce = { commit, policy: enforcementPolicy(manifest), adoptedAtMs: firstEntryMs };
+  const inForce = {
+    commit,
+    policy: enforcementPolicy(manifest),
+    wanted: wantedIn(manifest),
+    adoptedAtMs: firstEntryMs,
+  };
   const seen = new Map(nodes.map(({ name }) => [name, new Map<number, number>()]));
   const dueMs = new Map<RecordedNode, number>();
   const follow = async (node: RecordedNode) => {
@@ -328,7 +333,7 @@ describe('on a fleet where nothing was enforced', () => {
         result.actions.filter(({ node }) => node === 'node2'),
       );
     }
-    await assert.rejects(backtested(lived.fleet, alertOnly, { only: 'node9' }), fails('resource.not_found'));
+    await assert.rejects(backtested(lived.fleet, alertOnly, { only: 'node9' }), { code: 'resource.not_found' });
   });
 
   test('an order that needs approvals waits for them and does nothing, and is given again when its time is over', async () => {
@@ -398,10 +403,6 @@ describe('on a fleet where nothing was enforced', () => {
     assert.ok(released.actions.every(({ at }) => Date.parse(at) >= fromMs + 30_000));
   });
 });
-
-function fails(code: ErrorCode) {
-  return (error: unknown) => error instanceof AppError && error.code === code;
-}
 
 describe('configurations', () => {
   const roots = async () => {

@@ -80,7 +80,7 @@ async function fleet(policy: EnforcementPolicy) {
     const metrics = { ordered: () => {}, sent: () => {}, frozen: () => {}, failed: () => {}, held: () => {} };
     const desk = createEnforcementDesk({
       ...{ store, ledger, carrier, metrics, clock: systemClock, random: randomBytes, logger: quietLogger },
-      manifest: () => ({ commit, policy, adoptedAtMs }),
+      manifest: () => ({ commit, policy, wanted: () => undefined, adoptedAtMs }),
       verifyAnnouncement: async () => false,
     });
     desks.push(desk);

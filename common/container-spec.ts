@@ -1,7 +1,6 @@
-import type { ImageConfig } from '../../common/config-drift.ts';
-import type { WantedConfig, WantedHealthcheck, WantedNetwork, WantedTmpfs } from '../../common/container-config.ts';
-import type { DesiredContainer } from '../../common/desired.ts';
-import { AppError } from '../../common/errors.ts';
+import type { WantedConfig, WantedHealthcheck, WantedNetwork, WantedTmpfs } from './container-config.ts';
+import type { DesiredContainer } from './desired.ts';
+import { AppError } from './errors.ts';
 
 /**
  * From a container that is wanted to what the engine makes it of. Pure. What the manifest does not say is left out, so that it is
@@ -83,23 +82,25 @@ export interface SpecOptions {
 }
 
 /**
- * What to make `desired` of.
- * @param image what the wanted image brings along, undefined when the engine does not have it: then its reference is named, which
- *   may stand for another image by the time the engine looks; a pinned one that is there is named by its id.
+ * What to make `desired` of. A pinned image is named by its id, whatever its reference stands for.
  * @throws AppError `validation.manifest` for a mount whose source depends on where compose was run, when `options.mounted` does
  *   not have it either
  */
-export function containerSpec(
+export function containerSpec(desired: DesiredContainer, { labels, mounted = [] }: SpecOptions): ContainerSpec {
+  return specOf(desired, labels, (volume) => withSource(volume, mounted));
+}
+
+function specOf(
   desired: DesiredContainer,
-  image: ImageConfig | undefined,
-  options: SpecOptions,
+  labels: SpecOptions['labels'],
+  sourced: (volume: string) => string,
 ): ContainerSpec {
   const { config, creation } = desired;
   const [first, ...others] = creation.networks ?? [];
   const { command, entrypoint, environment, user } = config;
   const body: CreateBody = {
-    Image: image === undefined ? desired.image : (desired.imageId ?? desired.image),
-    Labels: { ...options.labels, ...config.labels },
+    Image: desired.imageId ?? desired.image,
+    Labels: { ...labels, ...config.labels },
     ...(command === undefined ? {} : { Cmd: command }),
     ...(entrypoint === undefined ? {} : { Entrypoint: entrypoint }),
     ...(environment === undefined ? {} : { Env: Object.entries(environment).map((pair) => pair.join('=')) }),
@@ -109,13 +110,45 @@ export function containerSpec(
     HostConfig: {
       ...networkOf(config, first),
       ...(config.ports === undefined ? {} : { PortBindings: bindings(config.ports) }),
-      ...mountsOf(desired, options.mounted ?? []),
+      ...mountsOf(volumesOf(desired).map(sourced)),
       ...memoryOf(creation.tmpfs ?? []),
       ...powersAndLimits(config),
     },
     ...(first === undefined ? {} : { NetworkingConfig: { EndpointsConfig: { [first.name]: endpointOf(first) } } }),
   };
   return { body, connectTo: others.map((network) => ({ network: network.name, endpoint: endpointOf(network) })) };
+}
+
+/**
+ * All of a wanted container that reaches beyond it: image, privileges, mounts, ports, networks, limits, user; of its variables and
+ * labels the names. What may hold a secret is left out: the values of these, the command, the health check. Relative sources of
+ * mounts stay as the manifest has them.
+ */
+export interface HostSide extends Omit<CreateBody, 'Labels' | 'Cmd' | 'Entrypoint' | 'Env' | 'Healthcheck'> {
+  readonly Env: readonly string[];
+  readonly Labels: readonly string[];
+  readonly ConnectTo: ContainerSpec['connectTo'];
+}
+
+export function hostSideOf(desired: DesiredContainer): HostSide {
+  const { body, connectTo } = specOf(desired, {}, (volume) => volume);
+  const { Cmd: _cmd, Entrypoint: _entrypoint, Healthcheck: _healthcheck, Env, Labels, ...rest } = body;
+  return { ...rest, Env: namesOf(Env ?? []), Labels: committedLabels(Object.keys(Labels)), ConnectTo: connectTo };
+}
+
+/**
+ * Names of labels, sorted, but for those by which compose finds its containers again: they are the replaced container's, and git does
+ * not say them.
+ */
+export function committedLabels(names: readonly string[]): readonly string[] {
+  return names.filter((name) => !name.startsWith('com.docker.compose.')).sort();
+}
+
+/** Of `NAME=value`, sorted. */
+export function namesOf(environment: readonly string[]): readonly string[] {
+  return environment
+    .map((variable) => variable.slice(0, (variable.indexOf('=') + 1 || variable.length + 1) - 1))
+    .sort();
 }
 
 function networkOf({ network_mode }: WantedConfig, first: WantedNetwork | undefined): HostConfig {
@@ -152,43 +185,52 @@ function bindings(ports: readonly string[]): Readonly<Record<string, readonly Po
   return Object.fromEntries(byPort);
 }
 
-/** Binds, not mounts of their type, for what has a source: the engine makes a folder that is missing, as it does for compose. */
-function mountsOf({ name, config, creation }: DesiredContainer, mounted: readonly string[]): HostConfig {
+/** Volumes with what is said of how they are mounted: `source:target:mode[,option...]`. */
+function volumesOf({ config, creation }: DesiredContainer): readonly string[] {
   const optionsAt = new Map(Object.entries(creation.mount_options ?? {}));
-  const volumes = (config.volumes ?? []).map((volume) => {
+  return (config.volumes ?? []).map((volume) => {
     const options = optionsAt.get(volume.split(':').at(-2) ?? '');
-    return { volume: withSource(name, volume, mounted), options };
+    return options === undefined ? volume : `${volume},${options}`;
   });
-  const binds = volumes.flatMap(({ volume, options }) =>
-    volume.startsWith(':') ? [] : [options === undefined ? volume : `${volume},${options}`],
-  );
-  const anonymous = volumes.flatMap(({ volume, options }) =>
-    volume.startsWith(':') ? [anonymousVolume(volume, options)] : [],
-  );
+}
+
+/** Binds, not mounts of their type, for what has a source: the engine makes a folder that is missing, as it does for compose. */
+function mountsOf(volumes: readonly string[]): HostConfig {
+  const binds = volumes.filter((volume) => !volume.startsWith(':'));
+  const anonymous = volumes.filter((volume) => volume.startsWith(':')).map(anonymousVolume);
   return {
     ...(binds.length === 0 ? {} : { Binds: binds }),
     ...(anonymous.length === 0 ? {} : { Mounts: anonymous }),
   };
 }
 
-function anonymousVolume(volume: string, options = ''): VolumeMount {
-  const [, target = '', mode] = volume.split(':');
-  const copies = !options.split(',').includes('nocopy');
+function anonymousVolume(volume: string): VolumeMount {
+  const [, target = '', mode = ''] = volume.split(':');
+  const options = mode.split(',');
   return {
-    ...{ Type: 'volume', Target: target, ReadOnly: mode === 'ro' },
-    ...(copies ? {} : { VolumeOptions: { NoCopy: true } }),
+    ...{ Type: 'volume', Target: target, ReadOnly: options.includes('ro') },
+    ...(options.includes('nocopy') ? { VolumeOptions: { NoCopy: true } } : {}),
   };
 }
 
-function withSource(container: string, volume: string, mounted: readonly string[]): string {
-  if (!/^[.~]/.test(volume)) return volume;
-  const onSameTarget = volume.slice(volume.indexOf(':'));
+/** Whether the source of a mount depends on where compose was run, which git does not say. */
+export function isUnsourced(volume: string): boolean {
+  return /^[.~]/.test(volume);
+}
+
+/**
+ * A mount with its source, which for an unsourced one is that of the mount on the same target in the same mode.
+ * @throws AppError `validation.manifest` when there is none
+ */
+export function withSource(volume: string, mounted: readonly string[]): string {
+  if (!isUnsourced(volume)) return volume;
+  const [, onSameTarget, options = ''] = /^[^:]*(:.*:r[ow])(,.*)?$/.exec(volume) ?? [];
   const before = mounted.find((mount) => mount.startsWith('/') && mount.slice(mount.indexOf(':')) === onSameTarget);
-  if (before !== undefined) return before;
+  if (before !== undefined) return before + options;
   throw new AppError(
     'validation.manifest',
-    `${container} cannot be made: the source of the mount ${volume} depends on where compose was run; write the whole path`,
-    { details: { container, volume } },
+    `the source of the mount ${volume} depends on where compose was run; write the whole path`,
+    { details: { volume } },
   );
 }
 

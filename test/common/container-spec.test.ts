@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { containerSpec } from '../../../agent/docker/container-spec.ts';
-import type { ImageConfig } from '../../../common/config-drift.ts';
-import type { WantedConfig, WantedCreation } from '../../../common/container-config.ts';
-import type { DesiredContainer } from '../../../common/desired.ts';
+import type { WantedConfig, WantedCreation } from '../../common/container-config.ts';
+import { containerSpec } from '../../common/container-spec.ts';
+import type { DesiredContainer } from '../../common/desired.ts';
 
-const image: ImageConfig = { command: [], entrypoint: [], environment: {}, labels: {}, user: '', volumes: [] };
 const pinned = `sha256:${'ab'.repeat(32)}`;
 
 function wanted(config: WantedConfig = {}, creation: WantedCreation = {}, imageId: string | null = null) {
@@ -13,7 +11,7 @@ function wanted(config: WantedConfig = {}, creation: WantedCreation = {}, imageI
 }
 
 function bodyOf(config: WantedConfig, creation: WantedCreation = {}, mounted: readonly string[] = []) {
-  return containerSpec(wanted(config, creation), image, { labels: {}, mounted }).body;
+  return containerSpec(wanted(config, creation), { labels: {}, mounted }).body;
 }
 
 describe('the body a container is made of', () => {
@@ -21,15 +19,14 @@ describe('the body a container is made of', () => {
     assert.deepEqual(bodyOf({}), { Image: 'web:1', Labels: {}, HostConfig: {} });
   });
 
-  test('names a pinned image by its id where the engine has it, else by its reference', () => {
-    const named = (imageId: string | null, known: ImageConfig | undefined) =>
-      containerSpec(wanted({}, {}, imageId), known, { labels: {} }).body.Image;
-    assert.deepEqual([named(pinned, image), named(pinned, undefined), named(null, image)], [pinned, 'web:1', 'web:1']);
+  test('names a pinned image by its id, else by its reference', () => {
+    const named = (imageId: string | null) => containerSpec(wanted({}, {}, imageId), { labels: {} }).body.Image;
+    assert.deepEqual([named(pinned), named(null)], [pinned, 'web:1']);
   });
 
   test('has the labels of whoever makes it, unless the manifest wants them otherwise', () => {
     const labels = { a: 'ours', b: 'ours' };
-    const { body } = containerSpec(wanted({ labels: { b: 'theirs', c: 'theirs' } }), image, { labels });
+    const { body } = containerSpec(wanted({ labels: { b: 'theirs', c: 'theirs' } }), { labels });
     assert.deepEqual(body.Labels, { a: 'ours', b: 'theirs', c: 'theirs' });
   });
 
@@ -72,7 +69,7 @@ describe('the body a container is made of', () => {
       { name: 'front', aliases: ['web'], ipv4_address: '10.0.0.2' },
       { name: 'back', aliases: [] },
     ];
-    const { body, connectTo } = containerSpec(wanted({}, { networks }), image, { labels: {} });
+    const { body, connectTo } = containerSpec(wanted({}, { networks }), { labels: {} });
     assert.equal(body.HostConfig.NetworkMode, 'front');
     assert.deepEqual(body.NetworkingConfig?.EndpointsConfig, {
       front: { Aliases: ['web'], IPAMConfig: { IPv4Address: '10.0.0.2' } },
