@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { headAfter, sealEntry } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
@@ -176,7 +177,9 @@ async function openRepairedCopy(
 async function gatherLoose({ dir, loose }: OutboxPaths, damaged: readonly string[]): Promise<OutboxDb> {
   await remove(loose);
   const db = await createDb(loose);
-  for (const name of damaged) {
+  // LevelDB removes what it does not need when it opens the folder, and so it did if it was opened first.
+  const left = new Set(await readdir(dir));
+  for (const name of damaged.filter((one) => left.has(one))) {
     for await (const [key, value] of looseValues(join(dir, name))) {
       if (generationOf(key) !== undefined) await db.put(key, value);
     }

@@ -160,7 +160,9 @@ describe('where the manifest has orders witnessed', () => {
   });
 
   test('what a node decides by itself waits for nobody', async () => {
-    const { open, pulled } = strict(', when_offline: local, offline_after: 10m, settling_time: 0', { cutOffMs: () => 3_600_000 });
+    const { open, pulled } = strict(', when_offline: local, offline_after: 10m, settling_time: 0', {
+      cutOffMs: () => 3_600_000,
+    });
     const desk = await open();
     desk.compared();
     await desk.settled();

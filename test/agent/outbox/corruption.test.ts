@@ -179,6 +179,16 @@ test('a table that a killed process had not finished is no damage', async (t) =>
   assert.deepEqual(await quarantines(data), []);
 });
 
+test('a table that was not finished is no damage either where there is other damage', async (t) => {
+  const damaged = await openDamaged(t, (dir) => {
+    const table = readFileSync(one(files(dir, /\.ldb$/)));
+    writeFileSync(join(dir, '999999.ldb'), table.subarray(0, table.length >> 1));
+    const log = one(files(dir, /\.log$/));
+    truncateSync(log, statSync(log).size - 10);
+  });
+  assert.equal(await assertRecovered(t, damaged), queued.length - 1);
+});
+
 test('a folder full of garbage, an empty one and a plain file in its place are no crash', async (t) => {
   const garbage = await openDamaged(t, (dir) => {
     for (const path of files(dir, /./)) writeFileSync(path, 'garbage'.repeat(1_000));
