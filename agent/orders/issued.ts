@@ -46,11 +46,11 @@ export interface AcceptedStates {
  *   `validation.protocol` when it is no order.
  */
 export function readIssued(message: OrderMessage, states: AcceptedStates, collectorKey: KeyObject): IssuedOrder {
-  const entry = readLogged(message, states.checkpoint, collectorKey);
-  if (entry.kind !== 'order.issued') throw misplaced(entry, 'an order');
   if (message.witnessed !== undefined && states.witnessed !== undefined) {
     requireIncluded({ ...message, hashes: message.witnessed.hashes }, states.witnessed.checkpoint);
   }
+  const entry = readLogged(message, states.checkpoint, collectorKey);
+  if (entry.kind !== 'order.issued') throw misplaced(entry, 'an order');
   const { order } = entry.body;
   return {
     hash: orderHash(order),
