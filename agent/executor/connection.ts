@@ -14,7 +14,7 @@ import { EngineGone } from './engine-look.ts';
 import { ClientGone, takeBody, takeHead } from './inbound.ts';
 import type { Log } from './log.ts';
 import { type OrderTrust, type VerifiedOrder, verifyOrder } from './order-header.ts';
-import { keyOf, type LookUp, refusalOf } from './permission.ts';
+import { keyOf, refusalOf } from './permission.ts';
 import { isRefused, type Refused, refused } from './refused.ts';
 import { type PassageEnd, relay } from './relay.ts';
 import {
@@ -25,6 +25,7 @@ import {
   type RequestHead,
   wantedHeaderName,
 } from './request-head.ts';
+import type { LookUp } from './seen-container.ts';
 import { type Upload, uploadOf } from './upload.ts';
 import type { OrderUses, Rate } from './uses.ts';
 

@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 import { limits } from '../../common/limits.ts';
 import { cleanPath } from '../../common/manifest/spelling.ts';
-import type { LookUp, SeenContainer } from './permission.ts';
 import { membersOf, parseJson } from './plain-json.ts';
+import type { LookUp, SeenContainer } from './seen-container.ts';
 
 /** The engine could not be asked; nothing is known. */
 export class EngineGone extends Error {}

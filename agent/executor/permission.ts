@@ -2,21 +2,9 @@ import { orderLabel, replacementNames } from '../orders/replace.ts';
 import type { OrderedCall } from './calls.ts';
 import type { VerifiedOrder } from './order-header.ts';
 import { type Refused, refused } from './refused.ts';
+import type { LookUp } from './seen-container.ts';
 import type { OrderUses } from './uses.ts';
 import { unwantedOf } from './wanted.ts';
-
-/** What the executor asks the engine about a container, of its own accord. */
-export interface SeenContainer {
-  /** Without the leading slash. */
-  readonly name: string;
-  readonly labels: Readonly<Record<string, unknown>>;
-  readonly isRunning: boolean;
-  /** What is mounted from the node, in the spelling of `ContainerConfig`. */
-  readonly mounted: readonly string[];
-}
-
-/** The container with this id, or undefined when there is none. Rejects when the engine does not answer. */
-export type LookUp = (id: string) => Promise<SeenContainer | undefined>;
 
 /**
  * Whether an order permits a call: its action, the one container it names, and those that were made for it. Takes one use of the

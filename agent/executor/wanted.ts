@@ -5,9 +5,9 @@ import { limits } from '../../common/limits.ts';
 import { orderLabel } from '../orders/replace.ts';
 import type { OrderedCall } from './calls.ts';
 import type { VerifiedOrder } from './order-header.ts';
-import type { LookUp } from './permission.ts';
 import { isSame, type Members, membersOf, parseJson } from './plain-json.ts';
 import { isRefused, type Refused, refused } from './refused.ts';
+import type { LookUp } from './seen-container.ts';
 
 /** A call that makes a container, or attaches what was made to a network. */
 export type MakingCall = Extract<OrderedCall, { call: 'create' | 'connect' }>;

@@ -2,9 +2,9 @@ import type { Clock } from '../../common/clock.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
 import type { OrderBook } from './book.ts';
-import type { OrderWatch } from './desk.ts';
 import type { EvidenceFolder } from './evidence.ts';
 import { laterOutcome } from './outcome.ts';
+import type { OrderWatch } from './ports.ts';
 import type { OrderRecord } from './records.ts';
 import { replacementNames } from './replace.ts';
 

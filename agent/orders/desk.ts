@@ -3,7 +3,6 @@ import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
 import { runs } from '../../common/enforcement/governance.ts';
 import { type Refusal, refusalOf, resumptionRefusal, type StandingDrift } from '../../common/enforcement/permission.ts';
-import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import { digestsOf } from '../../common/enforcement/wanted.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
@@ -25,25 +24,10 @@ import { type IssuedOrder, witnessesOf } from './issued.ts';
 import { LocalRules } from './local.ts';
 import type { MakeContainer } from './make.ts';
 import type { MeasureBook } from './measure-book.ts';
+import type { AdoptedPolicy, OrderWatch } from './ports.ts';
 import type { OrderRecord } from './records.ts';
 import { Unsettled } from './replace.ts';
 import { createUnwitnessed } from './unwitnessed.ts';
-
-/** What the desk asks of whoever watches the containers. */
-export interface OrderWatch {
-  /** Looks at a container anew, or at all of them; resolves when what was seen is on record. @throws AppError `engine.*` */
-  look(id: string): Promise<void>;
-  scan(): Promise<void>;
-  readonly standing: ReadonlyMap<string, StandingDrift> | undefined;
-  readonly observed: ReadonlyMap<string, ObservedContainer>;
-}
-
-/** The manifest that the node itself has verified. */
-export interface AdoptedPolicy {
-  readonly commit: string;
-  readonly policy: EnforcementPolicy;
-  readonly containers: readonly DesiredContainer[];
-}
 
 export interface OrderDeskOptions {
   readonly node: string;

@@ -7,8 +7,8 @@ import type { Logger } from '../../common/log.ts';
 import { driftDigest, type Order } from '../../common/order.ts';
 import type { Origin } from '../desired/standing.ts';
 import type { Journal } from '../ports.ts';
-import type { AdoptedPolicy, OrderWatch } from './desk.ts';
 import { MeasureBook } from './measure-book.ts';
+import type { AdoptedPolicy, OrderWatch } from './ports.ts';
 import { Settling } from './settled.ts';
 
 export interface LocalDecision {

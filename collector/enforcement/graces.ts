@@ -1,15 +1,7 @@
 import { type EndedDrift, type GraceRule, graceClocks } from '../../common/enforcement/grace.ts';
 import type { PlanningStore } from './desk-ports.ts';
 import type { EndedDriftRow, OpenDrift } from './ports.ts';
-import type { ManifestInForce } from './situation.ts';
-
-/** Since when the clock of a drift runs that goes on with the clock of one before it. */
-export interface EarlierClock {
-  /** By the node's clock, Unix milliseconds. */
-  readonly sinceMs: number;
-  /** Index of the entry that opened the drift with which it began. */
-  readonly openedIndex: number;
-}
+import type { EarlierClock, ManifestInForce } from './situation.ts';
 
 /**
  * Reads what the clocks of unauthorized containers' drifts go on from, and nothing where no grace period could be dodged.

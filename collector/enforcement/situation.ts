@@ -4,7 +4,6 @@ import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import type { WantedDigests } from '../../common/enforcement/wanted.ts';
 import type { Order } from '../../common/order.ts';
 import type { EarlierManifest, Settled } from './freeze.ts';
-import type { EarlierClock } from './graces.ts';
 import type { GovernedNodeRow, OpenDrift, Replica, StandingMeasures, StoredOrder } from './ports.ts';
 
 /** The manifest in force at the collector. */
@@ -19,6 +18,14 @@ export interface ManifestInForce {
   readonly wantedImages?: (node: string) => readonly string[];
   /** What was in force before, newest first, as far as it is known. */
   readonly earlier?: readonly EarlierManifest[];
+}
+
+/** Since when the clock of a drift runs that goes on with the clock of one before it. */
+export interface EarlierClock {
+  /** By the node's clock, Unix milliseconds. */
+  readonly sinceMs: number;
+  /** Index of the entry that opened the drift with which it began. */
+  readonly openedIndex: number;
 }
 
 /** All that orders for one node are decided by, at one moment. */

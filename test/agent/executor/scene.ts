@@ -8,7 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { type RunningExecutor, startExecutor } from '../../../agent/executor/executor.ts';
 import type { Log } from '../../../agent/executor/log.ts';
 import { type OrderEntry, orderHeader } from '../../../agent/executor/order-header.ts';
-import type { SeenContainer } from '../../../agent/executor/permission.ts';
+import type { SeenContainer } from '../../../agent/executor/seen-container.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import type { DesiredContainer } from '../../../common/desired.ts';
 import { wantedText } from '../../../common/enforcement/wanted.ts';

@@ -1,7 +1,8 @@
 import type { EngineControl, Outcome } from '../../../agent/docker/control.ts';
-import { OrderDesk, type OrderDeskOptions, type OrderWatch } from '../../../agent/orders/desk.ts';
+import { OrderDesk, type OrderDeskOptions } from '../../../agent/orders/desk.ts';
 import type { EvidenceFolder } from '../../../agent/orders/evidence.ts';
 import type { IssuedOrder } from '../../../agent/orders/issued.ts';
+import type { OrderWatch } from '../../../agent/orders/ports.ts';
 import type { StandingDrift } from '../../../common/enforcement/permission.ts';
 import type { ObservedContainer } from '../../../common/observed.ts';
 import { type Order, orderHash } from '../../../common/order.ts';
