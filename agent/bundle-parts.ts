@@ -20,9 +20,8 @@ export interface BundleParts {
 }
 
 export function createBundleParts(): BundleParts {
-  let begun:
-    | { readonly commit: string; readonly sizeBytes: number; readonly parts: Buffer[]; bytes: number }
-    | undefined;
+  /** All of its room at once: kept one by one, parts of a byte each would take a hundred times what they bring. */
+  let begun: { readonly commit: string; readonly whole: Buffer; bytes: number } | undefined;
   return {
     take: ({ commit, sizeBytes, offset, bundle }) => {
       if (sizeBytes > limits.maxOfferedBundleBytes) {
@@ -31,17 +30,16 @@ export function createBundleParts(): BundleParts {
           `a bundle of ${sizeBytes} bytes, of ${limits.maxOfferedBundleBytes} at most`,
         );
       }
-      if (offset === 0) begun = { commit, sizeBytes, parts: [], bytes: 0 };
-      const goesOn = begun?.commit === commit && begun.sizeBytes === sizeBytes && begun.bytes === offset;
+      if (offset === 0) begun = { commit, whole: Buffer.alloc(sizeBytes), bytes: 0 };
+      const goesOn = begun?.commit === commit && begun.whole.length === sizeBytes && begun.bytes === offset;
       const part = Buffer.from(bundle, 'base64');
       if (begun === undefined || !goesOn || offset + part.length > sizeBytes || (part.length === 0 && sizeBytes > 0)) {
         begun = undefined;
         throw new AppError('validation.protocol', `a part of a bundle at ${offset} that continues nothing`);
       }
-      begun.parts.push(part);
-      begun.bytes += part.length;
+      begun.bytes += part.copy(begun.whole, offset);
       if (begun.bytes < sizeBytes) return undefined;
-      const bytes = Buffer.concat(begun.parts);
+      const bytes = begun.whole;
       begun = undefined;
       return { commit, bytes };
     },

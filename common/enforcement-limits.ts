@@ -15,6 +15,11 @@ export const enforcementLimits = {
   blastWindowMs: 10 * 60_000,
   /** Between issue and expiry of an order that waits for nobody; longer where it waits for approvals. */
   orderLifetimeMs: 120_000,
+  /**
+   * Where witnesses have to see it first. They may be away for a while, and each order that expires counts for the day's limit; but what
+   * was true longer ago has to be looked into anew.
+   */
+  witnessedOrderLifetimeMs: 60 * 60_000,
   minOrderLifetimeMs: 60_000,
   maxOrderLifetimeMs: 7 * 86_400_000,
   defaultApprovalMs: 24 * 3_600_000,

@@ -1,9 +1,10 @@
+import { covers } from '../../common/enforcement/measures.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 import { limits } from '../../common/limits.ts';
 import type { Approval, Order } from '../../common/order.ts';
 import { countedApprovals } from './counted-approvals.ts';
 import type { EnforcementMetrics, OrderVouchers } from './desk-ports.ts';
-import type { EnforcementStore, OrderCarrier, OrderDispatch, StoredOrder } from './ports.ts';
+import type { EnforcementStore, OrderCarrier, OrderDispatch, StandingMeasures, StoredOrder } from './ports.ts';
 import type { ManifestInForce } from './situation.ts';
 
 export interface DispatcherOptions {
@@ -69,14 +70,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       if (nodes.length === 0) return;
       // Before anything is read: an order that comes meanwhile puts its node back.
       for (const node of nodes) unwitnessed.delete(node);
-      const [stored, { frozen }] = await Promise.all([store.dispatchable(nodes, nowMs), store.measures(nowMs)]);
+      const [stored, measures] = await Promise.all([store.dispatchable(nodes, nowMs), store.measures(nowMs)]);
       const asked = witnesses !== undefined && stored.length > 0;
       const witnessed = asked ? await vouchers?.newest(witnesses) : undefined;
-      const isFrozen = frozen.some(({ body }) => body.commit === commit);
       for (const one of stored) {
         const { order, hash, index } = one;
-        // Nothing stands behind a rule of another commit any more, nor behind one that is suspected.
-        if (order.origin === 'rule' && (order.commit !== commit || isFrozen)) continue;
+        // Nothing stands behind a rule of another commit any more.
+        if (order.origin === 'rule' && (order.commit !== commit || isHeldBack(order, measures))) continue;
         if (asked && index >= (witnessed?.size ?? 0)) awaitWitnesses(order.node, index);
         else send(order.node, { hash, index, approvals: approvalsOf(one), ...(witnessed && { witnessed }) }, nowMs);
       }
@@ -86,6 +86,12 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       unwitnessed.delete(node);
     },
   };
+}
+
+/** Nothing stands behind a rule whose commit is suspected, nor behind an order whose drift was silenced while it waited. */
+function isHeldBack({ node, container, drift, commit }: Order, { frozen, silences }: StandingMeasures): boolean {
+  if (frozen.some(({ body }) => body.commit === commit)) return true;
+  return silences.some(({ body }) => covers(body, { node, container, kind: drift?.kind }));
 }
 
 /** Those that count; the node checks them by itself. */

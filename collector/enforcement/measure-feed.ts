@@ -79,10 +79,10 @@ class Feed implements MeasureFeed {
     // Somebody else was faster, or it has gone again.
     if (!this.#owed.delete(node) || !carrier.nodes().includes(node)) return;
     try {
-      const rows = await store.measuresFor(node, clock.now());
-      const told = rows.filter((row) => concerns(row, node, clock.now())).slice(-limits.maxMeasuresTold);
-      const sent = told.map((row) => carrier.tell(node, row));
-      carrier.measured(node, rows.length <= limits.maxMeasuresTold && sent.every((one) => one));
+      const { rows, areAll } = await store.measuresFor(node, clock.now());
+      const its = rows.filter((row) => concerns(row, node, clock.now()));
+      const sent = its.slice(-limits.maxMeasuresTold).map((row) => carrier.tell(node, row));
+      carrier.measured(node, areAll && its.length <= limits.maxMeasuresTold && sent.every((one) => one));
     } catch (thrown) {
       this.#owed.add(node);
       throw thrown;

@@ -15,14 +15,20 @@ export interface MeasureRow extends Pick<MeasureDispatch, 'index' | 'order'> {
   readonly said: MeasureStatement;
 }
 
+export interface NodeMeasures {
+  readonly rows: readonly MeasureRow[];
+  /** False where there may be more than were read. */
+  readonly areAll: boolean;
+}
+
 /** The same duties as those of `EnforcementStore`. */
 export interface MeasureStore {
   /**
-   * Oldest first, and at most `limits.maxMeasuresTold` and one more: the last word on the commit that the node follows, other commits
+   * Oldest first: the last word on the commit that the node follows, other commits
    * that are frozen, silences that are not over or have been ended before, announced changes, and rejections of orders for drifts that
-   * stand there by that commit.
+   * stand there by that commit. Some may be over, or concern others.
    */
-  measuresFor(node: string, nowMs: number): Promise<readonly MeasureRow[]>;
+  measuresFor(node: string, nowMs: number): Promise<NodeMeasures>;
   /** On record after this index, oldest first, at most `limits.maxMeasuresRead`. */
   measuresAfter(index: number): Promise<readonly MeasureRow[]>;
   /** Index of the last one on record; -1 while there is none. */

@@ -160,8 +160,8 @@ function orderFor({ open, action }: Ripe, { node, manifest, nowMs }: Situation):
   const { drift } = open;
   const { policy, commit } = manifest;
   const approvals = approvalsNeeded(policy, { action, origin: 'rule' });
-  const waits = approvals > 0 || policy.witnesses !== undefined;
-  const lifetimeMs = waits ? policy.governance.approval_time_ms : limits.orderLifetimeMs;
+  const alone = policy.witnesses === undefined ? limits.orderLifetimeMs : limits.witnessedOrderLifetimeMs;
+  const lifetimeMs = approvals > 0 ? policy.governance.approval_time_ms : alone;
   return {
     node: node.node,
     action,

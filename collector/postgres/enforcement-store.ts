@@ -340,7 +340,7 @@ export async function readMeasures(db: Queryable, nowMs: number): Promise<TimedM
   const [frozen, silences, announcements] = await Promise.all([
     readFrozen(db),
     readSilences(db, nowMs),
-    readAnnouncements(db),
+    readAnnouncements(db, nowMs),
   ]);
   return { frozen, silences, announcements };
 }
@@ -380,11 +380,11 @@ async function readSilences(db: Queryable, nowMs: number): Promise<readonly Meas
   return rows.map(timed);
 }
 
-/** Until when one holds stands in its signed text, which is not for a statement to read: the newest ones. */
-async function readAnnouncements(db: Queryable): Promise<readonly MeasureRow<'change.announced'>[]> {
+/** Until when one holds stands in its signed text, which is not for a statement to read: the newest ones that may. */
+async function readAnnouncements(db: Queryable, nowMs: number): Promise<readonly MeasureRow<'change.announced'>[]> {
   const { rows } = await db.query<TimedRow<'change.announced'>>(
-    `select index, at, body from measures where kind = 'change.announced' order by index desc limit $1`,
-    [limits.maxAnnouncementsRead],
+    `select index, at, body from measures where kind = 'change.announced' and at > $1 order by index desc limit $2`,
+    [rfc3339(nowMs - limits.maxAnnouncedMs - limits.clockSuspectMs), limits.maxAnnouncementsRead],
   );
   return rows.map(timed).reverse();
 }

@@ -11,13 +11,17 @@ export const measuresChannel = 'sigilwatch_measures';
 export function postgresMeasureStore(db: Queryable): MeasureStore {
   return {
     measuresFor: async (node, nowMs) => {
-      const parts = await Promise.all([
+      const [commits, silences, announced, rejections] = await Promise.all([
         readCommits(db, node),
         readSilences(db, node, nowMs),
-        readAnnouncements(db),
+        readAnnouncements(db, nowMs),
         readRejections(db, node),
       ]);
-      return parts.flat().sort((a, b) => a.index - b.index);
+      const areAll =
+        [silences, rejections].every((rows) => rows.length <= limits.maxMeasuresTold) &&
+        announced.length < limits.maxAnnouncementsRead;
+      const rows = [commits, silences, announced, rejections].flat().sort((a, b) => a.index - b.index);
+      return { rows, areAll };
     },
     measuresAfter: (index) => readAfter(db, index),
     lastMeasure: () => readLast(db),
@@ -61,12 +65,15 @@ async function readSilences(db: Queryable, node: string, nowMs: number): Promise
   return rows;
 }
 
-/** Whom one is about, and until when it holds, stands in its signed text, which is not for a statement to read. */
-async function readAnnouncements(db: Queryable): Promise<readonly MeasureRow[]> {
+/**
+ * Whom one is about, and until when it holds, stands in its signed text, which is not for a statement to read. But none holds for
+ * longer than `limits.maxAnnouncedMs`.
+ */
+async function readAnnouncements(db: Queryable, nowMs: number): Promise<readonly MeasureRow[]> {
   const { rows } = await db.query<MeasureRow>(
     `select m.index, ${said('m')}, null as "order" from measures m
-      where m.kind = 'change.announced' order by m.index desc limit $1`,
-    [limits.maxAnnouncementsRead],
+      where m.kind = 'change.announced' and m.at > $1 order by m.index desc limit $2`,
+    [rfc3339(nowMs - limits.maxAnnouncedMs - limits.clockSuspectMs), limits.maxAnnouncementsRead],
   );
   return rows;
 }

@@ -23,6 +23,13 @@ describe('a bundle that comes in parts', () => {
     assert.deepEqual(parts.take(part(0, 0, { sizeBytes: 0 })), { commit, bytes: Buffer.alloc(0) });
   });
 
+  test('is whole however small they are', () => {
+    const parts = createBundleParts();
+    for (let offset = 0; offset < 99; offset += 1) assert.equal(parts.take(part(offset, 1)), undefined);
+    const handed = parts.take(part(99, 1));
+    assert.deepEqual(handed, { commit, bytes: whole });
+  });
+
   test('gives way to one that begins', () => {
     const parts = createBundleParts();
     const other = 'd'.repeat(40);

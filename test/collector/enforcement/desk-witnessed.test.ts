@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { OrderVouchers } from '../../../collector/enforcement/desk-ports.ts';
+import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
 import { rest } from '../../fakes/enforcement.ts';
 import { bench, miner } from './bench.ts';
-import { manifestOf } from './situations.ts';
+import { manifestOf, nowMs } from './situations.ts';
 
 describe('an order that has to be witnessed', () => {
   const witnesses = { keys: ['one', 'two', 'three'], required: 2 };
@@ -62,6 +63,24 @@ describe('an order that has to be witnessed', () => {
     desk.nodeCame('node1');
     await rest();
     assert.equal(carrier.sent.length, 2, 'what was sent to the session before may not have come');
+  });
+
+  test('is not sent any more once its drift is silenced', async () => {
+    const { state, vouchers } = crowd();
+    const { world, collector } = bench({ manifest, vouchers });
+    const { desk, carrier } = collector();
+    world.open('node1', miner);
+    desk.saw('node1', ['drift.opened']);
+    await rest();
+    assert.equal(world.orders().length, 1);
+    const scope = { node: 'node1', container: null, kind: null };
+    const until = rfc3339(nowMs + 86_400_000);
+    const body = { id: 'a'.repeat(64), scope, until, actor: 'operator', reason: 'we work on it' };
+    await world.ledger.record({ kind: 'drift.silenced', body });
+    state.seen = 10_000;
+    desk.vouched();
+    await rest();
+    assert.deepEqual(carrier.sent, []);
   });
 
   test('is never sent by a collector that has nobody to ask', async () => {

@@ -46,11 +46,11 @@ describe('an order', () => {
     assert.deepEqual([order?.approvals, order?.expiresAt], [1, rfc3339(nowMs + 7_200_000)]);
   });
 
-  test('waits for witnesses as long', () => {
+  test('waits for witnesses for an hour, however long for approvals', () => {
     const plain = manifestOf({ governance: { approval_time: 7200 } });
     const manifest = { ...plain, policy: { ...plain.policy, witnesses: { keys: ['one'], required: 1 } } };
     const [order] = plan(situationOf({ drifts: [miner], manifest })).orders;
-    assert.deepEqual([order?.approvals, order?.expiresAt], [0, rfc3339(nowMs + 7_200_000)]);
+    assert.deepEqual([order?.approvals, order?.expiresAt], [0, rfc3339(nowMs + limits.witnessedOrderLifetimeMs)]);
   });
 
   test('answers all drifts of a container, and a container that is missing is made anew', () => {

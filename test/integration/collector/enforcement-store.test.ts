@@ -12,6 +12,7 @@ import type { Statement } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
 import type { ObservedContainer } from '../../../common/observed.ts';
 import { type Order, type OrderOutcome, orderHash } from '../../../common/order.ts';
+import { firstEntryMs } from '../../authors.ts';
 import { startLedger } from '../../ledgers.ts';
 import { orderOf } from '../../orders.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
@@ -21,7 +22,7 @@ let postgres: TestPostgres;
 let ledger: Ledger;
 let store: PlanningStore;
 let keys: Record<'lyra' | 'node1', KeyPair>;
-const nowMs = Date.UTC(2026, 5, 1);
+const nowMs = firstEntryMs + 86_400_000;
 let orders = 0;
 
 before(async () => {

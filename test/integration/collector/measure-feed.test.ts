@@ -11,6 +11,7 @@ import type { KeyPair } from '../../../common/keys.ts';
 import type { Body, Statement } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
 import { type Order, orderHash } from '../../../common/order.ts';
+import { firstEntryMs } from '../../authors.ts';
 import { startLedger } from '../../ledgers.ts';
 import { orderOf } from '../../orders.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
@@ -18,7 +19,7 @@ import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
 import { enrolDirectly, say } from './collectors.ts';
 
-const nowMs = Date.UTC(2026, 5, 1);
+const nowMs = firstEntryMs + 86_400_000;
 const hourMs = 3_600_000;
 const commit = 'c'.repeat(40);
 const at = (ms: number) => new Date(nowMs + ms).toISOString();
