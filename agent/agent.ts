@@ -166,7 +166,7 @@ export class Agent {
     return {
       ...this.#observer.summary,
       commit: this.#options.desired?.adopted?.commit ?? null,
-      measures: { known: measures?.all.size ?? 0, complete: measures?.lostSinceMs === undefined },
+      measures: { known: measures?.all.size ?? 0, complete: measures?.isComplete ?? true },
     };
   }
 

@@ -1,14 +1,16 @@
 import type { Clock } from '../../common/clock.ts';
+import type { Drift } from '../../common/drift.ts';
+import type { Attempt } from '../../common/enforcement/attempts.ts';
 import type { PastOrder } from '../../common/enforcement/governance.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
-import type { Order, OrderOutcome } from '../../common/order.ts';
+import { driftDigest, type Order, type OrderOutcome } from '../../common/order.ts';
 import type { InHand } from '../observer.ts';
 import type { Journal } from '../ports.ts';
 import type { Done } from './acts.ts';
-import { type Endpoints, isOutdated, type OrderRecord, orderRecord } from './records.ts';
+import { attemptOf, type Endpoints, isOutdated, type OrderRecord, orderRecord } from './records.ts';
 import { replacementNames } from './replace.ts';
 
 /** What becomes of an order, as it is said and as it is remembered. */
@@ -76,6 +78,19 @@ export class OrderBook {
         failed: state === 'failed',
       }))
       .sort((a, b) => a.atMs - b.atMs);
+  }
+
+  /**
+   * What was tried by this commit against exactly this drift, and did not end it. Also before the drift stood this time: when it
+   * opened is told by a clock that somebody may have set since.
+   */
+  attemptsAt({ drift, commit }: { readonly drift: Drift; readonly commit: string }): readonly Attempt[] {
+    const digest = driftDigest(drift);
+    return [...this.#records.values()].flatMap((record) => {
+      const { order } = record;
+      const isOne = order.drift?.digest === digest && order.commit === commit && order.origin !== 'operator';
+      return (isOne ? attemptOf(record) : undefined) ?? [];
+    });
   }
 
   /** Containers that are being replaced, and those that were put aside. */

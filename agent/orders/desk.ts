@@ -2,14 +2,19 @@ import pLimit from 'p-limit';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
 import { runs } from '../../common/enforcement/governance.ts';
-import { type Refusal, refusalOf, resumptionRefusal, type StandingDrift } from '../../common/enforcement/permission.ts';
+import {
+  type Circumstances,
+  type Refusal,
+  refusalOf,
+  resumptionRefusal,
+  type StandingDrift,
+} from '../../common/enforcement/permission.ts';
 import { digestsOf } from '../../common/enforcement/wanted.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
-import { type Order, orderHash } from '../../common/order.ts';
-import { toWire } from '../../common/protocol.ts';
+import type { Order } from '../../common/order.ts';
 import type { Origin } from '../desired/standing.ts';
 import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
@@ -17,6 +22,7 @@ import type { InHand } from '../observer.ts';
 import type { Journal } from '../ports.ts';
 import { type ActNeeds, act, type Done, keptUntil, resume, type Task } from './acts.ts';
 import { type Aftermath, createAftermath } from './aftermath.ts';
+import { createAlone, type Surroundings } from './alone.ts';
 import type { VerifyApprovals } from './approvers.ts';
 import { type Ending, OrderBook } from './book.ts';
 import type { EvidenceFolder } from './evidence.ts';
@@ -75,6 +81,10 @@ export class OrderDesk {
   readonly #attended = new Set<string>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #stopping = new AbortController();
+  readonly #decideAlone: () => Promise<void>;
+  #followUpWaits = false;
+  /** A decision waits or is under way. */
+  #isDeciding = false;
   #refusals = { minute: 0, count: 0 };
 
   constructor(options: OrderDeskOptions) {
@@ -83,6 +93,13 @@ export class OrderDesk {
     this.#aftermath = createAftermath({ ...options, book: this.#book });
     this.#local = new LocalRules(options);
     this.#unwitnessed = createUnwitnessed(options);
+    this.#decideAlone = createAlone({
+      ...{ ...options, local: this.#local, book: this.#book },
+      surroundings: () => this.#surroundings(),
+      isBusy: (container) => this.#working.has(container),
+      look: (order) => this.#look(order),
+      begin: (task, entry) => this.#begin(task, entry),
+    });
   }
 
   /** Reads back what is remembered, which comes before anything is observed. */
@@ -125,11 +142,28 @@ export class OrderDesk {
     return this.#track(this.#oneAtATime(() => this.#guarded('retell', () => this.#book.retell())));
   }
 
-  /** What was seen may say more about orders that were executed. */
+  /**
+   * What was seen may say more about orders that were executed, and call for a decision. One of each waits at most: it sees all that
+   * was seen before its turn. A decision looks at containers itself, and is not called for by what that shows.
+   */
   compared(): void {
-    void this.#track(this.#oneAtATime(() => this.#guarded('outcome', () => this.#aftermath.followUp())));
-    if (this.#local.inForce() !== undefined)
-      void this.#track(this.#oneAtATime(() => this.#guarded('local', () => this.#decideAlone())));
+    if (!this.#followUpWaits) {
+      this.#followUpWaits = true;
+      const followUp = async () => {
+        this.#followUpWaits = false;
+        await this.#guarded('outcome', () => this.#aftermath.followUp());
+      };
+      void this.#track(this.#oneAtATime(followUp));
+    }
+    // Asked every time, since a commit settles from when it is seen.
+    const isAlone = this.#local.inForce() !== undefined;
+    if (!isAlone || this.#isDeciding) return;
+    this.#isDeciding = true;
+    const decide = async () => {
+      await this.#guarded('local', this.#decideAlone);
+      this.#isDeciding = false;
+    };
+    void this.#track(this.#oneAtATime(decide));
   }
 
   /** Removes what has been kept for long enough. */
@@ -147,27 +181,6 @@ export class OrderDesk {
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
-  }
-
-  /** Acts on the standing rules, within the limits of the manifest in force; every such act is an entry before it begins. */
-  async #decideAlone(): Promise<void> {
-    for (const standing of this.#options.watch.standing?.values() ?? []) {
-      const inForce = this.#local.inForce();
-      if (inForce === undefined) return;
-      const order = this.#local.orderFor(standing, inForce);
-      if (order === undefined || this.#working.has(order.container)) continue;
-      const hash = orderHash(order);
-      const task = await this.#find({ hash, order, approvals: [], proof: null });
-      if ('refusal' in task) continue;
-      const at = await this.#circumstances(task, task.target);
-      // As strict as if the collector had asked for it.
-      if (refusalOf({ ...order, origin: 'rule' }, at) !== undefined) continue;
-      // Looking at it has taken its time: the collector may be back, or have said something against it.
-      if (this.#local.inForce()?.commit !== order.commit || this.#local.isHeld(standing, order.commit)) continue;
-      const [said] = await this.#options.journal.append([{ kind: 'order.local', body: { order } }]);
-      if (said === undefined) return;
-      await this.#begin(task, toWire(said));
-    }
   }
 
   async #consider(issued: IssuedOrder): Promise<void> {
@@ -202,28 +215,26 @@ export class OrderDesk {
   }
 
   /** Looks again at what the order is about: what was true when it was decided may not be any more. */
-  async #find(issued: Considered): Promise<Task | { readonly refusal: Refusal }> {
-    const { order } = issued;
-    const { watch } = this.#options;
+  async #find(issued: IssuedOrder): Promise<Task | { readonly refusal: Refusal }> {
     // What is not for us, or too old, is not worth a look.
-    const asked: Order = {
-      ...order,
-      origin: order.origin === 'local' && issued.proof === null ? 'rule' : order.origin,
-    };
-    const hopeless = refusalOf(asked, { ...(await this.#circumstances(issued, undefined)), drifts: new Map() });
+    const unseen = { ...(await this.#circumstances(issued, undefined)), drifts: new Map() };
+    const hopeless = refusalOf(issued.order, unseen);
     if (hopeless !== undefined && cheap.has(hopeless.code)) return { refusal: hopeless };
     try {
-      if (order.containerId === null) await watch.scan();
-      else await watch.look(order.containerId);
+      return { ...issued, ...(await this.#look(issued.order)) };
     } catch (thrown) {
       const { code, message } = toAppError(thrown);
       return { refusal: { code: 'gone', reason: `the container cannot be looked at (${code}): ${message}` } };
     }
-    const { containerId, container } = order;
+  }
+
+  async #look({ containerId, container }: Order): Promise<Pick<Task, 'target' | 'wanted'>> {
+    const { watch, adopted } = this.#options;
+    if (containerId === null) await watch.scan();
+    else await watch.look(containerId);
     const named = [...watch.observed.values()].find(({ name }) => name === container);
     const target = containerId === null ? named : watch.observed.get(containerId);
-    const wanted = this.#options.adopted()?.containers.find(({ name }) => name === container);
-    return { ...issued, target, wanted };
+    return { target, wanted: adopted()?.containers.find(({ name }) => name === container) };
   }
 
   async #refusal(issued: IssuedOrder, task: Task): Promise<Refusal | undefined> {
@@ -236,8 +247,17 @@ export class OrderDesk {
     return refusalOf(issued.order, await this.#circumstances(issued, task.target));
   }
 
-  async #circumstances({ hash, approvals, proof }: Considered, target: ObservedContainer | undefined) {
-    const { node, watch, trusted, adopted, clock, verifyApprovals } = this.#options;
+  async #circumstances(
+    { hash, approvals, proof }: Pick<Task, 'hash' | 'approvals' | 'proof'>,
+    target: ObservedContainer | undefined,
+  ): Promise<Circumstances> {
+    const approvers = await this.#options.verifyApprovals(hash, approvals);
+    const at = this.#surroundings();
+    return { ...at, target, approvers, witnessedBy: witnessesOf(proof, at.adopted?.policy.witnesses) };
+  }
+
+  #surroundings(): Surroundings {
+    const { node, watch, trusted, adopted, clock } = this.#options;
     const inForce = adopted();
     return {
       node,
@@ -245,12 +265,9 @@ export class OrderDesk {
       trusted: trusted(),
       adopted: inForce,
       drifts: watch.standing ?? new Map<string, StandingDrift>(),
-      target,
       containers: [...watch.observed.values()].filter(runs).length,
       past: this.#book.past,
-      wanted: digestsOf(adopted()?.containers ?? []),
-      approvers: await verifyApprovals(hash, approvals),
-      witnessedBy: witnessesOf(proof, inForce?.policy.witnesses),
+      wanted: digestsOf(inForce?.containers ?? []),
     };
   }
 
@@ -372,9 +389,6 @@ export class OrderDesk {
     }
   }
 }
-
-/** An order that is looked into; without a proof, one of this node's own. */
-type Considered = Pick<Task, 'hash' | 'order' | 'approvals' | 'proof'>;
 
 /** Refusals that do not depend on what runs. */
 const cheap: ReadonlySet<Refusal['code']> = new Set([

@@ -108,16 +108,15 @@ export class LocalRules {
     const aloneMs = cutOffMs();
     if (aloneMs === undefined || !actsAlone(inForce.policy, aloneMs)) return undefined;
     if (!hasSettled) return this.#holds('it has not held the commit in force for long enough', inForce.commit);
-    if (this.measures.lostSinceMs !== undefined) {
+    if (!this.measures.isComplete) {
       return this.#holds('it was not told everything that may stand against it', inForce.commit);
     }
     this.#told = '';
     return inForce;
   }
 
-  /** An order of this node's own for a drift that stands; undefined where the rules give none, or something holds it back. */
+  /** An order of this node's own for a drift that stands; undefined where the rules give none. */
   orderFor(standing: StandingDrift, inForce: AdoptedPolicy): Order | undefined {
-    if (this.isHeld(standing, inForce.commit)) return undefined;
     const { node, clock, random } = this.#options;
     const nonce = random(nonceBytes).toString('hex');
     return localOrder(standing, { node, adopted: inForce, nowMs: clock.now(), nonce });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Clock } from '../../common/clock.ts';
+import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { JudgedDrift } from '../../common/enforcement/announcement.ts';
 import {
   expectedBy,
@@ -9,6 +9,7 @@ import {
   silencedBy,
 } from '../../common/enforcement/measures.ts';
 import { toAppError } from '../../common/errors.ts';
+import { timestamp } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { driftDigest } from '../../common/order.ts';
@@ -42,27 +43,28 @@ export interface MeasureBookOptions {
 }
 
 const prefix = 'measure/';
-/** Name of the note that there is more than is remembered. */
-const lostName = 'lost';
-const lostNote = z.strictObject({ since: z.number() });
+/** Name of the note that everything was told. Without it a journal that is empty is one that was lost, as far as anybody can tell. */
+const completeName = 'complete';
+const completeNote = z.strictObject({ at: timestamp });
 
 /**
  * What this node knows of the measures that hold orders back, for when it has to decide alone; in memory as in the journal.
  *
  * What is told counts at once, and is written as soon as the journal takes it. A crash in between forgets it, and ends the
- * connection too: with the next one it is told again. What could not be remembered leaves a note, and until everything has been told
- * anew the node knows that it does not know.
+ * connection too: with the next one it is told again. That everything was told is a note of its own: while it is missing, because
+ * nobody has told anything yet, something could not be remembered, or the journal was lost, the node knows that it does not know.
  */
 export class MeasureBook {
   readonly #options: MeasureBookOptions;
   #records = new Map<string, MeasureRecord>();
   /** Names whose records are not written yet. */
   readonly #unwritten = new Set<string>();
-  #lostSinceMs: number | undefined;
+  /** When everything was told, RFC 3339; undefined while there may be more than is known. */
+  #completeAt: string | undefined;
   /** Something was lost since the session began. */
   #lostNow = false;
   #taken = { minute: 0, count: 0 };
-  #writing: Promise<void> | undefined;
+  #writing: Promise<boolean> | undefined;
   #failed = '';
 
   constructor(options: MeasureBookOptions) {
@@ -72,19 +74,21 @@ export class MeasureBook {
   /** Reads it back. What cannot be read may have been anything. */
   async restore(): Promise<void> {
     const state = await this.#options.journal.state(prefix);
+    let completeAt: string | undefined;
     for (const [key, value] of state) {
       const name = key.slice(prefix.length);
       const parsed = measureRecord.safeParse(value);
-      if (name === lostName) this.#lostSinceMs = lostNote.safeParse(value).data?.since ?? this.#options.clock.now();
+      if (name === completeName) completeAt = completeNote.safeParse(value).data?.at;
       else if (parsed.success) this.#records.set(name, parsed.data);
       else this.#lose('what was remembered cannot be read');
     }
+    if (!this.#lostNow) this.#completeAt = completeAt;
   }
 
   /** Writes all of it into a journal that was replaced and knows nothing of it. */
   retell(): Promise<void> {
     for (const name of this.#records.keys()) this.#unwritten.add(name);
-    if (this.#lostSinceMs !== undefined) this.#unwritten.add(lostName);
+    if (this.isComplete) this.#unwritten.add(completeName);
     return this.flush();
   }
 
@@ -92,9 +96,9 @@ export class MeasureBook {
     return this.#records;
   }
 
-  /** Since when there may be measures that are not known here, Unix milliseconds; undefined while there are none. */
-  get lostSinceMs(): number | undefined {
-    return this.#lostSinceMs;
+  /** Whether all that a collector could tell was told, and none of it was lost since. */
+  get isComplete(): boolean {
+    return this.#completeAt !== undefined;
   }
 
   /** Takes note at once; durable with {@link flush}. Never throws. */
@@ -103,10 +107,10 @@ export class MeasureBook {
     else if (word.type === 'told') this.#told(word.measure);
     else if (word.type === 'lost') this.#lose('more was told than could wait');
     else if (!word.all) this.#lose('the collector could not tell all that stands');
-    else if (!this.#lostNow && this.#lostSinceMs !== undefined) {
-      this.#lostSinceMs = undefined;
-      this.#unwritten.add(lostName);
-      this.#options.logger.info('measures.known_again');
+    else if (!this.#lostNow && !this.isComplete) {
+      this.#completeAt = rfc3339(this.#options.clock.now());
+      this.#unwritten.add(completeName);
+      this.#options.logger.info('measures.complete');
     }
     void this.flush();
   }
@@ -147,10 +151,13 @@ export class MeasureBook {
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined;
     });
-    await this.#writing;
+    const isTaken = await this.#writing;
+    // What came after the last look at what is unwritten, and before this write counted as over.
+    if (isTaken && this.#unwritten.size > 0) await this.flush();
   }
 
-  async #write(): Promise<void> {
+  /** @returns whether the journal took it. */
+  async #write(): Promise<boolean> {
     const { journal, logger } = this.#options;
     while (this.#unwritten.size > 0) {
       const names = [...this.#unwritten];
@@ -166,14 +173,15 @@ export class MeasureBook {
         const { code, message } = toAppError(thrown);
         if (this.#failed !== code) logger.warn('measures.unwritten', { code, message });
         this.#failed = code;
-        return;
+        return false;
       }
     }
+    return true;
   }
 
   #stateOf(name: string): StateChange {
-    const lost = this.#lostSinceMs === undefined ? undefined : { since: this.#lostSinceMs };
-    return { key: `${prefix}${name}`, value: name === lostName ? lost : this.#records.get(name) };
+    const complete = this.#completeAt === undefined ? undefined : { at: this.#completeAt };
+    return { key: `${prefix}${name}`, value: name === completeName ? complete : this.#records.get(name) };
   }
 
   #told(measure: ToldMeasure): void {
@@ -204,10 +212,11 @@ export class MeasureBook {
   }
 
   #lose(reason: string): void {
+    if (this.#lostNow) return;
     this.#lostNow = true;
-    if (this.#lostSinceMs !== undefined) return;
-    this.#lostSinceMs = this.#options.clock.now();
-    this.#unwritten.add(lostName);
+    this.#completeAt = undefined;
+    // Also where it was not complete before: what this program has not read back may be in the journal.
+    this.#unwritten.add(completeName);
     this.#options.logger.warn('measures.lost', { reason, consequence: 'this node does nothing by itself' });
   }
 }

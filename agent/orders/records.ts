@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Attempt } from '../../common/enforcement/attempts.ts';
 import { limits } from '../../common/limits.ts';
 import { containerStates } from '../../common/observed.ts';
 import { orderSchema } from '../../common/order.ts';
@@ -49,4 +50,12 @@ export function isOutdated({ order, state, keptUntilMs, atMs }: OrderRecord, now
   // The one without the other would put a container that was released into quarantine again.
   if (order.action === 'quarantine' || order.action === 'release') return false;
   return nowMs - atMs > limits.ordersRememberedMs && nowMs > expiredMs;
+}
+
+/** What a record says of the attempt to end a drift; undefined where it was none, or did end it. */
+export function attemptOf({ order, state, atMs }: OrderRecord): Attempt | undefined {
+  if (state === 'failed' || state === 'relapsed') return { executedMs: undefined, lastWordMs: atMs };
+  // After a quarantine the container is there as before; that nothing is done about it is governance's concern.
+  if (state === 'executed' && order.action !== 'quarantine') return { executedMs: atMs, lastWordMs: atMs };
+  return undefined;
 }

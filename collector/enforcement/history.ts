@@ -1,3 +1,4 @@
+import { type Attempt, heldByAttempts } from '../../common/enforcement/attempts.ts';
 import type { PastOrder } from '../../common/enforcement/governance.ts';
 import { rejectedHold } from '../../common/enforcement/measures.ts';
 import { limits } from '../../common/limits.ts';
@@ -113,7 +114,8 @@ function afterAttempts(open: OpenDrift, at: Situation): Hold | undefined {
   if (now.some(({ status }) => status === 'rejected')) {
     return rejectedHold;
   }
-  return verifying(now, nowMs) ?? afterFailures(same, now, at) ?? afterRefusals(open, now, at);
+  const tried = attemptsOf(same, now, nowMs);
+  return heldByAttempts(tried, manifest.policy.rollback, nowMs) ?? afterRefusals(open, now, at);
 }
 
 /** After a quarantine the container is there as before; that nothing is done about it is governance's concern. */
@@ -122,34 +124,13 @@ function executedMs(stored: StoredOrder): number | undefined {
   return begunMs(stored);
 }
 
-function verifying(orders: readonly StoredOrder[], nowMs: number): Hold | undefined {
-  const until = orders.flatMap((stored) => executedMs(stored) ?? []).map((ms) => ms + limits.verifyWithinMs);
-  const untilMs = Math.max(...until);
-  if (until.length === 0 || nowMs >= untilMs) return undefined;
-  return { code: 'verifying', reason: 'an order was executed, and the next looks will show its effect', untilMs };
-}
-
-function afterFailures(
-  same: readonly StoredOrder[],
-  now: readonly StoredOrder[],
-  { manifest, nowMs }: Situation,
-): Hold | undefined {
-  const { maxRetries, retryDelayMs } = manifest.policy.rollback;
-  const failed = [
-    // What was executed and stands all the same has failed, whatever was said. What came back has, too, however often it went.
+/** What failed before the drift opened is over. What came back has failed, however often it went. */
+function attemptsOf(same: readonly StoredOrder[], now: readonly StoredOrder[], nowMs: number): readonly Attempt[] {
+  const begun = [
     ...now.filter((stored) => stored.status === 'failed' || executedMs(stored) !== undefined),
     ...same.filter(({ status }) => status === 'relapsed'),
   ];
-  if (failed.length === 0) return undefined;
-  if (failed.length > maxRetries) {
-    return {
-      code: 'exhausted',
-      reason: `${failed.length} orders for this drift came to nothing, and no more are tried`,
-    };
-  }
-  const untilMs = Math.max(...failed.map((stored) => lastWordMs(stored, nowMs))) + retryDelayMs;
-  if (nowMs >= untilMs) return undefined;
-  return { code: 'retry', reason: 'the last order for this drift failed a moment ago', untilMs };
+  return begun.map((stored) => ({ executedMs: executedMs(stored), lastWordMs: lastWordMs(stored, nowMs) }));
 }
 
 /** What was refused may be permitted later, and nobody tells when. */

@@ -9,7 +9,7 @@ import { formatNote, formatVerifierKey } from '../../../common/note.ts';
 import { orderHash } from '../../../common/order.ts';
 import { nodeWitnessKey, nodeWitnessSigner } from '../../../common/witnesses.ts';
 import { commit, nowMs, orderFor, policyOf, rogue, targetId } from '../../common/enforcement/ground.ts';
-import { deskGround, issued, seen } from './ground.ts';
+import { deskGround, issued, seen, tellAll } from './ground.ts';
 
 const order = orderFor(rogue);
 const killed = [`kill ${targetId}`, `remove ${targetId}`];
@@ -164,6 +164,7 @@ describe('where the manifest has orders witnessed', () => {
       cutOffMs: () => 3_600_000,
     });
     const desk = await open();
+    tellAll(desk);
     desk.compared();
     await desk.settled();
     assert.deepEqual(pulled, killed);
@@ -224,6 +225,7 @@ describe('a node that is cut off', () => {
     deskGround({ adopted: () => ({ commit, policy: policyOf(said), containers: [] }), cutOffMs: () => cutOffMs });
   const actions = async (ground: ReturnType<typeof deskGround>) => {
     const desk = await ground.open();
+    tellAll(desk);
     for (const passedMs of [0, limits.defaultSettlingMs]) {
       ground.clock.at += passedMs;
       desk.compared();

@@ -110,6 +110,12 @@ export function deskGround(said: Partial<OrderDeskOptions> = {}) {
   return { ...{ journal, pulled, evidence, clock, standing, observed }, open };
 }
 
+/** A collector has told the node of nothing that would hold it back, and said that this is all. */
+export function tellAll({ measures }: OrderDesk): void {
+  measures.take({ type: 'session' });
+  measures.take({ type: 'measured', all: true });
+}
+
 /** An order as it comes out of the ledger, whose proof nobody looks at any more. */
 export function issued(order: Order): IssuedOrder {
   const proof = { entry: { text: '', signature: '' }, index: 0, hashes: [], checkpoint: '' };

@@ -16,10 +16,10 @@ import { type Order, orderHash } from '../../../common/order.ts';
 import { collectorMessage, toWire } from '../../../common/protocol.ts';
 import { type TestAuthor, testAuthor } from '../../authors.ts';
 import { commit, nowMs, orderFor, policyOf, rogue, targetId } from '../../common/enforcement/ground.ts';
-import { fakeJournal } from '../../fakes/journal.ts';
+import { type FakeJournal, fakeJournal } from '../../fakes/journal.ts';
 import { memoryLedger } from '../../fakes/ledger.ts';
 import { quietLogger } from '../../quiet-logger.ts';
-import { deskGround, seen } from './ground.ts';
+import { deskGround, seen, tellAll } from './ground.ts';
 
 const seed = Number(process.env.SIGILWATCH_TEST_SEED ?? Date.now() % 1_000_000);
 const other = 'd'.repeat(40);
@@ -65,6 +65,7 @@ async function acting(words: readonly MeasureWord[], others: Partial<OrderDeskOp
   const adopted = () => ({ commit, policy: policyOf(alone), containers: [] });
   const ground = deskGround({ adopted, cutOffMs: () => hourMs, ...others });
   const desk = await ground.open();
+  tellAll(desk);
   for (const word of words) desk.measures.take(word);
   desk.compared();
   await desk.settled();
@@ -150,6 +151,7 @@ describe('a node that decides alone is held back', () => {
     const adopted = () => ({ commit, policy: policyOf(alone), containers: [] });
     const { open, pulled } = deskGround({ watch, adopted, cutOffMs: () => hourMs });
     const desk = await open();
+    tellAll(desk);
     words.push(() => desk.measures.take(told(frozen(5))));
     desk.compared();
     await desk.settled();
@@ -250,6 +252,62 @@ describe('what a node was told', () => {
   });
 });
 
+describe('a node acts alone only when it knows that it was told everything', () => {
+  const restarted = async (journal: FakeJournal) => {
+    const { book } = bookOf(journal);
+    await book.restore();
+    return book;
+  };
+  const knowing = async () => {
+    const { book, journal } = bookOf();
+    const words: MeasureWord[] = [{ type: 'session' }, told(frozen(5)), { type: 'measured', all: true }];
+    for (const word of words) book.take(word);
+    await book.flush();
+    return { book, journal };
+  };
+
+  test('and nobody has told anything to one that has never heard its collector', async () => {
+    const ground = deskGround({
+      adopted: () => ({ commit, policy: policyOf(alone), containers: [] }),
+      cutOffMs: () => hourMs,
+    });
+    const desk = await ground.open();
+    desk.compared();
+    await desk.settled();
+    assert.deepEqual([desk.measures.isComplete, ground.pulled], [false, []]);
+    tellAll(desk);
+    desk.compared();
+    await desk.settled();
+    assert.deepEqual(ground.pulled, killed);
+  });
+
+  test('which a restart leaves as it is', async () => {
+    const book = await restarted((await knowing()).journal);
+    assert.deepEqual([book.isComplete, book.holdOf(judgedRogue, commit)?.code], [true, 'frozen']);
+  });
+
+  test('which is lost with an outbox that was lost before a restart', async () => {
+    const { journal } = await knowing();
+    journal.loseState();
+    assert.equal((await restarted(journal)).isComplete, false);
+  });
+
+  test('which an outbox that was lost while it ran is told again', async () => {
+    const { book, journal } = await knowing();
+    journal.loseState();
+    await book.retell();
+    const again = await restarted(journal);
+    assert.deepEqual([again.isComplete, again.holdOf(judgedRogue, commit)?.code], [true, 'frozen']);
+  });
+
+  test('which ends with the first word that is lost, also for a later run', async () => {
+    const { book, journal } = await knowing();
+    book.take({ type: 'lost' });
+    await book.flush();
+    assert.deepEqual([book.isComplete, (await restarted(journal)).isComplete], [false, false]);
+  });
+});
+
 describe('a node that was told more than it can remember does nothing alone', () => {
   const many = Array.from({ length: limits.maxMeasuresRemembered }, (_, i) =>
     told(silenced(i, `s${i}`, { kind: 'IMAGE_DRIFT' })),
@@ -259,7 +317,7 @@ describe('a node that was told more than it can remember does nothing alone', ()
     const { pulled, desk, open } = await acting([{ type: 'session' }, ...many, told(silenced(9_999, 'last'))]);
     assert.deepEqual(pulled, []);
     desk.measures.take({ type: 'measured', all: true });
-    assert.notEqual(desk.measures.lostSinceMs, undefined, 'in the session in which it was lost');
+    assert.equal(desk.measures.isComplete, false, 'in the session in which it was lost');
     await desk.measures.flush();
     const restarted = await open();
     restarted.compared();
@@ -278,7 +336,7 @@ describe('a node that was told more than it can remember does nothing alone', ()
     const { journal, book, warned } = bookOf();
     await journal.append([], [{ key: 'measure/commit/x', value: { type: 'later version' } }]);
     await book.restore();
-    assert.notEqual(book.lostSinceMs, undefined);
+    assert.equal(book.isComplete, false);
     assert.deepEqual(warned, ['measures.lost']);
   });
 
@@ -288,8 +346,8 @@ describe('a node that was told more than it can remember does nothing alone', ()
       book.take(told(index % 2 === 0 ? frozen(index) : released(index)));
     }
     await book.flush();
-    assert.notEqual(book.lostSinceMs, undefined);
-    assert.equal((await journal.state('measure/')).size, 2);
+    assert.equal(book.isComplete, false);
+    assert.deepEqual([...(await journal.state('measure/')).keys()], [`measure/commit/${commit}`]);
   });
 });
 
