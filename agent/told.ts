@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { canonicalText } from '../common/canonical.ts';
 import { type Drift, driftChanges, driftSchema } from '../common/drift.ts';
-import { type EndedDrift, type GraceRule, graceClocks } from '../common/enforcement/grace.ts';
+import { type ClockBefore, type EndedDrift, type GraceRule, graceClocks } from '../common/enforcement/grace.ts';
 import { setDigest } from '../common/entry.ts';
 import type { Body, Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
@@ -116,9 +116,9 @@ export function sayDrifts(told: Told, { standing, held, commit, nowMs, grace }: 
   const drifts = new Map(told.drifts);
   const since = new Map(told.since);
   const { ended, changes } = endedBy(told, resolved, { nowMs, grace });
-  const clocks = graceClocks(grace, opened.length === 0 ? [] : ended.values());
+  const before = clockBefore(opened.length === 0 ? [] : ended.values(), grace);
   for (const drift of opened) {
-    const sinceMs = clocks.before(drift, nowMs)?.sinceMs ?? nowMs;
+    const sinceMs = before(drift, nowMs)?.sinceMs ?? nowMs;
     since.set(drift.id, sinceMs);
     changes.push({ key: `${sincePrefix}${drift.id}`, value: sinceMs });
   }
@@ -137,6 +137,12 @@ export function sayDrifts(told: Told, { standing, held, commit, nowMs, grace }: 
     ...resolved.map((id): Statement => ({ kind: 'drift.resolved', body: { id, commit } })),
   ];
   return { statements, changes, after: { ...told, drifts, since, ended } };
+}
+
+function clockBefore(ended: Iterable<EndedDrift>, grace: GraceRule): ClockBefore<EndedDrift> {
+  const clocks = graceClocks<EndedDrift>();
+  for (const one of [...ended].sort((a, b) => a.endedMs - b.endedMs)) clocks.add(one.drift, one);
+  return clocks.by(grace);
 }
 
 /** What is remembered of drifts that are over, for as long as another one's clock can go on from theirs. */
