@@ -115,7 +115,29 @@ function forgetYoungest(byKey: Map<string, readonly EndedClock[]>): void {
   for (const { key } of ages.slice(limits.maxGraceKeys / 2)) byKey.delete(key);
 }
 
-/** Drifts that have one of these in common are the same trouble. */
+/** By what another drift would be known as this one come back: the same for those that say the same to whoever asks. */
+export function troubleOf(drift: Drift): string {
+  return keysOf(drift).join(' ');
+}
+
+/**
+ * So many of them, of which those come first that say of a name or an image what no other one says: then those that have stood
+ * longest. Whoever makes a thousand containers to push one out makes young ones, or such as say the same.
+ */
+export function mostTelling<E extends EndedDrift>(ended: Iterable<E>, atMost: number): readonly E[] {
+  const all = [...ended].sort((a, b) => a.sinceMs - b.sinceMs || b.endedMs - a.endedMs);
+  const endedMs = new Map<string, number>();
+  const [telling, others]: [E[], E[]] = [[], []];
+  for (const one of all) {
+    const [, ...keys] = keysOf(one.drift);
+    const fresh = keys.filter((key) => (endedMs.get(key) ?? Number.NEGATIVE_INFINITY) < one.endedMs);
+    for (const key of fresh) endedMs.set(key, one.endedMs);
+    (fresh.length > 0 ? telling : others).push(one);
+  }
+  return [...telling, ...others].slice(0, atMost);
+}
+
+/** Drifts that have one of these in common are the same trouble. The first one is the container. */
 function keysOf({ id, kind, container, differences }: Drift): readonly string[] {
   if (kind !== 'UNAUTHORIZED_CONTAINER') return [];
   const reference = differences.find(({ field }) => field === 'image')?.observed ?? null;
