@@ -2,7 +2,14 @@ import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { canonicalText } from '../common/canonical.ts';
 import { type Drift, driftChanges, driftSchema } from '../common/drift.ts';
-import { type EndedDrift, type GraceRule, graceClocks } from '../common/enforcement/grace.ts';
+import {
+  type ClockBefore,
+  type EndedDrift,
+  type GraceRule,
+  graceClocks,
+  mostTelling,
+  troubleOf,
+} from '../common/enforcement/grace.ts';
 import { setDigest } from '../common/entry.ts';
 import type { Body, Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
@@ -21,7 +28,7 @@ export interface Told {
   readonly drifts: ReadonlyMap<string, Drift>;
   /** Since when each of them has stood, Unix milliseconds. */
   readonly since: ReadonlyMap<string, number>;
-  /** Unauthorized containers' drifts that ended a moment ago, by drift id: the clock of the next one may go on from theirs. */
+  /** Unauthorized containers' drifts that ended a moment ago, by {@link troubleOf}: the clock of the next one may go on from theirs. */
   readonly ended: ReadonlyMap<string, EndedDrift>;
 }
 
@@ -52,7 +59,7 @@ export function readTold(state: ReadonlyMap<string, unknown>): Told {
     if (drift?.success) drifts.set(drift.data.id, drift.data);
     if (key.startsWith(sincePrefix) && typeof value === 'number') since.set(key.slice(sincePrefix.length), value);
     const over = key.startsWith(endedPrefix) ? endedDrift.safeParse(value) : undefined;
-    if (over?.success) ended.set(over.data.drift.id, over.data);
+    if (over?.success) ended.set(key.slice(endedPrefix.length), over.data);
   }
   return { containers, drifts, since, ended };
 }
@@ -116,9 +123,9 @@ export function sayDrifts(told: Told, { standing, held, commit, nowMs, grace }: 
   const drifts = new Map(told.drifts);
   const since = new Map(told.since);
   const { ended, changes } = endedBy(told, resolved, { nowMs, grace });
-  const clocks = graceClocks(grace, opened.length === 0 ? [] : ended.values());
+  const before = clockBefore(opened.length === 0 ? [] : ended.values(), grace);
   for (const drift of opened) {
-    const sinceMs = clocks.before(drift, nowMs)?.sinceMs ?? nowMs;
+    const sinceMs = before(drift, nowMs)?.sinceMs ?? nowMs;
     since.set(drift.id, sinceMs);
     changes.push({ key: `${sincePrefix}${drift.id}`, value: sinceMs });
   }
@@ -139,6 +146,12 @@ export function sayDrifts(told: Told, { standing, held, commit, nowMs, grace }: 
   return { statements, changes, after: { ...told, drifts, since, ended } };
 }
 
+function clockBefore(ended: Iterable<EndedDrift>, grace: GraceRule): ClockBefore<EndedDrift> {
+  const clocks = graceClocks<EndedDrift>();
+  for (const one of [...ended].sort((a, b) => a.endedMs - b.endedMs)) clocks.add(one.drift, one);
+  return clocks.by(grace);
+}
+
 /** What is remembered of drifts that are over, for as long as another one's clock can go on from theirs. */
 function endedBy(
   told: Told,
@@ -150,17 +163,16 @@ function endedBy(
     if (drift?.kind !== 'UNAUTHORIZED_CONTAINER' || graceMs === 0) return [];
     return [{ drift, sinceMs: told.since.get(id) ?? nowMs, endedMs: nowMs }];
   });
-  const all = new Map([...told.ended.values(), ...fresh].map((one) => [one.drift.id, one]));
+  const all = new Map([...told.ended.values(), ...fresh].map((one) => [troubleOf(one.drift), one]));
   const recent = [...all.values()].filter(({ endedMs }) => nowMs - endedMs < graceMs);
-  // Whoever makes a thousand containers to push one out makes young ones.
-  const kept = recent.sort((a, b) => a.sinceMs - b.sinceMs).slice(0, limits.maxEndedDrifts);
-  const ended = new Map(kept.map((one) => [one.drift.id, one]));
+  const kept = mostTelling(recent, limits.maxEndedDrifts);
+  const ended = new Map(kept.map((one) => [troubleOf(one.drift), one]));
   const gone = [...told.ended.keys()].filter((id) => !ended.has(id));
   const changes: StateChange[] = [
     ...gone.map((id) => ({ key: `${endedPrefix}${id}`, value: undefined })),
     ...fresh
-      .filter(({ drift }) => ended.has(drift.id))
-      .map((one) => ({ key: `${endedPrefix}${one.drift.id}`, value: one })),
+      .filter(({ drift }) => ended.has(troubleOf(drift)))
+      .map((one) => ({ key: `${endedPrefix}${troubleOf(one.drift)}`, value: one })),
   ];
   return { ended, changes };
 }

@@ -60,8 +60,12 @@ export const enforcementLimits = {
   freezeElsewhereMs: 2_000,
   /** Added to a grace period, so that the node, which counts from a moment before its entry, agrees that it is over. */
   graceSlackMs: 20,
-  /** Drifts that are over, of which a node remembers since when they stood, and a collector reads of a node. */
+  /** Drifts that are over, of which a node remembers since when they stood, and a collector when it saw them. */
   maxEndedDrifts: 1_000,
+  /** Drifts that are over, as a collector reads them of a node at once: the newest. */
+  maxEndedDriftsRead: 10_000,
+  /** Containers, names and images of drifts that are over, by which another one's clock goes on. */
+  maxGraceKeys: 10_000,
   /** What one look finds is said at once, and its entries are at most so far apart. */
   saidTogetherMs: 1_000,
   /** Between orders for a drift whose node refuses them or lets them expire: doubles with each, up to the second bound. */

@@ -3,12 +3,20 @@ import type { Approval, OrderAction } from '../../common/order.ts';
 import type { CosignedCheckpoint, EndedDriftRow, EnforcementStore } from './ports.ts';
 import type { HoldCode } from './situation.ts';
 
+/** Which drifts that are over are asked for. */
+export interface EndedSince {
+  /** At or after this moment of the node's clock, Unix milliseconds. */
+  readonly sinceMs: number;
+  /** By an entry after this one. */
+  readonly afterIndex: number;
+}
+
 /** What planning reads beside what operators do. The same duties as those of {@link EnforcementStore}. */
 export interface PlanningStore extends EnforcementStore {
   /** Whether this commit was ever frozen, released since or not. */
   wasFrozen(commit: string): Promise<boolean>;
-  /** Drifts of unauthorized containers that ended at or after a moment of the node's clock, the oldest first, bounded. */
-  endedDrifts(node: string, sinceMs: number): Promise<readonly EndedDriftRow[]>;
+  /** Drifts of unauthorized containers that are over, those that ended last; bounded. */
+  endedDrifts(node: string, ended: EndedSince): Promise<readonly EndedDriftRow[]>;
   /** `sha256:<64 hex>`: the image that a container on a node was last seen to run; undefined for one that is not there. */
   imageId(node: string, containerId: string): Promise<string | undefined>;
 }

@@ -10,6 +10,7 @@ import { createAnnouncements } from './announcements.ts';
 import type { EnforcementMetrics, OrderVouchers, PlanningStore, VerifyAnnouncement } from './desk-ports.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
 import { createFreezer } from './freezer.ts';
+import { NodeClocks } from './graces.ts';
 import type { OrderCarrier, Recorder } from './ports.ts';
 import { EnforcementRounds } from './rounds.ts';
 import type { HeldDrift, HoldCode, ManifestInForce } from './situation.ts';
@@ -80,7 +81,7 @@ interface NodeState {
   /** In a row. */
   failures: number;
   held: readonly HeldDrift[];
-  readonly seenMs: Map<number, number>;
+  readonly clocks: NodeClocks;
 }
 
 class Desk implements EnforcementDesk {
@@ -173,7 +174,7 @@ class Desk implements EnforcementDesk {
     const manifest = this.#manifest();
     if (manifest === undefined || !carrier.nodes().includes(node)) return this.#drop(node, state);
     try {
-      const { held, untilMs } = await this.#rounds.run(node, manifest, state.seenMs);
+      const { held, untilMs } = await this.#rounds.run(node, manifest, state.clocks);
       this.#count(state, held);
       state.failures = 0;
       this.#told = '';
@@ -275,7 +276,7 @@ const uniformBytes = 4;
 const maxTimerMs = 2 ** 31 - 1;
 
 function newState(): NodeState {
-  return { running: undefined, again: false, callOff: () => {}, failures: 0, held: [], seenMs: new Map() };
+  return { running: undefined, again: false, callOff: () => {}, failures: 0, held: [], clocks: new NodeClocks() };
 }
 
 const schedule: Schedule = (ms, work) => {

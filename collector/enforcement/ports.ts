@@ -20,6 +20,8 @@ export interface OpenDrift {
 export interface EndedDriftRow extends OpenDrift {
   /** By the node's clock, Unix milliseconds. */
   readonly endedMs: number;
+  /** Index of the entry that ended it. */
+  readonly endedIndex: number;
 }
 
 /**

@@ -8,7 +8,7 @@ import type { EnforcementMetrics, PlanningStore } from './desk-ports.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { answeredKinds, newlyAnswered, settledAt, suspicionOf } from './freeze.ts';
 import type { Freeze, Freezer } from './freezer.ts';
-import { earlierClocks } from './graces.ts';
+import type { NodeClocks } from './graces.ts';
 import { createLimitAlerts, type LimitAlerts } from './limit-alerts.ts';
 import { endangersReplica, plan, replicasLeft } from './planner.ts';
 import type { GovernedNodeRow, OpenDrift, Recorder, StandingMeasures } from './ports.ts';
@@ -73,13 +73,13 @@ export class EnforcementRounds {
 
   /**
    * One round for a node at a time. Looks at what all its entries say whose append has resolved before the call.
-   * @param seenMs when each drift was first seen here, by the index that opened it; kept up to date.
+   * @param clocks of this node; kept up to date.
    * @throws AppError when something could not be read or put on record. What was put on record before stays, is sent, and is
    *   found by the next round.
    */
-  async run(node: string, manifest: ManifestInForce, seenMs: Map<number, number>): Promise<RoundOutcome> {
+  async run(node: string, manifest: ManifestInForce, clocks: NodeClocks): Promise<RoundOutcome> {
     const beganMs = this.#options.clock.monotonicMs();
-    const look = (depth: Depth) => this.#look(node, manifest, seenMs, depth);
+    const look = (depth: Depth) => this.#look(node, manifest, clocks, depth);
     const first = await look(shallow);
     const deeper = deeperThan(shallow, first);
     if (deeper === undefined) return this.#issue(node, first, beganMs);
@@ -95,7 +95,7 @@ export class EnforcementRounds {
   }
 
   /** Reads side by side, so that a plan mostly costs the time of one query. */
-  async #look(node: string, manifest: ManifestInForce, seenMs: Map<number, number>, depth: Depth): Promise<Look> {
+  async #look(node: string, manifest: ManifestInForce, clocks: NodeClocks, depth: Depth): Promise<Look> {
     const { store, clock } = this.#options;
     const nowMs = clock.now();
     const sinceMs = nowMs - historyMs(manifest, depth);
@@ -110,8 +110,7 @@ export class EnforcementRounds {
       watched ? store.driftsOfCommit(manifest.commit, answered) : undefined,
       this.#replicas(depth.containers, nowMs),
     ]);
-    const earlier = await earlierClocks(store, { node, drifts, manifest, nowMs });
-    note(drifts, seenMs, { nowMs, graceMs: manifest.policy.answers.UNAUTHORIZED_CONTAINER.graceMs });
+    const earlier = await clocks.look(store, { node, drifts, manifest, nowMs });
     const isFrozen = (commit: string) => measures.frozen.some(({ body }) => body.commit === commit);
     const newly = newlyAnswered(manifest.policy, manifest.earlier ?? [], isFrozen);
     const rollout = this.#watch.rolloutOf(manifest, { rows, newlyAnswered: newly, nowMs });
@@ -131,7 +130,7 @@ export class EnforcementRounds {
     const { silences } = measures;
     const frozen = freeze.frozen;
     const known = { node: row, manifest, drifts, orders, frozen, silences, announcements, imageIds };
-    const situation: Situation = { ...known, seenMs, earlier, settled, replicas, nowMs };
+    const situation: Situation = { ...known, seenMs: clocks.seenMs, earlier, settled, replicas, nowMs };
     return { drifts, plan: plan(situation), freeze, sinceMs, nowMs };
   }
 
@@ -227,15 +226,4 @@ export function deeperThan(
     wholeHistory: depth.wholeHistory || older,
     containers: new Set([...depth.containers, ...endangered]),
   };
-}
-
-/** Drifts that are over are forgotten once no other one's clock can go on from theirs. */
-function note(
-  drifts: readonly OpenDrift[],
-  seenMs: Map<number, number>,
-  { nowMs, graceMs }: { readonly nowMs: number; readonly graceMs: number },
-): void {
-  const standing = new Set(drifts.map(({ openedIndex }) => openedIndex));
-  for (const [index, atMs] of seenMs) if (!standing.has(index) && nowMs - atMs >= 2 * graceMs) seenMs.delete(index);
-  for (const index of standing) if (!seenMs.has(index)) seenMs.set(index, nowMs);
 }

@@ -7,7 +7,7 @@ import type { Body, Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Order } from '../../common/order.ts';
 import { countedApprovals } from '../enforcement/counted-approvals.ts';
-import type { PlanningStore } from '../enforcement/desk-ports.ts';
+import type { EndedSince, PlanningStore } from '../enforcement/desk-ports.ts';
 import type { SuspectDrift } from '../enforcement/freeze.ts';
 import type {
   EndedDriftRow,
@@ -47,7 +47,7 @@ export function postgresPlanningStore(db: Queryable): PlanningStore {
   return {
     ...postgresEnforcementStore(db),
     wasFrozen: (commit) => readWasFrozen(db, commit),
-    endedDrifts: (node, sinceMs) => readEndedDrifts(db, node, sinceMs),
+    endedDrifts: (node, ended) => readEndedDrifts(db, node, ended),
     imageId: (node, containerId) => readImageId(db, node, containerId),
   };
 }
@@ -97,16 +97,26 @@ function asOpen(row: OpenDriftRow): OpenDrift {
   return { node, drift, openedIndex: opened_index, openedAtMs: opened_at.getTime(), commit };
 }
 
-/** Among the newest drifts of the node, so that the cost does not grow with its past; of those the ones that opened first. */
-async function readEndedDrifts(db: Queryable, node: string, sinceMs: number): Promise<readonly EndedDriftRow[]> {
-  const { rows } = await db.query<OpenDriftRow & { readonly resolved_at: Date }>(
-    `select * from (select node, id, kind, container, container_id, differences, commit, opened_index, opened_at, resolved_at
-                      from drifts where node = $1 order by opened_index desc limit $2) newest
-      where kind = 'UNAUTHORIZED_CONTAINER' and resolved_at >= $3
-      order by opened_index limit $4`,
-    [node, limits.maxOpenDriftsRead, rfc3339(Math.max(0, sinceMs)), limits.maxEndedDrifts],
+interface EndedRow extends OpenDriftRow {
+  readonly resolved_at: Date;
+  readonly resolved_index: number;
+}
+
+/** Whoever reads on from where it has read to does not pay for the node's past. Of what differs, only the image is asked for. */
+async function readEndedDrifts(
+  db: Queryable,
+  node: string,
+  { sinceMs, afterIndex }: EndedSince,
+): Promise<readonly EndedDriftRow[]> {
+  const { rows } = await db.query<EndedRow>(
+    `select node, id, kind, container, container_id, commit, opened_index, opened_at, resolved_at, resolved_index,
+            jsonb_path_query_array(differences, '$[*] ? (@.field == "image")') as differences
+       from drifts
+      where node = $1 and kind = 'UNAUTHORIZED_CONTAINER' and resolved_index > $2 and resolved_at >= $3
+      order by resolved_index desc limit $4`,
+    [node, afterIndex, rfc3339(Math.max(0, sinceMs)), limits.maxEndedDriftsRead],
   );
-  return rows.map((row) => ({ ...asOpen(row), endedMs: row.resolved_at.getTime() }));
+  return rows.map((row) => ({ ...asOpen(row), endedMs: row.resolved_at.getTime(), endedIndex: row.resolved_index }));
 }
 
 interface SuspectRow extends Pick<OpenDriftRow, 'node' | 'kind' | 'opened_at'> {

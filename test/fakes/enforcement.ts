@@ -132,7 +132,8 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
     resolve: (node, id) => {
       const at = drifts.findIndex((open) => open.node === node && open.drift.id === id);
       const [over] = at >= 0 ? drifts.splice(at, 1) : [];
-      if (over?.drift.kind === 'UNAUTHORIZED_CONTAINER') ended.push({ ...over, endedMs: nowMs });
+      if (over?.drift.kind === 'UNAUTHORIZED_CONTAINER')
+        ended.push({ ...over, endedMs: nowMs, endedIndex: nextIndex++ });
     },
     tell: (hash, said) => {
       const one = stored.find((order) => order.hash === hash);
@@ -196,8 +197,10 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
           announcements: [...announcements],
         })),
       wasFrozen: (commit) => answer('wasFrozen', () => frozen.some(({ body }) => body.commit === commit)),
-      endedDrifts: (node, sinceMs) =>
-        answer('endedDrifts', () => ended.filter((one) => one.node === node && one.endedMs >= sinceMs)),
+      endedDrifts: (node, { sinceMs, afterIndex }) =>
+        answer('endedDrifts', () =>
+          ended.filter((one) => one.node === node && one.endedMs >= sinceMs && one.endedIndex > afterIndex),
+        ),
       imageId: (_node, containerId) => answer('imageId', () => imageIds.get(containerId)),
     },
     carrier: (nodes) => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import type { Drift } from '../../../common/drift.ts';
-import { graceClocks } from '../../../common/enforcement/grace.ts';
+import { type EndedClock, type EndedDrift, graceClocks } from '../../../common/enforcement/grace.ts';
+import { limits } from '../../../common/limits.ts';
 
 const graceMs = 60_000;
 const nowMs = 1_000_000;
@@ -23,8 +25,11 @@ const ended = (agoMs: number, stoodMs: number, drift = miner) => ({
   endedMs: nowMs - agoMs,
   sinceMs: nowMs - agoMs - stoodMs,
 });
-const since = (drift: Drift, before: readonly ReturnType<typeof ended>[], wantedImages: readonly string[] = []) =>
-  graceClocks({ graceMs, wantedImages }, before).before(drift, nowMs)?.sinceMs;
+const since = (drift: Drift, before: readonly EndedDrift[], wantedImages: readonly string[] = []) => {
+  const clocks = graceClocks<EndedDrift>();
+  for (const one of before) clocks.add(one.drift, one);
+  return clocks.by({ graceMs, wantedImages })(drift, nowMs)?.sinceMs;
+};
 
 describe('the clock of an unauthorized container', () => {
   test('goes on under the same name, of the same container, or of the same image', () => {
@@ -54,5 +59,55 @@ describe('the clock of an unauthorized container', () => {
     const stood = [ended(10_000, 40_000, unauthorized('a', one))];
     assert.equal(since(unauthorized('b', two), stood), undefined);
     assert.equal(since(unauthorized('b', one), stood), nowMs - 50_000);
+  });
+
+  test('is found among ten thousand that are over with a few looks at them', () => {
+    let looks = 0;
+    const clocks = graceClocks<EndedClock>();
+    const among = 10_000;
+    for (let nth = 0; nth < among; nth++) {
+      const drift = unauthorized(`miner${nth}`, 'evil/miner:1');
+      const clock = { sinceMs: nowMs - graceMs + nth, endedMs: nowMs - among + nth };
+      clocks.add(drift, {
+        get sinceMs() {
+          looks++;
+          return clock.sinceMs;
+        },
+        get endedMs() {
+          looks++;
+          return clock.endedMs;
+        },
+      });
+    }
+    assert.ok(looks <= 10 * among, `${looks} looks to remember them`);
+    looks = 0;
+    const before = clocks.by({ graceMs, wantedImages: [] });
+    for (let nth = 0; nth < among; nth++) {
+      assert.equal(before(unauthorized(`next${nth}`, 'evil/miner:1'), nowMs)?.sinceMs, nowMs - graceMs);
+    }
+    assert.ok(looks <= 40 * among, `${looks} looks to find what goes on`);
+  });
+
+  test('is that of the longest one near, in whatever order they ended and were told', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(2 * graceMs), fc.nat(graceMs))), (told) => {
+        const all = told.map(([agoMs, stoodMs]) => ended(agoMs, stoodMs + 1));
+        const near = all.filter(({ endedMs }) => nowMs - endedMs < graceMs).map(({ sinceMs }) => sinceMs);
+        assert.equal(since(miner, all), near.length === 0 ? undefined : Math.min(...near));
+      }),
+    );
+  });
+
+  test('is forgotten with the youngest when there are more than fit', () => {
+    const clocks = graceClocks<EndedDrift>();
+    const stood = ended(1_000, 40_000);
+    clocks.add(miner, stood);
+    for (let nth = 0; nth < limits.maxGraceKeys; nth++) {
+      const one = ended(500, 10, unauthorized(`c${nth}`, `image${nth}:1`));
+      clocks.add(one.drift, one);
+    }
+    clocks.forget(0);
+    assert.ok([...clocks.kept()].length <= limits.maxGraceKeys);
+    assert.equal(clocks.by({ graceMs, wantedImages: [] })(miner, nowMs), stood);
   });
 });

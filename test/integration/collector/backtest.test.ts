@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { type BacktestNeeds, type BacktestResult, backtest } from '../../../collector/backtest/backtest.ts';
 import { createAnnouncements } from '../../../collector/enforcement/announcements.ts';
 import { createFreezer } from '../../../collector/enforcement/freezer.ts';
+import { NodeClocks } from '../../../collector/enforcement/graces.ts';
 import { EnforcementRounds } from '../../../collector/enforcement/rounds.ts';
 import { withBacktestView } from '../../../collector/postgres/backtest-store.ts';
 import { postgresPlanningStore } from '../../../collector/postgres/enforcement-store.ts';
@@ -182,11 +183,11 @@ function enforcing({ fleet, nodes }: Living, manifest: Manifest) {
     wanted: wantedIn(manifest),
     adoptedAtMs: firstEntryMs,
   };
-  const seen = new Map(nodes.map(({ name }) => [name, new Map<number, number>()]));
+  const clocks = new Map(nodes.map(({ name }) => [name, new NodeClocks()]));
   const dueMs = new Map<RecordedNode, number>();
   const follow = async (node: RecordedNode) => {
     for (;;) {
-      const { untilMs } = await rounds.run(node.name, inForce, seen.get(node.name) ?? assert.fail());
+      const { untilMs } = await rounds.run(node.name, inForce, clocks.get(node.name) ?? assert.fail());
       dueMs.set(node, untilMs ?? Number.POSITIVE_INFINITY);
       const orders = sent.splice(0);
       if (orders.length === 0) return;

@@ -254,10 +254,11 @@ test('drifts are told by node and by commit, nodes with what they have adopted, 
     { kind: 'drift.opened', body: { drift: rogue, commit: null } },
     { kind: 'drift.resolved', body: { id: 'd3', commit: null } },
   ]);
-  const [ended, ...others] = await store.endedDrifts('lyra', 0);
+  const [ended, ...others] = await store.endedDrifts('lyra', { sinceMs: 0, afterIndex: -1 });
   assert.deepEqual([ended?.drift, others], [rogue, []]);
-  const endedMs = ended?.endedMs ?? assert.fail('it never ended');
-  assert.deepEqual(await store.endedDrifts('lyra', endedMs + 1), []);
+  const { endedMs, endedIndex } = ended ?? assert.fail('it never ended');
+  assert.deepEqual(await store.endedDrifts('lyra', { sinceMs: endedMs + 1, afterIndex: -1 }), []);
+  assert.deepEqual(await store.endedDrifts('lyra', { sinceMs: 0, afterIndex: endedIndex }), []);
   assert.deepEqual(
     (await store.driftsOfCommit(commit, [])).map(({ node, kind }) => [node, kind]),
     [
