@@ -7,8 +7,10 @@ import type { ObservedContainer } from '../../common/observed.ts';
 import type { Order } from '../../common/order.ts';
 import { standstill } from '../../common/standing.ts';
 import type { OpenDrift, Replica } from '../enforcement/ports.ts';
+import type { Situation } from '../enforcement/situation.ts';
 import type { Unjudged } from './config-ground.ts';
 import { PastHandiwork } from './handiwork.ts';
+import { PastClocks } from './past-clocks.ts';
 
 /** What a node is judged anew for. */
 export interface Occasion {
@@ -34,6 +36,14 @@ export interface Judged {
 export interface UnjudgedConfig {
   readonly reason: string;
   readonly index: number;
+}
+
+export interface PastNodeOptions {
+  readonly desired: DesiredState;
+  /** Of unauthorized containers. */
+  readonly graceMs: number;
+  readonly commit: string;
+  readonly told?: ToldBefore;
 }
 
 /** What a node has told before the period. */
@@ -64,6 +74,7 @@ export class PastNode {
   readonly #mended = new Map<string, ReadonlySet<string>>();
   readonly #open = new Map<string, OpenDrift>();
   readonly #seenMs = new Map<number, number>();
+  readonly #clocks: PastClocks;
   #standstills = '';
   #stale = true;
 
@@ -80,13 +91,11 @@ export class PastNode {
   heardMs = 0;
   clockMs = 0;
 
-  constructor(
-    name: string,
-    { desired, commit, told }: { readonly desired: DesiredState; readonly commit: string; readonly told?: ToldBefore },
-  ) {
+  constructor(name: string, { desired, graceMs, commit, told }: PastNodeOptions) {
     this.name = name;
     this.#desired = desired;
     this.#commit = commit;
+    this.#clocks = new PastClocks({ graceMs, wantedImages: desired.containers.map(({ image }) => image) });
     this.complete = told !== undefined;
     this.#containers = new Map(told?.containers.map((container) => [container.id, container]));
     for (const open of told?.drifts ?? []) {
@@ -103,6 +112,11 @@ export class PastNode {
   /** When the collector first saw each of them. */
   get seenMs(): ReadonlyMap<number, number> {
     return this.#seenMs;
+  }
+
+  /** What their clocks go on from, by id. */
+  get earlier(): Situation['earlier'] {
+    return this.#clocks.earlier;
   }
 
   /** What runs, and what orders would have made that does not. */
@@ -144,6 +158,7 @@ export class PastNode {
     this.#containers.clear();
     this.#configDrifts.clear();
     this.#open.clear();
+    this.#clocks.beginAnew();
     this.#seenMs.clear();
   }
 
@@ -270,8 +285,10 @@ export class PastNode {
     );
     for (const open of fresh) this.#open.set(open.drift.id, open);
     if (fresh.length > 0) this.#seenMs.set(index, nowMs);
+    this.#clocks.look(ended, fresh, atMs);
     const standing = new Set([...this.#open.values()].map(({ openedIndex }) => openedIndex));
-    for (const known of this.#seenMs.keys()) if (!standing.has(known)) this.#seenMs.delete(known);
+    const { begun } = this.#clocks;
+    for (const known of this.#seenMs.keys()) if (!standing.has(known) && !begun.has(known)) this.#seenMs.delete(known);
     return { opened: fresh, altered, ended, changed: opened.length + changed.length + resolved.length > 0 };
   }
 }

@@ -83,7 +83,8 @@ export class Simulation {
   /** A node that is not known yet. @param told what it told before the period. */
   async enrol(name: string, told?: ToldBefore): Promise<PastNode> {
     const desired = compileDesired(this.#options.manifest, name);
-    const node = new PastNode(name, { desired, commit: simulatedCommit, ...(told && { told }) });
+    const { graceMs } = this.#options.policy.answers.UNAUTHORIZED_CONTAINER;
+    const node = new PastNode(name, { desired, graceMs, commit: simulatedCommit, ...(told && { told }) });
     node.heardMs = this.#nowMs;
     node.clockMs = this.#nowMs;
     this.nodes.set(name, node);
@@ -233,12 +234,12 @@ export class Simulation {
   /** As a round of the collector does: from what is mostly enough, and more where an order depends on it. */
   async #plan(node: PastNode, adoptedMs: number): Promise<Plan> {
     const { policy, announcements: announced, released } = this.#options;
-    const [nowMs, name, { drifts, seenMs }] = [this.#nowMs, node.name, node];
+    const [nowMs, name, { drifts, seenMs, earlier }] = [this.#nowMs, node.name, node];
     const announcements = await announced.inForce(this.announced, nowMs);
     const known = {
       node: { node: name, adopted: { commit: simulatedCommit, atMs: adoptedMs }, containers: node.containerCount },
       manifest: { commit: simulatedCommit, policy, wanted: () => undefined },
-      ...{ drifts, seenMs, announcements, nowMs },
+      ...{ drifts, seenMs, earlier, announcements, nowMs },
       frozen: this.#suspected && !released,
       silences: [...this.silences.values()],
       imageIds: imageIdsOf(node, announcements),

@@ -35,9 +35,9 @@ export class NodeClocks {
 
   /**
    * Reads what has ended since the last time, and nothing where no grace period could be dodged. One call at a time.
-   * @returns by the index that opened the drift; only those that go on from another.
+   * @returns by the drift's id; only those that go on from another.
    */
-  async look(store: Pick<PlanningStore, 'endedDrifts'>, at: ClocksOf): Promise<ReadonlyMap<number, EarlierClock>> {
+  async look(store: Pick<PlanningStore, 'endedDrifts'>, at: ClocksOf): Promise<ReadonlyMap<string, EarlierClock>> {
     const earlier = await this.#earlier(store, at);
     this.#note(at.drifts, at.nowMs);
     return earlier;
@@ -46,7 +46,7 @@ export class NodeClocks {
   async #earlier(
     store: Pick<PlanningStore, 'endedDrifts'>,
     { node, drifts, manifest, nowMs }: ClocksOf,
-  ): Promise<ReadonlyMap<number, EarlierClock>> {
+  ): Promise<ReadonlyMap<string, EarlierClock>> {
     const { graceMs } = manifest.policy.answers.UNAUTHORIZED_CONTAINER;
     const young = drifts.filter(
       ({ drift, openedAtMs }) => drift.kind === 'UNAUTHORIZED_CONTAINER' && nowMs - openedAtMs < graceMs + maxBehindMs,
@@ -60,9 +60,9 @@ export class NodeClocks {
     const stand = new Set(drifts.map(({ openedIndex }) => openedIndex));
     for (const index of this.#standing.keys()) if (!stand.has(index)) this.#standing.delete(index);
     this.#over.forget(sinceMs);
-    const found = young.flatMap(({ openedIndex }) => {
+    const found = young.flatMap(({ drift: { id }, openedIndex }) => {
       const clock = this.#standing.get(openedIndex);
-      return clock === undefined || clock.openedIndex === openedIndex ? [] : [[openedIndex, clock] as const];
+      return clock === undefined || clock.openedIndex === openedIndex ? [] : [[id, clock] as const];
     });
     return new Map(found);
   }

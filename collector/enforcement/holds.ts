@@ -71,7 +71,7 @@ const inGrace: Look = (open, { manifest, seenMs, earlier, nowMs }) => {
   const { graceMs, rule } = manifest.policy.answers[open.drift.kind];
   // Without a grace period no clock matters.
   if (graceMs === 0) return undefined;
-  const began = earlier?.get(open.openedIndex) ?? { sinceMs: open.openedAtMs, openedIndex: open.openedIndex };
+  const began = earlier?.get(open.drift.id) ?? { sinceMs: open.openedAtMs, openedIndex: open.openedIndex };
   const sinceMs = laterOf(began.sinceMs, seenMs.get(began.openedIndex) ?? nowMs);
   const untilMs = sinceMs + graceMs + limits.graceSlackMs;
   if (nowMs >= untilMs) return undefined;

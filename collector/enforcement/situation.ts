@@ -45,8 +45,8 @@ export interface Situation {
   readonly imageIds: ReadonlyMap<string, string>;
   /** When the collector first saw each drift, by its own clock and by the index that opened it; now for those that are not there. */
   readonly seenMs: ReadonlyMap<number, number>;
-  /** Clocks that drifts go on with, by the index that opened them; without it each drift has its own. */
-  readonly earlier?: ReadonlyMap<number, EarlierClock>;
+  /** Clocks that drifts go on with, by their ids; without it each drift has its own. */
+  readonly earlier?: ReadonlyMap<string, EarlierClock> | undefined;
   readonly settled: Settled;
   /** By container name, on all nodes, this one too; of containers that are to be replaced. */
   readonly replicas: ReadonlyMap<string, readonly Replica[]>;

@@ -1,0 +1,46 @@
+import { type EndedClock, type GraceRule, graceClocks } from '../../common/enforcement/grace.ts';
+import type { OpenDrift } from '../enforcement/ports.ts';
+import type { EarlierClock } from '../enforcement/situation.ts';
+
+/** What the clocks of a past node's drifts go on from, as its collector would have known it. */
+export class PastClocks {
+  readonly #rule: GraceRule;
+  readonly #over = graceClocks<EarlierClock & EndedClock>();
+  /** Of drifts that stand, by id; only those that go on from another. */
+  readonly #earlier = new Map<string, EarlierClock>();
+
+  constructor(rule: GraceRule) {
+    this.#rule = rule;
+  }
+
+  get earlier(): ReadonlyMap<string, EarlierClock> {
+    return this.#earlier;
+  }
+
+  /** Whether a clock that can be gone on with began with the drift that was opened at this index. */
+  get begun(): ReadonlySet<number> {
+    return new Set([...this.#over.kept(), ...this.#earlier.values()].map(({ openedIndex }) => openedIndex));
+  }
+
+  /** One look of the node: what it found to be over, and then what it found. */
+  look(ended: readonly OpenDrift[], opened: readonly OpenDrift[], atMs: number): void {
+    const { graceMs } = this.#rule;
+    if (graceMs === 0) return;
+    for (const { drift, openedAtMs: sinceMs, openedIndex } of ended) {
+      const clock = this.#earlier.get(drift.id) ?? { sinceMs, openedIndex };
+      this.#earlier.delete(drift.id);
+      this.#over.add(drift, { ...clock, endedMs: atMs });
+    }
+    const before = this.#over.by(this.#rule);
+    for (const { drift } of opened) {
+      const clock = before(drift, atMs);
+      if (clock !== undefined) this.#earlier.set(drift.id, clock);
+    }
+    this.#over.forget(atMs - 2 * graceMs);
+  }
+
+  /** The node tells everything anew. */
+  beginAnew(): void {
+    this.#earlier.clear();
+  }
+}
