@@ -205,7 +205,9 @@ export class Simulation {
       account.holds(node.name, held, this.#nowMs);
       if (orders.length === 0) return this.#lookAgain(node, held);
       for (const order of orders) this.#order(node, order);
-      this.#judge(node, { index: this.#index, atMs: node.clockMs, nowMs: this.#nowMs });
+      // What an order changes is so from then on, and not since the node was heard last.
+      const atMs = node.clockMs + Math.max(0, this.#nowMs - node.heardMs);
+      this.#judge(node, { index: this.#index, atMs, nowMs: this.#nowMs });
     }
   }
 
