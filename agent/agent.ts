@@ -19,11 +19,11 @@ import {
   skipReason,
 } from './coverage.ts';
 import type { Adopted, DesiredSource } from './desired/desired-source.ts';
+import { DesiredUpkeep } from './desired/upkeep.ts';
 import type { Engine } from './docker/engine.ts';
 import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
 import type { HoldingBoard } from './holding.ts';
 import { ContainerObserver, type InHand } from './observer.ts';
-import { Offers } from './offers.ts';
 import { OrderDesk, type OrderDeskOptions } from './orders/desk.ts';
 import type { IssuedOrder } from './orders/issued.ts';
 import type { MeasureWord } from './orders/measure-book.ts';
@@ -80,8 +80,18 @@ const lastSlotKey = 'slot';
 
 const nothingInHand: InHand = { names: new Set(), ids: new Set() };
 
-function orderedBy({ commit, manifest, desired }: Adopted): AdoptedPolicy {
-  return { commit, policy: enforcementPolicy(manifest), containers: desired.containers };
+/** Asked at every comparison; the policy is read out of each manifest once. */
+function policyOf(adopted: () => Adopted | undefined): () => AdoptedPolicy | undefined {
+  let known: { readonly of: Adopted; readonly policy: AdoptedPolicy } | undefined;
+  return () => {
+    const of = adopted();
+    if (of === undefined) return undefined;
+    if (known?.of !== of) {
+      const { commit, manifest, desired } = of;
+      known = { of, policy: { commit, policy: enforcementPolicy(manifest), containers: desired.containers } };
+    }
+    return known.policy;
+  };
 }
 
 /**
@@ -101,7 +111,7 @@ export class Agent {
   #lastSlot: number | undefined;
   #lastScan: PastScan | undefined;
   #insisting = false;
-  readonly #offers: Offers;
+  readonly #desired: DesiredUpkeep;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -116,10 +126,11 @@ export class Agent {
     const { images } = options;
     this.#goodImages = images && createGoodImages({ control: images, journal, clock, logger });
     this.#owed = new Owed(journal);
-    this.#offers = new Offers({
-      source: options.desired,
-      run: (work) => this.#guarded('desired', () => this.#refreshDesired(work)),
-      onIncomplete: () => this.#tellHolding(null),
+    this.#desired = new DesiredUpkeep({
+      source: desired,
+      holding: options.holding,
+      guarded: (work) => this.#guarded('desired', work),
+      onAdopted: () => this.#observer.compare(),
     });
   }
 
@@ -129,7 +140,7 @@ export class Agent {
       ...orders,
       ...{ node, journal, engine, clock, logger },
       watch: this.#observer,
-      adopted: () => desired?.adopted && orderedBy(desired.adopted),
+      adopted: policyOf(() => desired?.adopted),
       origin: () => desired?.origin,
     });
   }
@@ -148,13 +159,7 @@ export class Agent {
 
   /** Takes a git bundle with the commit that the collector has adopted; whether it is to be believed is looked into. */
   offer(commit: string, bundle: Buffer): void {
-    if (this.#options.desired?.takesOffers === true) this.#run(this.#offers.take(commit, bundle));
-  }
-
-  /** @param base what a bundle may build on. */
-  #tellHolding(base: string | null): void {
-    const { desired, holding } = this.#options;
-    holding?.put({ commit: desired?.adopted?.commit ?? null, base, takes: desired?.takesOffers === true });
+    this.#run(this.#desired.offer(commit, bundle));
   }
 
   get engine(): EngineState {
@@ -165,7 +170,7 @@ export class Agent {
     const measures = this.#desk?.measures;
     return {
       ...this.#observer.summary,
-      commit: this.#options.desired?.adopted?.commit ?? null,
+      commit: this.#desired.adopted?.commit ?? null,
       measures: { known: measures?.all.size ?? 0, complete: measures?.isComplete ?? true },
     };
   }
@@ -178,8 +183,8 @@ export class Agent {
     const { about, stores, logger } = this.#options;
     await this.#guarded('restore', () => this.#restore());
     await this.#guarded('start', () => this.#say({ kind: 'agent.started', body: about }));
-    await this.#guarded('desired', () => this.#refreshDesired());
-    await this.#guarded('desired', async () => this.#tellHolding((await this.#options.desired?.have()) ?? null));
+    await this.#guarded('desired', () => this.#desired.refresh());
+    await this.#guarded('desired', () => this.#desired.tellHolding());
     this.#run(this.#watch());
     this.#run(this.#tick());
     for (const store of stores) this.#run(store.run(this.#stopping.signal));
@@ -192,7 +197,7 @@ export class Agent {
     if (this.#desk !== undefined) this.#run(this.#desk.retell());
     this.#options.desired?.forget();
     for (const store of this.#options.stores) store.forget();
-    this.#run(this.#guarded('retell', () => this.#refreshDesired()));
+    this.#run(this.#guarded('retell', () => this.#desired.refresh()));
     this.#run(this.#guarded('retell', () => this.#observer.scan()));
   }
 
@@ -265,8 +270,8 @@ export class Agent {
     for (const store of stores) store.wake();
     if (this.#desk !== undefined) this.#run(this.#desk.tidy());
     // A repository that does not answer must not make the scan late.
-    const refreshed = this.#guarded('desired', () => this.#refreshDesired());
-    this.#run(this.#offers.again());
+    const refreshed = this.#guarded('desired', () => this.#desired.refresh());
+    this.#run(this.#desired.again());
     const engineUp = await this.#scan();
     // What the engine went away in the middle of, for less time than it takes to notice.
     if (engineUp && this.#desk !== undefined) this.#run(this.#desk.resume());
@@ -291,7 +296,7 @@ export class Agent {
 
   /** Where nothing is ever done about drift, nothing is changed for it either. */
   async #keepImages(): Promise<void> {
-    const adopted = this.#options.desired?.adopted;
+    const { adopted } = this.#desired;
     const { standing, observed } = this.#observer;
     if (adopted === undefined || standing === undefined || adopted.manifest.config.enforcement_mode === 'audit') return;
     const drifts = [...standing.values()].map(({ drift }) => drift);
@@ -345,14 +350,6 @@ export class Agent {
 
   #slotMark(slot: number): StateChange {
     return { key: lastSlotKey, value: rfc3339(slot) };
-  }
-
-  async #refreshDesired(refresh: () => Promise<unknown> = async () => this.#options.desired?.refresh()): Promise<void> {
-    const before = this.#options.desired?.adopted;
-    await refresh();
-    if (this.#options.desired?.adopted === before) return;
-    this.#tellHolding((await this.#options.desired?.have()) ?? null);
-    await this.#observer.compare();
   }
 
   async #sayGap(gap: Gap, changes: readonly StateChange[] = []): Promise<void> {

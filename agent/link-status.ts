@@ -65,7 +65,6 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
   let sinceMs = clock.now();
   let lastError: LinkStatus['lastError'];
   let clockOffsetMs: number | undefined;
-  let cutOffSinceMs: number | undefined = sinceMs;
   /** When it was connected last, or lost that, monotonic; and how much came together in connections before. */
   let turnedMs = clock.monotonicMs();
   let connectedBeforeMs = 0;
@@ -79,7 +78,6 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
       if (state === 'connected') connectedBeforeMs += turned - turnedMs;
       turnedMs = turned;
     }
-    cutOffSinceMs = next === 'connected' ? undefined : (cutOffSinceMs ?? nowMs);
     state = next;
   };
   const spans = (): Pick<LinkStatus, 'cutOffMs' | 'connectedMs'> => {
@@ -93,7 +91,9 @@ export function createLinkAccount({ clock, logger, collectorUrl }: AccountOption
       const witness = { held: readHeld(outbox.checkpoint()), cosigned, cosignatures, fork: fork ?? null };
       // From the moment it is found: saying so must not wait for whoever showed the fork to let go of the connection.
       const shown = fork === undefined ? state : 'forked';
-      const counts = { sinceMs, cutOffSinceMs, ...spans() };
+      const { cutOffMs, connectedMs } = spans();
+      const cutOffSinceMs = cutOffMs === undefined ? undefined : clock.now() - cutOffMs;
+      const counts = { sinceMs, cutOffSinceMs, cutOffMs, connectedMs };
       return { state: shown, ...counts, lastError, clockOffsetMs, ackedSeq: outbox.acked.seq, witness };
     },
     cosigned: (latest: Cosigned): void => {

@@ -6,8 +6,7 @@ import { wantedIn } from '../common/enforcement/wanted.ts';
 import type { Kind } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
-import { compileDesired } from '../common/manifest/compile.ts';
-import type { Manifest } from '../common/manifest/manifest.ts';
+import { containersOn } from '../common/manifest/compile.ts';
 import type { Holding } from '../common/protocol.ts';
 import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
@@ -140,22 +139,14 @@ function policyOf(follower: ManifestFollower | undefined): () => ManifestInForce
     if (adopted === undefined) return undefined;
     if (known?.commit !== adopted.commit) {
       const { commit, adoptedAtMs, earlier, manifest } = adopted;
+      const containers = containersOn(manifest);
       const derived = {
         policy: enforcementPolicy(manifest),
-        wanted: wantedIn(manifest),
-        wantedImages: imagesWanted(manifest),
+        wanted: wantedIn(containers),
+        wantedImages: (node: string) => containers(node).map(({ image }) => image),
       };
       known = { commit, adoptedAtMs, earlier, ...derived };
     }
     return known;
-  };
-}
-
-function imagesWanted(manifest: Manifest): (node: string) => readonly string[] {
-  const known = new Map<string, readonly string[]>();
-  return (node) => {
-    const images = known.get(node) ?? compileDesired(manifest, node).containers.map(({ image }) => image);
-    known.set(node, images);
-    return images;
   };
 }

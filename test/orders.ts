@@ -1,5 +1,6 @@
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
 import { wantedIn } from '../common/enforcement/wanted.ts';
+import { containersOn } from '../common/manifest/compile.ts';
 import { parseManifest } from '../common/manifest/manifest.ts';
 import type { Order } from '../common/order.ts';
 
@@ -15,7 +16,7 @@ governance:
 /** What a manifest in this text would have in force. */
 export function inForce(text: string = orderingManifest, commit = 'c'.repeat(40)) {
   const manifest = parseManifest(text);
-  return { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(manifest) };
+  return { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(containersOn(manifest)) };
 }
 
 /** An order by a rule, which waits for nobody and ends an hour after it was issued. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
-import type { JudgedDrift } from '../../common/enforcement/announcement.ts';
+import { announcementIn, type JudgedDrift } from '../../common/enforcement/announcement.ts';
 import {
   expectedBy,
   frozenHold,
@@ -15,7 +15,6 @@ import type { Logger } from '../../common/log.ts';
 import { driftDigest } from '../../common/order.ts';
 import type { Journal, StateChange } from '../ports.ts';
 import {
-  announcementIn,
   changeOf,
   isOver,
   type MeasureChange,

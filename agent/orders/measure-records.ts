@@ -2,9 +2,8 @@ import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import type { Checkpoint } from '../../common/checkpoint.ts';
 import { driftKinds } from '../../common/drift-kind.ts';
-import { type Announcement, parseAnnouncement } from '../../common/enforcement/announcement.ts';
+import { announcementIn } from '../../common/enforcement/announcement.ts';
 import type { MeasureStatement } from '../../common/enforcement/measures.ts';
-import { toAppError } from '../../common/errors.ts';
 import { count, foreignText, hex64, nodeName, timestamp } from '../../common/fields.ts';
 import { type Order, orderHash } from '../../common/order.ts';
 import type { CollectorMessage, MessageOf } from '../../common/protocol.ts';
@@ -126,15 +125,6 @@ function changeRecord(index: number, text: string, { node, nowMs }: MeasureGroun
   if (announced === undefined || (announced.node ?? node) !== node) return undefined;
   const { until } = announced;
   return Date.parse(until) > nowMs ? [`change/${index}`, { type: 'change', index, text, until }] : undefined;
-}
-
-export function announcementIn(text: string): Announcement | undefined {
-  try {
-    return parseAnnouncement(text);
-  } catch (thrown) {
-    if (toAppError(thrown).code === 'validation.request') return undefined;
-    throw thrown;
-  }
 }
 
 function rejectionRecord(index: number, order: Order | undefined, { node }: MeasureGround): MeasureChange | undefined {

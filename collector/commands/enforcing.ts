@@ -2,6 +2,7 @@ import { enforcementPolicy } from '../../common/enforcement/policy.ts';
 import { wantedIn } from '../../common/enforcement/wanted.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import { containersOn } from '../../common/manifest/compile.ts';
 import { printable } from '../../common/printable.ts';
 import { systemClock } from '../clock.ts';
 import { readAdopted } from '../desired/follower.ts';
@@ -67,7 +68,7 @@ export async function manifestInForce({ settings, stderr }: CommandContext): Pro
     const adopted = kept === undefined ? undefined : readAdopted(kept);
     if (adopted === undefined) return undefined;
     const { commit, manifest } = adopted;
-    return { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(manifest) };
+    return { commit, policy: enforcementPolicy(manifest), wanted: wantedIn(containersOn(manifest)) };
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== 'validation.manifest') throw thrown;
     stderr.write(`warning: the manifest in force cannot be read: ${printable(thrown.message)}\n`);

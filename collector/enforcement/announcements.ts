@@ -1,4 +1,4 @@
-import { type Announcement, parseAnnouncement } from '../../common/enforcement/announcement.ts';
+import { type Announcement, announcementIn } from '../../common/enforcement/announcement.ts';
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
@@ -25,7 +25,7 @@ export function createAnnouncements({ verify, logger }: AnnouncementsOptions): A
   async function judge({ index, body: { text, approval } }: Row, nowMs: number): Promise<Announcement | undefined> {
     if (judged.has(index)) return judged.get(index);
     try {
-      const read = readOrNothing(text);
+      const read = announcementIn(text);
       // Over: not worth a signature, nor a place.
       if (read !== undefined && Date.parse(read.until) <= nowMs) return undefined;
       const holds = read !== undefined && (await verify(text, approval));
@@ -51,13 +51,4 @@ export function createAnnouncements({ verify, logger }: AnnouncementsOptions): A
       return all.flatMap((one) => (one !== undefined && Date.parse(one.until) > nowMs ? [one] : []));
     },
   };
-}
-
-function readOrNothing(text: string): Announcement | undefined {
-  try {
-    return parseAnnouncement(text);
-  } catch (thrown) {
-    if (toAppError(thrown).code === 'validation.request') return undefined;
-    throw thrown;
-  }
 }

@@ -1,6 +1,6 @@
 import { rfc3339 } from '../../common/clock.ts';
-import { type Announcement, parseAnnouncement } from '../../common/enforcement/announcement.ts';
-import { AppError, toAppError } from '../../common/errors.ts';
+import { type Announcement, announcementIn, parseAnnouncement } from '../../common/enforcement/announcement.ts';
+import { AppError } from '../../common/errors.ts';
 import type { Body } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Approval } from '../../common/order.ts';
@@ -78,7 +78,7 @@ interface Recorded {
  * of ours has written.
  */
 export function changeView({ index, atMs, body: { text, approval } }: Recorded, nowMs: number) {
-  const announcement = readOrNothing(text);
+  const announcement = announcementIn(text);
   if (announcement === undefined) return undefined;
   const { node, container, image, until } = announcement;
   return {
@@ -94,13 +94,4 @@ export type ChangeView = NonNullable<ReturnType<typeof changeView>>;
 export function changeViews(recorded: readonly Recorded[], nowMs: number, which: 'standing' | 'all'): ChangeView[] {
   const views = recorded.flatMap((one) => changeView(one, nowMs) ?? []);
   return which === 'all' ? views : views.filter(({ stands }) => stands);
-}
-
-function readOrNothing(text: string): Announcement | undefined {
-  try {
-    return parseAnnouncement(text);
-  } catch (thrown) {
-    if (toAppError(thrown).code === 'validation.request') return undefined;
-    throw thrown;
-  }
 }

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type { Clock } from '../../common/clock.ts';
-import { parseAnnouncement } from '../../common/enforcement/announcement.ts';
+import { announcementIn } from '../../common/enforcement/announcement.ts';
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
@@ -139,21 +139,13 @@ function concerns({ said, order }: MeasureRow, node: string, nowMs: number): boo
       return true;
     case 'drift.silenced':
       return (said.body.scope.node ?? node) === node && Date.parse(said.body.until) > nowMs;
-    case 'change.announced':
-      return isAnnouncedTo(said.body.text, node, nowMs);
+    case 'change.announced': {
+      const announced = announcementIn(said.body.text);
+      return announced !== undefined && (announced.node ?? node) === node && Date.parse(announced.until) > nowMs;
+    }
     case 'order.rejected':
       return order !== null && order.node === node;
     default:
       return said satisfies never;
-  }
-}
-
-function isAnnouncedTo(text: string, node: string, nowMs: number): boolean {
-  try {
-    const announced = parseAnnouncement(text);
-    return (announced.node ?? node) === node && Date.parse(announced.until) > nowMs;
-  } catch (thrown) {
-    if (toAppError(thrown).code === 'validation.request') return false;
-    throw thrown;
   }
 }

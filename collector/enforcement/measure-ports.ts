@@ -24,9 +24,9 @@ export interface NodeMeasures {
 /** The same duties as those of `EnforcementStore`. */
 export interface MeasureStore {
   /**
-   * Oldest first: the last word on the commit that the node follows, other commits
-   * that are frozen, silences that are not over or have been ended before, announced changes, and rejections of orders for drifts that
-   * stand there by that commit. Some may be over, or concern others.
+   * Oldest first: the last word on the commit that the node follows, other commits that are frozen, silences that are not over or have
+   * been ended before, announced changes, and rejections of orders for drifts that stand there by that commit. Some may be over, or
+   * concern others.
    */
   measuresFor(node: string, nowMs: number): Promise<NodeMeasures>;
   /** On record after this index, oldest first, at most `limits.maxMeasuresRead`. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Drift } from '../drift.ts';
-import { AppError } from '../errors.ts';
+import { AppError, toAppError } from '../errors.ts';
 import { clip, nodeName, timestamp } from '../fields.ts';
 import { parseImageRef, sameImage } from '../image.ts';
 import { limits } from '../limits.ts';
@@ -58,6 +58,16 @@ export function parseAnnouncement(text: string): Announcement {
     throw refused('expected "sigilwatch change: NAME on NODE becomes IMAGE before TIME" and a line end');
   const [, container = '', node = '', image = '', until = ''] = parts;
   return valid({ node: node === everyNode ? null : node, container, image, until });
+}
+
+/** The announcement in a text that others wrote; undefined where it announces nothing. */
+export function announcementIn(text: string): Announcement | undefined {
+  try {
+    return parseAnnouncement(text);
+  } catch (thrown) {
+    if (toAppError(thrown).code === 'validation.request') return undefined;
+    throw thrown;
+  }
 }
 
 function valid(announcement: Announcement): Announcement {

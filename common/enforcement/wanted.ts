@@ -2,8 +2,6 @@ import { hash } from 'node:crypto';
 import { canonicalText, type JsonValue } from '../canonical.ts';
 import { hostSideOf } from '../container-spec.ts';
 import type { DesiredContainer } from '../desired.ts';
-import { compileDesired } from '../manifest/compile.ts';
-import type { Manifest } from '../manifest/manifest.ts';
 import type { Order, OrderAction } from '../order.ts';
 
 /**
@@ -39,14 +37,9 @@ export function wantedOf(
   return wanted === undefined ? {} : { wanted };
 }
 
-/** Of all containers that a manifest wants, each node's compiled once. */
-export function wantedIn(manifest: Manifest): WantedDigests {
-  const nodes = new Map<string, WantedDigests>();
-  return (node, container) => {
-    const digests = nodes.get(node) ?? digestsOf(compileDesired(manifest, node).containers);
-    nodes.set(node, digests);
-    return digests(node, container);
-  };
+/** @param containers that are wanted on a node */
+export function wantedIn(containers: (node: string) => readonly DesiredContainer[]): WantedDigests {
+  return (node, container) => digestsOf(containers(node))(node, container);
 }
 
 /** @param containers that are wanted on the one node that is asked about */

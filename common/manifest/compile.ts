@@ -38,6 +38,16 @@ export function compileDesired(manifest: Manifest, node: string): DesiredState {
   };
 }
 
+/** The containers that a manifest wants on a node, each node's compiled once. */
+export function containersOn(manifest: Manifest): (node: string) => readonly DesiredContainer[] {
+  const known = new Map<string, readonly DesiredContainer[]>();
+  return (node) => {
+    const containers = known.get(node) ?? compileDesired(manifest, node).containers;
+    known.set(node, containers);
+    return containers;
+  };
+}
+
 function isFor(node: string, wanted: { readonly node?: string | undefined }): boolean {
   return (wanted.node ?? node) === node;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { OfferOutcome } from '../../agent/desired/desired-source.ts';
-import { Offers } from '../../agent/offers.ts';
+import { Offers } from '../../agent/desired/offers.ts';
 import { until } from '../until.ts';
 
 const bundle = Buffer.from('bundle');

@@ -10,7 +10,7 @@ import {
   wantedOf,
   wantedText,
 } from '../../../common/enforcement/wanted.ts';
-import { compileDesired } from '../../../common/manifest/compile.ts';
+import { compileDesired, containersOn } from '../../../common/manifest/compile.ts';
 import { parseManifest } from '../../../common/manifest/manifest.ts';
 import { type Order, orderActions, orderHash, orderSchema } from '../../../common/order.ts';
 import { inForce, orderingManifest } from '../../orders.ts';
@@ -49,7 +49,7 @@ describe('what an order commits to', () => {
   });
 
   test('is said by orders that make a container, of what their node is to have', () => {
-    const digests = wantedIn(manifest);
+    const digests = wantedIn(containersOn(manifest));
     for (const action of orderActions) {
       const expected = makesContainer(action) ? { wanted: wantedDigest(web) } : {};
       assert.deepEqual(wantedOf({ node: 'lyra', action, container: 'web' }, digests), expected);

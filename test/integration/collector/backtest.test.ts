@@ -10,6 +10,7 @@ import { postgresPlanningStore } from '../../../collector/postgres/enforcement-s
 import { enforcementPolicy } from '../../../common/enforcement/policy.ts';
 import { wantedIn } from '../../../common/enforcement/wanted.ts';
 import { limits } from '../../../common/limits.ts';
+import { containersOn } from '../../../common/manifest/compile.ts';
 import { type Manifest, parseManifest } from '../../../common/manifest/manifest.ts';
 import type { Order } from '../../../common/order.ts';
 import { firstEntryMs } from '../../authors.ts';
@@ -180,7 +181,7 @@ function enforcing({ fleet, nodes }: Living, manifest: Manifest) {
   const inForce = {
     commit,
     policy: enforcementPolicy(manifest),
-    wanted: wantedIn(manifest),
+    wanted: wantedIn(containersOn(manifest)),
     adoptedAtMs: firstEntryMs,
   };
   const clocks = new Map(nodes.map(({ name }) => [name, new NodeClocks()]));

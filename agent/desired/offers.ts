@@ -1,4 +1,4 @@
-import type { DesiredSource, OfferOutcome } from './desired/desired-source.ts';
+import type { DesiredSource, OfferOutcome } from './desired-source.ts';
 
 export interface OffersOptions {
   readonly source: Pick<DesiredSource, 'offerBundle'> | undefined;
