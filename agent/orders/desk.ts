@@ -9,7 +9,7 @@ import {
   resumptionRefusal,
   type StandingDrift,
 } from '../../common/enforcement/permission.ts';
-import { digestsOf } from '../../common/enforcement/wanted.ts';
+import { digestsOf, makesContainer } from '../../common/enforcement/wanted.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
@@ -301,7 +301,13 @@ export class OrderDesk {
     // Where nothing is to be kept, this is the time. In its turn: whoever changes a record has to know what others made of it.
     await this.#oneAtATime(() => this.#guarded('tidy', () => this.#aftermath.letGo()));
     // What was left alone meanwhile is judged now.
-    await this.#guarded('look', () => this.#options.watch.scan());
+    await this.#guarded('look', () => this.#lookAfter(order));
+  }
+
+  /** A replacement touches containers that its order does not name. */
+  #lookAfter({ action, containerId }: Order): Promise<void> {
+    const { watch } = this.#options;
+    return containerId === null || makesContainer(action) ? watch.scan() : watch.look(containerId);
   }
 
   #needs({ hash, wanted }: Task, record: OrderRecord): ActNeeds {

@@ -115,8 +115,9 @@ describe('a node that is cut off looks at a container only to act on it', () => 
     await observer.scan();
     await desk.settled();
     assert.equal(running.size, 0);
-    // The scan, one look at each before it is acted on, and a scan after each.
-    assert.equal(counted.comparisons, 1 + 2 * ids.length);
+    // The scan, a look at each before it is acted on, and one after; those after are taken together as they come.
+    assert.equal(counted.inspections, 3 * ids.length);
+    assert.ok(counted.comparisons <= 1 + 2 * ids.length);
   });
 
   test('and takes the order of a collector that is back, however much was compared meanwhile', async () => {
