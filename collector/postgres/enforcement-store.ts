@@ -244,8 +244,7 @@ function asStored({ hash, index, body, status, events }: OrderRow): StoredOrder 
   return { hash, index, order: body, status, events };
 }
 
-/** Oldest first; of more than governance ever counts, the newest. */
-/** With all that says whether a container is in quarantine, which no time ends. */
+/** Oldest first; of more than governance ever counts, the newest. With all that says whether a container is in quarantine, which no time ends. */
 async function readOrdersOf(
   db: Queryable,
   { node, sinceMs, nowMs }: { readonly node: string; readonly sinceMs: number; readonly nowMs: number },
