@@ -14,8 +14,9 @@ import {
   settledAt,
   suspicionOf,
 } from '../enforcement/freeze.ts';
-import { plan, replicasLeft } from '../enforcement/planner.ts';
+import { plan } from '../enforcement/planner.ts';
 import type { OpenDrift, StandingMeasures } from '../enforcement/ports.ts';
+import { replicasLeft } from '../enforcement/replicas.ts';
 import { deeperThan, historyMs, shallow } from '../enforcement/rounds.ts';
 import type { HeldDrift, Plan, PlannedOrder, Situation } from '../enforcement/situation.ts';
 import type { BacktestAccount, Began } from './account.ts';
@@ -261,7 +262,7 @@ export class Simulation {
     const active = [...this.nodes.values()].filter((node) => node.active);
     const read = [...names].map((name) => {
       const all = active.flatMap((node) => node.replicas(name));
-      return [name, replicasLeft(all, this.book.requested(name, this.#nowMs))] as const;
+      return [name, replicasLeft({ all, requested: this.book.requested(name, this.#nowMs) })] as const;
     });
     return new Map(read);
   }

@@ -17,8 +17,6 @@ export interface PlanningStore extends EnforcementStore {
   wasFrozen(commit: string): Promise<boolean>;
   /** Drifts of unauthorized containers that are over, those that ended last; bounded. */
   endedDrifts(node: string, ended: EndedSince): Promise<readonly EndedDriftRow[]>;
-  /** `sha256:<64 hex>`: the image that a container on a node was last seen to run; undefined for one that is not there. */
-  imageId(node: string, containerId: string): Promise<string | undefined>;
 }
 
 /** Checks who announced a change. Rejects when that cannot be said now; may be asked again. */

@@ -106,8 +106,9 @@ class Desk implements EnforcementDesk {
     const { verifyAnnouncement: verify, logger } = options;
     this.#options = options;
     this.#schedule = options.schedule ?? schedule;
-    this.#dispatcher = createDispatcher(options);
     const announcements = createAnnouncements({ verify, logger });
+    const believed = announcements.inForce;
+    this.#dispatcher = createDispatcher({ ...options, believed });
     const freezer = createFreezer(options);
     this.#rounds = new EnforcementRounds({ ...options, dispatcher: this.#dispatcher, freezer, announcements });
   }

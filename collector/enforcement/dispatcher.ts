@@ -1,14 +1,14 @@
-import { covers } from '../../common/enforcement/measures.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 import { limits } from '../../common/limits.ts';
 import type { Approval, Order } from '../../common/order.ts';
 import { countedApprovals } from './counted-approvals.ts';
 import type { EnforcementMetrics, OrderVouchers } from './desk-ports.ts';
-import type { EnforcementStore, OrderCarrier, OrderDispatch, StandingMeasures, StoredOrder } from './ports.ts';
+import { readOvertakings, type SincePorts } from './overtaken.ts';
+import type { EnforcementStore, OrderCarrier, OrderDispatch, StoredOrder } from './ports.ts';
 import type { ManifestInForce } from './situation.ts';
 
-export interface DispatcherOptions {
-  readonly store: Pick<EnforcementStore, 'dispatchable' | 'measures'>;
+export interface DispatcherOptions extends SincePorts {
+  readonly store: SincePorts['store'] & Pick<EnforcementStore, 'dispatchable' | 'measures'>;
   readonly carrier: OrderCarrier;
   readonly metrics: Pick<EnforcementMetrics, 'sent'>;
   /** In force at this moment. */
@@ -73,10 +73,12 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const [stored, measures] = await Promise.all([store.dispatchable(nodes, nowMs), store.measures(nowMs)]);
       const asked = witnesses !== undefined && stored.length > 0;
       const witnessed = asked ? await vouchers?.newest(witnesses) : undefined;
+      const overtakings = await readOvertakings(options, stored, measures, nowMs);
       for (const one of stored) {
         const { order, hash, index } = one;
         // Nothing stands behind a rule of another commit any more.
-        if (order.origin === 'rule' && (order.commit !== commit || isHeldBack(order, measures))) continue;
+        if (order.origin === 'rule' && order.commit !== commit) continue;
+        if ((overtakings.get(hash)?.length ?? 0) > 0) continue;
         if (asked && index >= (witnessed?.size ?? 0)) awaitWitnesses(order.node, index);
         else send(order.node, { hash, index, approvals: approvalsOf(one), ...(witnessed && { witnessed }) }, nowMs);
       }
@@ -86,12 +88,6 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       unwitnessed.delete(node);
     },
   };
-}
-
-/** Nothing stands behind a rule whose commit is suspected, nor behind an order whose drift was silenced while it waited. */
-function isHeldBack({ node, container, drift, commit }: Order, { frozen, silences }: StandingMeasures): boolean {
-  if (frozen.some(({ body }) => body.commit === commit)) return true;
-  return silences.some(({ body }) => covers(body, { node, container, kind: drift?.kind }));
 }
 
 /** Those that count; the node checks them by itself. */

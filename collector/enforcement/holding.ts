@@ -1,20 +1,21 @@
-import { covers } from '../../common/enforcement/measures.ts';
 import { windowHolding } from '../../common/enforcement/permission.ts';
 import { approvalsOf } from './approvals.ts';
 import { countedApprovals } from './counted-approvals.ts';
 import type { ManifestInForce } from './operator.ts';
-import type { GovernedNodeRow, StandingMeasures, StoredOrder } from './ports.ts';
+import type { Overtaking } from './overtaken.ts';
+import type { GovernedNodeRow, StoredOrder } from './ports.ts';
 
 /** Why an order is not carried out, as far as it is known here. */
 export interface Hold {
-  readonly code: 'approvals' | 'commit' | 'mode' | 'manual' | 'node' | 'frozen' | 'silenced' | 'window' | 'unwitnessed';
+  readonly code: 'approvals' | 'commit' | 'mode' | 'manual' | 'node' | 'window' | 'unwitnessed' | Overtaking['code'];
   readonly reason: string;
 }
 
 export interface HoldFacts {
   readonly manifest: ManifestInForce | undefined;
   readonly nodes: readonly GovernedNodeRow[];
-  readonly measures: Pick<StandingMeasures, 'frozen' | 'silences'>;
+  /** What the order was overtaken by. */
+  readonly overtakings: readonly Overtaking[];
   /** How much of the ledger enough of the witnesses have seen, as far as is known; undefined where nobody is asked. */
   readonly witnessedSize: number | undefined;
   readonly nowMs: number;
@@ -67,19 +68,10 @@ function missingWitnesses({ index }: StoredOrder, { witnessedSize }: HoldFacts):
   return [{ code: 'unwitnessed', reason }];
 }
 
-function ruleHolds({ order }: StoredOrder, { manifest, measures, nowMs }: HoldFacts): Hold[] {
-  const freeze = measures.frozen.find(({ body }) => body.commit === order.commit);
-  const silence = measures.silences.find(({ body }) => covers(body, { ...order, kind: order.drift?.kind }));
+function ruleHolds({ order }: StoredOrder, { manifest, overtakings, nowMs }: HoldFacts): readonly Hold[] {
   const window = manifest === undefined ? undefined : windowHolding(order, manifest.policy, nowMs);
-  return [
-    ...hold('frozen', freeze, ({ body }) => `the commit is frozen: ${body.reason}`),
-    ...hold('silenced', silence, ({ body }) => `silenced by ${body.actor} until ${body.until}: ${body.reason}`),
-    ...hold('window', window, (name) => `the maintenance window "${name}" is open`),
-  ];
-}
-
-function hold<T>(code: Hold['code'], found: T | undefined, reason: (found: T) => string): Hold[] {
-  return found === undefined ? [] : [{ code, reason: reason(found) }];
+  if (window === undefined) return overtakings;
+  return [...overtakings, { code: 'window', reason: `the maintenance window "${window}" is open` }];
 }
 
 function short(commit: string): string {

@@ -7,7 +7,8 @@ import { limits } from '../../common/limits.ts';
 import { driftDigest, type OrderAction } from '../../common/order.ts';
 import { begunOrders, countedMs } from './history.ts';
 import { actionOf, holdOf } from './holds.ts';
-import type { OpenDrift, Replica, StoredOrder } from './ports.ts';
+import type { OpenDrift } from './ports.ts';
+import { lastReplica } from './replicas.ts';
 import type { HeldDrift, Hold, Plan, PlannedOrder, Situation } from './situation.ts';
 
 /** A drift that nothing holds up, taken by itself. */
@@ -55,21 +56,6 @@ export function plan(situation: Situation): Plan {
   return { orders, held };
 }
 
-/** Whether an order takes down what is wanted, so that what else runs under its name has to be known; see `Situation.replicas`. */
-export function endangersReplica(action: OrderAction, kind: DriftKind): boolean {
-  return action !== 'restore' && kind !== 'UNAUTHORIZED_CONTAINER';
-}
-
-/**
- * The replicas of a container as they will be once what is ordered elsewhere has begun: one that is about to be replaced does
- * not count as running.
- * @param requested orders on containers of this name that are not answered yet, on any node.
- */
-export function replicasLeft(replicas: readonly Replica[], requested: readonly StoredOrder[]): readonly Replica[] {
-  const busy = new Set(requested.map(({ order }) => order.node));
-  return replicas.map((replica) => (busy.has(replica.node) ? { ...replica, state: 'under order' } : replica));
-}
-
 function byAge(a: OpenDrift, b: OpenDrift): number {
   return a.openedIndex - b.openedIndex || (a.drift.id < b.drift.id ? -1 : 1);
 }
@@ -99,7 +85,7 @@ function limitHolding(one: Ripe, at: Situation, counted: Counted): Hold | undefi
     ...{ past: counted.begun, containers: containersLeft(at, counted), nowMs: at.nowMs },
   });
   if (limited !== undefined) return { code: limited.limit, reason: limited.reason, untilMs: limited.untilMs };
-  return dayIsFull(at, counted) ?? lastReplica(one, at);
+  return dayIsFull(at, counted) ?? endangered(one, at);
 }
 
 /**
@@ -133,27 +119,11 @@ function dayIsFull({ manifest, nowMs }: Situation, { dayMs }: Counted): Hold | u
   };
 }
 
-/**
- * A wanted container is not replaced while it is the only one of its name that works: whoever uses it would have none. One that
- * does not work itself has nothing to lose.
- */
-function lastReplica({ open, action }: Ripe, { replicas, node, nowMs }: Situation): Hold | undefined {
+/** Others are seen by other nodes, whose events lead nobody here. */
+function endangered({ open, action }: Ripe, { replicas, node, nowMs }: Situation): Hold | undefined {
   const { container, kind } = open.drift;
-  if (!endangersReplica(action, kind)) return undefined;
-  const all = replicas.get(container) ?? [];
-  const others = all.filter((replica) => replica.node !== node.node);
-  const own = all.filter((replica) => replica.node === node.node);
-  if (others.length === 0 || others.some(works) || (own.length > 0 && !own.some(works))) return undefined;
-  return {
-    code: 'last_replica',
-    reason: `no other ${container} is running and healthy`,
-    // Others are seen by other nodes, whose events lead nobody here.
-    untilMs: nowMs + limits.enforcementLookMs,
-  };
-}
-
-function works({ state, health }: Replica): boolean {
-  return state === 'running' && (health === 'healthy' || health === 'none');
+  const reason = lastReplica({ node: node.node, action, container, kind }, replicas.get(container) ?? []);
+  return reason === undefined ? undefined : { code: 'last_replica', reason, untilMs: nowMs + limits.enforcementLookMs };
 }
 
 function orderFor({ open, action }: Ripe, { node, manifest, nowMs }: Situation): PlannedOrder {

@@ -97,6 +97,8 @@ export interface EnforcementStore {
   /** Active nodes. */
   nodes(): Promise<readonly GovernedNodeRow[]>;
   replicas(container: string): Promise<readonly Replica[]>;
+  /** `sha256:<64 hex>`: the image that a container on a node was last seen to run; undefined for one that is not there. */
+  imageId(node: string, containerId: string): Promise<string | undefined>;
   /** Orders of a node issued at or after `sinceMs`, oldest first. */
   ordersOf(node: string, sinceMs: number, nowMs: number): Promise<readonly StoredOrder[]>;
   /** Orders for these nodes that are `requested` and have as many approvals as they ask for, oldest first, bounded. */

@@ -10,8 +10,9 @@ import { answeredKinds, newlyAnswered, settledAt, suspicionOf } from './freeze.t
 import type { Freeze, Freezer } from './freezer.ts';
 import type { NodeClocks } from './graces.ts';
 import { createLimitAlerts, type LimitAlerts } from './limit-alerts.ts';
-import { endangersReplica, plan, replicasLeft } from './planner.ts';
+import { plan } from './planner.ts';
 import type { GovernedNodeRow, OpenDrift, Recorder, StandingMeasures } from './ports.ts';
+import { endangersReplica, readReplicas, replicasLeft } from './replicas.ts';
 import { RolloutWatch } from './rollout-watch.ts';
 import type { HeldDrift, ManifestInForce, Plan, PlannedOrder, Situation } from './situation.ts';
 import { createSharedRead, createTurns } from './turns.ts';
@@ -146,15 +147,9 @@ export class EnforcementRounds {
   }
 
   async #replicas(containers: ReadonlySet<string>, nowMs: number): Promise<Situation['replicas']> {
-    const { store } = this.#options;
-    const requested = { status: 'requested' } as const;
-    const page = { before: undefined, limit: limits.maxOrdersDispatched };
     const read = [...containers].map(async (container) => {
-      const [all, orders] = await Promise.all([
-        store.replicas(container),
-        store.listOrders({ ...requested, container }, page, nowMs),
-      ]);
-      return [container, replicasLeft(all, orders)] as const;
+      const its = await readReplicas(this.#options.store, container, nowMs);
+      return [container, replicasLeft(its)] as const;
     });
     return new Map(await Promise.all(read));
   }

@@ -33,6 +33,7 @@ export function postgresEnforcementStore(db: Queryable): EnforcementStore {
     },
     nodes: () => readGovernedNodes(db),
     replicas: (container) => readReplicas(db, container),
+    imageId: (node, containerId) => readImageId(db, node, containerId),
     ordersOf: (node, sinceMs, nowMs) => readOrdersOf(db, { node, sinceMs, nowMs }),
     dispatchable: (nodes, nowMs) => readDispatchable(db, nodes, nowMs),
     order: async (hash, nowMs) => (await readOrdersNamed(db, hash, nowMs)).find((order) => order.hash === hash),
@@ -48,7 +49,6 @@ export function postgresPlanningStore(db: Queryable): PlanningStore {
     ...postgresEnforcementStore(db),
     wasFrozen: (commit) => readWasFrozen(db, commit),
     endedDrifts: (node, ended) => readEndedDrifts(db, node, ended),
-    imageId: (node, containerId) => readImageId(db, node, containerId),
   };
 }
 
@@ -58,14 +58,6 @@ async function readWasFrozen(db: Queryable, commit: string): Promise<boolean> {
     [commit],
   );
   return rows[0]?.was ?? false;
-}
-
-async function readImageId(db: Queryable, node: string, containerId: string): Promise<string | undefined> {
-  const { rows } = await db.query<{ image_id: string }>('select image_id from containers where node = $1 and id = $2', [
-    node,
-    containerId,
-  ]);
-  return rows[0]?.image_id;
 }
 
 interface OpenDriftRow {
@@ -196,6 +188,14 @@ async function readReplicas(db: Queryable, container: string): Promise<readonly 
     [container, limits.maxReplicasRead],
   );
   return rows;
+}
+
+async function readImageId(db: Queryable, node: string, containerId: string): Promise<string | undefined> {
+  const { rows } = await db.query<{ image_id: string }>('select image_id from containers where node = $1 and id = $2', [
+    node,
+    containerId,
+  ]);
+  return rows[0]?.image_id;
 }
 
 interface OrderRow {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { plan, replicasLeft } from '../../../collector/enforcement/planner.ts';
+import { plan } from '../../../collector/enforcement/planner.ts';
 import type { OpenDrift, Replica } from '../../../collector/enforcement/ports.ts';
+import { replicasLeft } from '../../../collector/enforcement/replicas.ts';
 import type { Plan, Situation } from '../../../collector/enforcement/situation.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
@@ -357,7 +358,7 @@ describe('the last replica that works', () => {
 
   test('is the one that is left while the others are being replaced', () => {
     const requested = [storedOrder(image, { others: { node: 'node2' } })];
-    const left = replicasLeft([replica(node), replica('node2')], requested);
+    const left = replicasLeft({ all: [replica(node), replica('node2')], requested });
     assert.deepEqual(with_(...left), ['last_replica']);
   });
 
