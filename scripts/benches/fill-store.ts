@@ -1,9 +1,12 @@
-/** Makes a sigil store: `fill-store.ts FOLDER RECORDS SECRET`. A process of its own, so that the bench stays small. */
+/**
+ * Puts records into a sigil store: `fill-store.ts FOLDER RECORDS SECRET [leave-in-log]`. A process of its own, so that the bench
+ * stays small.
+ */
 import { Level } from 'level';
 import { makeSigilRecord } from '../../test/fakes/sigil-writer.ts';
 
 const batchRecords = 1_000;
-const [dir = '', count = '0', secret = ''] = process.argv.slice(2);
+const [dir = '', count = '0', secret = '', leaving] = process.argv.slice(2);
 const records = Number(count);
 
 async function withStore(work: (db: Level<string, unknown>) => Promise<void>): Promise<void> {
@@ -25,6 +28,6 @@ await withStore(async (db) => {
     if (made % 100_000 === 0) process.stdout.write(`${made} of ${records} records\n`);
   }
 });
-// Opened once more, so that what was in the log is in a table.
-await withStore(async () => {});
+// Opened once more, what was in the log is in a table.
+if (leaving === undefined) await withStore(async () => {});
 process.stdout.write('done\n');

@@ -38,6 +38,10 @@ const benches: Readonly<Record<string, KnownBench>> = {
     summary: 'verification of a ledger beside a loop that only reads and hashes (--records N, --runs N)',
     load: async () => (await import('./ledger-verify.ts')).ledgerVerify,
   },
+  'sigil-scan': {
+    summary: 'a full scan of a sigil store beside plain reading of it, and one of what is new (--records N, --runs N)',
+    load: async () => (await import('./sigil-scan.ts')).sigilScan,
+  },
 };
 
 const usage = [

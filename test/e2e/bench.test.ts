@@ -54,6 +54,16 @@ const verified = z.object({
   kept: z.boolean(),
 });
 
+const scanned = z.object({
+  bench: z.literal('sigil-scan'),
+  ratio_raw: z.number().positive(),
+  ratio_plain: z.number().positive(),
+  incremental_cpu_ratio: z.number().positive().max(1),
+  rss_over_idle_mb: z.number().nonnegative(),
+  records: z.literal(2_000),
+  runs: z.literal(1),
+});
+
 function bench(...args: readonly string[]) {
   const command = ['--import', 'tsx', 'scripts/benches/main.ts', ...args];
   return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
@@ -67,7 +77,7 @@ describe('the benches', () => {
       const { exitCode, stdout, stderr } = await bench(...args);
       assert.equal(exitCode, 2);
       assert.equal(stdout, '');
-      for (const name of ['detect', 'agent-footprint', 'drift', 'ledger-append', 'ledger-verify'])
+      for (const name of ['detect', 'agent-footprint', 'drift', 'ledger-append', 'ledger-verify', 'sigil-scan'])
         assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
     });
   }
@@ -109,5 +119,12 @@ describe('the benches', () => {
     assert.ok(figures.entries >= 2000);
     assert.ok(figures.signed_per_s_core_with_database <= figures.signed_per_s_core);
     for (const limit of ['≥ 0.6', '≥ 8000 entries/s']) assert.ok(stdout.includes(limit), limit);
+  });
+
+  test('sigil-scan reads the same store in every way, and after a change what has changed', async () => {
+    const { exitCode, stdout, stderr } = await bench('sigil-scan', '--runs', '1', '--records', '2000', '--json');
+    assert.equal(exitCode, 0, stderr);
+    scanned.parse(jsonLine(stdout.trimEnd().split('\n').at(-1) ?? ''));
+    for (const limit of ['≥ 0.45', '≥ 3', '≤ 0.02', '≤ 64 MB']) assert.ok(stdout.includes(limit), limit);
   });
 });

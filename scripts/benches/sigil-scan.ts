@@ -1,0 +1,187 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { takeCareOf } from '../../test/system/leftovers.ts';
+import { programs } from '../../test/system/program.ts';
+import { jsonLine, startProgram } from '../../test/system.ts';
+import type { Bench, BenchReport, Row } from './bench.ts';
+import { forgetPeak, peakRssMb } from './processes.ts';
+import { keepsLimits, quantile, round } from './report.ts';
+import type { Reading } from './sigil-reader.ts';
+import { copyStore, storeSecret } from './store-cache.ts';
+
+const least = { ratioRaw: 0.45, ratioPlain: 3 } as const;
+const most = { incrementalShare: 0.02, rssOverIdleMb: 64 } as const;
+const defaultRuns = 3;
+const defaultRecords = 1_000_000;
+const changedRecords = 1_000;
+const readDeadlineMs = 15 * 60_000;
+
+type Way = 'raw' | 'plain' | 'checksums' | 'signatures';
+
+const readingSchema = z.object({
+  nth: z.number(),
+  records: z.number(),
+  bad: z.number(),
+  wallMs: z.number(),
+  cpuMs: z.number(),
+});
+
+interface Measured {
+  readonly raw: readonly Reading[];
+  readonly plain: readonly Reading[];
+  readonly checksums: readonly Reading[];
+  readonly signatures: readonly Reading[];
+  /** Beside the first scan of the same process. */
+  readonly incremental: { readonly first: Reading; readonly next: Reading };
+  /** MB above the scanner at rest, the most of all full scans. */
+  readonly rssOverIdleMb: number;
+}
+
+/** One scan of a large store beside `level` that only reads it and a plain loop that checks it. Nobody else uses the store. */
+export const sigilScan: Bench = {
+  run: async ({ runs = defaultRuns, records = defaultRecords, progress }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'sgw-bench-scan-'));
+    const forget = takeCareOf({
+      remove: () => rm(folder, { recursive: true, force: true }),
+      removeNow: () => {},
+    });
+    const store = join(folder, 'store');
+    await copyStore(store, records, progress);
+    const measured: Record<Way, Reading[]> = { raw: [], plain: [], checksums: [], signatures: [] };
+    let rssOverIdleMb = 0;
+    for (let run = 1; run <= runs; run++) {
+      progress(`run ${run} of ${runs}: raw, plain, with checksums, with signatures`);
+      for (const way of ways) {
+        const reader = await startReader(way, store);
+        const { reading, overIdleMb } = await reader.read();
+        await reader.stop();
+        requireAll(way, reading, records);
+        measured[way].push(reading);
+        if (way === 'checksums' || way === 'signatures') rssOverIdleMb = Math.max(rssOverIdleMb, overIdleMb);
+      }
+    }
+    progress(`a scan after ${changedRecords} changed records`);
+    const incremental = await afterChanges(store);
+    await rm(folder, { recursive: true, force: true });
+    forget();
+    return report({ runs, records }, { ...measured, incremental, rssOverIdleMb });
+  },
+};
+
+const ways: readonly Way[] = ['raw', 'plain', 'checksums', 'signatures'];
+
+/** The scanner runs with the options that the agent runs with, the others with none. */
+async function startReader(way: Way, store: string) {
+  const isOurs = way === 'checksums' || way === 'signatures';
+  const file = join(import.meta.dirname, 'sigil-reader.ts');
+  const args = [...(isOurs ? agentOptions() : []), '--import', 'tsx', file, way, store, storeSecret];
+  const reader = startProgram({ name: `${way} reader`, command: process.execPath, args });
+  await reader.find('is ready', (line) => line === 'ready' || undefined);
+  let asked = 0;
+  const read = async () => {
+    forgetPeak(reader.pid);
+    const idleMb = peakRssMb(reader.pid);
+    asked += 1;
+    reader.send('read');
+    const reading = await reader.find('has read the store', nthReading(asked), readDeadlineMs);
+    return { reading, overIdleMb: peakRssMb(reader.pid) - idleMb };
+  };
+  return { read, stop: () => reader.stop() };
+}
+
+function nthReading(nth: number): (line: string) => Reading | undefined {
+  return (line) => {
+    const { data } = readingSchema.safeParse(jsonLine(line));
+    return data?.nth === nth ? data : undefined;
+  };
+}
+
+/** Node's options in the first line of the built agent. */
+function agentOptions(): string[] {
+  const [first = ''] = readFileSync(programs.agent, 'utf8').split('\n', 1);
+  return first.split(' ').filter((word) => word.startsWith('--'));
+}
+
+async function afterChanges(store: string): Promise<Measured['incremental']> {
+  const reader = await startReader('checksums', store);
+  const { reading: first } = await reader.read();
+  await change(store);
+  const { reading: next } = await reader.read();
+  await reader.stop();
+  if (next.records < changedRecords || next.bad > 0) throw new Error(`the second scan saw ${next.records} records`);
+  return { first, next };
+}
+
+async function change(store: string): Promise<void> {
+  const file = join(import.meta.dirname, 'fill-store.ts');
+  const args = ['--import', 'tsx', file, store, String(changedRecords), storeSecret, 'leave-in-log'];
+  const writer = startProgram({ name: 'store writer', command: process.execPath, args });
+  await writer.find('is done', (line) => line === 'done' || undefined);
+}
+
+function requireAll(way: Way, { records: seen, bad }: Reading, records: number): void {
+  if (seen < records || bad > 0)
+    throw new Error(`reading ${way} saw ${seen} of ${records} records, ${bad} of them bad`);
+}
+
+function perSecond(readings: readonly Reading[]): number {
+  return quantile(
+    readings.map(({ records, wallMs }) => (records / wallMs) * 1_000),
+    0.5,
+  );
+}
+
+function report(
+  { runs, records }: { readonly runs: number; readonly records: number },
+  measured: Measured,
+): BenchReport {
+  const { incremental, rssOverIdleMb } = measured;
+  const raw = perSecond(measured.raw);
+  const plain = perSecond(measured.plain);
+  const checked = perSecond(measured.checksums);
+  const signed = perSecond(measured.signatures);
+  const share = incremental.next.cpuMs / incremental.first.cpuMs;
+  const rate = (what: string, measured: number): Row => ({ what, measured, unit: 'records/s' });
+  const rows: Row[] = [
+    rate('level, iterating and no more', raw),
+    rate('a plain loop that parses and compares checksums', plain),
+    rate('full scan with checksums, one thread', checked),
+    rate('full scan with checksums and signatures, one thread', signed),
+    { what: 'full scan beside iterating', measured: checked / raw, unit: 'times', atLeast: least.ratioRaw },
+    { what: 'full scan beside the plain loop', measured: checked / plain, unit: 'times', atLeast: least.ratioPlain },
+    {
+      what: `scan after ${changedRecords} changed records: share of a full scan's processor time`,
+      measured: share,
+      unit: 'of it',
+      limit: most.incrementalShare,
+    },
+    { what: 'peak memory above the scanner at rest', measured: rssOverIdleMb, unit: 'MB', limit: most.rssOverIdleMb },
+  ];
+  return {
+    title: `A sigil store of ${records} records, read whole: medians of ${runs} runs, each in a process of its own`,
+    rows,
+    notes: [
+      "The scanner runs with the agent's options of Node.js; the two others run with none, and level uses a second core.",
+    ],
+    facts: {
+      ratio_raw: round(checked / raw, 3),
+      ratio_plain: round(checked / plain, 2),
+      incremental_cpu_ratio: round(share, 5),
+      rss_over_idle_mb: round(rssOverIdleMb, 1),
+      raw_per_s: round(raw, 0),
+      plain_per_s: round(plain, 0),
+      checksums_per_s: round(checked, 0),
+      signatures_per_s: round(signed, 0),
+      limit_ratio_raw: least.ratioRaw,
+      limit_ratio_plain: least.ratioPlain,
+      limit_incremental_cpu_ratio: most.incrementalShare,
+      limit_rss_over_idle_mb: most.rssOverIdleMb,
+      records,
+      runs,
+      kept: keepsLimits(rows),
+    },
+  };
+}
