@@ -26,17 +26,19 @@ export const field = {
   namespace: 8,
 } as const satisfies Record<RecordField, number>;
 
-/** Fields by the length of their name, so that a member is compared with three candidates at most. */
-const fieldsByLength = new Map<number, number[]>();
-for (const name of recordFields) {
-  fieldsByLength.set(name.length, [...(fieldsByLength.get(name.length) ?? []), field[name]]);
-}
+/** Of how many members at the top level it is remembered which field they were. */
+const rememberedMembers = 32;
 
 /** Nesting beyond this is left to the parser: a recursive walk must not be at the mercy of its input. */
 const maxDepth = 64;
 
 /** Longer numbers exist only to annoy; they go to the parser. */
 const maxNumberChars = 64;
+
+/** A decimal of so many digits comes back from a double as it was. */
+const exactDigits = 15;
+/** Number::toString of ECMAScript writes an exponent for what begins behind this place. */
+const plainDecimals = 6;
 
 const space = 0x20;
 const quote = 0x22;
@@ -50,6 +52,7 @@ const colon = 0x3a;
 const zero = 0x30;
 const nine = 0x39;
 const minus = 0x2d;
+const point = 0x2e;
 const lowerU = 0x75;
 
 /** `"\/bfnrtu`: what RFC 8259 allows after a backslash. */
@@ -80,6 +83,10 @@ export class RecordLayout {
   members = 0;
   private readonly starts = new Int32Array(recordFields.length);
   private readonly ends = new Int32Array(recordFields.length);
+  /** The field that each member at the top level was in the record before; -1 for another member. */
+  private readonly likely = new Int8Array(rememberedMembers).fill(-1);
+  /** How many members at the top level have been seen. */
+  private place = 0;
   /** One character per byte, since string search is several times faster than a loop over bytes. */
   private text = '';
   private at = 0;
@@ -94,6 +101,7 @@ export class RecordLayout {
     this.escaped = this.text.includes('\\');
     this.at = 0;
     this.members = 0;
+    this.place = 0;
     this.canonical = !control.test(this.text);
     this.repeated = false;
     this.starts.fill(-1);
@@ -108,6 +116,17 @@ export class RecordLayout {
   /** The byte after the field's value. */
   end(index: number): number {
     return this.ends[index] ?? -1;
+  }
+
+  /** Whether the field is the string `text`, which must be one that JSON writes as it stands. */
+  says(index: number, text: string): boolean {
+    const start = this.start(index);
+    return (
+      start >= 0 &&
+      this.end(index) - start === text.length + 2 &&
+      this.text.charCodeAt(start) === quote &&
+      this.text.startsWith(text, start + 1)
+    );
   }
 
   /** The next byte that is not white space, or -1 at the end. White space is legal but not canonical. */
@@ -163,14 +182,26 @@ export class RecordLayout {
   }
 
   private remember(nameStart: number, nameEnd: number, valueStart: number): void {
-    for (const index of fieldsByLength.get(nameEnd - nameStart) ?? []) {
-      const name = recordFields[index];
-      if (name === undefined || !this.text.startsWith(name, nameStart)) continue;
-      if (this.start(index) >= 0) this.repeated = true;
-      this.starts[index] = valueStart;
-      this.ends[index] = this.at;
-      return;
-    }
+    const index = this.fieldNamed(nameStart, nameEnd);
+    if (index < 0) return;
+    if (this.start(index) >= 0) this.repeated = true;
+    this.starts[index] = valueStart;
+    this.ends[index] = this.at;
+  }
+
+  /** Records of a store are written by one program, so most have their members in the order of the record before. */
+  private fieldNamed(nameStart: number, nameEnd: number): number {
+    const place = this.place++;
+    const likely = this.likely[place] ?? -1;
+    if (likely >= 0 && this.isNamed(likely, nameStart, nameEnd)) return likely;
+    const index = recordFields.findIndex((_, candidate) => this.isNamed(candidate, nameStart, nameEnd));
+    if (place < this.likely.length) this.likely[place] = index;
+    return index;
+  }
+
+  private isNamed(index: number, nameStart: number, nameEnd: number): boolean {
+    const name = recordFields[index];
+    return name !== undefined && name.length === nameEnd - nameStart && this.text.startsWith(name, nameStart);
   }
 
   private array(depth: number): boolean {
@@ -215,7 +246,7 @@ export class RecordLayout {
     return byte !== lowerU || fourHex.test(this.text.slice(at + 1, at + 5));
   }
 
-  /** Integers of up to 15 digits are exact; for the rest the number itself says how JavaScript would write it. */
+  /** Numbers of up to 15 digits are exact; for the rest the number itself says how JavaScript would write it. */
   private number(): boolean {
     const { text } = this;
     const from = this.at;
@@ -223,7 +254,9 @@ export class RecordLayout {
     let at = digits;
     while (isDigit(text.charCodeAt(at))) at++;
     const first = text.charCodeAt(digits);
-    const exact = at > digits && at - digits <= 15 && (first !== zero || (at === 1 + digits && digits === from));
+    const exact =
+      at > digits && at - digits <= exactDigits && (first !== zero || (at === 1 + digits && digits === from));
+    if (exact && text.charCodeAt(at) === point) at = this.fraction(digits, at);
     if (exact && !isNumberByte(text.charCodeAt(at))) {
       this.at = at;
       return true;
@@ -231,6 +264,21 @@ export class RecordLayout {
     while (isNumberByte(text.charCodeAt(at))) at++;
     this.at = at;
     return at - from <= maxNumberChars && this.oddNumber(text.slice(from, at));
+  }
+
+  /**
+   * The end of a fraction that JavaScript writes as it stands: not below 1e-6, from where it writes an exponent, and without a zero
+   * at the end; otherwise where it began.
+   */
+  private fraction(digits: number, from: number): number {
+    const { text } = this;
+    let at = from + 1;
+    let isZero = from - digits === 1 && text.charCodeAt(digits) === zero;
+    for (; isDigit(text.charCodeAt(at)); at++) {
+      if (at - from <= plainDecimals && text.charCodeAt(at) !== zero) isZero = false;
+    }
+    const isPlain = at - from > 1 && text.charCodeAt(at - 1) !== zero && at - 1 - digits <= exactDigits;
+    return isPlain && !isZero ? at : from;
   }
 
   private oddNumber(text: string): boolean {
