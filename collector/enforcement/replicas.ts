@@ -31,9 +31,10 @@ export function endangersReplica(action: OrderAction, kind: DriftKind): boolean 
 /**
  * The replicas of a container as they will be once what is ordered elsewhere has begun: one that is about to be replaced does
  * not count as running.
+ * @param node whose own replica is in question, and counts as it is
  */
-export function replicasLeft({ all, requested }: Replicas): readonly Replica[] {
-  const busy = new Set(requested.map(({ order }) => order.node));
+export function replicasLeft({ all, requested }: Replicas, node: string): readonly Replica[] {
+  const busy = new Set(requested.map(({ order }) => order.node).filter((other) => other !== node));
   return all.map((replica) => (busy.has(replica.node) ? { ...replica, state: 'under order' } : replica));
 }
 
