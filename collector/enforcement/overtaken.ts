@@ -55,7 +55,7 @@ function because(code: Overtaking['code'], reason: string | undefined): Overtaki
 }
 
 export interface SincePorts {
-  readonly store: Pick<EnforcementStore, 'openDrifts' | 'imageId' | 'replicas' | 'listOrders'>;
+  readonly store: Pick<EnforcementStore, 'openDrifts' | 'imageId' | 'replicas' | 'requestedOn'>;
   /** Those of the announced changes that are believed. */
   readonly believed: (rows: StandingMeasures['announcements'], nowMs: number) => Promise<readonly Announcement[]>;
 }

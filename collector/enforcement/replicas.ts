@@ -1,5 +1,4 @@
 import type { DriftKind } from '../../common/drift-kind.ts';
-import { limits } from '../../common/limits.ts';
 import type { Order, OrderAction } from '../../common/order.ts';
 import type { EnforcementStore, Replica, StoredOrder } from './ports.ts';
 
@@ -11,15 +10,11 @@ export interface Replicas {
 }
 
 export async function readReplicas(
-  store: Pick<EnforcementStore, 'replicas' | 'listOrders'>,
+  store: Pick<EnforcementStore, 'replicas' | 'requestedOn'>,
   container: string,
   nowMs: number,
 ): Promise<Replicas> {
-  const page = { before: undefined, limit: limits.maxOrdersDispatched };
-  const [all, requested] = await Promise.all([
-    store.replicas(container),
-    store.listOrders({ status: 'requested', container }, page, nowMs),
-  ]);
+  const [all, requested] = await Promise.all([store.replicas(container), store.requestedOn(container, nowMs)]);
   return { all, requested };
 }
 
