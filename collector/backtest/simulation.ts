@@ -251,18 +251,19 @@ export class Simulation {
     for (let depth = shallow; ; ) {
       const sinceMs = nowMs - historyMs({ policy }, depth);
       const orders = this.book.of(name, sinceMs, nowMs);
-      const planned = plan({ ...known, orders, replicas: this.#replicas(depth.containers) });
+      const planned = plan({ ...known, orders, replicas: this.#replicas(name, depth.containers) });
       const deeper = deeperThan(depth, { drifts, plan: planned, sinceMs });
       if (deeper === undefined) return planned;
       depth = deeper;
     }
   }
 
-  #replicas(names: ReadonlySet<string>): Situation['replicas'] {
+  #replicas(node: string, names: ReadonlySet<string>): Situation['replicas'] {
     const active = [...this.nodes.values()].filter((node) => node.active);
     const read = [...names].map((name) => {
-      const all = active.flatMap((node) => node.replicas(name));
-      return [name, replicasLeft({ all, requested: this.book.requested(name, this.#nowMs) })] as const;
+      const all = active.flatMap((one) => one.replicas(name));
+      const requested = this.book.requested(name, this.#nowMs);
+      return [name, replicasLeft({ all, requested }, node)] as const;
     });
     return new Map(read);
   }

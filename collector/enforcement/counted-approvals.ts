@@ -10,6 +10,13 @@ export interface CountedApproval extends Approval {
   readonly key: string | undefined;
 }
 
+/** Index of the entry by which an order had as many approvals as it asks for; infinite while it lacks some. */
+export function releasedIndex(stored: StoredOrder): number {
+  const { approvals } = stored.order;
+  if (approvals === 0) return stored.index;
+  return countedApprovals(stored)[approvals - 1]?.index ?? Number.POSITIVE_INFINITY;
+}
+
 /** The approvals of an order that count, oldest first: one for each approver and one for each key. */
 export function countedApprovals({ events }: Pick<StoredOrder, 'events'>): readonly CountedApproval[] {
   const counted: CountedApproval[] = [];

@@ -1,5 +1,6 @@
 import type { Announcement } from '../../common/enforcement/announcement.ts';
 import { covers, expectedBy } from '../../common/enforcement/measures.ts';
+import { releasedIndex } from './counted-approvals.ts';
 import type { EnforcementStore, OpenDrift, Replica, StandingMeasures, StoredOrder } from './ports.ts';
 import { endangersReplica, lastReplica, readReplicas, replicasLeft } from './replicas.ts';
 
@@ -54,7 +55,7 @@ function because(code: Overtaking['code'], reason: string | undefined): Overtaki
 }
 
 export interface SincePorts {
-  readonly store: Pick<EnforcementStore, 'openDrifts' | 'imageId' | 'replicas' | 'listOrders'>;
+  readonly store: Pick<EnforcementStore, 'openDrifts' | 'imageId' | 'replicas' | 'requestedOn'>;
   /** Those of the announced changes that are believed. */
   readonly believed: (rows: StandingMeasures['announcements'], nowMs: number) => Promise<readonly Announcement[]>;
 }
@@ -81,9 +82,10 @@ export async function readOvertakings(
     const isNamed = announcements.some((announcement) => announcement.container === container);
     const imageId = isNamed && containerId !== null ? await store.imageId(node, containerId) : undefined;
     const its = replicas.get(container) ?? { all: [], requested: [] };
-    // Of two that endanger each other, the one that was ordered first goes first.
-    const requested = its.requested.filter(({ index }) => index < one.index);
-    const since = { measures, announcements, open, imageId, replicas: replicasLeft({ ...its, requested }), nowMs };
+    // Of two that endanger each other, the one that could be sent first goes first: its node may be at it already.
+    const requested = its.requested.filter((other) => releasedIndex(other) < releasedIndex(one));
+    const left = replicasLeft({ ...its, requested }, node);
+    const since = { measures, announcements, open, imageId, replicas: left, nowMs };
     return [one.hash, overtakenBy(one, since)] as const;
   });
   return new Map(await Promise.all(judged));

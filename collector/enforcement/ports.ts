@@ -103,6 +103,8 @@ export interface EnforcementStore {
   ordersOf(node: string, sinceMs: number, nowMs: number): Promise<readonly StoredOrder[]>;
   /** Orders for these nodes that are `requested` and have as many approvals as they ask for, oldest first, bounded. */
   dispatchable(nodes: readonly string[], nowMs: number): Promise<readonly StoredOrder[]>;
+  /** Orders on containers of this name that are `requested`, whatever nodes they are for, oldest first, bounded. */
+  requestedOn(container: string, nowMs: number): Promise<readonly StoredOrder[]>;
   order(hash: string, nowMs: number): Promise<StoredOrder | undefined>;
   /** Orders whose hash begins so; at most two, which is enough to say that it is not one. */
   ordersNamed(prefix: string, nowMs: number): Promise<readonly StoredOrder[]>;

@@ -1,5 +1,4 @@
 import type { DriftKind } from '../../common/drift-kind.ts';
-import { limits } from '../../common/limits.ts';
 import type { Order, OrderAction } from '../../common/order.ts';
 import type { EnforcementStore, Replica, StoredOrder } from './ports.ts';
 
@@ -11,15 +10,11 @@ export interface Replicas {
 }
 
 export async function readReplicas(
-  store: Pick<EnforcementStore, 'replicas' | 'listOrders'>,
+  store: Pick<EnforcementStore, 'replicas' | 'requestedOn'>,
   container: string,
   nowMs: number,
 ): Promise<Replicas> {
-  const page = { before: undefined, limit: limits.maxOrdersDispatched };
-  const [all, requested] = await Promise.all([
-    store.replicas(container),
-    store.listOrders({ status: 'requested', container }, page, nowMs),
-  ]);
+  const [all, requested] = await Promise.all([store.replicas(container), store.requestedOn(container, nowMs)]);
   return { all, requested };
 }
 
@@ -31,9 +26,10 @@ export function endangersReplica(action: OrderAction, kind: DriftKind): boolean 
 /**
  * The replicas of a container as they will be once what is ordered elsewhere has begun: one that is about to be replaced does
  * not count as running.
+ * @param node whose own replica is in question, and counts as it is
  */
-export function replicasLeft({ all, requested }: Replicas): readonly Replica[] {
-  const busy = new Set(requested.map(({ order }) => order.node));
+export function replicasLeft({ all, requested }: Replicas, node: string): readonly Replica[] {
+  const busy = new Set(requested.map(({ order }) => order.node).filter((other) => other !== node));
   return all.map((replica) => (busy.has(replica.node) ? { ...replica, state: 'under order' } : replica));
 }
 

@@ -109,7 +109,7 @@ export class EnforcementRounds {
       this.#measures(),
       this.#nodes(),
       watched ? store.driftsOfCommit(manifest.commit, answered) : undefined,
-      this.#replicas(depth.containers, nowMs),
+      this.#replicas(node, depth.containers, nowMs),
     ]);
     const earlier = await clocks.look(store, { node, drifts, manifest, nowMs });
     const isFrozen = (commit: string) => measures.frozen.some(({ body }) => body.commit === commit);
@@ -146,10 +146,10 @@ export class EnforcementRounds {
     return suspicion === undefined ? { frozen: false } : this.#options.freezer.freeze(rollout.commit, suspicion, nowMs);
   }
 
-  async #replicas(containers: ReadonlySet<string>, nowMs: number): Promise<Situation['replicas']> {
+  async #replicas(node: string, containers: ReadonlySet<string>, nowMs: number): Promise<Situation['replicas']> {
     const read = [...containers].map(async (container) => {
       const its = await readReplicas(this.#options.store, container, nowMs);
-      return [container, replicasLeft(its)] as const;
+      return [container, replicasLeft(its, node)] as const;
     });
     return new Map(await Promise.all(read));
   }

@@ -36,6 +36,7 @@ export function postgresEnforcementStore(db: Queryable): EnforcementStore {
     imageId: (node, containerId) => readImageId(db, node, containerId),
     ordersOf: (node, sinceMs, nowMs) => readOrdersOf(db, { node, sinceMs, nowMs }),
     dispatchable: (nodes, nowMs) => readDispatchable(db, nodes, nowMs),
+    requestedOn: (container, nowMs) => readRequestedOn(db, container, nowMs),
     order: async (hash, nowMs) => (await readOrdersNamed(db, hash, nowMs)).find((order) => order.hash === hash),
     ordersNamed: (prefix, nowMs) => readOrdersNamed(db, prefix, nowMs),
     listOrders: (filter, page, nowMs) => listOrders(db, filter, { ...page, nowMs }),
@@ -278,6 +279,20 @@ async function readDispatchable(
     [rfc3339(nowMs), nodes, limits.maxOrdersDispatched],
   );
   return rows.map(asStored).filter((stored) => countedApprovals(stored).length >= stored.order.approvals);
+}
+
+/** In turns of the nodes, so that one which claims to be at a great many does not hide what the others are at. */
+async function readRequestedOn(db: Queryable, container: string, nowMs: number): Promise<readonly StoredOrder[]> {
+  const { rows } = await db.query<OrderRow>(
+    `select ${columns}
+       from (select *, row_number() over (partition by node order by index) as turn
+               from (${withStatus} and o.container = $2 and o.expires_at > $1::timestamptz) all_told
+              where status = 'requested'
+              order by turn, index limit $3) told ${withEvents}
+      order by told.index`,
+    [rfc3339(nowMs), container, limits.maxReplicasRead],
+  );
+  return rows.map(asStored);
 }
 
 /** @param prefix the beginning of a hash, or all of it. */

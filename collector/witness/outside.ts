@@ -51,11 +51,13 @@ export function createOutsideClient(
     return { request, dispatcher: new Agent(bounds) };
   };
   let connected: ReturnType<typeof connect> | undefined;
+  let isClosed = false;
 
   async function post(checkpoint: RoundCheckpoint, oldSize: number): Promise<Answer> {
     // The proof is empty from nothing, and from the same size.
     const proof = await ledger.consistency(oldSize, checkpoint.size);
     const lines = [`old ${oldSize}`, ...proof.map((hash) => hash.toString('base64')), '', checkpoint.note];
+    if (isClosed) throw new AppError('collector.unreachable', `witness ${target.key.name}: is not asked any more`);
     connected ??= connect();
     const { request, dispatcher } = await connected;
     try {
@@ -93,7 +95,10 @@ export function createOutsideClient(
       // Somebody else is submitting too; the next round goes on from there.
       throw refused(target, second);
     },
-    close: async () => (await connected)?.dispatcher.destroy(),
+    close: async () => {
+      isClosed = true;
+      await (await connected)?.dispatcher.destroy();
+    },
   };
 }
 

@@ -176,6 +176,10 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
         ),
       dispatchable: (nodes) =>
         answer('dispatchable', () => orders().filter((one) => nodes.includes(one.order.node) && dispatchable(one))),
+      requestedOn: (container) =>
+        answer('requestedOn', () =>
+          orders().filter(({ order, status }) => order.container === container && status === 'requested'),
+        ),
       order: (hash) => answer('order', () => orders().find((one) => one.hash === hash)),
       ordersNamed: (prefix) =>
         answer('ordersNamed', () =>

@@ -358,7 +358,13 @@ describe('the last replica that works', () => {
 
   test('is the one that is left while the others are being replaced', () => {
     const requested = [storedOrder(image, { others: { node: 'node2' } })];
-    const left = replicasLeft({ all: [replica(node), replica('node2')], requested });
+    const left = replicasLeft({ all: [replica(node), replica('node2')], requested }, node);
+    assert.deepEqual(with_(...left), ['last_replica']);
+  });
+
+  test('is still one that works when it is under another order itself', () => {
+    const requested = [storedOrder(image)];
+    const left = replicasLeft({ all: [replica(node), replica('node2', 'exited')], requested }, node);
     assert.deepEqual(with_(...left), ['last_replica']);
   });
 

@@ -180,6 +180,15 @@ test('a cosignature by a clock that is far ahead is refused, a little is forgive
   }
 });
 
+test('once a client is closed it asks nobody, not even what it was about to ask', async () => {
+  const { ledger } = grown(5);
+  const witness = await witnessOf(ledger.vkey);
+  const client = clientFor(witness, ledger);
+  const asking = client.addCheckpoint(await roundOf(ledger), 0);
+  await Promise.all([client.close(), assert.rejects(asking, codeOf('collector.unreachable'))]);
+  assert.deepEqual(witness.statuses, []);
+});
+
 test('one witness that hangs delays no other, and is asked again when it is back', async () => {
   const { ledger, grow } = grown(2);
   const [good, hung] = [await witnessOf(ledger.vkey, 'w.example/good'), await witnessOf(ledger.vkey, 'w.example/hung')];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { PlanningStore } from '../../../collector/enforcement/desk-ports.ts';
 import type { StoredOrder } from '../../../collector/enforcement/ports.ts';
+import { readReplicas } from '../../../collector/enforcement/replicas.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { postgresPlanningStore } from '../../../collector/postgres/enforcement-store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
@@ -198,6 +199,25 @@ describe('a hostile node', () => {
     assert.equal(events.length, limits.maxOrderEventsRead + 1);
     assert.equal(events[0]?.said.kind, 'order.approved');
   });
+});
+
+test('an order on a replica is known although another node claims more orders on its own than are read', async () => {
+  const container = 'flooded';
+  const hash = await issued(anOrder({ container, node: 'node1' }));
+  const claims = Array.from({ length: limits.maxReplicasRead + 5 }, () =>
+    anOrder({ container, node: 'lyra', origin: 'local' }),
+  );
+  await say(
+    ledger,
+    'lyra',
+    keys.lyra,
+    claims.map((order) => ({ kind: 'order.local', body: { order } })),
+  );
+  const { requested } = await readReplicas(store, container, nowMs);
+  assert.ok(requested.some((stored) => stored.hash === hash));
+  assert.equal(requested.length, limits.maxReplicasRead);
+  const later = await readReplicas(store, container, nowMs + limits.maxOrderLifetimeMs);
+  assert.deepEqual(later.requested, []);
 });
 
 test('orders are found by their node, by a prefix of their hash, and page by page', async () => {
