@@ -1,4 +1,5 @@
 import { type EndedClock, type GraceRule, graceClocks } from '../../common/enforcement/grace.ts';
+import { limits } from '../../common/limits.ts';
 import type { OpenDrift } from '../enforcement/ports.ts';
 import type { EarlierClock } from '../enforcement/situation.ts';
 
@@ -8,6 +9,8 @@ export class PastClocks {
   readonly #over = graceClocks<EarlierClock & EndedClock>();
   /** Of drifts that stand, by id; only those that go on from another. */
   readonly #earlier = new Map<string, EarlierClock>();
+  /** Drifts that stand and opened so lately that a collector takes what ends now for said together with them. */
+  #fresh: readonly OpenDrift[] = [];
 
   constructor(rule: GraceRule) {
     this.#rule = rule;
@@ -32,9 +35,13 @@ export class PastClocks {
       this.#over.add(drift, { ...clock, endedMs: atMs });
     }
     const before = this.#over.by(this.#rule);
-    for (const { drift } of opened) {
-      const clock = before(drift, atMs);
-      if (clock !== undefined) this.#earlier.set(drift.id, clock);
+    const over = new Set(ended.map(({ drift }) => drift.id));
+    const still = this.#fresh.filter((one) => !over.has(one.drift.id) && isFresh(one, atMs));
+    this.#fresh = [...still, ...opened];
+    for (const { drift, openedAtMs } of this.#fresh) {
+      const clock = before(drift, openedAtMs);
+      const known = this.#earlier.get(drift.id);
+      if (clock !== undefined && clock.sinceMs < (known?.sinceMs ?? openedAtMs)) this.#earlier.set(drift.id, clock);
     }
     this.#over.forget(atMs - 2 * graceMs);
   }
@@ -42,5 +49,10 @@ export class PastClocks {
   /** The node tells everything anew. */
   beginAnew(): void {
     this.#earlier.clear();
+    this.#fresh = [];
   }
+}
+
+function isFresh({ openedAtMs }: OpenDrift, atMs: number): boolean {
+  return atMs - openedAtMs <= limits.saidTogetherMs;
 }
