@@ -10,10 +10,13 @@ export interface Random {
   pick<T>(items: readonly T[]): T;
 }
 
-/** The seed of this run: `SIGILWATCH_TEST_SEED` repeats an earlier one. Printed, so that a failure can be repeated. */
-export function seedOf(campaign: string): number {
+/**
+ * The seed of this run: `SIGILWATCH_TEST_SEED` repeats an earlier one. Printed, so that a failure can be repeated.
+ * @param usual what it is otherwise; another one each time when left out
+ */
+export function seedOf(campaign: string, usual = randomInt(2 ** 31)): number {
   const given = process.env.SIGILWATCH_TEST_SEED ?? '';
-  const seed = given === '' ? randomInt(2 ** 31) : Number(given);
+  const seed = given === '' ? usual : Number(given);
   if (!Number.isSafeInteger(seed)) throw new Error(`SIGILWATCH_TEST_SEED=${given} is not an integer`);
   console.log(`${campaign}: SIGILWATCH_TEST_SEED=${seed} repeats this run`);
   return seed;
