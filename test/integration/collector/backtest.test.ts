@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type BacktestNeeds, type BacktestResult, backtest } from '../../../collector/backtest/backtest.ts';
+import { type BacktestNeeds, backtest } from '../../../collector/backtest/backtest.ts';
 import { createAnnouncements } from '../../../collector/enforcement/announcements.ts';
 import { createFreezer } from '../../../collector/enforcement/freezer.ts';
 import { NodeClocks } from '../../../collector/enforcement/graces.ts';
@@ -18,6 +18,7 @@ import { type Random, randomOf, seedOf } from '../../e2e/random.ts';
 import { collectorKeys } from '../../ledgers.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
+import { assertSameDeeds, type Issued, obeyedWithinMs } from './deeds.ts';
 import { madeFor, type RecordedFleet, RecordedNode, recordedFleet } from './recorded-fleet.ts';
 
 const long = process.env.SIGILWATCH_TEST_LONG === '1';
@@ -147,33 +148,6 @@ async function live(
       await node.report();
       await ways.follow(node);
     }
-  }
-}
-
-/** What was ordered of whom. */
-function deeds(actions: BacktestResult['actions']): readonly string[] {
-  return actions.map(
-    ({ at, node, action, container, container_id }) => `${at} ${node} ${action} ${container} ${container_id}`,
-  );
-}
-
-/** How long a node of these takes to obey. A backtest supposes that it takes no time, and what follows upon it comes sooner there. */
-const obeyedWithinMs = 5;
-
-interface Issued {
-  readonly at: string;
-  readonly deed: string;
-}
-
-function assertSameDeeds(actions: BacktestResult['actions'], issued: readonly Issued[]): void {
-  const timeless = (deed: string) => deed.slice(deed.indexOf(' ') + 1);
-  assert.deepEqual(
-    deeds(actions).map(timeless),
-    issued.map(({ deed }) => timeless(deed)),
-  );
-  for (const [nth, { at, deed }] of issued.entries()) {
-    const earlyMs = Date.parse(at) - Date.parse(actions[nth]?.at ?? '');
-    assert.ok(earlyMs >= 0 && earlyMs <= 2 * obeyedWithinMs, `${deed}: ${earlyMs} ms earlier`);
   }
 }
 
