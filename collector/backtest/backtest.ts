@@ -117,7 +117,7 @@ async function takeUp(
   simulation: Simulation,
   view: BacktestView,
   { began, start }: Beginning,
-  { collectorKey, manifestAt }: Pick<BacktestNeeds, 'collectorKey' | 'manifestAt'>,
+  { collectorKey, manifestAt, manifest }: Pick<BacktestNeeds, 'collectorKey' | 'manifestAt' | 'manifest'>,
 ): Promise<void> {
   const measures = await view.measuresBefore(start);
   for (const measure of measures) takeMeasure(simulation, measure);
@@ -130,8 +130,11 @@ async function takeUp(
   if (before !== undefined && inForce !== undefined) {
     simulation.comesAfter({ commit: before, answered: answeredKinds(enforcementPolicy(inForce)) });
   }
+  // What opened longer ago than the grace period needs no other clock, and one that reaches back for twice as long is over as well.
+  const sinceMs = began.nowMs - 3 * enforcementPolicy(manifest).answers.UNAUTHORIZED_CONTAINER.graceMs;
   for await (const past of fleetBefore(view, start, collectorKey)) {
-    const node = await simulation.enrol(past.node, toldBy(past));
+    const ended = await view.endedDrifts(past.node, { sinceMs, afterIndex: -1, beforeIndex: start });
+    const node = await simulation.enrol(past.node, { ...toldBy(past), ended });
     await simulation.follows(node, adopted.get(past.node) ?? null);
     node.active = past.state === 'active';
     node.complete = past.report !== null;
@@ -168,7 +171,7 @@ async function* fleetBefore(view: BacktestView, size: number, collectorKey: KeyO
   }
 }
 
-function toldBy({ node, containers, drifts }: FleetNode): ToldBefore {
+function toldBy({ node, containers, drifts }: FleetNode): Pick<ToldBefore, 'containers' | 'drifts'> {
   return {
     containers: containers.map(({ image_id, exit_code, restart_count, created_at, started_at, finished_at, ...seen }) =>
       observedContainer.parse({

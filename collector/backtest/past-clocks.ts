@@ -1,6 +1,6 @@
 import { type EndedClock, type GraceRule, graceClocks } from '../../common/enforcement/grace.ts';
 import { limits } from '../../common/limits.ts';
-import type { OpenDrift } from '../enforcement/ports.ts';
+import type { EndedDriftRow, OpenDrift } from '../enforcement/ports.ts';
 import type { EarlierClock } from '../enforcement/situation.ts';
 
 /** What the clocks of a past node's drifts go on from, as its collector would have known it. */
@@ -23,6 +23,17 @@ export class PastClocks {
   /** Whether a clock that can be gone on with began with the drift that was opened at this index. */
   get begun(): ReadonlySet<number> {
     return new Set([...this.#over.kept(), ...this.#earlier.values()].map(({ openedIndex }) => openedIndex));
+  }
+
+  /** What the node had told before, in the order in which it happened: what stands, and what was over. */
+  takeUp(standing: readonly OpenDrift[], over: readonly EndedDriftRow[]): void {
+    const opens = [...standing, ...over].map((one) => ({ atMs: one.openedAtMs, opened: [one], ended: [], nth: 1 }));
+    // Of one moment what ended comes first, but nothing ends before it has opened.
+    const ends = over.map((one) => {
+      return { atMs: one.endedMs, opened: [], ended: [one], nth: one.openedAtMs < one.endedMs ? 0 : 2 };
+    });
+    const moments = [...opens, ...ends].sort((a, b) => a.atMs - b.atMs || a.nth - b.nth);
+    for (const { ended, opened, atMs } of moments) this.look(ended, opened, atMs);
   }
 
   /** One look of the node: what it found to be over, and then what it found. */

@@ -6,7 +6,7 @@ import type { Body } from '../../common/kinds.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { Order } from '../../common/order.ts';
 import { standstill } from '../../common/standing.ts';
-import type { OpenDrift, Replica } from '../enforcement/ports.ts';
+import type { EndedDriftRow, OpenDrift, Replica } from '../enforcement/ports.ts';
 import type { Situation } from '../enforcement/situation.ts';
 import type { Unjudged } from './config-ground.ts';
 import { PastHandiwork } from './handiwork.ts';
@@ -50,6 +50,8 @@ export interface PastNodeOptions {
 export interface ToldBefore {
   readonly containers: readonly ObservedContainer[];
   readonly drifts: readonly OpenDrift[];
+  /** Of unauthorized containers, those whose clocks something may still go on with. */
+  readonly ended: readonly EndedDriftRow[];
 }
 
 const nothing: Judged = { opened: [], altered: [], ended: [], changed: false };
@@ -101,8 +103,12 @@ export class PastNode {
     for (const open of told?.drifts ?? []) {
       if (open.drift.kind === 'CONFIG_DRIFT') this.#configDrifts.set(open.drift.id, open.drift);
       this.#open.set(open.drift.id, open);
-      this.#seenMs.set(open.openedIndex, open.openedAtMs);
     }
+    this.#clocks.takeUp(told?.drifts ?? [], told?.ended ?? []);
+    for (const { openedIndex, openedAtMs } of [...(told?.ended ?? []), ...(told?.drifts ?? [])]) {
+      this.#seenMs.set(openedIndex, openedAtMs);
+    }
+    this.#forgetSeen();
   }
 
   get drifts(): readonly OpenDrift[] {
@@ -286,9 +292,14 @@ export class PastNode {
     for (const open of fresh) this.#open.set(open.drift.id, open);
     if (fresh.length > 0) this.#seenMs.set(index, nowMs);
     this.#clocks.look(ended, fresh, atMs);
+    this.#forgetSeen();
+    return { opened: fresh, altered, ended, changed: opened.length + changed.length + resolved.length > 0 };
+  }
+
+  /** Only what stands counts, and what a clock began with. */
+  #forgetSeen(): void {
     const standing = new Set([...this.#open.values()].map(({ openedIndex }) => openedIndex));
     const { begun } = this.#clocks;
     for (const known of this.#seenMs.keys()) if (!standing.has(known) && !begun.has(known)) this.#seenMs.delete(known);
-    return { opened: fresh, altered, ended, changed: opened.length + changed.length + resolved.length > 0 };
   }
 }

@@ -1,5 +1,6 @@
 import type { Kind, Statement } from '../../common/kinds.ts';
 import type { Manifest } from '../../common/manifest/manifest.ts';
+import type { PlanningStore } from '../enforcement/desk-ports.ts';
 import type { StoredOrder } from '../enforcement/ports.ts';
 import type { FleetView } from '../fleet/view.ts';
 import type { StoredBody } from '../ledger/replay.ts';
@@ -31,6 +32,7 @@ export interface BacktestView {
   measuresBefore(size: number): Promise<readonly PastStatement[]>;
   /** Orders of a node issued at or after `sinceMs`, with all that was said of them until now, oldest first. */
   ordersOf(node: string, sinceMs: number, nowMs: number): Promise<readonly StoredOrder[]>;
+  readonly endedDrifts: PlanningStore['endedDrifts'];
 }
 
 /** The manifest of a commit that was in force once; undefined when it is not at hand, or has become unreadable. */

@@ -9,6 +9,8 @@ export interface EndedSince {
   readonly sinceMs: number;
   /** By an entry after this one. */
   readonly afterIndex: number;
+  /** By an entry before this one; by any when it is left out. */
+  readonly beforeIndex?: number;
 }
 
 /** What planning reads beside what operators do. The same duties as those of {@link EnforcementStore}. */

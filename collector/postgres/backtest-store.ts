@@ -2,16 +2,16 @@ import { statementSchema } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { BacktestView, PastStatement, Receipt } from '../backtest/ports.ts';
 import type { StoredBody } from '../ledger/replay.ts';
-import { postgresEnforcementStore } from './enforcement-store.ts';
+import { postgresPlanningStore } from './enforcement-store.ts';
 import { atOneMoment } from './history-store.ts';
 import type { Db, Tx } from './pool.ts';
 
 /** Runs `work` on one state of the database, in which no body is erased meanwhile. */
 export function withBacktestView<T>(db: Db, work: (view: BacktestView) => Promise<T>): Promise<T> {
   return atOneMoment(db, (fleet, tx) => {
-    const { ordersOf } = postgresEnforcementStore(tx);
+    const { ordersOf, endedDrifts } = postgresPlanningStore(tx);
     return work({
-      ...{ fleet, ordersOf },
+      ...{ fleet, ordersOf, endedDrifts },
       entries: (from, to, kinds) => readEntries(tx, { from, to, kinds }),
       receipts: (from, to) => readReceipts(tx, from, to),
       bodiless: (from, to) => countBodiless(tx, from, to),

@@ -99,15 +99,15 @@ interface EndedRow extends OpenDriftRow {
 async function readEndedDrifts(
   db: Queryable,
   node: string,
-  { sinceMs, afterIndex }: EndedSince,
+  { sinceMs, afterIndex, beforeIndex = Number.MAX_SAFE_INTEGER }: EndedSince,
 ): Promise<readonly EndedDriftRow[]> {
   const { rows } = await db.query<EndedRow>(
     `select node, id, kind, container, container_id, commit, opened_index, opened_at, resolved_at, resolved_index,
             jsonb_path_query_array(differences, '$[*] ? (@.field == "image")') as differences
        from drifts
-      where node = $1 and kind = 'UNAUTHORIZED_CONTAINER' and resolved_index > $2 and resolved_at >= $3
-      order by resolved_index desc limit $4`,
-    [node, afterIndex, rfc3339(Math.max(0, sinceMs)), limits.maxEndedDriftsRead],
+      where node = $1 and kind = 'UNAUTHORIZED_CONTAINER' and resolved_index > $2 and resolved_index < $3 and resolved_at >= $4
+      order by resolved_index desc limit $5`,
+    [node, afterIndex, beforeIndex, rfc3339(Math.max(0, sinceMs)), limits.maxEndedDriftsRead],
   );
   return rows.map((row) => ({ ...asOpen(row), endedMs: row.resolved_at.getTime(), endedIndex: row.resolved_index }));
 }
