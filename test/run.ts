@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { bundleTests } from './bundle.ts';
 import { openTestServer, testDatabaseVariable } from './postgres.ts';
 import { report } from './reporter.ts';
+import { takeCareOf } from './system/leftovers.ts';
 
 /** Runs test files, each in a process of its own, and writes the report of `reporter.ts` to a file or to stdout. */
 const { values, positionals } = parseArgs({
@@ -19,11 +20,13 @@ const { values, positionals } = parseArgs({
 
 // One server for all files that want one: a cluster takes longer to make than most of them take to run.
 const server = values['with-postgres'] ? await openTestServer() : undefined;
-if (server !== undefined) process.env[testDatabaseVariable] = server.url;
+if (server !== undefined) {
+  process.env[testDatabaseVariable] = server.url;
+  takeCareOf({ remove: server.stop, removeNow: () => {} });
+}
 
 const bundle = await bundleTests(process.cwd(), positionals);
-process.once('exit', bundle.remove);
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+takeCareOf({ remove: async () => bundle.remove(), removeNow: bundle.remove });
 // What the runner starts, it starts with the flags that it has itself; the loader that reads our source is not for them.
 process.execArgv.splice(0, process.execArgv.length, '--enable-source-maps');
 
