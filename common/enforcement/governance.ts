@@ -14,6 +14,11 @@ export interface PastOrder {
   readonly failed?: boolean;
 }
 
+/** A quarantine that somebody else has ended is one that has to be tried again. */
+export function cameToNothing(action: OrderAction, status: string): boolean {
+  return status === 'failed' || (action === 'quarantine' && status === 'relapsed');
+}
+
 /** Which limit an order runs into. */
 export const governanceLimits = ['daily_limit', 'cooldown', 'blast_radius', 'quarantined'] as const;
 export type GovernanceLimit = (typeof governanceLimits)[number];
