@@ -69,11 +69,9 @@ export function limitedBy(order: Wish, governance: Governance, node: GovernedNod
   );
 }
 
-/** What is kept for forensics is touched by nobody but an operator. */
+/** What is kept for forensics is touched by nobody but an operator. Where nobody has the name any more, there is nothing to be touched. */
 function quarantined({ action: wished, containerId, container }: Wish, { past }: GovernedNode): Limited | undefined {
-  const isIts = (order: PastOrder) =>
-    (containerId !== null && order.containerId === containerId) ||
-    (containerId === null && order.container === container);
+  const isIts = (order: PastOrder) => containerId !== null && order.containerId === containerId;
   // A release that failed has ended nothing. A quarantine that failed may have got half way, and can be tried again.
   const counts = ({ action, failed }: PastOrder) =>
     action === 'quarantine' || (action === 'release' && failed !== true);
