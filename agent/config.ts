@@ -43,6 +43,7 @@ export const agentSettings = z.strictObject({
   sigils: z.strictObject({
     stores: z
       .record(z.string().regex(storeNamePattern, 'lower-case letters, digits, dots, hyphens'), z.string().min(1))
+      .refine((stores) => Object.keys(stores).length <= limits.maxStores, `at most ${limits.maxStores} stores`)
       .default({})
       .describe('LevelDB folders to check, by name'),
     secrets: z.array(z.string().min(1)).max(2).default([]).meta({
@@ -54,6 +55,20 @@ export const agentSettings = z.strictObject({
       .min(1_000)
       .default(24 * 3_600_000),
     fullScanCpuShare: z.number().positive().max(1).default(0.25).describe('share of one core a full scan may take'),
+  }),
+  integrity: z.strictObject({
+    keepDays: z
+      .int()
+      .min(1)
+      .max(limits.maxReportDays)
+      .default(limits.defaultReportDays)
+      .describe('how long reports of integrity runs are kept'),
+    keepReports: z
+      .int()
+      .min(limits.reportsKeptAnyway)
+      .max(limits.maxReportsKept)
+      .default(limits.defaultReportsKept)
+      .describe('how many of them'),
   }),
   outbox: z.strictObject({
     maxBytes: z
