@@ -14,7 +14,13 @@ export type IntegrityStatus = (typeof integrityStatuses)[number];
 export const reportId = z.string().regex(/^\d{8}T\d{9}Z-[0-9a-f]{8}$/, 'the id of an integrity report');
 
 /** Table blocks and bytes exclude meta blocks; `records` counts stored versions, not keys. */
-const counts = z.strictObject({ tables: count, blocks: count, bytes: count, records: count, sigils: count });
+export const storeCounts = z.strictObject({
+  tables: count,
+  blocks: count,
+  bytes: count,
+  records: count,
+  sigils: count,
+});
 
 const reportedFinding = sigilFinding
   .extend({ firstSeen: timestamp.describe('start of the run that found it first, as far back as reports are kept') })
@@ -25,7 +31,7 @@ const reportedStore = z.strictObject({
   status: z.enum(integrityStatuses),
   startedAt: timestamp,
   durationMs: count,
-  counts: counts.nullable().describe('null when the store could not be read'),
+  counts: storeCounts.nullable().describe('null when the store could not be read'),
   rates: z.strictObject({ recordsPerSecond: count, bytesPerSecond: count }).nullable(),
   findings: z.array(reportedFinding).max(limits.maxReportFindings),
   moreFindings: count.describe('findings that are not listed, since there are too many'),
