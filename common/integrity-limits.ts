@@ -6,6 +6,7 @@ export const integrityLimits = {
   maxReportFindings: 2_000,
   /** An archived report, some 9 KB for the longest of findings; a larger file is none of ours. */
   maxReportBytes: 32 * 1024 * 1024,
+  defaultIntegrityJitterMs: 3_600_000,
   /** How long reports are kept, and how many. */
   defaultReportDays: 90,
   maxReportDays: 3_660,

@@ -9,11 +9,11 @@ import { printableJson, printableLines } from '../../common/printable.ts';
 import type { AgentSettings } from '../config.ts';
 import { writeDurably } from '../durable-file.ts';
 import { ensureDataDir } from '../identity.ts';
-import { ensureFolder, type ReportArchive, reportArchive } from '../integrity/archive.ts';
+import { type ReportArchive, reportArchive } from '../integrity/archive.ts';
 import { scanBar } from '../integrity/progress.ts';
 import { newReportId, reportOf } from '../integrity/report.ts';
 import { takeRunLock } from '../integrity/run-lock.ts';
-import { checkDone, type StoreCheck } from '../integrity/store-check.ts';
+import { checkDone, checkFailed, type StoreCheck } from '../integrity/store-check.ts';
 import { formatReport, formatReports } from '../integrity/text.ts';
 import { scanFully } from '../sigils/full-scan.ts';
 
@@ -52,7 +52,7 @@ export async function integrityRun(world: IntegrityWorld, options: RunOptions): 
   const stores = chosenStores(settings, options.stores ?? []);
   const archive = reportArchive(settings.dataDir, settings.integrity);
   await ensureDataDir(settings.dataDir);
-  const report = await underLock(settings.dataDir, archive, async () => {
+  const report = await underLock(archive, async () => {
     const startedMs = clock.now();
     const checks: StoreCheck[] = [];
     for (const store of stores) checks.push(await checkStore(world, store));
@@ -147,16 +147,15 @@ async function checkStore(world: IntegrityWorld, store: NamedStore): Promise<Sto
     return checkDone(result, result.findings);
   } catch (thrown) {
     const durationMs = clock.monotonicMs() - startedMs;
-    const error = toAppError(thrown);
-    return { store: store.name, startedAt, durationMs, counts: null, findings: [], moreFindings: 0, error };
+    return checkFailed({ store: store.name, startedAt, durationMs }, toAppError(thrown), []);
   } finally {
     bar?.end();
   }
 }
 
-async function underLock<T>(dataDir: string, archive: ReportArchive, work: () => Promise<T>): Promise<T> {
+async function underLock<T>(archive: ReportArchive, work: () => Promise<T>): Promise<T> {
   const giveBack = await orLost(archive.folder, async () => {
-    await ensureFolder(dataDir, archive.folder);
+    await archive.prepare();
     return takeRunLock(archive.folder);
   });
   try {

@@ -30,6 +30,8 @@ export interface ReportArchive {
   ids(): Promise<readonly string[]>;
   /** Undefined when there is no such report, or it is no report any more. */
   read(id: string): Promise<ArchivedReport | undefined>;
+  /** Makes the folder, if it is not there. @throws the file system's error */
+  prepare(): Promise<void>;
   /**
    * Resolved means on disk. Removes what is to be kept no longer.
    * @returns hex SHA-256 of the file
@@ -49,6 +51,7 @@ export function reportArchive(dataDir: string, { keepDays, keepReports }: Retent
     folder,
     ids,
     read,
+    prepare: () => ensureFolder(dataDir, folder),
     add: async (report) => {
       await ensureFolder(dataDir, folder);
       const text = printableJson(report);
@@ -106,7 +109,7 @@ async function namesIn(folder: string): Promise<readonly string[]> {
 }
 
 /** The folder is there after a power cut, too. */
-export async function ensureFolder(dataDir: string, folder: string): Promise<void> {
+async function ensureFolder(dataDir: string, folder: string): Promise<void> {
   const made = await mkdir(folder, { recursive: true, mode: 0o700 });
   if (made !== undefined) await syncFolder(dataDir);
 }

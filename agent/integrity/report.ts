@@ -1,14 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { rfc3339 } from '../../common/clock.ts';
-import {
-  type IntegrityReport,
-  type IntegrityStatus,
-  type ReportedStore,
-  worstStatus,
-} from '../../common/integrity-report.ts';
+import { type IntegrityReport, type ReportedStore, worstStatus } from '../../common/integrity-report.ts';
 import { limits } from '../../common/limits.ts';
 import { printable } from '../../common/printable.ts';
-import type { StoreCheck } from './store-check.ts';
+import { checkStatus, type StoreCheck } from './store-check.ts';
 
 /** One run over some stores of a node. Times are Unix milliseconds. */
 export interface IntegrityRun {
@@ -51,7 +46,7 @@ function storeOf(check: StoreCheck, { listed, firstSeen, startedAt }: Listing): 
   const perSecond = (amount: number) => Math.round((amount * 1000) / Math.max(durationMs, 1));
   return {
     store,
-    status: statusOf(check),
+    status: checkStatus(check),
     startedAt: check.startedAt,
     durationMs,
     counts,
@@ -62,11 +57,6 @@ function storeOf(check: StoreCheck, { listed, firstSeen, startedAt }: Listing): 
     moreFindings: check.moreFindings + Math.max(findings.length - listed, 0),
     error: error === undefined ? null : { code: error.code, message: shortened(error.message) },
   };
-}
-
-function statusOf({ error, findings, moreFindings }: StoreCheck): IntegrityStatus {
-  if (error !== undefined) return 'unchecked';
-  return findings.length + moreFindings > 0 ? 'findings' : 'ok';
 }
 
 /** Paths are part of it, and whoever made the settings may have made them long. */

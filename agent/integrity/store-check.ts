@@ -1,4 +1,5 @@
 import type { AppError } from '../../common/errors.ts';
+import type { IntegrityStatus } from '../../common/integrity-report.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
 import { unsettled } from '../sigils/full-scan.ts';
 import type { ScanCounts, ScanResult } from '../sigils/scan.ts';
@@ -24,4 +25,18 @@ export function checkDone(result: ScanResult, standing: readonly SigilFinding[])
   const { store, startedAt, durationMs, tables, blocks, bytes, records, sigils, moreFindings } = result;
   const counts = { tables, blocks, bytes, records, sigils };
   return { store, startedAt, durationMs, counts, findings: standing, moreFindings, error: unsettled(result) };
+}
+
+/** The check of a store that could not be read. */
+export function checkFailed(
+  { store, startedAt, durationMs }: Pick<StoreCheck, 'store' | 'startedAt' | 'durationMs'>,
+  error: AppError,
+  standing: readonly SigilFinding[],
+): StoreCheck {
+  return { store, startedAt, durationMs, counts: null, findings: standing, moreFindings: 0, error };
+}
+
+export function checkStatus({ error, findings, moreFindings }: StoreCheck): IntegrityStatus {
+  if (error !== undefined) return 'unchecked';
+  return findings.length + moreFindings > 0 ? 'findings' : 'ok';
 }
