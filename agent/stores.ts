@@ -68,6 +68,13 @@ export class StoreWatch {
     };
   }
 
+  /** Why the scan under way does not get on; undefined while it does, and while there is none. */
+  get stalled(): string | undefined {
+    const stuckMs = this.#options.clock.monotonicMs() - (this.#progressMs ?? Number.POSITIVE_INFINITY);
+    if (stuckMs < limits.sigilStallMs) return undefined;
+    return `its scan has not got on for ${Math.round(stuckMs / 1_000)} s; does the disk of ${this.#options.path} answer?`;
+  }
+
   /** What the last full check came to, over restarts; undefined when there was none. */
   get lastCheck(): LastCheck | undefined {
     return this.#lastCheck;
@@ -246,10 +253,7 @@ export class StoreWatch {
 
   /** Why nothing is known of the store as it is now: the last scan failed, or the one under way hangs. */
   #trouble(): string | undefined {
-    if (this.#error !== undefined) return this.#error.message;
-    const stuckMs = this.#options.clock.monotonicMs() - (this.#progressMs ?? Number.POSITIVE_INFINITY);
-    if (stuckMs < limits.sigilStallMs) return undefined;
-    return `its scan has not got on for ${Math.round(stuckMs / 1_000)} s; does the disk of ${this.#options.path} answer?`;
+    return this.#error?.message ?? this.stalled;
   }
 
   #status(): StoreSummary['status'] {

@@ -14,6 +14,8 @@ export const integrityLimits = {
   maxReportsKept: 1_000,
   /** The newest ones stay however old they seem: a clock that was set ahead for a night must not empty the archive. */
   reportsKeptAnyway: 7,
+  /** All of them together, the newest ones aside: whoever can write bad records into a store must not fill the node's disk. */
+  maxReportArchiveBytes: 256 * 1024 * 1024,
   /** A lock says who holds it in a line; a larger file is no lock. */
   maxRunLockBytes: 4_096,
   /** How often a lock whose holder is gone may be taken away before others are taken to be at it. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants, type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { constants, type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -57,9 +57,13 @@ export function reportArchive(dataDir: string, { keepDays, keepReports }: Retent
       const text = printableJson(report);
       await writeDurably(pathOf(report.id), text);
       const oldest = oldestKept(report.startedAt, keepDays);
-      const outdated = (await ids()).filter((id, newer) => {
-        return newer >= limits.reportsKeptAnyway && (newer >= keepReports || id < oldest);
-      });
+      const outdated: string[] = [];
+      let bytes = 0;
+      for (const [newer, id] of (await ids()).entries()) {
+        bytes += await sizeOf(pathOf(id));
+        if (newer < limits.reportsKeptAnyway) continue;
+        if (newer >= keepReports || id < oldest || bytes > limits.maxReportArchiveBytes) outdated.push(id);
+      }
       const torn = (await namesIn(folder)).filter((name) => tornName.test(name));
       for (const name of [...outdated.map((id) => `${id}.json`), ...torn]) await removeQuietly(join(folder, name));
       return createHash('sha256').update(text).digest('hex');
@@ -139,6 +143,11 @@ export async function readBounded(path: string, maxBytes: number): Promise<strin
   } finally {
     await file.close();
   }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const found = await lstat(path).catch(() => undefined);
+  return found?.size ?? 0;
 }
 
 /** What cannot be removed now is tried again after the next run. */

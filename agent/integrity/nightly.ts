@@ -1,6 +1,6 @@
 import type { Clock } from '../../common/clock.ts';
 import { rfc3339 } from '../../common/clock.ts';
-import { toAppError } from '../../common/errors.ts';
+import { AppError, toAppError } from '../../common/errors.ts';
 import { timestamp } from '../../common/fields.ts';
 import { findingsOf, type IntegrityReport } from '../../common/integrity-report.ts';
 import type { Statement } from '../../common/kinds.ts';
@@ -12,10 +12,13 @@ import type { ReportArchive } from './archive.ts';
 import { isDue, type Timetable } from './due.ts';
 import { type IntegrityRun, newReportId, reportOf } from './report.ts';
 import { takeRunLock } from './run-lock.ts';
-import type { StoreCheck } from './store-check.ts';
+import { checkFailed, type StoreCheck } from './store-check.ts';
 
-/** A store that can be asked for a full check; the answer may never come, when the watch is stopped. */
+/** A store that can be asked for a full check; the answer may never come, when the watch is stopped or its disk hangs. */
 export interface CheckedStore {
+  readonly name: string;
+  /** Why its scan does not get on, while it does not. */
+  readonly stalled: string | undefined;
   check(): Promise<StoreCheck>;
 }
 
@@ -34,6 +37,12 @@ export interface NightlyOptions {
 /** When the last run began, or this node when there was none: RFC 3339. */
 const lastRunKey = 'integrity/last';
 
+/** A store that a run waits for. */
+interface Awaited {
+  readonly store: CheckedStore;
+  readonly giveUp: (why: string) => void;
+}
+
 /** A run that was made, and is not on record yet. */
 interface Unsaid {
   readonly statement: Statement;
@@ -51,6 +60,8 @@ export class Nightly {
   readonly #options: NightlyOptions;
   readonly #stopping = new AbortController();
   #unsaid: Unsaid | undefined;
+  #current: Promise<void> | undefined;
+  #awaited: Awaited | undefined;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(options: NightlyOptions) {
@@ -60,7 +71,7 @@ export class Nightly {
   /** Looks every minute, until it is stopped. */
   start(): void {
     const { signal } = this.#stopping;
-    const onTick = () => this.look();
+    const onTick = async () => void this.look();
     this.#ended = everySlot({ clock: this.#options.clock, intervalMs: limits.scanIntervalMs, signal, onTick });
   }
 
@@ -68,10 +79,24 @@ export class Nightly {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#ended;
+    await this.#current;
   }
 
-  /** Makes a run if one is due. Never rejects. */
+  /** Makes a run if one is due, or sees to the one under way. Never rejects. */
   async look(): Promise<void> {
+    if (this.#current !== undefined) return this.#giveUpStalled();
+    this.#current = this.#lookAnew();
+    await this.#current;
+    this.#current = undefined;
+  }
+
+  /** One store on a disk that hangs must not keep the others from being checked. */
+  #giveUpStalled(): void {
+    const why = this.#awaited?.store.stalled;
+    if (why !== undefined) this.#awaited?.giveUp(why);
+  }
+
+  async #lookAnew(): Promise<void> {
     try {
       if (this.#unsaid !== undefined) await this.#say(this.#unsaid);
       else if (await this.#isDue()) await this.#runAlone();
@@ -120,7 +145,7 @@ export class Nightly {
     const startedMs = clock.now();
     const checks: StoreCheck[] = [];
     for (const store of stores) {
-      const check = await unlessAborted(store.check(), this.#stopping.signal);
+      const check = await this.#checked(store);
       if (check === undefined) return;
       checks.push(check);
     }
@@ -131,6 +156,24 @@ export class Nightly {
     logger[status === 'ok' ? 'info' : 'warn']('integrity.report', { id, status, stores: stores.length, findings });
     const change = { key: lastRunKey, value: report.startedAt };
     await this.#say({ statement: statementOf(report, sha256), change });
+  }
+
+  /** Undefined when the agent stops. */
+  async #checked(store: CheckedStore): Promise<StoreCheck | undefined> {
+    const { clock } = this.#options;
+    const [startedAt, startedMs] = [rfc3339(clock.now()), clock.monotonicMs()];
+    const stalled = new Promise<StoreCheck>((resolve) => {
+      const giveUp = (why: string) => {
+        const begun = { store: store.name, startedAt, durationMs: clock.monotonicMs() - startedMs };
+        resolve(checkFailed(begun, new AppError('store.unreadable', why), []));
+      };
+      this.#awaited = { store, giveUp };
+    });
+    try {
+      return await unlessAborted(Promise.race([store.check(), stalled]), this.#stopping.signal);
+    } finally {
+      this.#awaited = undefined;
+    }
   }
 
   /** What the disk does not take still goes on record, without a digest. */

@@ -9,6 +9,7 @@ import {
   readFileSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -69,6 +70,15 @@ test('reports are kept for so many days and no more than so many', async () => {
   for (let n = 0; n < 30; n++) await byNumber.add(reportAt(night(n)));
   const left = await byNumber.ids();
   assert.deepEqual([left.length, left.every((id) => id >= '20260119')], [12, true]);
+});
+
+test('all reports together take no more than their share of the disk', async () => {
+  const archive = freshArchive();
+  for (let n = 0; n < 9; n++) await archive.add(reportAt(night(n)));
+  const [, , , , , , , eighth = ''] = await archive.ids();
+  truncateSync(join(archive.folder, `${eighth}.json`), limits.maxReportArchiveBytes);
+  await archive.add(reportAt(night(9)));
+  assert.deepEqual([(await archive.ids()).length, (await archive.ids()).includes(eighth)], [8, false]);
 });
 
 test('a clock that jumps ahead by ten years does not empty the archive', async () => {

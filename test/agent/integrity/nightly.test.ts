@@ -1,19 +1,23 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, test } from 'node:test';
+import { Level } from 'level';
 import { reportArchive } from '../../../agent/integrity/archive.ts';
 import { type CheckedStore, Nightly } from '../../../agent/integrity/nightly.ts';
 import { takeRunLock } from '../../../agent/integrity/run-lock.ts';
 import type { StoreCheck } from '../../../agent/integrity/store-check.ts';
+import { StoreWatch } from '../../../agent/stores.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import { parseCron } from '../../../common/cron.ts';
 import { AppError } from '../../../common/errors.ts';
 import { statementSchema } from '../../../common/kinds.ts';
 import type { SigilFinding } from '../../../common/sigil.ts';
 import { type FakeJournal, fakeJournal } from '../../fakes/journal.ts';
+import { makeSigilRecord } from '../../fakes/sigil-writer.ts';
 import { quietLogger } from '../../quiet-logger.ts';
+import { until } from '../../until.ts';
 import { settableClock, tempFolder } from '../watching.ts';
 import { finding } from './reports.ts';
 
@@ -35,6 +39,8 @@ beforeEach(() => {
 function store(name: string, found: readonly SigilFinding[] = [], error?: AppError): CheckedStore {
   const counts = { tables: 1, blocks: 2, bytes: 3, records: 4, sigils: 4 };
   return {
+    name,
+    stalled: undefined,
     check: async (): Promise<StoreCheck> => {
       checked.push(name);
       const startedAt = rfc3339(clock.now());
@@ -121,6 +127,8 @@ describe('the nightly run', () => {
       atWork = resolve;
     });
     const hanging: CheckedStore = {
+      name: 'hanging',
+      stalled: undefined,
       check: () => {
         atWork();
         return new Promise(() => {});
@@ -190,6 +198,60 @@ describe('the nightly run', () => {
         ['ok', 4],
       ],
     );
+  });
+
+  test('goes on without a store whose disk hangs, and says so', async () => {
+    let stalled: string | undefined;
+    const hanging: CheckedStore = {
+      name: 'hanging',
+      get stalled() {
+        return stalled;
+      },
+      check: () => new Promise(() => {}),
+    };
+    const { nightly } = nightlyOf([hanging, store('main')]);
+    await nightly.look();
+    sleep();
+    const looking = nightly.look();
+    await until('it has begun', () => existsSync(join(dataDir, 'reports', 'run.lock')));
+    await nightly.look();
+    assert.deepEqual(checked, [], 'a scan that gets on has all the time it needs');
+    stalled = 'its scan has not got on';
+    await until('it is given up', async () => {
+      await nightly.look();
+      return checked.length > 0;
+    });
+    await looking;
+    assert.deepEqual(
+      reports()[0]?.stores.map((said) => [said.store, said.status]),
+      [
+        ['hanging', 'unchecked'],
+        ['main', 'ok'],
+      ],
+    );
+  });
+
+  test('tells the findings of the stores before it tells of itself', async () => {
+    const path = join(dataDir, 'db');
+    const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
+    const { key, value } = makeSigilRecord({ tenant: 'lyra', symbol: 'BAD', secret: 'hush' });
+    await db.put(key, { ...value, checksum: '0'.repeat(64) });
+    const options = { name: 'main', path, secrets: ['hush'], fullScanCpuShare: 1, journal, clock, logger: quietLogger };
+    const watch = new StoreWatch(options);
+    const { nightly } = nightlyOf([watch]);
+    await nightly.look();
+    sleep();
+    const stopping = new AbortController();
+    const ended = watch.run(stopping.signal);
+    await nightly.look();
+    stopping.abort();
+    await ended;
+    await db.close();
+    assert.deepEqual(
+      journal.said.map(({ kind }) => kind),
+      ['sigil.finding', 'sigil.scan', 'integrity.report'],
+    );
+    assert.deepEqual([reports()[0]?.status, watch.lastCheck?.findings], ['findings', 1]);
   });
 
   test('of a clock that was set back by ten years is not put off by as much', async () => {
