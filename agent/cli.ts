@@ -1,7 +1,8 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { AppError, toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
 import { nodeName } from '../common/fields.ts';
+import { limits } from '../common/limits.ts';
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
@@ -165,6 +166,7 @@ function addScan(program: Command, context: CliContext, perform: (action: Action
 interface IntegrityFlags extends ReportFiles {
   readonly node?: string;
   readonly store?: readonly string[];
+  readonly threads?: number;
 }
 
 function addIntegrity(
@@ -194,6 +196,7 @@ function addIntegrity(
       ...others,
       name,
     ])
+    .option('--threads <n>', 'threads that check a store, each on a core of its own (default: 1)', requireThreads)
     .option('--node <name>', 'name of this node in the report (default: the enrolled name, or the host name)')
     .action(({ store, ...options }: IntegrityFlags) =>
       perform(async (settings) => {
@@ -328,6 +331,12 @@ async function withSettings(context: CliContext, options: GlobalOptions, action:
     context.stdout(options.json ? `${JSON.stringify(result)}\n` : format(result));
   };
   return action(loaded.values, show);
+}
+
+function requireThreads(text: string): number {
+  const threads = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (threads >= 1 && threads <= limits.maxScanThreads) return threads;
+  throw new InvalidArgumentError(`It is not a number from 1 to ${limits.maxScanThreads}.`);
 }
 
 function requireNodeName(name: string): string {

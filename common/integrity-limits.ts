@@ -6,6 +6,8 @@ export const integrityLimits = {
   maxReportFindings: 2_000,
   /** An archived report, some 9 KB for the longest of findings; a larger file is none of ours. */
   maxReportBytes: 32 * 1024 * 1024,
+  /** Threads that may check one store. */
+  maxScanThreads: 32,
   defaultIntegrityJitterMs: 3_600_000,
   /** How long reports are kept, and how many. */
   defaultReportDays: 90,

@@ -39,6 +39,8 @@ export interface RunOptions extends ReportFiles {
   readonly node: string;
   /** Only these; all of the settings without. */
   readonly stores?: readonly string[];
+  /** That check a store at once; 1 without. */
+  readonly threads?: number;
 }
 
 /**
@@ -55,7 +57,7 @@ export async function integrityRun(world: IntegrityWorld, options: RunOptions): 
   const report = await underLock(archive, async () => {
     const startedMs = clock.now();
     const checks: StoreCheck[] = [];
-    for (const store of stores) checks.push(await checkStore(world, store));
+    for (const store of stores) checks.push(await checkStore(world, store, options.threads));
     const when = { startedMs, finishedMs: clock.now() };
     const eventSecrets = settings.sigils.secrets.length;
     const run = { id: newReportId(startedMs), node: options.node, ...when, checks, eventSecrets };
@@ -137,13 +139,14 @@ function chosenStores({ sigils }: AgentSettings, names: readonly string[]): Name
   });
 }
 
-async function checkStore(world: IntegrityWorld, store: NamedStore): Promise<StoreCheck> {
+async function checkStore(world: IntegrityWorld, store: NamedStore, threads = 1): Promise<StoreCheck> {
   const { settings, clock, terminal, stderr } = world;
   const startedMs = clock.monotonicMs();
   const startedAt = rfc3339(clock.now());
   const bar = terminal ? await scanBar(store, stderr, clock) : undefined;
   try {
-    const result = await scanFully(store, { secrets: settings.sigils.secrets, clock, onProgress: bar?.progress });
+    const { secrets } = settings.sigils;
+    const result = await scanFully(store, { secrets, clock, threads, onProgress: bar?.progress });
     return checkDone(result, result.findings);
   } catch (thrown) {
     const durationMs = clock.monotonicMs() - startedMs;

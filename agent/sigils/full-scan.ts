@@ -6,6 +6,8 @@ import { SigilScanner } from './scanner.ts';
 export interface FullScanOptions {
   readonly secrets: readonly string[];
   readonly clock: Clock;
+  /** As in {@link SigilScanner}. */
+  readonly threads?: number | undefined;
   readonly onProgress?: ((done: ScanCounts) => void) | undefined;
 }
 
@@ -16,9 +18,9 @@ export interface FullScanOptions {
  */
 export function scanFully(
   { name, path }: { readonly name: string; readonly path: string },
-  { secrets, clock, onProgress }: FullScanOptions,
+  { secrets, clock, threads = 1, onProgress }: FullScanOptions,
 ): Promise<ScanResult> {
-  const scanner = new SigilScanner({ name, path, secrets, clock });
+  const scanner = new SigilScanner({ name, path, secrets, clock, threads });
   return scanner.scan({ mode: 'full', state: null, openFindings: [], ...(onProgress && { onProgress }) });
 }
 

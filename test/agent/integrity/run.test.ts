@@ -100,6 +100,13 @@ describe('integrity run', () => {
     assert.equal(readdirSync(reports).length, before);
   });
 
+  test('refuses a number of threads that is none', async () => {
+    for (const threads of ['0', '33', 'two', '1.5', '-1']) {
+      const { code, stderr } = await integrity('run', '--threads', threads);
+      assert.deepEqual([code, stderr.includes('a number from 1 to 32')], [2, true], threads);
+    }
+  });
+
   test('is refused while another run is under way', async () => {
     const giveBack = await takeRunLock(reports);
     const { code, stderr } = await agentCommand(['--config', config, '--json', 'integrity', 'run']);
