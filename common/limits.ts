@@ -1,5 +1,6 @@
 import { enforcementLimits } from './enforcement-limits.ts';
 import { executorLimits } from './executor-limits.ts';
+import { integrityLimits } from './integrity-limits.ts';
 
 /**
  * Every bound in the system, with its unit in the name. A limit that an operator may change is a setting whose default
@@ -267,6 +268,7 @@ export const limits = {
   engineEventsRemembered: 256,
 
   ...executorLimits,
+  ...integrityLimits,
 
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Share of the outbox kept free for what is not a periodic report. */
