@@ -11,13 +11,15 @@ export interface StoreTold {
   readonly moreFindings: number;
 }
 
-/** A line about the store, and one for each finding. */
+/** A line about the store, and one or two for each finding. */
 export function storeLines({ store, counts, durationMs, findings, moreFindings }: StoreTold): string[] {
   const { records, sigils, blocks } = counts;
   const found = findings.length + moreFindings;
-  const lines = findings.map(({ check, key, file, offset, detail, firstSeen }) => {
+  const lines = findings.flatMap(({ check, key, keyRange, file, offset, detail, firstSeen }) => {
     const place = key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`;
-    return `  ${check}  ${place}  ${detail}${firstSeen === undefined ? '' : `, first seen ${firstSeen}`}`;
+    const since = firstSeen === undefined ? '' : `, first seen ${firstSeen}`;
+    const range = keyRange === null ? [] : [`    keys from ${keyRange.from} to ${keyRange.to}`];
+    return [`  ${check}  ${place}  ${detail}${since}`, ...range];
   });
   return [
     `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,
