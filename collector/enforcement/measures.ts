@@ -28,6 +28,10 @@ export async function silenceDrifts(ports: MeasurePorts, { scope, forMs, reason:
       'say which drifts: a node, a container, a kind, or several of them; for all of them there is config.enforcement_mode in the manifest',
     );
   }
+  const maxChars = limits.maxForeignTextChars;
+  if (container !== null && (container === '' || container.length > maxChars || container.includes('\0'))) {
+    throw new AppError('validation.request', `a container's name has 1 to ${maxChars} characters, and no zero byte`);
+  }
   const days = limits.maxSilenceMs / 86_400_000;
   if (!(forMs > 0 && forMs <= limits.maxSilenceMs)) {
     throw new AppError('validation.request', `a silence ends within ${days} days; make another one then`);

@@ -298,6 +298,7 @@ test('a silence stands for its time or until it is ended, and says of what', asy
     { for_seconds: 1e9 },
     { reason: '' },
     { kind: 'X' },
+    { container: 'w\0b' },
   ]) {
     assert.equal((await ask('POST', '/api/v1/silences', { ...silence, ...bad })).status, 400, JSON.stringify(bad));
   }
