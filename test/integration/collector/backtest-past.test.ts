@@ -164,6 +164,30 @@ describe('what the past did itself', () => {
   });
 });
 
+test('a grace period goes on over the beginning of the period, also from what was over by then', async () => {
+  const under = await fleetOfOne();
+  const { fleet, node } = under;
+  await minutes(under, 2);
+  node.run('stray', 'miner:1');
+  await node.look();
+  const openedMs = fleet.clock.now();
+  fleet.pass(100_000);
+  node.remove('stray');
+  await node.look();
+  fleet.pass(50_000);
+  const fromMs = fleet.clock.now();
+  fleet.pass(50_000);
+  node.run('stray-again', 'miner:1');
+  await node.look();
+  await minutes(under, 5);
+  const dueAt = async (beginMs: number) => {
+    const { actions } = await backtested(fleet, parseManifest(rules(300)), { fromMs: beginMs });
+    return actions.map(({ at, container }) => [at.slice(0, 19), container]);
+  };
+  const expected = [[rfc3339(openedMs + 300_000).slice(0, 19), 'stray-again']];
+  assert.deepEqual([await dueAt(0), await dueAt(fromMs)], [expected, expected]);
+});
+
 describe('entries', () => {
   test('whose bodies were erased are counted and named, and the period begins after them', async () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
