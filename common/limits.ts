@@ -1,3 +1,4 @@
+import { alertLimits } from './alert-limits.ts';
 import { enforcementLimits } from './enforcement-limits.ts';
 import { executorLimits } from './executor-limits.ts';
 
@@ -267,6 +268,7 @@ export const limits = {
   engineEventsRemembered: 256,
 
   ...executorLimits,
+  ...alertLimits,
 
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Share of the outbox kept free for what is not a periodic report. */
