@@ -23,6 +23,8 @@ export const alertLimits = {
   minAlertRepeatMs: 60_000,
   /** How often the ledger is looked at for alerts, and each channel's queue for what is due. */
   alertPollMs: 1_000,
+  /** How often it is looked whether something that stands is to be told again. */
+  alertRepeatLookMs: 15_000,
   maxAlertEntriesRead: 200,
   /** Tries of one notification. With the pauses between them some ten hours, longer where the breaker holds them back. */
   alertAttempts: 40,
