@@ -37,13 +37,41 @@ export async function listAlerts(
   const { rows } = await db.query<AlertListRow>(
     `select key, severity, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason,
             coalesce((select jsonb_agg(to_jsonb(t) order by t.channel)
-                        from (select distinct on (n.channel) n.channel, n.change, n.state, n.attempts, n.settled_at, n.last_error
+                        from (select distinct on (n.channel) n.channel, n.change, n.state, n.attempts,
+                                     to_char(n.settled_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as settled_at,
+                                     n.last_error
                                 from alert_notifications n where n.alert = a.id
                                order by n.channel, n.id desc) t), '[]') as notifications
        from alerts a
       where ($1 = 'all' or resolved_index is null) and ($2::bigint is null or raised_index < $2)
       order by raised_index desc limit $3`,
     [state, page.after, page.limit],
+  );
+  return rows;
+}
+
+/** A channel that some collector has, or had, in its settings. */
+export interface AlertChannelRow {
+  readonly channel: string;
+  readonly level: Severity;
+  /** When a collector said last that it has it. */
+  readonly seen_at: Date;
+  readonly waiting: number;
+  readonly dead: number;
+  /** While it fails it is left alone until then. */
+  readonly open_until: Date | null;
+  readonly last_success_at: Date | null;
+  readonly last_failure_at: Date | null;
+  /** Null since the last success. */
+  readonly last_error: string | null;
+}
+
+export async function listAlertChannels(db: Queryable): Promise<readonly AlertChannelRow[]> {
+  const { rows } = await db.query<AlertChannelRow>(
+    `select name as channel, level, seen_at, open_until, last_success_at, last_failure_at, last_error,
+            (select count(*) from alert_notifications where channel = name and state = 'waiting') as waiting,
+            (select count(*) from alert_notifications where channel = name and state = 'dead') as dead
+       from alert_channels order by name`,
   );
   return rows;
 }
