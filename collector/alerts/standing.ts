@@ -50,7 +50,8 @@ export function wordOf(logged: Pick<LoggedEntry, 'entry' | 'bytes' | 'index'>): 
   }
 }
 
-function alertId(key: string): string {
+/** What an alert is known by in the database. */
+export function alertId(key: string): string {
   return hash('sha256', key, 'hex');
 }
 

@@ -1,5 +1,6 @@
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import type { PlanningStore } from './desk-ports.ts';
 import type { Recorder } from './ports.ts';
 import type { HeldDrift } from './situation.ts';
 
@@ -7,23 +8,24 @@ import type { HeldDrift } from './situation.ts';
 export interface LimitAlerts {
   /**
    * What a look at a node has found to be held. Raises the alert once in 24 hours for as long as it is so, and resolves it afterwards.
-   * A collector that has just started knows of none: it raises one that is still due again, under the same key.
+   * A collector that has just started knows of none: it raises one that is still due again, under the same key, and looks once for
+   * one that the collector before has left standing.
    * @throws AppError when it could not be put on record; to be called again with the next look.
    */
   looked(node: string, held: readonly HeldDrift[], nowMs: number): Promise<void>;
 }
 
-export function createLimitAlerts(ledger: Recorder): LimitAlerts {
-  /** When it was raised last, by node; Unix milliseconds. */
-  const raisedMs = new Map<string, number>();
+export function createLimitAlerts(ledger: Recorder, store: Pick<PlanningStore, 'alertStands'>): LimitAlerts {
+  /** When it was raised last, by node, Unix milliseconds; undefined where it does not stand, missing where nobody has looked. */
+  const raisedMs = new Map<string, number | undefined>();
   return {
     looked: async (node, held, nowMs) => {
       const waiting = held.filter(({ code }) => code === 'daily_limit');
       const lastMs = raisedMs.get(node);
       if (waiting.length === 0) {
-        if (lastMs === undefined) return;
-        await ledger.record(resolved(node));
-        raisedMs.delete(node);
+        const stands = raisedMs.has(node) ? lastMs !== undefined : await store.alertStands(keyOf(node));
+        if (stands) await ledger.record(resolved(node));
+        raisedMs.set(node, undefined);
       } else if (lastMs === undefined || nowMs - lastMs >= limits.dailyWindowMs) {
         await ledger.record(raised(node, waiting));
         raisedMs.set(node, nowMs);

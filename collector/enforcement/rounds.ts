@@ -67,7 +67,7 @@ export class EnforcementRounds {
   constructor(options: RoundsOptions) {
     const { store, clock } = options;
     this.#options = options;
-    this.#limitAlerts = createLimitAlerts(options.ledger);
+    this.#limitAlerts = createLimitAlerts(options.ledger, store);
     this.#nodes = createSharedRead(() => store.nodes());
     this.#measures = createSharedRead(() => store.measures(clock.now()));
   }

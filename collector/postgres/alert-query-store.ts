@@ -1,5 +1,9 @@
+import { parseLogged } from '../../common/entry.ts';
+import { limits } from '../../common/limits.ts';
 import type { Severity } from '../alerts/alert.ts';
 import type { AlertFigures } from '../alerts/metrics.ts';
+import { alertId, wordOf } from '../alerts/standing.ts';
+import { alertKindList } from './alert-store.ts';
 import type { Queryable } from './pool.ts';
 import type { Page } from './query-store.ts';
 
@@ -74,6 +78,26 @@ export async function listAlertChannels(db: Queryable): Promise<readonly AlertCh
        from alert_channels order by name`,
   );
   return rows;
+}
+
+/** Whether the last word on an alert is that it was raised; by the entries that were not read yet, then by what those before led to. */
+export async function alertStands(db: Queryable, key: string): Promise<boolean> {
+  const id = alertId(key);
+  const { rows } = await db.query<{ stands: boolean; unread: readonly { index: number; bytes: string }[] }>(
+    `select exists (select from alerts where id = $1 and resolved_index is null) as stands,
+            coalesce((select jsonb_agg(jsonb_build_object('index', index, 'bytes', encode(bytes, 'hex')) order by index)
+                        from (select e.index, b.bytes from entries e join entry_bodies b on b.index = e.index
+                               where e.kind in (${alertKindList}) and e.index >= (select next_index from alert_cursor)
+                               order by e.index desc limit $2) newest), '[]') as unread`,
+    [id, limits.maxAlertEntriesRead],
+  );
+  const [found] = rows;
+  const words = (found?.unread ?? []).map(({ index, bytes: hex }) => {
+    const bytes = Buffer.from(hex, 'hex');
+    return wordOf({ index, bytes, entry: parseLogged(bytes) });
+  });
+  const last = words.findLast((word) => word?.id === id);
+  return last === undefined ? (found?.stands ?? false) : last.says === 'raised';
 }
 
 /** A notification that was given up. */

@@ -21,6 +21,7 @@ import type {
   StandingMeasures,
   StoredOrder,
 } from '../enforcement/ports.ts';
+import { alertStands } from './alert-query-store.ts';
 import type { Queryable } from './pool.ts';
 
 /** What enforcement reads, from the projections: one function per statement. */
@@ -48,6 +49,7 @@ export function postgresEnforcementStore(db: Queryable): EnforcementStore {
 export function postgresPlanningStore(db: Queryable): PlanningStore {
   return {
     ...postgresEnforcementStore(db),
+    alertStands: (key) => alertStands(db, key),
     wasFrozen: (commit) => readWasFrozen(db, commit),
     endedDrifts: (node, ended) => readEndedDrifts(db, node, ended),
   };

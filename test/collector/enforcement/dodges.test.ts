@@ -31,6 +31,20 @@ test('what the daily limit holds up is told to people once a day, and that it is
   assert.deepEqual(alerts().slice(1), ['alert.resolved enforcement.daily_limit/node1']);
 });
 
+test('a collector that was started anew ends the alert of the one before, and ends none that does not stand', async () => {
+  const { world, collector } = bench({ manifest: manifestOf({ governance: { daily_limit: 1 } }) });
+  const key = 'enforcement.daily_limit/node1';
+  const before = { key, severity: 'error', summary: 'by the collector before', node: 'node1' } as const;
+  await world.ledger.record({ kind: 'alert.raised', body: before });
+  const { desk } = collector();
+  for (const node of ['node1', 'node2', 'node1']) {
+    desk.nodeCame(node);
+    await rest();
+  }
+  const said = world.recorded.flatMap(({ kind, body }) => (kind === 'alert.resolved' ? [body.key] : []));
+  assert.deepEqual(said, [key]);
+});
+
 test('a grace period is not dodged by containers that are made anew or renamed in a loop', async () => {
   const { world, collector, ordered } = bench({ manifest: manifestOf({ graceSeconds: 90 }) });
   const { desk } = collector();

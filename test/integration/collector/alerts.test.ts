@@ -9,6 +9,7 @@ import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { postgresDeliveryStore } from '../../../collector/postgres/alert-delivery-store.ts';
 import {
   alertFigures,
+  alertStands,
   listAlerts,
   listDeadLetters,
   retryDeadLetter,
@@ -228,6 +229,19 @@ describe('from the ledger to the channels', () => {
     }
     await deliver(channel);
     assert.deepEqual(told(channel), [['raised a', 'raised b', 'raised c']]);
+  });
+
+  test('whether an alert stands is known before and after its entries were read', async () => {
+    assert.equal(await alertStands(db, 'a'), false);
+    await raise('a', 'error', 'zero \u0000 byte');
+    await raise('b');
+    assert.equal(await alertStands(db, 'a'), true);
+    await readAll();
+    assert.equal(await alertStands(db, 'a'), true);
+    await resolve('a');
+    assert.deepEqual([await alertStands(db, 'a'), await alertStands(db, 'b')], [false, true]);
+    await readAll();
+    assert.deepEqual([await alertStands(db, 'a'), await alertStands(db, 'b')], [false, true]);
   });
 
   test('two collectors tell everything once', async () => {
