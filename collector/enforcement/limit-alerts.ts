@@ -39,7 +39,7 @@ const keyOf = (node: string): string => `enforcement.daily_limit/${node}`;
 const namedAtMost = 10;
 
 function raised(node: string, waiting: readonly HeldDrift[]): Statement {
-  const names = waiting.map(({ drift }) => drift.drift.container.slice(0, maxNameChars));
+  const names = waiting.map(({ drift }) => drift.drift.container.slice(0, maxNameChars).toWellFormed());
   const shown = [...names.slice(0, namedAtMost), ...(names.length > namedAtMost ? ['...'] : [])].join(', ');
   const summary = `governance.daily_limit of ${node} is used up, and ${waiting.length} drifts are not answered because of it: ${shown}`;
   return { kind: 'alert.raised', body: { key: keyOf(node), severity: 'error', summary, node } };

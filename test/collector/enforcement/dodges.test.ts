@@ -45,6 +45,22 @@ test('a collector that was started anew ends the alert of the one before, and en
   assert.deepEqual(said, [key]);
 });
 
+test('no name keeps people from hearing of the daily limit', async () => {
+  const { world, collector, answer } = bench({ manifest: manifestOf({ governance: { daily_limit: 1 } }) });
+  const { desk } = collector();
+  const throwaway = world.open('node1', driftOf('UNAUTHORIZED_CONTAINER', 'throwaway'));
+  desk.saw('node1', ['drift.opened']);
+  await rest();
+  world.resolve('node1', throwaway.drift.id);
+  answer('executed');
+  // Cut after 64 characters, half of the last one would be left.
+  world.open('node1', driftOf('UNAUTHORIZED_CONTAINER', `${'x'.repeat(63)}\u{1f9e8}`));
+  desk.saw('node1', ['drift.opened']);
+  await rest();
+  const raised = world.recorded.filter(({ kind }) => kind === 'alert.raised');
+  assert.equal(raised.length, 1);
+});
+
 test('a grace period is not dodged by containers that are made anew or renamed in a loop', async () => {
   const { world, collector, ordered } = bench({ manifest: manifestOf({ graceSeconds: 90 }) });
   const { desk } = collector();
