@@ -33,11 +33,7 @@ export function createChannelHttp({ name, ca }: ChannelHttpOptions): ChannelHttp
   const connect = async () => {
     const { Agent, request } = await import('undici');
     const tls = ca === undefined ? {} : { ca };
-    const dispatcher = new Agent({
-      maxResponseSize: limits.maxAlertAnswerBytes,
-      connect: { timeout: limits.alertConnectTimeoutMs, ...tls },
-    });
-    return { request, dispatcher };
+    return { request, dispatcher: new Agent({ connect: { timeout: limits.alertConnectTimeoutMs, ...tls } }) };
   };
   let connected: ReturnType<typeof connect> | undefined;
   let isClosed = false;
@@ -55,7 +51,7 @@ export function createChannelHttp({ name, ca }: ChannelHttpOptions): ChannelHttp
       signal: AbortSignal.timeout(limits.alertSendTimeoutMs),
       dispatcher,
     });
-    return { status: answer.statusCode, headers: answer.headers, text: await answer.body.text() };
+    return { status: answer.statusCode, headers: answer.headers, text: await beginningOf(answer.body) };
   }
 
   return {
@@ -72,6 +68,22 @@ export function createChannelHttp({ name, ca }: ChannelHttpOptions): ChannelHttp
       await (await connected)?.dispatcher.destroy();
     },
   };
+}
+
+/** The status has been given by then: what is wrong with the rest of the answer changes nothing about it. */
+async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body) {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes >= limits.maxAlertAnswerBytes) break;
+    }
+  } catch {
+    // Cut off, or too slow.
+  }
+  return Buffer.concat(chunks).toString('utf8', 0, limits.maxAlertAnswerBytes);
 }
 
 /** Servers like to repeat what they were asked for. */

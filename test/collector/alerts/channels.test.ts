@@ -4,6 +4,7 @@ import { type AlertChannel, type AlertItem, testNotice } from '../../../collecto
 import { openChannels } from '../../../collector/alerts/open-channels.ts';
 import { alertSettings } from '../../../collector/alerts/settings.ts';
 import { AppError } from '../../../common/errors.ts';
+import { limits } from '../../../common/limits.ts';
 import { type AlertReceivers, receiverPaths, startAlertReceivers } from '../../fakes/alert-receivers.ts';
 import { selfSigned, type TestCertificate } from '../../fakes/certificate.ts';
 import { type SmtpOptions, type SmtpServer, startSmtpServer } from '../../fakes/smtp-server.ts';
@@ -241,11 +242,12 @@ describe('what can go wrong', () => {
       assert.ok(thrown instanceof Error && !thrown.message.includes('XXXX'), String(thrown));
   });
 
-  test('an answer without end is not read to it', async () => {
+  test('an answer without end is not read to it, and counts by its status', async () => {
     const { http, smtp } = await world();
     const channel = (await channelsIn({ http, smtp }))('slack');
     http.misbehaviours.push({ status: 200, body: 'x'.repeat(10_000_000) });
-    await assert.rejects(channel.send(noticeOf([itemWith()])), codeIs('channel.unreachable'));
+    const { status, text } = await channel.send(noticeOf([itemWith()]));
+    assert.deepEqual([status, text.length], ['HTTP 200', limits.maxAlertAnswerChars]);
   });
 
   test('a server whose certificate is not by an authority of the settings gets nothing', async () => {
