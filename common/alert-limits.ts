@@ -34,7 +34,7 @@ export const alertLimits = {
   /** A channel that asks for a pause gets it, up to so long. */
   maxAlertRetryAfterMs: 3_600_000,
   /** How long a notification belongs to whoever took it: longer than sending can take, so that two never send it at once. */
-  alertLeaseMs: 60_000,
+  alertLeaseMs: 30_000,
   /** Failures in a row after which a channel is left alone, and for how long: doubling up to the second with each probe. */
   alertBreakerFailures: 5,
   alertBreakerMinMs: 30_000,
