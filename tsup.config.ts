@@ -131,6 +131,7 @@ function program(name: string, entry: string, shebang: string): Options {
 
 export default defineConfig([
   program('sigilwatch-agent', 'agent/main.ts', agentShebang),
+  { ...program('sigil-thread', 'agent/sigils/scan-thread.ts', ''), banner: { js: requireForCommonJs } },
   {
     ...program('sigilwatch-executor', 'agent/executor/main.ts', executorShebang),
     format: 'cjs',

@@ -1,11 +1,13 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { AppError, toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
 import { nodeName } from '../common/fields.ts';
+import { limits } from '../common/limits.ts';
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import { systemClock } from './clock.ts';
+import type { ReportFiles } from './commands/integrity.ts';
 import { type AgentSettings, agentSettings } from './config.ts';
 
 /** The command line's outside. */
@@ -16,6 +18,8 @@ export interface CliContext {
   readonly readFile: (path: string) => string;
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /** Whether standard error is a terminal. */
+  readonly terminal: boolean;
   /** Runs the agent until it is told to stop; resolves to the exit code. */
   readonly run: (settings: AgentSettings) => Promise<number>;
 }
@@ -75,6 +79,12 @@ function addCommands(program: Command, context: CliContext, perform: (action: Ac
     });
   addEnroll(program, context, perform);
   addScan(program, context, perform);
+  addIntegrity(
+    program.command('integrity').description('complete checks of the sigil stores'),
+    context,
+    program,
+    perform,
+  );
   addManifest(program.command('manifest').description('what git says should run'), context, program, perform);
   addWitness(program.command('witness').description('what this node vouches for'), perform);
   addDesired(program.command('desired').description('what git says should run here'), perform);
@@ -149,6 +159,68 @@ function addScan(program: Command, context: CliContext, perform: (action: Action
         const outcome = await scanOnce(settings, requireNodeName(node), systemClock);
         show(outcome, formatScan);
         return scanExitCode(outcome);
+      }),
+    );
+}
+
+interface IntegrityFlags extends ReportFiles {
+  readonly node?: string;
+  readonly store?: readonly string[];
+  readonly threads?: number;
+}
+
+function addIntegrity(
+  integrity: Command,
+  context: CliContext,
+  program: Command,
+  perform: (action: Action) => Promise<void>,
+): void {
+  const worldOf = (settings: AgentSettings) => {
+    const { stdout, stderr, terminal } = context;
+    return {
+      settings,
+      clock: systemClock,
+      json: program.opts<GlobalOptions>().json ?? false,
+      stdout,
+      stderr,
+      terminal,
+    };
+  };
+  const withFiles = (command: Command) =>
+    command
+      .option('--html <file>', 'also write the report there, as one self-contained page')
+      .option('--report <file>', 'also write the report there, as JSON');
+  withFiles(integrity.command('run'))
+    .description('check sigil stores completely, now; exit code 0 clean, 1 findings, 2 not all could be checked')
+    .option('--store <name>', 'only this store; may be given several times', (name: string, others: string[] = []) => [
+      ...others,
+      name,
+    ])
+    .option('--threads <n>', 'threads that check a store, each on a core of its own (default: 1)', requireThreads)
+    .option('--node <name>', 'name of this node in the report (default: the enrolled name, or the host name)')
+    .action(({ store, ...options }: IntegrityFlags) =>
+      perform(async (settings) => {
+        const { integrityRun } = await import('./commands/integrity.ts');
+        const { enrolledNode } = await import('./identity.ts');
+        const node = requireNodeName(options.node ?? (await enrolledNode(settings.dataDir)) ?? context.hostname);
+        return integrityRun(worldOf(settings), { ...options, node, ...(store && { stores: store }) });
+      }),
+    );
+  integrity
+    .command('reports')
+    .description('the reports that are kept, newest first')
+    .action(() =>
+      perform(async (settings) => {
+        const { integrityReports } = await import('./commands/integrity.ts');
+        return integrityReports(worldOf(settings));
+      }),
+    );
+  withFiles(integrity.command('show <id>'))
+    .description('one of them')
+    .action((id: string, options: ReportFiles) =>
+      perform(async (settings) => {
+        const { integrityShow } = await import('./commands/integrity.ts');
+        return integrityShow(worldOf(settings), id, options);
       }),
     );
 }
@@ -259,6 +331,12 @@ async function withSettings(context: CliContext, options: GlobalOptions, action:
     context.stdout(options.json ? `${JSON.stringify(result)}\n` : format(result));
   };
   return action(loaded.values, show);
+}
+
+function requireThreads(text: string): number {
+  const threads = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (threads >= 1 && threads <= limits.maxScanThreads) return threads;
+  throw new InvalidArgumentError(`It is not a number from 1 to ${limits.maxScanThreads}.`);
 }
 
 function requireNodeName(name: string): string {

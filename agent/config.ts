@@ -1,8 +1,12 @@
 import { z } from 'zod';
+import { isCron } from '../common/cron.ts';
 import { limits } from '../common/limits.ts';
 import { logLevels } from '../common/log.ts';
 
 const storeNamePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+
+/** In place of a schedule: the agent starts no integrity run by itself. */
+export const noSchedule = 'off';
 
 /** Every setting of the agent, with its default. Read by `loadSettings`; `--print-config` shows them in force. */
 export const agentSettings = z.strictObject({
@@ -43,17 +47,39 @@ export const agentSettings = z.strictObject({
   sigils: z.strictObject({
     stores: z
       .record(z.string().regex(storeNamePattern, 'lower-case letters, digits, dots, hyphens'), z.string().min(1))
+      .refine((stores) => Object.keys(stores).length <= limits.maxStores, `at most ${limits.maxStores} stores`)
       .default({})
       .describe('LevelDB folders to check, by name'),
     secrets: z.array(z.string().min(1)).max(2).default([]).meta({
       secret: true,
       description: 'event secrets in force: the current one and, while rotating, the previous one',
     }),
-    fullScanIntervalMs: z
-      .int()
-      .min(1_000)
-      .default(24 * 3_600_000),
     fullScanCpuShare: z.number().positive().max(1).default(0.25).describe('share of one core a full scan may take'),
+  }),
+  integrity: z.strictObject({
+    schedule: z
+      .string()
+      .refine((text) => text === noSchedule || isCron(text), `five fields of cron, in local time, or ${noSchedule}`)
+      .default('0 2 * * *')
+      .describe(`when all stores are checked completely; ${noSchedule} where something else has it done`),
+    jitterMs: z
+      .int()
+      .min(0)
+      .max(86_400_000)
+      .default(limits.defaultIntegrityJitterMs)
+      .describe('nodes begin within this time, each always at the same moment of it'),
+    keepDays: z
+      .int()
+      .min(1)
+      .max(limits.maxReportDays)
+      .default(limits.defaultReportDays)
+      .describe('how long reports of integrity runs are kept'),
+    keepReports: z
+      .int()
+      .min(limits.reportsKeptAnyway)
+      .max(limits.maxReportsKept)
+      .default(limits.defaultReportsKept)
+      .describe('how many of them'),
   }),
   outbox: z.strictObject({
     maxBytes: z

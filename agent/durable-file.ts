@@ -30,7 +30,12 @@ export async function writeDurably(path: string, contents: string, mode = ownerO
 /** Renames within a folder; resolved means that a power cut cannot undo it. */
 export async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to);
-  const folder = await open(dirname(to), 'r');
+  await syncFolder(dirname(to));
+}
+
+/** Makes what was created, renamed or removed in a folder outlast a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
   try {
     await folder.sync();
   } finally {

@@ -39,6 +39,7 @@ const exitCode = await runCli({
   readFile: (path) => readFileSync(path, 'utf8'),
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
+  terminal: process.stderr.isTTY === true,
   run,
 });
 await flushed(process.stdout);

@@ -15,6 +15,7 @@ export function agentMetrics(status: () => AgentStatus): AgentMetrics {
   const registry = new Registry();
   registerProcessMetrics(registry);
   registerGauges(registry, status);
+  registerChecks(registry, () => status().checks);
   const registers = [registry];
   const scans = new Counter({
     name: 'sigilwatch_agent_scans_total',
@@ -86,4 +87,36 @@ function registerGauges(registry: Registry, status: () => AgentStatus): void {
       for (const { store, openFindings } of status().stores) findings.set({ store }, openFindings);
     },
   });
+}
+
+/** What the last full check of each store came to, whoever asked for it; a store that had none is not there. */
+function registerChecks(registry: Registry, checks: () => AgentStatus['checks']): void {
+  const gauge = (name: string, help: string, read: (check: AgentStatus['checks'][number]) => number | undefined) => {
+    const made: Gauge<'store'> = new Gauge({
+      name: `sigil_integrity_${name}`,
+      help,
+      labelNames: ['store'],
+      registers: [registry],
+      collect: () => {
+        made.reset();
+        for (const check of checks()) {
+          const value = read(check);
+          if (value !== undefined) made.set({ store: check.store }, value);
+        }
+      },
+    });
+  };
+  gauge('last_status', '1 when the last full check read everything and found nothing, else 0.', ({ status }) => {
+    return Number(status === 'ok');
+  });
+  gauge('last_duration_seconds', 'Time the last full check took.', ({ durationMs }) => durationMs / 1000);
+  gauge('checked_records', 'Records that the last full check read.', ({ checkedRecords }) => checkedRecords);
+  gauge(
+    'failed_records',
+    'Findings that stood after the last full check: failed checks of records, and bad places in files.',
+    ({ findings }) => findings,
+  );
+  gauge('last_success_timestamp_seconds', 'When a full check last found everything in order.', ({ lastOkAt }) =>
+    lastOkAt === null ? undefined : Date.parse(lastOkAt) / 1000,
+  );
 }

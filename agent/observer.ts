@@ -45,6 +45,11 @@ export interface InHand {
 
 const nothingInHand: InHand = { names: new Set(), ids: new Set() };
 
+/** Containers that were put aside stay so; names are in hand while somebody is at them. */
+function both(before: InHand, { names, ids }: InHand): InHand {
+  return { names: new Set([...before.names, ...names]), ids };
+}
+
 /** What a report says of the containers. */
 export interface ContainerSummary {
   readonly containers: { readonly count: number; readonly unobserved: number; readonly digest: string };
@@ -73,6 +78,8 @@ export class ContainerObserver {
   #complete = false;
   /** How often the engine went away. A scan that it happened to is not complete. */
   #absences = 0;
+  /** What was in hand when the last scan began, or a look since. */
+  #handsAtLook = nothingInHand;
 
   constructor(options: ObserverOptions) {
     this.#options = options;
@@ -134,6 +141,7 @@ export class ContainerObserver {
   scan(): Promise<void> {
     return this.#oneAtATime(async () => {
       const absences = this.#absences;
+      this.#handsAtLook = this.#inHand();
       const { containers, unobserved } = await scanContainers(this.#options.engine, {
         concurrency: limits.inspectConcurrency,
       });
@@ -163,9 +171,14 @@ export class ContainerObserver {
     return this.#oneAtATime(() => this.#say());
   }
 
+  #inHand(): InHand {
+    return this.#options.inHand?.() ?? nothingInHand;
+  }
+
   async #lookAtDirty(): Promise<void> {
     const ids = [...this.#dirty];
     this.#dirty.clear();
+    this.#handsAtLook = both(this.#handsAtLook, this.#inHand());
     await Promise.all(ids.map((id) => this.#inspections(() => this.#inspect(id))));
     if (ids.some((id) => this.#unobserved.has(id))) await this.#nameUnobserved();
     await this.#say();
@@ -228,7 +241,8 @@ export class ContainerObserver {
     const { desired, commit, manifest } = adopted;
     const looked = { containers: this.#looked, unobserved: this.#unobserved, atMs: this.#options.clock.now() };
     const state = await stateToJudge(looked, desired, this.#images, this.#files);
-    const inHand = this.#options.inHand?.() ?? nothingInHand;
+    // What was seen may be work half done, also if that has ended since; a scan comes after all of it.
+    const inHand = both(this.#handsAtLook, this.#inHand());
     const grace = {
       graceMs: manifest.drift_rules.unauthorized_containers.grace_period_ms,
       wantedImages: desired.containers.map(({ image }) => image),

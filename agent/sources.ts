@@ -1,8 +1,9 @@
 import type { Clock } from '../common/clock.ts';
+import { parseCron } from '../common/cron.ts';
 import type { DesiredContainer } from '../common/desired.ts';
 import { wantedText } from '../common/enforcement/wanted.ts';
 import type { Logger } from '../common/log.ts';
-import type { AgentSettings } from './config.ts';
+import { type AgentSettings, noSchedule } from './config.ts';
 import { DesiredSource } from './desired/desired-source.ts';
 import { gitRepository } from './desired/git.ts';
 import type { Trust } from './desired/signature.ts';
@@ -10,6 +11,9 @@ import type { EngineControl } from './docker/control.ts';
 import { dockerEngine } from './docker/dockerode.ts';
 import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
+import { reportArchive } from './integrity/archive.ts';
+import { jitterOf } from './integrity/due.ts';
+import { Nightly } from './integrity/nightly.ts';
 import type { Journal } from './ports.ts';
 import type { ScanResult } from './sigils/scan.ts';
 import { StoreWatch } from './stores.ts';
@@ -57,8 +61,20 @@ export function trustOf({ allowedSigners, revokedSigners, gpgHome }: AgentSettin
 
 /** A watch for each sigil store that the settings name. */
 export function storeWatchesOf({ sigils }: AgentSettings, options: SourceOptions): StoreWatch[] {
-  const { secrets, fullScanIntervalMs, fullScanCpuShare } = sigils;
+  const { secrets, fullScanCpuShare } = sigils;
   return Object.entries(sigils.stores).map(
-    ([name, path]) => new StoreWatch({ ...options, name, path, secrets, fullScanIntervalMs, fullScanCpuShare }),
+    ([name, path]) => new StoreWatch({ ...options, name, path, secrets, fullScanCpuShare }),
   );
+}
+
+/** What checks them completely by a schedule; undefined where there are no stores, or there is no schedule. */
+export function nightlyOf(
+  { dataDir, sigils, integrity }: AgentSettings,
+  stores: readonly StoreWatch[],
+  { node, journal, clock, logger }: SourceOptions,
+): Nightly | undefined {
+  if (stores.length === 0 || integrity.schedule === noSchedule) return undefined;
+  const timetable = { schedule: parseCron(integrity.schedule), jitterMs: jitterOf(node, integrity.jitterMs) };
+  const archive = reportArchive(dataDir, integrity);
+  return new Nightly({ node, stores, eventSecrets: sigils.secrets.length, archive, timetable, journal, clock, logger });
 }

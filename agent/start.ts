@@ -16,6 +16,7 @@ import { type ForkDesk, openForkDesk } from './fork-desk.ts';
 import { createHoldingBoard, type HoldingBoard } from './holding.ts';
 import { closeHttp, serveHttp, urlOf } from './http.ts';
 import { ensureDataDir, type Identity, loadIdentity } from './identity.ts';
+import type { Nightly } from './integrity/nightly.ts';
 import { type Link, startLink } from './link.ts';
 import { createMailbox, type Mailbox } from './mailbox.ts';
 import { agentMetrics } from './metrics.ts';
@@ -24,7 +25,7 @@ import { sshApprovals } from './orders/approvers.ts';
 import { fsEvidence } from './orders/evidence.ts';
 import { containerMaker } from './orders/make.ts';
 import { type Outbox, openOutbox } from './outbox/outbox.ts';
-import { controlOf, desiredSourceOf, engineOf, imageTagsOf, storeWatchesOf } from './sources.ts';
+import { controlOf, desiredSourceOf, engineOf, imageTagsOf, nightlyOf, storeWatchesOf } from './sources.ts';
 import { type AgentStatus, agentStatus } from './status.ts';
 
 export interface StartOptions {
@@ -75,13 +76,15 @@ async function start(settings: AgentSettings, needs: Needs): Promise<RunningAgen
   const holding = createHoldingBoard();
   const link = connect(identity, { outbox, forks, mailbox, holding }, needs);
   const books = { node: identity.node, outbox, account, link, holding };
-  const { agent, server, status } = await watch(settings, books, needs);
+  const { agent, nightly, server, status } = await watch(settings, books, needs);
   teardown.add('agent', () => agent.stop());
   outbox.onRecovered(() => {
     account.forget();
     agent.retell();
   });
   await agent.start();
+  nightly?.start();
+  teardown.add('nightly', async () => nightly?.stop());
   mailbox.deliverTo({
     order: (issued) => agent.obey(issued),
     measure: (word) => agent.heed(word),
@@ -157,6 +160,7 @@ interface OrderSources {
 
 interface Watched {
   readonly agent: Agent;
+  readonly nightly: Nightly | undefined;
   readonly server: Server;
   readonly status: () => AgentStatus;
 }
@@ -196,5 +200,5 @@ async function watch(
   const status = () => agentStatus({ node, version, agent, link, outbox, stores, lastCycle: () => lastCycle });
   const server = await serveHttp({ ...settings.http, status, registry: metrics.registry });
   teardown.add('server', () => closeHttp(server));
-  return { agent, server, status };
+  return { agent, nightly: nightlyOf(settings, stores, sources), server, status };
 }

@@ -38,6 +38,8 @@ export function agentStatus({ node, version, agent, link, outbox, stores, lastCy
     /** That hold orders back, or ended what did; not `complete` where some were told that could not be remembered. */
     measures,
     stores: storeStates,
+    /** The last full check of each store that had one. */
+    checks: stores.flatMap(({ name, lastCheck }) => (lastCheck === undefined ? [] : [{ store: name, ...lastCheck }])),
     outbox: { depth: outbox.depth, bytes: outbox.bytes, headSeq: outbox.head.seq },
     link: connection,
   };

@@ -1,14 +1,15 @@
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
-import { z } from 'zod';
-import type { Clock } from '../common/clock.ts';
+import { type Clock, rfc3339 } from '../common/clock.ts';
 import { setDigest } from '../common/entry.ts';
-import { type AppError, toAppError } from '../common/errors.ts';
+import { AppError, toAppError } from '../common/errors.ts';
 import { clip } from '../common/fields.ts';
 import type { Body, Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import { type SigilFinding, sigilFinding } from '../common/sigil.ts';
 import { appendPeriodic, toldPrefixes } from './account.ts';
+import { type LastCheck, lastCheck, rememberedCheck } from './integrity/last-check.ts';
+import { checkDone, checkFailed, type StoreCheck } from './integrity/store-check.ts';
 import type { Journal, StateChange } from './ports.ts';
 import type { ScanMode, ScanResult } from './sigils/scan.ts';
 import { parseScanState, type ScanState } from './sigils/scan-state.ts';
@@ -18,7 +19,6 @@ export interface StoreWatchOptions {
   readonly name: string;
   readonly path: string;
   readonly secrets: readonly string[];
-  readonly fullScanIntervalMs: number;
   /** Share of one core a full scan may take, above 0 up to 1. */
   readonly fullScanCpuShare: number;
   readonly journal: Journal;
@@ -29,17 +29,19 @@ export interface StoreWatchOptions {
 
 export type StoreSummary = Body<'report'>['stores'][number];
 
-/** Durable beside the findings: how far scans have come, and when everything was last checked (Unix milliseconds). */
-const storedScan = z.strictObject({ lastFullMs: z.number(), state: z.unknown() });
-
-/** Watches one sigil store: new records every minute, everything once in a while, and says each finding once. */
+/**
+ * Watches one sigil store: new records every minute, everything at first and whenever it is asked to, and says each finding once.
+ */
 export class StoreWatch {
   readonly #options: StoreWatchOptions;
   readonly #scanner: SigilScanner;
   readonly #open = new Map<string, SigilFinding>();
   #state: ScanState | null = null;
-  #lastFullMs: number | undefined;
   #mode: ScanMode = 'full';
+  /** Somebody asked for a full check that has not been made, and told, yet. */
+  #fullIsDue = false;
+  #askers: ((check: StoreCheck) => void)[] = [];
+  #lastCheck: LastCheck | undefined;
   #error: AppError | undefined;
   #checkedRecords = 0;
   /** When the scan under way last got on, monotonic milliseconds; undefined while there is none. */
@@ -64,6 +66,34 @@ export class StoreWatch {
       checkedRecords: this.#checkedRecords,
       error: trouble === undefined ? null : clip(trouble),
     };
+  }
+
+  /** Why the scan under way does not get on; undefined while it does, and while there is none. */
+  get stalled(): string | undefined {
+    const stuckMs = this.#options.clock.monotonicMs() - (this.#progressMs ?? Number.POSITIVE_INFINITY);
+    if (stuckMs < limits.sigilStallMs) return undefined;
+    return `its scan has not got on for ${Math.round(stuckMs / 1_000)} s; does the disk of ${this.#options.path} answer?`;
+  }
+
+  /** What the last full check came to, over restarts; undefined when there was none. */
+  get lastCheck(): LastCheck | undefined {
+    return this.#lastCheck;
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  /**
+   * Has everything checked, at once or directly after what is under way; a full scan under way will do. One that fails, or that cannot
+   * be told, is made again with the next scans until it is done, but its result is given at once. Settles only while the watch runs.
+   */
+  check(): Promise<StoreCheck> {
+    return new Promise((resolve) => {
+      this.#askers.push(resolve);
+      this.#fullIsDue = true;
+      this.wake();
+    });
   }
 
   /** The journal was replaced: the findings told are read again, and everything is checked anew, before more is said. */
@@ -93,10 +123,19 @@ export class StoreWatch {
   async #scan(signal: AbortSignal): Promise<void> {
     try {
       if (!this.#restored) await this.#restore();
+      this.#mode = this.#fullIsDue || this.#state === null ? 'full' : 'incremental';
+      const begun = { startedAt: rfc3339(this.#options.clock.now()), ms: this.#options.clock.monotonicMs() };
       const result = await this.#read(signal);
       if (result === undefined) return;
-      await this.#say(result);
-      this.#options.onScan?.(result);
+      const check = this.#mode === 'full' ? this.#checkOf(result, begun) : undefined;
+      try {
+        if (!(result instanceof AppError)) {
+          await this.#say(result);
+          this.#options.onScan?.(result);
+        }
+      } finally {
+        if (check !== undefined) await this.#checked(check);
+      }
     } catch (thrown) {
       if (signal.aborted) return;
       // The store is as readable as it was. The next scan finds the same again.
@@ -105,9 +144,8 @@ export class StoreWatch {
     }
   }
 
-  /** Scans; undefined when the store could not be read. */
-  async #read(signal: AbortSignal): Promise<ScanResult | undefined> {
-    this.#mode = this.#fullIsDue() ? 'full' : 'incremental';
+  /** Scans. An error when the store could not be read, undefined when the watch was stopped. */
+  async #read(signal: AbortSignal): Promise<ScanResult | AppError | undefined> {
     const request = { mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal };
     this.#progressMs = this.#options.clock.monotonicMs();
     try {
@@ -121,9 +159,34 @@ export class StoreWatch {
         this.#options.logger.error('sigil.scan_failed', { store: this.#options.name, code: error.code, error });
       }
       this.#error = error;
-      return undefined;
+      return error;
     } finally {
       this.#progressMs = undefined;
+    }
+  }
+
+  /** What a full scan came to. Findings that were open and are still true stand beside the new ones. */
+  #checkOf(result: ScanResult | AppError, { startedAt, ms }: { startedAt: string; ms: number }): StoreCheck {
+    const { name: store, clock } = this.#options;
+    const open = [...this.#open.values()];
+    if (result instanceof AppError) {
+      return checkFailed({ store, startedAt, durationMs: clock.monotonicMs() - ms }, result, open);
+    }
+    const cleared = new Set(result.cleared);
+    return checkDone(result, [...open.filter(({ id }) => !cleared.has(id)), ...result.findings]);
+  }
+
+  async #checked(check: StoreCheck): Promise<void> {
+    const { journal, clock } = this.#options;
+    const before = this.#lastCheck;
+    const now = rememberedCheck(check, before, clock.now());
+    this.#lastCheck = now;
+    const askers = this.#askers;
+    this.#askers = [];
+    for (const answer of askers) answer(check);
+    // A store that is away is tried every minute, which is not worth a write each.
+    if (now.status !== 'unchecked' || before?.status !== 'unchecked') {
+      await journal.append([], [{ key: this.#checkKey, value: now }]);
     }
   }
 
@@ -133,14 +196,15 @@ export class StoreWatch {
     try {
       const { journal } = this.#options;
       const findings = await journal.state(this.#findingPrefix);
-      const scan = storedScan.safeParse((await journal.state(this.#scanKey)).get(this.#scanKey));
+      const state = (await journal.state(this.#scanKey)).get(this.#scanKey);
+      const check = lastCheck.safeParse((await journal.state(this.#checkKey)).get(this.#checkKey));
       this.#open.clear();
       for (const value of findings.values()) {
         const finding = sigilFinding.safeParse(value);
         if (finding.success) this.#open.set(finding.data.id, finding.data);
       }
-      this.#state = scan.success ? parseScanState(scan.data.state) : null;
-      this.#lastFullMs = scan.success && this.#state !== null ? scan.data.lastFullMs : undefined;
+      this.#state = parseScanState(state);
+      this.#lastCheck = check.data ?? this.#lastCheck;
     } catch (thrown) {
       this.#restored = false;
       throw thrown;
@@ -163,18 +227,18 @@ export class StoreWatch {
   async #sayScan(result: ScanResult): Promise<void> {
     const { name, journal } = this.#options;
     const cleared = result.cleared.filter((id) => this.#open.has(id));
-    const lastFullMs = result.mode === 'full' ? Date.parse(result.startedAt) : (this.#lastFullMs ?? 0);
-    const scanned: StateChange = { key: this.#scanKey, value: { lastFullMs, state: result.state } };
+    const scanned: StateChange = { key: this.#scanKey, value: result.state };
     await journal.append(
       cleared.map((id): Statement => ({ kind: 'sigil.cleared', body: { store: name, id } })),
       cleared.map((id): StateChange => ({ key: `${this.#findingPrefix}${id}`, value: undefined })),
     );
     for (const id of cleared) this.#open.delete(id);
     if (!this.#restored) return;
-    if (result.mode === 'full') await appendPeriodic(journal, scanStatement(result), [scanned]);
-    else await journal.append([], [scanned]);
+    if (result.mode === 'full') {
+      await appendPeriodic(journal, scanStatement(result), [scanned]);
+      this.#fullIsDue = false;
+    } else await journal.append([], [scanned]);
     this.#state = result.state;
-    this.#lastFullMs = lastFullMs;
     this.#checkedRecords = result.records;
   }
 
@@ -189,22 +253,12 @@ export class StoreWatch {
 
   /** Why nothing is known of the store as it is now: the last scan failed, or the one under way hangs. */
   #trouble(): string | undefined {
-    if (this.#error !== undefined) return this.#error.message;
-    const stuckMs = this.#options.clock.monotonicMs() - (this.#progressMs ?? Number.POSITIVE_INFINITY);
-    if (stuckMs < limits.sigilStallMs) return undefined;
-    return `its scan has not got on for ${Math.round(stuckMs / 1_000)} s; does the disk of ${this.#options.path} answer?`;
+    return this.#error?.message ?? this.stalled;
   }
 
   #status(): StoreSummary['status'] {
-    if (this.#lastFullMs === undefined) return 'pending';
+    if (this.#state === null) return 'pending';
     return this.#open.size > 0 ? 'findings' : 'ok';
-  }
-
-  #fullIsDue(): boolean {
-    const { clock, fullScanIntervalMs } = this.#options;
-    // A clock set back must not put off the next full scan by years.
-    const sinceMs = this.#lastFullMs === undefined ? Number.POSITIVE_INFINITY : clock.now() - this.#lastFullMs;
-    return sinceMs >= fullScanIntervalMs || sinceMs < 0;
   }
 
   /** After every few milliseconds of work. A full scan of a large store is in no hurry. */
@@ -216,6 +270,11 @@ export class StoreWatch {
 
   get #scanKey(): string {
     return `${toldPrefixes.scan}${this.#options.name}`;
+  }
+
+  /** Outside of what is told: it holds whatever the ledger believes. */
+  get #checkKey(): string {
+    return `checked/${this.#options.name}`;
   }
 
   get #findingPrefix(): string {

@@ -34,5 +34,5 @@ function said(command: Command): Command {
     .requiredOption('--node <node>', 'on which node, or * for all of them')
     .requiredOption('--container <name>', 'which container')
     .requiredOption('--becomes <image>', 'a reference, or sha256: and the id of the image')
-    .requiredOption('--before <time>', 'until when, such as 2026-11-20T18:00:00Z');
+    .requiredOption('--before <time>', 'until when, such as 2026-11-20T18:00:00Z, +90m or "in 2 hours"');
 }

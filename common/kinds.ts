@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { driftSchema } from './drift.ts';
 import { driftKinds } from './drift-kind.ts';
 import { count, foreignText, hex64, nodeName, ownText, timestamp } from './fields.ts';
+import { integrityStatuses, reportId, storeCounts } from './integrity-report.ts';
 import { limits } from './limits.ts';
 import { observedContainer } from './observed.ts';
 import { approvalSchema, orderOutcomes, orderSchema } from './order.ts';
@@ -171,6 +172,26 @@ const nodeStatements = [
   }),
   kind('sigil.finding', { store: storeName, finding: sigilFinding }),
   kind('sigil.cleared', { store: storeName, id: foreignText }),
+  /** A full check of all of the node's stores, by its schedule. What it found are entries of their own. */
+  kind('integrity.report', {
+    report: reportId,
+    status: z.enum(integrityStatuses),
+    startedAt: timestamp,
+    finishedAt: timestamp,
+    /** Of the report's file in the node's archive; null when it could not be written. */
+    sha256: hex64.nullable(),
+    stores: z
+      .array(
+        z.strictObject({
+          store: storeName,
+          status: z.enum(integrityStatuses),
+          /** Null when the store could not be read. */
+          counts: storeCounts.nullable(),
+          findings: count,
+        }),
+      )
+      .max(limits.maxStores),
+  }),
   kind('desired.adopted', { commit: ownText, digest: hex64, containers: count }),
   kind('desired.rejected', {
     commit: z.string().nullable(),

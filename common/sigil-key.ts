@@ -1,5 +1,3 @@
-import { equalBytes } from './sigil-layout.ts';
-
 /** What a store key says about its record. `other` keys are not sigils and are not checked beyond their block. */
 export type SigilKey =
   | { readonly kind: 'tenant'; readonly tenant: string; readonly symbol: string; readonly authHash: string }
@@ -9,8 +7,10 @@ export type SigilKey =
 
 export type SigilKeyKind = SigilKey['kind'];
 
-const tenantMark = Buffer.from('sigil!');
-const plainMark = Buffer.from('sigil:');
+/** What follows the tenant and its exclamation mark. */
+export const tenantMark = Buffer.from('sigil!');
+/** What the older forms begin with. */
+export const plainMark = Buffer.from('sigil:');
 const exclamation = 0x21;
 const colon = 0x3a;
 
@@ -33,7 +33,7 @@ export class KeyLayout {
 
   scan(key: Uint8Array): SigilKeyKind {
     this.kind = 'other';
-    if (equalBytes(plainMark, key, 0, Math.min(plainMark.length, key.length))) this.scanPlain(key);
+    if (equalBytes(plainMark, key, 0)) this.scanPlain(key);
     else this.scanTenant(key);
     return this.kind;
   }
@@ -53,7 +53,7 @@ export class KeyLayout {
   private scanTenant(key: Uint8Array): void {
     const tenantEnd = key.indexOf(exclamation);
     const start = tenantEnd + 1 + tenantMark.length;
-    if (tenantEnd < 1 || !equalBytes(tenantMark, key, tenantEnd + 1, Math.min(start, key.length))) return;
+    if (tenantEnd < 1 || !equalBytes(tenantMark, key, tenantEnd + 1)) return;
     const split = key.lastIndexOf(exclamation);
     if (split <= start || split === key.length - 1) return;
     this.kind = 'tenant';
@@ -79,4 +79,10 @@ export function classifyKey(key: Uint8Array): SigilKey {
   if (kind === 'namespaced') return { kind, namespace: first, id: second };
   if (kind === 'plain') return { kind, id: second };
   return { kind };
+}
+
+/** Whether `bytes` say `wanted` from `at` on. */
+export function equalBytes(wanted: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  for (let index = 0; index < wanted.length; index++) if (bytes[at + index] !== wanted[index]) return false;
+  return true;
 }

@@ -1,12 +1,12 @@
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { AppError } from './errors.ts';
 import { limits } from './limits.ts';
 import { type FailedCheck, type RecordRules, recordChecks, recordFailures, type SigilRecord } from './sigil-checks.ts';
 import { EventSecret } from './sigil-hmac.ts';
-import { classifyKey, KeyLayout, type SigilKeyKind } from './sigil-key.ts';
-import { field, RecordLayout } from './sigil-layout.ts';
+import { classifyKey, equalBytes, KeyLayout, plainMark, type SigilKeyKind, tenantMark } from './sigil-key.ts';
+import { RecordShape, type Span } from './sigil-shape.ts';
 
 export type { FailedCheck, RecordCheck, SigilRecord } from './sigil-checks.ts';
 export { recordChecks } from './sigil-checks.ts';
@@ -54,17 +54,36 @@ export interface SigilCheckOptions {
   readonly payloadOf?: (record: SigilRecord) => unknown;
 }
 
+/** A record where it is stored. */
+export interface StoredRecord {
+  /** Only the first `keyLength` bytes are the key. */
+  readonly key: Uint8Array;
+  readonly keyLength: number;
+  /** Whatever holds the value, and the same with one character per byte (latin1). */
+  readonly bytes: Buffer;
+  readonly text: string;
+  readonly valueStart: number;
+  readonly valueEnd: number;
+}
+
 const noFailures: readonly FailedCheck[] = Object.freeze([]);
-const emptyData = Buffer.from('{}');
-const hexChars = 64;
-const quote = 0x22;
-const backslash = 0x5c;
+const exclamation = 0x21;
+const colon = 0x3a;
 const lowerN = 0x6e;
+const backslash = 0x5c;
+const space = 0x20;
+const tilde = 0x7e;
+/** Longer records are parsed: a pattern holds the event loop for as long as it takes, and has a stack that may not suffice. */
+const maxShapedBytes = 256 * 1024;
+/** Of so many shapes a store may mix records and be checked fast. */
+const maxShapes = 16;
+/** Once there are so many, a new one takes the place of the one used least recently only so often. */
+const recordsPerNewShape = 1_000;
 
 /**
- * Checks records of one store. Most records are exactly what `JSON.stringify` writes and are in order: those are
- * accepted by hashing the bytes of `data` as they stand. Whatever the fast way does not accept is parsed and judged by
- * {@link recordFailures}, so the fast way can cost time but never a verdict.
+ * Checks records of one store. Most records are made like one before and are exactly what `JSON.stringify` writes: those are found by
+ * their shape and accepted by hashing the bytes of `data` as they stand. Whatever the fast way does not accept is parsed and judged
+ * by {@link recordFailures}, so the fast way can cost time but never a verdict.
  *
  * An instance keeps scratch space: use one per scan, not from two at once.
  */
@@ -72,7 +91,9 @@ export class SigilChecker {
   private readonly rules: RecordRules;
   private readonly rawPayload: boolean;
   private readonly keyLayout = new KeyLayout();
-  private readonly layout = new RecordLayout();
+  /** The one used last comes first. */
+  private readonly shapes: RecordShape[] = [];
+  private shapeless = 0;
 
   /** @throws AppError `validation.config` for more than two secrets or an empty one. */
   constructor(options: SigilCheckOptions) {
@@ -95,97 +116,101 @@ export class SigilChecker {
 
   /** The checks `value` under `key` fails; none for a key that is not a sigil's. Never throws. */
   check(key: Buffer, value: Buffer): readonly FailedCheck[] {
-    if (this.keyLayout.scan(key) === 'other' || this.accepts(key, value)) return noFailures;
-    return recordFailures(key, classifyKey(key), value, this.rules);
+    if (this.keyLayout.scan(key) === 'other') return noFailures;
+    const place = { key, keyLength: key.length, valueStart: 0, valueEnd: value.length };
+    if (this.isSound({ ...place, bytes: value, text: value.toString('latin1') })) return noFailures;
+    const failures = recordFailures(key, classifyKey(key), value, this.rules);
+    if (failures.length === 0 && this.rawPayload) this.learn(value);
+    return failures;
   }
 
-  private accepts(key: Buffer, value: Buffer): boolean {
-    const { layout } = this;
-    if (!this.rawPayload || !layout.scan(value) || !layout.canonical || layout.repeated) return false;
-    return isUtf8(key) && isUtf8(value) && this.fieldsAgree(key, value) && this.digestsAgree(value);
-  }
-
-  private fieldsAgree(key: Buffer, value: Buffer): boolean {
-    const { keyLayout: at } = this;
-    switch (at.kind) {
-      case 'tenant':
+  /** The fast way: true for a sigil that passes every check; otherwise only {@link check} can tell. Never throws. */
+  isSound(record: StoredRecord): boolean {
+    const { text, valueStart, valueEnd } = record;
+    if (valueEnd - valueStart > maxShapedBytes) return false;
+    for (let nth = 0; nth < this.shapes.length; nth++) {
+      const shape = this.shapes[nth];
+      if (shape?.find(text, valueStart, valueEnd)) {
+        if (nth > 0) this.shapes.unshift(...this.shapes.splice(nth, 1));
         return (
-          this.hasText(value, field.id) &&
-          (this.hasText(value, field.updatedAt) || this.hasNumber(value, field.updatedAt)) &&
-          this.saysPart(value, field.tenantId, key, at.firstStart, at.firstEnd) &&
-          this.saysPart(value, field.symbol, key, at.secondStart, at.secondEnd) &&
-          this.saysPart(value, field.authHash, key, at.thirdStart, at.thirdEnd)
+          (shape.isTenant ? isOfTenant(record, shape) : hasPlainId(record, shape)) && this.digestsAgree(record, shape)
         );
-      case 'namespaced':
-      case 'plain':
-        // `namespace` and the tenant members are rare here, so the parser looks at them.
-        return !this.hasRareFields() && this.saysPart(value, field.id, key, at.secondStart, at.secondEnd);
-      case 'other':
-        return false;
+      }
     }
+    return false;
   }
 
-  private hasRareFields(): boolean {
-    const { layout } = this;
-    return [field.namespace, field.tenantId, field.symbol, field.authHash, field.updatedAt].some(
-      (index) => layout.start(index) >= 0,
-    );
+  private learn(value: Buffer): void {
+    this.shapeless++;
+    if (this.shapes.length >= maxShapes && this.shapeless % recordsPerNewShape !== 0) return;
+    const shape = RecordShape.of(JSON.parse(value.toString('utf8')), isAscii(value));
+    if (shape === null) return;
+    this.shapes.unshift(shape);
+    this.shapes.splice(maxShapes);
   }
 
-  private hasText(value: Buffer, index: number): boolean {
-    const start = this.layout.start(index);
-    return start >= 0 && value[start] === quote && this.layout.end(index) - start > 2;
-  }
-
-  private hasNumber(value: Buffer, index: number): boolean {
-    const first = value[this.layout.start(index)] ?? 0;
-    return first >= 0x2d && first <= 0x39;
-  }
-
-  /** Whether the member is the string `key[from, to)`. One with a backslash means something else than its bytes. */
-  private saysPart(value: Buffer, index: number, key: Buffer, from: number, to: number): boolean {
-    const start = this.layout.start(index);
-    if (start < 0 || value[start] !== quote || this.layout.end(index) - start - 2 !== to - from) return false;
-    for (let at = from, other = start + 1; at < to; at++, other++) {
-      if (key[at] !== value[other] || key[at] === backslash) return false;
-    }
-    return true;
-  }
-
-  private digestsAgree(value: Buffer): boolean {
-    const { layout } = this;
-    const dataStart = layout.start(field.data);
+  private digestsAgree(record: StoredRecord, { data, checksum, signature, isAscii }: RecordShape): boolean {
+    const { bytes, text, valueStart, valueEnd } = record;
     // Null data is hashed as {}, which its bytes are not.
-    if (value[dataStart] === lowerN) return false;
-    const data = dataStart < 0 ? emptyData : value;
-    const from = Math.max(dataStart, 0);
-    const to = dataStart < 0 ? emptyData.length : layout.end(field.data);
-    return this.checksumAgrees(data, from, to) && this.signatureAgrees(value, data, from, to);
-  }
-
-  private checksumAgrees(data: Buffer, from: number, to: number): boolean {
-    if (this.layout.start(field.checksum) < 0) return true;
-    return this.layout.says(field.checksum, hash('sha256', data.subarray(from, to), 'hex'));
-  }
-
-  private signatureAgrees(value: Buffer, data: Buffer, from: number, to: number): boolean {
-    const start = this.layout.start(field.signature);
-    if (start < 0 || value[start] !== quote || this.layout.end(field.signature) - start !== hexChars + 2) return false;
+    if (bytes[data.start] === lowerN) return false;
+    if (!isAscii && !isUtf8(bytes.subarray(valueStart, valueEnd))) return false;
+    if (checksum !== null) {
+      const view = new Uint8Array(bytes.buffer, bytes.byteOffset + data.start, data.end - data.start);
+      if (!text.startsWith(hash('sha256', view, 'hex'), checksum.start + 1)) return false;
+    }
     const { secrets } = this.rules;
-    if (secrets.length === 0) return hasHexShape(value, start + 1);
-    return secrets.some((secret) => secret.signed(data, from, to, value, start + 1));
+    if (secrets.length === 0) return isHex(bytes, signature.start + 1, signature.end - 1);
+    return secrets.some((secret) => secret.signed(bytes, data.start, data.end, bytes, signature.start + 1));
   }
+}
+
+/** Whether the key is `<tenantId>!sigil!<symbol>!<authHash>`: the tenant ends at its first `!`, the hash begins behind its last one. */
+function isOfTenant(record: StoredRecord, { tenantId, symbol, authHash }: RecordShape): boolean {
+  const { key, keyLength } = record;
+  const symbolAt = tenantId.end - tenantId.start - 2 + 1 + tenantMark.length;
+  const hashAt = symbolAt + (symbol.end - symbol.start - 2) + 1;
+  return (
+    keyLength === hashAt + (authHash.end - authHash.start - 2) &&
+    key[hashAt - 1] === exclamation &&
+    key[symbolAt - tenantMark.length - 1] === exclamation &&
+    says(record, authHash, hashAt, exclamation) &&
+    says(record, symbol, symbolAt, backslash) &&
+    says(record, tenantId, 0, exclamation) &&
+    equalBytes(tenantMark, key, symbolAt - tenantMark.length) &&
+    !equalBytes(plainMark, key, 0)
+  );
+}
+
+/** Whether the key is `sigil:<id>` or `sigil:<namespace>:<id>`. */
+function hasPlainId(record: StoredRecord, { id }: RecordShape): boolean {
+  const { key, keyLength } = record;
+  if (!equalBytes(plainMark, key, 0)) return false;
+  const split = key.indexOf(colon, plainMark.length);
+  const isNamespaced = split > plainMark.length && split < keyLength - 1;
+  const idAt = isNamespaced ? split + 1 : plainMark.length;
+  const isId = keyLength - idAt === id.end - id.start - 2 && says(record, id, idAt, backslash);
+  return isId && isUtf8(key.subarray(plainMark.length, idAt));
+}
+
+/** Whether the string there is what the key says from `keyAt` on, in printable ASCII without backslashes and without that byte. */
+function says({ key, bytes }: StoredRecord, { start, end }: Span, keyAt: number, without: number): boolean {
+  for (let at = start + 1, other = keyAt; at < end - 1; at++, other++) {
+    const byte = bytes[at] ?? 0;
+    if (byte !== key[other] || byte < space || byte > tilde || byte === backslash || byte === without) return false;
+  }
+  return true;
+}
+
+/** Whether all of it is lower-case hex. */
+function isHex(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) {
+    const byte = bytes[at] ?? 0;
+    if (!((byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66))) return false;
+  }
+  return true;
 }
 
 /** {@link SigilChecker.check} for a single record. */
 export function checkRecord(key: Buffer, value: Buffer, options: SigilCheckOptions): readonly FailedCheck[] {
   return new SigilChecker(options).check(key, value);
-}
-
-function hasHexShape(bytes: Uint8Array, from: number): boolean {
-  for (let at = from; at < from + hexChars; at++) {
-    const byte = bytes[at] ?? 0;
-    if (!((byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66))) return false;
-  }
-  return true;
 }

@@ -16,7 +16,10 @@ const produced = new Set(['node_modules', 'dist', 'coverage']);
 const maxFileLines = 450;
 
 /** `common` computes: no file, socket, clock or process is within its reach. The version is a constant of the build. */
-const commonTargets = ['package.json', 'node:crypto', 'node:buffer', 'zod', 'canonicalize', 'yaml', '@node-rs/crc32'];
+const commonTargets = [
+  ...['package.json', 'node:crypto', 'node:buffer'],
+  ...['zod', 'canonicalize', 'yaml', '@node-rs/crc32', 'croner'],
+];
 
 /** Each outside thing is known to few files: the package, and where it may be imported (a file or a folder). */
 const adapters: readonly (readonly [packageName: string, places: readonly string[]])[] = [
@@ -31,6 +34,7 @@ const adapters: readonly (readonly [packageName: string, places: readonly string
   ['@hono/node-server', ['collector/http/', 'collector/main.ts']],
   ['undici', ['agent/', 'collector/']],
   ['nodemailer', ['collector/alerts/channels/']],
+  ['croner', ['common/cron.ts']],
   ['pino', ['agent/log.ts', 'collector/log.ts']],
 ];
 

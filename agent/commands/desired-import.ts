@@ -30,9 +30,10 @@ export async function importBundle(settings: AgentSettings, file: string, nowMs:
   const { dataDir, manifest, scanIntervalMs } = settings;
   await requireDataDir(dataDir);
   const path = resolve(file);
-  await stat(path).catch((cause: unknown) => {
+  const found = await stat(path).catch((cause: unknown) => {
     throw new AppError('validation.request', `${file} cannot be read (${errnoOf(cause)})`, { cause });
   });
+  if (!found.isFile()) throw new AppError('validation.request', `${file} is not a file: name the bundle itself`);
   const folder = new DesiredFolder(dataDir);
   const cache = new CommitCache(dataDir);
   const shown = await folder.shown();

@@ -9,12 +9,12 @@ import { parseManifestFiles } from '../../common/manifest/files.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
 import type { AgentSettings } from '../config.ts';
 import { gitRepository } from '../desired/git.ts';
-
 import { createImages, observedOf, stateToJudge } from '../docker/images.ts';
 import { createMountedFiles } from '../docker/mounted-files.ts';
 import { scanContainers } from '../docker/scanner.ts';
+import { storeLines } from '../integrity/text.ts';
+import { scanFully, unsettled } from '../sigils/full-scan.ts';
 import type { ScanResult } from '../sigils/scan.ts';
-import { SigilScanner } from '../sigils/scanner.ts';
 import { engineOf } from '../sources.ts';
 
 /** One look at everything, without collector, outbox or identity. Each part that failed says why. */
@@ -46,8 +46,13 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
   const desired = await attempt('manifest', () => readDesired(settings, node));
   const stores: Omit<ScanResult, 'state'>[] = [];
   for (const [name, path] of Object.entries(settings.sigils.stores)) {
-    const result = await attempt(`store ${name}`, () => scanStore(settings, { name, path }, clock));
-    if (result !== undefined) stores.push(result);
+    const part = `store ${name}`;
+    const result = await attempt(part, () => scanFully({ name, path }, { secrets: settings.sigils.secrets, clock }));
+    if (result === undefined) continue;
+    const { state: _, ...shown } = result;
+    stores.push(shown);
+    const rest = unsettled(result);
+    if (rest !== undefined) errors.push({ part, code: rest.code, message: rest.message });
   }
   const unobserved = new Map(scan?.unobserved.map(({ id, name }) => [id, name]));
   const looked = { containers: scan?.containers ?? new Map(), unobserved, atMs: clock.now() };
@@ -87,15 +92,7 @@ export function formatScan(outcome: ScanOutcome): string {
       lines.push(`    ${field}: desired ${desired ?? 'nothing'}, observed ${observed ?? 'nothing'}`);
     }
   }
-  for (const { store, records, sigils, blocks, findings, moreFindings, durationMs } of outcome.stores) {
-    const found = findings.length + moreFindings;
-    lines.push(
-      `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,
-    );
-    for (const { check, key, file, offset, detail } of findings) {
-      lines.push(`  ${check}  ${key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`}  ${detail}`);
-    }
-  }
+  for (const store of outcome.stores) lines.push(...storeLines({ ...store, counts: store }));
   for (const { part, code, message } of outcome.errors) lines.push(`could not look at ${part}: ${message} (${code})`);
   return `${lines.join('\n')}\n`;
 }
@@ -106,10 +103,4 @@ async function readDesired(settings: AgentSettings, node: string) {
   const commit = await repository.head();
   const manifest = parseManifestFiles(await readCommitted(repository, commit));
   return { commit, desired: compileDesired(manifest, node) };
-}
-
-async function scanStore(settings: AgentSettings, store: { name: string; path: string }, clock: Clock) {
-  const scanner = new SigilScanner({ ...store, secrets: settings.sigils.secrets, clock });
-  const { state: _, ...result } = await scanner.scan({ mode: 'full', state: null, openFindings: [] });
-  return result;
 }

@@ -51,8 +51,8 @@ export function runGit(args: readonly string[], options: GitOptions = {}): Promi
   });
 }
 
-/** The first line of what a program said is for people already. */
+/** The first line of what a program said is for people already; advice of git is about something else. */
 export function complaintOf({ stderr, exitCode }: Pick<CommandAnswer, 'stderr' | 'exitCode'>): string {
-  const [line = ''] = stderr.trim().split('\n');
+  const [line = ''] = stderr.split('\n').filter((said) => said.trim() !== '' && !said.startsWith('hint:'));
   return line.slice(0, limits.maxForeignTextChars) || `exit code ${exitCode}`;
 }

@@ -43,7 +43,7 @@ const replacing: ReadonlySet<CallName> = new Set<CallName>([
 
 const callsOf: Readonly<Record<VerifiedOrder['action'], ReadonlySet<CallName>>> = {
   terminate: new Set<CallName>(['kill', 'remove']),
-  quarantine: new Set<CallName>(['disconnect', 'pause']),
+  quarantine: new Set<CallName>(['disconnect', 'pause', 'stop']),
   release: new Set<CallName>(['connect', 'unpause']),
   restore: replacing,
   rollback: replacing,

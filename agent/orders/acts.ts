@@ -98,7 +98,10 @@ async function terminate(task: Task, needs: ActNeeds): Promise<Done> {
   return { evidence, madeId: null };
 }
 
-/** Off the network first: a process that is paused sends nothing, but what others have open to it would stay open. */
+/**
+ * Off the network first: a process that is paused sends nothing, but what others have open to it would stay open. What the engine is
+ * about to start anew can neither be taken off a network nor paused, so whoever crashes again and again is stopped.
+ */
 async function quarantine(task: Task, needs: ActNeeds): Promise<Done> {
   const target = targetOf(task);
   const { control } = needs;
@@ -106,17 +109,38 @@ async function quarantine(task: Task, needs: ActNeeds): Promise<Done> {
   // What an attempt before this one took away is not there any more, and is to be given back all the same.
   const networks = { ...needs.networksBefore, ...(await control.networks(target.id)) };
   await needs.rememberNetworks(networks);
+  if (target.state === 'restarting') await control.stop(target.id, 0);
+  let failures = await takenOff(networks, target.id, control);
+  // Whatever keeps it on a network must not keep it running.
+  if (target.state === 'running' && (await brought(target.id, control)) === 'stopped') {
+    failures = await takenOff(networks, target.id, control);
+  }
+  if (failures.length > 0) throw failures[0];
+  return { evidence, madeId: null };
+}
+
+/** @returns what kept it on a network. */
+async function takenOff(networks: Endpoints, id: string, control: EngineControl): Promise<readonly unknown[]> {
   const failures: unknown[] = [];
   for (const [name, { NetworkID = name }] of Object.entries(networks)) {
     // No engine takes a container off the network of the host; paused it sends nothing there.
     if (name === hostNetwork) continue;
     // By id: whoever names networks may give one the id of another.
-    await control.disconnect(NetworkID, target.id).catch((thrown: unknown) => failures.push(thrown));
+    await control.disconnect(NetworkID, id).catch((thrown: unknown) => failures.push(thrown));
   }
-  // Whatever keeps it on a network must not keep it running.
-  if (target.state === 'running' || target.state === 'restarting') await control.pause(target.id);
-  if (failures.length > 0) throw failures[0];
-  return { evidence, madeId: null };
+  return failures;
+}
+
+/** To a standstill: paused, or stopped where it has ended since it was looked at, and may be about to start anew. */
+async function brought(id: string, control: EngineControl): Promise<'paused' | 'stopped'> {
+  try {
+    await control.pause(id);
+    return 'paused';
+  } catch (thrown) {
+    if (toAppError(thrown).details.status !== 409) throw thrown;
+    await control.stop(id, 0);
+    return 'stopped';
+  }
 }
 
 const hostNetwork = 'host';

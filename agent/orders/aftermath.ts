@@ -3,7 +3,7 @@ import type { EngineControl } from '../docker/control.ts';
 import type { Engine } from '../docker/engine.ts';
 import type { OrderBook } from './book.ts';
 import type { EvidenceFolder } from './evidence.ts';
-import { laterOutcome } from './outcome.ts';
+import { isSuperseded, laterOutcome } from './outcome.ts';
 import type { OrderWatch } from './ports.ts';
 import type { OrderRecord } from './records.ts';
 import { replacementNames } from './replace.ts';
@@ -47,8 +47,8 @@ export function createAftermath(options: AftermathOptions): Aftermath {
       for (const [hash, record] of book.all) {
         if (record.state !== 'executed' && record.state !== 'verified') continue;
         const later = laterOutcome(record, { standing, containers: observed }, clock.now());
-        if (later !== undefined)
-          await book.end(hash, record, { outcome: later.state, code: null, reason: later.reason });
+        if (later === undefined || isSuperseded(record, book.all.values())) continue;
+        await book.end(hash, record, { outcome: later.state, code: null, reason: later.reason });
       }
     },
     letGo: async () => {

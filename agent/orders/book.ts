@@ -1,7 +1,7 @@
 import type { Clock } from '../../common/clock.ts';
 import type { Drift } from '../../common/drift.ts';
 import type { Attempt } from '../../common/enforcement/attempts.ts';
-import type { PastOrder } from '../../common/enforcement/governance.ts';
+import { cameToNothing, type PastOrder } from '../../common/enforcement/governance.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
@@ -75,7 +75,7 @@ export class OrderBook {
         container,
         containerId,
         atMs: beganMs,
-        failed: state === 'failed',
+        failed: cameToNothing(action, state),
       }))
       .sort((a, b) => a.atMs - b.atMs);
   }

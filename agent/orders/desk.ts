@@ -228,12 +228,15 @@ export class OrderDesk {
     }
   }
 
-  async #look({ containerId, container }: Order): Promise<Pick<Task, 'target' | 'wanted'>> {
+  async #look({ action, containerId, container }: Order): Promise<Pick<Task, 'target' | 'wanted'>> {
     const { watch, adopted } = this.#options;
     if (containerId === null) await watch.scan();
     else await watch.look(containerId);
+    if (action === 'restore' && containerId !== null && !watch.observed.has(containerId)) await watch.scan();
     const named = [...watch.observed.values()].find(({ name }) => name === container);
-    const target = containerId === null ? named : watch.observed.get(containerId);
+    const meant = containerId === null ? named : watch.observed.get(containerId);
+    // Nobody may have the name of one that is gone and is to be made anew.
+    const target = meant ?? (action === 'restore' ? named : undefined);
     return { target, wanted: adopted()?.containers.find(({ name }) => name === container) };
   }
 

@@ -53,8 +53,12 @@ export class LogReader {
       if (end > toBlockEnd) return yield* this.breakAt(offset + at, 'a record reaches past its block');
       if (end > bytes.length) {
         const next = nextRecord(bytes, at + 1);
+        if (next < 0 && !isWhole(bytes.subarray(at))) return;
+        yield* this.breakAt(
+          offset + at,
+          'a record claims more bytes than the file has, yet it ends there or others follow',
+        );
         if (next < 0) return;
-        yield* this.breakAt(offset + at, 'a record claims more bytes than the file has, yet others follow it');
         at = next;
         continue;
       }
@@ -133,6 +137,11 @@ export class LogReader {
     this.partsBytes = 0;
     this.state = state;
   }
+}
+
+/** Whether a record that seems to go on behind the end of the file is complete for all but its length. */
+function isWhole(record: Buffer): boolean {
+  return maskedCrc(record.subarray(headerBytes - 1)) === record.readUInt32LE(0);
 }
 
 /**

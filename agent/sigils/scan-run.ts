@@ -1,29 +1,25 @@
 import type { Clock } from '../../common/clock.ts';
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import type { FailedCheck, SigilChecker, SigilFinding } from '../../common/sigil.ts';
+import type { SigilChecker, SigilFinding } from '../../common/sigil.ts';
 import { foreignBytes } from '../../common/sigil-text.ts';
 import { CurrentRecords } from './current-records.ts';
 import { FileWindow } from './file-window.ts';
 import { type FileProblem, FindingList, fileFinding, isFileFinding, recordFinding } from './findings.ts';
 import { readLog } from './log-scan.ts';
 import { Pacer } from './pacer.ts';
-import type { ScanRequest, ScanResult } from './scan.ts';
+import { RecordSieve, type Suspect } from './record-sieve.ts';
+import type { ScanCounts, ScanRequest, ScanResult } from './scan.ts';
 import type { ScanState } from './scan-state.ts';
+import type { ScanThreads, TableOutcome } from './scan-threads.ts';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
 import { valuePut } from './table-format.ts';
-import { TableReader } from './table-reader.ts';
-import { type KeyRange, TableScan, type TableSink } from './table-scan.ts';
+import { type TableProblem, TableReader } from './table-reader.ts';
+import { type KeyRange, type TableRecord, TableScan, type TableSink } from './table-scan.ts';
+import type { Part } from './thread-messages.ts';
 import type { LiveTable } from './version-edit.ts';
 import { BatchCursor } from './write-batch.ts';
-
-/** A stored version that fails a check, not yet known to be its key's current one. */
-interface Suspect {
-  readonly key: Buffer;
-  readonly sequence: number;
-  readonly failures: readonly FailedCheck[];
-}
 
 interface LogMark {
   readonly identity: string;
@@ -35,6 +31,19 @@ type Place = readonly [name: string, table: LiveTable | null];
 
 const progressEveryBlocks = 256;
 const recordsPerLook = 32;
+
+export interface ScanRunOptions {
+  /** The store's name. */
+  readonly store: string;
+  readonly files: StoreFiles;
+  readonly checker: SigilChecker;
+  readonly clock: Clock;
+  /** Called after every few milliseconds of work. */
+  readonly pause: () => Promise<void>;
+  /** Who checks the tables; null does it here. */
+  readonly threads: ScanThreads | null;
+  readonly request: ScanRequest;
+}
 
 /** One scan from start to result; not reused. */
 export class ScanRun implements TableSink {
@@ -48,7 +57,10 @@ export class ScanRun implements TableSink {
   private readonly tableScan: TableScan;
   private readonly findings: FindingList;
   private current: CurrentRecords | null = null;
-  private suspects: Suspect[] = [];
+  private readonly sieve: RecordSieve;
+  private readonly threads: ScanThreads | null;
+  /** What one part of a thread's findings has led to is done before the next is looked at. */
+  private dealing: Promise<void> = Promise.resolve();
 
   /** Fingerprints of tables that need no look, from the state and from this scan. */
   private readonly checkedTables: Map<string, string>;
@@ -62,18 +74,13 @@ export class ScanRun implements TableSink {
 
   private readonly counts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
 
-  constructor(
-    store: string,
-    files: StoreFiles,
-    checker: SigilChecker,
-    clock: Clock,
-    pause: () => Promise<void>,
-    request: ScanRequest,
-  ) {
+  constructor({ store, files, checker, clock, pause, threads, request }: ScanRunOptions) {
     this.store = store;
     this.files = files;
     this.checker = checker;
     this.request = request;
+    this.threads = threads;
+    this.sieve = new RecordSieve(checker);
     this.pacer = new Pacer(clock, pause, request.signal);
     this.tableScan = new TableScan(new TableReader(this.window), this.pacer, this);
     this.findings = new FindingList(request.openFindings);
@@ -89,17 +96,22 @@ export class ScanRun implements TableSink {
       snapshot = await this.look();
       settled = await this.scanFiles(snapshot);
     }
-    await this.confirmSuspects();
+    await this.confirm(this.sieve.take());
     const cleared = await this.clearedFindings(snapshot, settled);
-    this.request.onProgress?.({ ...this.counts });
+    this.request.onProgress?.(this.total);
     return {
-      ...this.counts,
+      ...this.total,
       findings: this.findings.fresh,
       moreFindings: this.findings.more,
       cleared,
       settled,
       state: this.stateAfter(snapshot),
     };
+  }
+
+  private get total(): ScanCounts {
+    const { counts, sieve } = this;
+    return { ...counts, records: counts.records + sieve.records, sigils: counts.sigils + sieve.sigils };
   }
 
   private async look(): Promise<Snapshot> {
@@ -115,13 +127,48 @@ export class ScanRun implements TableSink {
   /** False when a file was gone: compacted into others that a newer snapshot will name. The newest go soonest. */
   private async scanFiles(snapshot: Snapshot): Promise<boolean> {
     const tables = [...snapshot.tables].sort(([, left], [, right]) => right.number - left.number);
-    const places: Place[] = [...snapshot.logs.map((name): Place => [name, null]), ...tables];
+    const logs = snapshot.logs.map((name): Place => [name, null]);
+    if (this.threads === null) return this.scanHere([...logs, ...tables], snapshot);
+    const settled = await this.scanHere(logs, snapshot);
+    return (await this.scanInThreads(tables, snapshot, this.threads)) && settled;
+  }
+
+  private async scanHere(places: readonly Place[], snapshot: Snapshot): Promise<boolean> {
     let settled = true;
     for (let at = 0; at < places.length; at += limits.sigilOpenFiles) {
       settled = (await this.scanTogether(places.slice(at, at + limits.sigilOpenFiles), snapshot)) && settled;
       if (this.pacer.due) await this.pacer.rest();
     }
     return settled;
+  }
+
+  private async scanInThreads(
+    tables: readonly (readonly [name: string, table: LiveTable])[],
+    snapshot: Snapshot,
+    threads: ScanThreads,
+  ): Promise<boolean> {
+    const unknown: (typeof tables)[number][] = [];
+    for (const place of tables) if (!(await this.isKnown(place[0]))) unknown.push(place);
+    let settled = true;
+    const outcome = (name: string, { kind, ...more }: TableOutcome) => {
+      if ('fingerprint' in more) this.tableDone(name, more.fingerprint);
+      else if ('message' in more) this.reportUnreadable(name, snapshot.tables.get(name) ?? null, more.message);
+      else settled = this.isLost(name, snapshot) && settled;
+    };
+    await threads.scan(unknown, { part: (name, part) => this.dealWith(name, part), outcome });
+    return settled;
+  }
+
+  private dealWith(file: string, { blocks, bytes, records, sigils, suspects, problems }: Part): Promise<void> {
+    const { counts } = this;
+    counts.blocks += blocks;
+    counts.bytes += bytes;
+    counts.records += records;
+    counts.sigils += sigils;
+    for (const { problem, range } of problems) this.reportBlock(file, problem, range);
+    this.request.onProgress?.(this.total);
+    this.dealing = this.dealing.then(() => this.confirm(suspects));
+    return this.dealing;
   }
 
   /** All are opened before the first is read: an open file stays readable when the store drops it. */
@@ -143,10 +190,15 @@ export class ScanRun implements TableSink {
     return settled;
   }
 
+  /** Whether it has been checked, and is the same as then. */
+  private async isKnown(table: string): Promise<boolean> {
+    const known = this.checkedTables.get(table);
+    return known !== undefined && (await this.files.stamp(table))?.fingerprint === known;
+  }
+
   /** False when there is no such file. */
   private async openUnlessKnown(name: string, opened: StoreFile[]): Promise<boolean> {
-    const known = this.checkedTables.get(name);
-    if (known !== undefined && (await this.files.stamp(name))?.fingerprint === known) return true;
+    if (await this.isKnown(name)) return true;
     const file = await this.files.open(name);
     if (file !== null) opened.push(file);
     return file !== null;
@@ -170,10 +222,13 @@ export class ScanRun implements TableSink {
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code !== 'store.unreadable') throw thrown;
-      const range = boundsOf(table);
-      this.report({ check: 'file_unreadable', file: name, offset: null, range, detail: error.message });
+      this.reportUnreadable(name, table, error.message);
       return true;
     }
+  }
+
+  private reportUnreadable(file: string, table: LiveTable | null, detail: string): void {
+    this.report({ check: 'file_unreadable', file, offset: null, range: boundsOf(table), detail });
   }
 
   /**
@@ -199,9 +254,13 @@ export class ScanRun implements TableSink {
 
   private async scanTable(file: StoreFile, table: LiveTable): Promise<void> {
     await this.tableScan.scan(file, table);
+    this.tableDone(file.name, file.fingerprint);
+  }
+
+  private tableDone(name: string, fingerprint: string): void {
     this.counts.tables++;
-    this.checkedTables.set(file.name, file.fingerprint);
-    this.examined.add(file.name);
+    this.checkedTables.set(name, fingerprint);
+    this.examined.add(name);
   }
 
   private async scanLog(file: StoreFile): Promise<void> {
@@ -222,7 +281,7 @@ export class ScanRun implements TableSink {
     const { batch } = this;
     batch.open(record);
     for (let operations = 1; batch.next(); operations++) {
-      if (batch.type === valuePut) this.record(batch.key, batch.value, batch.sequence);
+      if (batch.type === valuePut) this.sieve.check(batch.key, batch.value, batch.sequence);
       if (operations % recordsPerLook === 0 && this.pacer.due) await this.pacer.rest();
     }
     if (batch.problem !== null) {
@@ -230,37 +289,34 @@ export class ScanRun implements TableSink {
       this.report({ check: 'log_format', file: log, offset: endsAt, range: null, detail });
     }
     // Most batches hold one operation, so the look inside the loop is not enough.
-    if (this.suspects.length >= limits.sigilConfirmBatch) await this.confirmSuspects();
+    if (this.sieve.kept >= limits.sigilConfirmBatch) await this.confirm(this.sieve.take());
     if (this.pacer.due) await this.pacer.rest();
   }
 
-  /** {@link TableSink}; also for log records. */
-  record(key: Buffer, value: Buffer, sequence: number): void {
-    this.counts.records++;
-    if (this.checker.kindOf(key) === 'other') return;
-    this.counts.sigils++;
-    const failures = this.checker.check(key, value);
-    if (failures.length > 0) this.suspects.push({ key: Buffer.from(key), sequence, failures });
+  /** {@link TableSink} */
+  record(record: TableRecord): void {
+    this.sieve.look(record);
   }
 
   /** {@link TableSink} */
-  problem(problem: { check: FileProblem['check']; offset: number; problem: string }, range: KeyRange | null): void {
-    const { check, offset } = problem;
-    this.report({ check, file: this.scanningFile, offset, range, detail: problem.problem });
+  problem(problem: TableProblem, range: KeyRange | null): void {
+    this.reportBlock(this.scanningFile, problem, range);
+  }
+
+  private reportBlock(file: string, { check, offset, problem }: TableProblem, range: KeyRange | null): void {
+    this.report({ check, file, offset, range, detail: problem });
   }
 
   /** {@link TableSink} */
   async blockDone(storedBytes: number): Promise<void> {
     this.counts.blocks++;
     this.counts.bytes += storedBytes;
-    if (this.counts.blocks % progressEveryBlocks === 0) this.request.onProgress?.({ ...this.counts });
-    if (this.suspects.length >= limits.sigilConfirmBatch) await this.confirmSuspects();
+    if (this.counts.blocks % progressEveryBlocks === 0) this.request.onProgress?.(this.total);
+    if (this.sieve.kept >= limits.sigilConfirmBatch) await this.confirm(this.sieve.take());
   }
 
   /** Reports the suspects that are what a reader of the store gets now; overwritten and deleted versions are history. */
-  private async confirmSuspects(): Promise<void> {
-    const suspects = this.suspects;
-    this.suspects = [];
+  private async confirm(suspects: readonly Suspect[]): Promise<void> {
     if (suspects.length === 0) return;
     const current = await this.currentRecords().lookUp(suspects.map((suspect) => suspect.key));
     for (const suspect of suspects) {

@@ -5,6 +5,7 @@ import { SigilChecker, type SigilRecord } from '../../common/sigil.ts';
 import { fsStoreFiles } from './fs-store-files.ts';
 import type { ScanRequest, ScanResult } from './scan.ts';
 import { ScanRun } from './scan-run.ts';
+import { ScanThreads } from './scan-threads.ts';
 import type { StoreFiles } from './store-files.ts';
 
 export interface SigilStoreOptions {
@@ -19,6 +20,10 @@ export interface SigilStoreOptions {
   readonly clock: Clock;
   /** Where the files come from; the folder at `path` when absent. */
   readonly files?: StoreFiles;
+  /** How many threads check the tables in a full scan; 1 when absent: all of it happens here. Takes the built-in payload and files. */
+  readonly threads?: number;
+  /** The built thread; the one beside the program when absent. */
+  readonly threadFile?: URL;
   /** Called after every few milliseconds of work; lets the event loop turn when absent. A slower one spreads the load. */
   readonly pause?: () => Promise<void>;
 }
@@ -33,12 +38,14 @@ export class SigilScanner {
   private readonly files: StoreFiles;
   private readonly clock: Clock;
   private readonly pause: () => Promise<void>;
+  private readonly begin: () => ScanThreads | null;
   private scanning = false;
 
   /** @throws AppError `validation.config` for secrets that cannot be used */
   constructor(options: SigilStoreOptions) {
-    const { name, path, secrets, payloadOf, clock, files, pause } = options;
+    const { name, path, secrets, payloadOf, clock, files, pause, threads = 1, threadFile } = options;
     this.name = name;
+    this.begin = () => (threads > 1 ? new ScanThreads(threads, { path, secrets }, threadFile) : null);
     this.checker = new SigilChecker(payloadOf === undefined ? { secrets } : { secrets, payloadOf });
     this.files = files ?? fsStoreFiles(path);
     this.clock = clock;
@@ -57,12 +64,26 @@ export class SigilScanner {
     try {
       const startedAt = rfc3339(this.clock.now());
       const startedMs = this.clock.monotonicMs();
-      const run = new ScanRun(this.name, this.files, this.checker, this.clock, this.pause, request);
-      const outcome = await run.run();
+      const outcome = await this.run(request, request.mode === 'full' ? this.begin() : null);
       const durationMs = this.clock.monotonicMs() - startedMs;
       return { store: this.name, mode: request.mode, startedAt, durationMs, ...outcome };
     } finally {
       this.scanning = false;
+    }
+  }
+
+  private async run(request: ScanRequest, threads: ScanThreads | null) {
+    const { name: store, files, checker, clock, pause } = this;
+    const stop = () => void threads?.stop();
+    request.signal?.addEventListener('abort', stop);
+    try {
+      return await new ScanRun({ store, files, checker, clock, pause, threads, request }).run();
+    } catch (thrown) {
+      request.signal?.throwIfAborted();
+      throw thrown;
+    } finally {
+      request.signal?.removeEventListener('abort', stop);
+      await threads?.stop();
     }
   }
 }

@@ -1,5 +1,8 @@
 /** A literal byte costs at least one byte and a copy yields at most 64 bytes from three, so no output can be longer. */
 const maxExpansion = 22;
+/** Bytes are copied four at a time, so up to three too many. */
+const wordBytes = 4;
+const slackBytes = wordBytes - 1;
 
 /**
  * Decodes one raw Snappy block (google/snappy `format_description.txt`) into a buffer that is reused, so that a scan
@@ -8,6 +11,7 @@ const maxExpansion = 22;
  */
 export class SnappyDecoder {
   private output = Buffer.alloc(16 * 1024);
+  private view = viewOf(this.output);
   private readonly maxOutputBytes: number;
 
   constructor(maxOutputBytes: number) {
@@ -25,54 +29,72 @@ export class SnappyDecoder {
       if (byte < 0x80) break;
     }
     if (size > this.maxOutputBytes || size > input.length * maxExpansion) return null;
-    if (size > this.output.length) this.output = Buffer.allocUnsafe(size);
-    return decodeElements(input, at, this.output, size) ? this.output.subarray(0, size) : null;
+    if (size + slackBytes > this.output.length) {
+      this.output = Buffer.allocUnsafeSlow(size + slackBytes);
+      this.view = viewOf(this.output);
+    }
+    return decodeElements(viewOf(input), at, this.view, size) ? this.output.subarray(0, size) : null;
   }
 }
 
-function decodeElements(input: Buffer, start: number, output: Buffer, size: number): boolean {
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** The output has room for `size` bytes and {@link slackBytes} more. */
+function decodeElements(input: DataView, start: number, output: DataView, size: number): boolean {
+  const end = input.byteLength;
   let at = start;
   let written = 0;
-  while (at < input.length) {
-    const tag = input[at++] ?? 0;
+  while (at < end) {
+    const tag = input.getUint8(at++);
     const kind = tag & 3;
     if (kind === 0) {
       const lengthBytes = Math.max(0, (tag >> 2) - 59);
-      if (at + lengthBytes > input.length) return false;
+      if (at + lengthBytes > end) return false;
       const length = (lengthBytes === 0 ? tag >> 2 : littleEndian(input, at, lengthBytes)) + 1;
       at += lengthBytes;
-      if (length > input.length - at || length > size - written) return false;
-      copyBytes(input, at, output, written, length);
+      if (length > end - at || length > size - written) return false;
+      copyLiteral(input, at, output, written, length);
       at += length;
       written += length;
       continue;
     }
     const offsetBytes = kind === 3 ? 4 : kind;
-    if (at + offsetBytes > input.length) return false;
+    if (at + offsetBytes > end) return false;
     const length = kind === 1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1;
     const offset = littleEndian(input, at, offsetBytes) + (kind === 1 ? (tag >> 5) << 8 : 0);
     at += offsetBytes;
     if (offset === 0 || offset > written || length > size - written) return false;
-    // Byte by byte, since a copy may overlap what it writes: that is how Snappy repeats a pattern.
-    for (let from = written - offset, to = written; from < written - offset + length; ) {
-      output[to++] = output[from++] ?? 0;
-    }
+    repeat(output, written - offset, written, length);
     written += length;
   }
   return written === size;
 }
 
-function littleEndian(input: Buffer, at: number, count: number): number {
+function littleEndian(input: DataView, at: number, count: number): number {
   let value = 0;
-  for (let index = count - 1; index >= 0; index--) value = value * 256 + (input[at + index] ?? 0);
+  for (let index = count - 1; index >= 0; index--) value = value * 256 + input.getUint8(at + index);
   return value;
 }
 
-/** A native copy has a fixed price; below it a loop is faster. */
-function copyBytes(input: Buffer, from: number, output: Buffer, to: number, length: number): void {
-  if (length > 48) {
-    input.copy(output, to, from, from + length);
+function copyLiteral(input: DataView, from: number, output: DataView, to: number, length: number): void {
+  const end = from + length;
+  let into = to;
+  if (end + slackBytes > input.byteLength) {
+    for (let at = from; at < end; at++) output.setUint8(into++, input.getUint8(at));
     return;
   }
-  for (let index = 0; index < length; index++) output[to + index] = input[from + index] ?? 0;
+  for (let at = from; at < end; at += wordBytes, into += wordBytes) output.setUint32(into, input.getUint32(at));
+}
+
+/** A copy may overlap what it writes: that is how Snappy repeats a pattern. A whole word may not. */
+function repeat(output: DataView, from: number, to: number, length: number): void {
+  const end = to + length;
+  let at = from;
+  if (to - from < wordBytes) {
+    for (let into = to; into < end; into++) output.setUint8(into, output.getUint8(at++));
+    return;
+  }
+  for (let into = to; into < end; into += wordBytes, at += wordBytes) output.setUint32(into, output.getUint32(at));
 }

@@ -70,21 +70,24 @@ export function blockIntact(withTrailer: Buffer): boolean {
  * value; restart offsets close the block. Reused for many blocks; `key` and the value range live until the next step.
  */
 export class BlockCursor {
-  /** Key bytes; only the first `keyLength` count. For data and index blocks the last eight are sequence and type. */
+  /** Key bytes; only the first `wholeKeyLength` count. For data and index blocks the last eight are sequence and type. */
   key: Buffer = Buffer.alloc(256);
-  keyLength = 0;
+  wholeKeyLength = 0;
   valueStart = 0;
   valueEnd = 0;
   /** Why the walk ended early, or null. */
   problem: string | null = null;
-  block: Buffer = Buffer.alloc(0);
+  /** The block. */
+  bytes: Buffer = Buffer.alloc(0);
+  private chars: string | null = null;
   private at = 0;
   private end = 0;
 
   open(block: Buffer): void {
-    this.block = block;
+    this.bytes = block;
+    this.chars = null;
     this.at = 0;
-    this.keyLength = 0;
+    this.wholeKeyLength = 0;
     this.problem = null;
     const restarts = block.length < 4 ? 0 : block.readUInt32LE(block.length - 4);
     this.end = block.length - 4 * (restarts + 1);
@@ -100,7 +103,7 @@ export class BlockCursor {
     const valueLength = this.length();
     if (this.problem !== null) return false;
     const keyStart = this.at;
-    if (shared > this.keyLength || unshared + valueLength > this.end - keyStart) {
+    if (shared > this.wholeKeyLength || unshared + valueLength > this.end - keyStart) {
       return this.fail('an entry does not fit its block');
     }
     this.valueStart = keyStart + unshared;
@@ -110,46 +113,57 @@ export class BlockCursor {
     return true;
   }
 
+  /** The block with one character per byte (latin1). */
+  get text(): string {
+    this.chars ??= this.bytes.toString('latin1');
+    return this.chars;
+  }
+
+  /** Length of the entry's user key in bytes. */
+  get keyLength(): number {
+    return Math.max(0, this.wholeKeyLength - internalKeyBytes);
+  }
+
   /** The entry's user key, a view into the reused key buffer. */
   userKey(): Buffer {
-    return this.key.subarray(0, Math.max(0, this.keyLength - internalKeyBytes));
+    return this.key.subarray(0, this.keyLength);
   }
 
   /** The entry's value, a view into the block. */
   value(): Buffer {
-    return this.block.subarray(this.valueStart, this.valueEnd);
+    return this.bytes.subarray(this.valueStart, this.valueEnd);
   }
 
   get isInternal(): boolean {
-    return this.keyLength >= internalKeyBytes;
+    return this.wholeKeyLength >= internalKeyBytes;
   }
 
   /** {@link valueDeleted} or {@link valuePut}; anything else is malformed. */
   get type(): number {
-    return this.key[this.keyLength - internalKeyBytes] ?? -1;
+    return this.key[this.wholeKeyLength - internalKeyBytes] ?? -1;
   }
 
   /** 56 bits; exact up to 2^53, far beyond what any store has written. */
   get sequence(): number {
-    const at = this.keyLength - internalKeyBytes;
+    const at = this.wholeKeyLength - internalKeyBytes;
     return (this.key.readUInt32LE(at) >>> 8) + this.key.readUInt32LE(at + 4) * 2 ** 24;
   }
 
   private takeKey(shared: number, keyStart: number): void {
-    this.keyLength = shared + this.valueStart - keyStart;
-    if (this.keyLength > this.key.length) {
-      const grown = Buffer.alloc(this.keyLength * 2);
+    this.wholeKeyLength = shared + this.valueStart - keyStart;
+    if (this.wholeKeyLength > this.key.length) {
+      const grown = Buffer.alloc(this.wholeKeyLength * 2);
       this.key.copy(grown, 0, 0, shared);
       this.key = grown;
     }
-    for (let to = shared, from = keyStart; from < this.valueStart; ) this.key[to++] = this.block[from++] ?? 0;
+    for (let to = shared, from = keyStart; from < this.valueStart; ) this.key[to++] = this.bytes[from++] ?? 0;
   }
 
   /** A varint of at most 32 bits: entry lengths are never larger. */
   private length(): number {
     let value = 0;
     for (let shift = 0; shift <= 28; shift += 7) {
-      const byte = this.at < this.end ? (this.block[this.at++] ?? 0) : -1;
+      const byte = this.at < this.end ? (this.bytes[this.at++] ?? 0) : -1;
       if (byte < 0) break;
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return value >>> 0;

@@ -1,3 +1,4 @@
+import type { StoredRecord } from '../../common/sigil.ts';
 import type { Pacer } from './pacer.ts';
 import type { StoreFile } from './store-files.ts';
 import {
@@ -19,9 +20,16 @@ export interface KeyRange {
   readonly to: Buffer;
 }
 
-/** What a table scan tells. Keys and values are views that live only during the call. */
+/** One stored version of a record; lives only during the call. */
+export interface TableRecord extends StoredRecord {
+  readonly sequence: number;
+  userKey(): Buffer;
+  value(): Buffer;
+}
+
+/** What a table scan tells. */
 export interface TableSink {
-  record(key: Buffer, value: Buffer, sequence: number): void;
+  record(record: TableRecord): void;
   problem(problem: TableProblem, range: KeyRange | null): void;
   /** After each data block, good or bad; the moment to do what needs waiting. */
   blockDone(storedBytes: number): Promise<void>;
@@ -126,7 +134,7 @@ export class TableScan {
       if (!cursor.isInternal || (cursor.type !== valuePut && cursor.type !== valueDeleted)) {
         return this.reportAt(handle, 'an entry has no internal key', range);
       }
-      if (cursor.type === valuePut) this.sink.record(cursor.userKey(), cursor.value(), cursor.sequence);
+      if (cursor.type === valuePut) this.sink.record(cursor);
       if (entries % entriesPerLook === 0 && this.pacer.due) await this.pacer.rest();
     }
     if (cursor.problem !== null) this.reportAt(handle, cursor.problem, range);

@@ -57,11 +57,12 @@ export class OrderBook {
 
   /**
    * A drift of this kind stands again: an order that was to end it has relapsed, if that is not long ago. Nodes say so by
-   * themselves.
+   * themselves. A quarantine ends no drift.
    */
   cameBack(node: string, drift: { readonly kind: DriftKind; readonly container: string }, at: When): void {
     for (const { hash, order, events } of this.#byNode.get(node) ?? []) {
       if (order.drift?.kind !== drift.kind || order.container !== drift.container) continue;
+      if (order.action === 'quarantine') continue;
       const last = events.at(-1);
       const isVerified = last?.said.kind === 'order.result' && last.said.body.outcome === 'verified';
       if (isVerified && at.atMs - last.atMs < limits.relapseWithinMs) this.#result(hash, 'relapsed', at);

@@ -8,7 +8,7 @@ import { signWithKeyFile } from '../enforcement/ssh-keygen.ts';
 import { createAnnouncing } from '../operating.ts';
 import { type CommandContext, requireNodeName, show, withLedger } from './context.ts';
 import { signersFor } from './enforcing.ts';
-import { parseMoment } from './moment.ts';
+import { parseDeadline } from './moment.ts';
 import { readSignature, requirePrincipal } from './orders-approve.ts';
 
 /** What is announced, as it is typed. */
@@ -65,6 +65,6 @@ export async function changesText(context: CommandContext, options: ChangeOption
 
 /** @throws AppError `validation.request`. */
 function announcementOf({ node, container, becomes, before }: ChangeOptions): Announcement {
-  const until = rfc3339(parseMoment(before, systemClock.now()));
+  const until = rfc3339(parseDeadline(before, systemClock.now()));
   return { node: node === '*' ? null : requireNodeName(node), container, image: becomes, until };
 }

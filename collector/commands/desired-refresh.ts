@@ -32,12 +32,14 @@ function format(look: ShownLook): string {
   return `refused ${commit ?? 'the repository'}: ${file}:${line}:${column}: ${reason}\n${stays}\n`;
 }
 
+/** Another file may be named by mistake, a key among them: what is no token is neither sent nor shown. */
 async function readToken(path: string): Promise<string> {
-  try {
-    return (await readFile(path, 'utf8')).trim();
-  } catch (cause) {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new AppError('validation.request', `--token-file ${path} cannot be read (${errnoOf(cause)})`, { cause });
-  }
+  });
+  const token = text.trim();
+  if (/^[!-~]{1,256}$/.test(token)) return token;
+  throw new AppError('validation.request', `--token-file ${path} holds something else than one token`);
 }
 
 /** A collector that listens on all addresses answers on this one too. */

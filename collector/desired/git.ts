@@ -72,7 +72,8 @@ function refuse(what: string, reason: string, cause?: unknown): AppError {
   });
 }
 
-/** The first line of what git said is for people already. */
+/** The first line of what git said is for people already; its advice is about something else. */
 function complaintOf({ stderr }: GitAnswer): string {
-  return stderr.trim().split('\n')[0]?.slice(0, limits.maxForeignTextChars) || 'git failed without saying why';
+  const [line = ''] = stderr.split('\n').filter((said) => said.trim() !== '' && !said.startsWith('hint:'));
+  return line.slice(0, limits.maxForeignTextChars) || 'git failed without saying why';
 }

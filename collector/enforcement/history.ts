@@ -1,5 +1,5 @@
 import { type Attempt, heldByAttempts } from '../../common/enforcement/attempts.ts';
-import type { PastOrder } from '../../common/enforcement/governance.ts';
+import { cameToNothing, type PastOrder } from '../../common/enforcement/governance.ts';
 import { rejectedHold } from '../../common/enforcement/measures.ts';
 import { limits } from '../../common/limits.ts';
 import { driftDigest } from '../../common/order.ts';
@@ -44,7 +44,8 @@ export function begunOrders(orders: readonly StoredOrder[], nowMs: number): read
     const atMs = begunMs(stored);
     if (atMs === undefined) return [];
     const { action, container, containerId } = stored.order;
-    return [{ action, container, containerId, atMs: Math.min(atMs, nowMs), failed: stored.status === 'failed' }];
+    const failed = cameToNothing(action, stored.status);
+    return [{ action, container, containerId, atMs: Math.min(atMs, nowMs), failed }];
   });
 }
 

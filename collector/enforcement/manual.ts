@@ -1,6 +1,6 @@
 import { rfc3339 } from '../../common/clock.ts';
 import { approvalsNeeded, type EnforcementPolicy } from '../../common/enforcement/policy.ts';
-import { wantedOf } from '../../common/enforcement/wanted.ts';
+import { makesContainer, wantedOf } from '../../common/enforcement/wanted.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { type Order, type OrderAction, orderHash } from '../../common/order.ts';
@@ -40,6 +40,14 @@ export function manualOrder(wish: ManualWish, facts: ManualFacts): Order {
   if (!facts.nodes.some((known) => known.node === node)) {
     throw new AppError('resource.not_found', `there is no node ${node} whose key is in force; "nodes list" names them`);
   }
+  const committed = wantedOf(wish, facts.manifest.wanted);
+  if (makesContainer(action) && committed.wanted === undefined) {
+    throw new AppError(
+      'state.conflict',
+      `the manifest in force wants no container ${container} on ${node}, so there is nothing to ${action} it by`,
+      { details: { node, container } },
+    );
+  }
   return {
     node,
     action,
@@ -54,7 +62,7 @@ export function manualOrder(wish: ManualWish, facts: ManualFacts): Order {
     issuedAt: rfc3339(facts.nowMs),
     expiresAt: rfc3339(facts.nowMs + Math.min(policy.governance.approval_time_ms, limits.maxOrderLifetimeMs)),
     nonce: facts.nonce.toString('hex'),
-    ...wantedOf(wish, facts.manifest.wanted),
+    ...committed,
   };
 }
 

@@ -9,7 +9,7 @@ import type { Dispatcher } from './dispatcher.ts';
 import { answeredKinds, newlyAnswered, settledAt, suspicionOf } from './freeze.ts';
 import type { Freeze, Freezer } from './freezer.ts';
 import type { NodeClocks } from './graces.ts';
-import { createLimitAlerts, type LimitAlerts } from './limit-alerts.ts';
+import { createHoldAlerts, type HoldAlerts } from './hold-alerts.ts';
 import { plan } from './planner.ts';
 import type { GovernedNodeRow, OpenDrift, Recorder, StandingMeasures } from './ports.ts';
 import { endangersReplica, readReplicas, replicasLeft } from './replicas.ts';
@@ -59,7 +59,7 @@ interface Look {
 export class EnforcementRounds {
   readonly #options: RoundsOptions;
   readonly #watch = new RolloutWatch();
-  readonly #limitAlerts: LimitAlerts;
+  readonly #holdAlerts: HoldAlerts;
   readonly #inTurn = createTurns();
   readonly #nodes: () => Promise<readonly GovernedNodeRow[]>;
   readonly #measures: () => Promise<StandingMeasures>;
@@ -67,7 +67,7 @@ export class EnforcementRounds {
   constructor(options: RoundsOptions) {
     const { store, clock } = options;
     this.#options = options;
-    this.#limitAlerts = createLimitAlerts(options.ledger, store);
+    this.#holdAlerts = createHoldAlerts(options.ledger, store);
     this.#nodes = createSharedRead(() => store.nodes());
     this.#measures = createSharedRead(() => store.measures(clock.now()));
   }
@@ -178,7 +178,7 @@ export class EnforcementRounds {
     const done = await Promise.allSettled(orders.map((planned) => this.#order(planned, nowMs, beganMs)));
     const failed = done.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
-    await this.#limitAlerts.looked(node, held, nowMs);
+    await this.#holdAlerts.looked(node, held, nowMs);
     const times = [...held, freeze].flatMap(({ untilMs }) => untilMs ?? []);
     return { held, untilMs: times.length === 0 ? undefined : Math.min(...times) };
   }

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { z } from 'zod';
-import { count, foreignText, nodeName, ownText } from '../../common/fields.ts';
+import { count, nodeName, ownText } from '../../common/fields.ts';
 import { approvalSchema, orderActions } from '../../common/order.ts';
 import { approveOrder, rejectOrder } from '../enforcement/approvals.ts';
 import { issueManual } from '../enforcement/manual.ts';
@@ -24,7 +24,7 @@ const query = z.strictObject({
 const wish = z.strictObject({
   node: nodeName,
   action: z.enum(orderActions),
-  container: foreignText.min(1),
+  container: filterText,
   reason: ownText,
   /** The container's name once more. */
   confirm: z.string().optional(),

@@ -175,6 +175,7 @@ function gather(logged: LoggedEntry, into: Gathered): void {
     case 'ledger.erased':
     case 'auth.event':
     case 'sigil.scan':
+    case 'integrity.report':
     case 'desired.rejected':
     case 'outbox.dropped':
     case 'outbox.recovered':

@@ -14,6 +14,11 @@ export interface PastOrder {
   readonly failed?: boolean;
 }
 
+/** A quarantine that somebody else has ended is one that has to be tried again. */
+export function cameToNothing(action: OrderAction, status: string): boolean {
+  return status === 'failed' || (action === 'quarantine' && status === 'relapsed');
+}
+
 /** Which limit an order runs into. */
 export const governanceLimits = ['daily_limit', 'cooldown', 'blast_radius', 'quarantined'] as const;
 export type GovernanceLimit = (typeof governanceLimits)[number];
@@ -64,11 +69,9 @@ export function limitedBy(order: Wish, governance: Governance, node: GovernedNod
   );
 }
 
-/** What is kept for forensics is touched by nobody but an operator. */
+/** What is kept for forensics is touched by nobody but an operator. Where nobody has the name any more, there is nothing to be touched. */
 function quarantined({ action: wished, containerId, container }: Wish, { past }: GovernedNode): Limited | undefined {
-  const isIts = (order: PastOrder) =>
-    (containerId !== null && order.containerId === containerId) ||
-    (containerId === null && order.container === container);
+  const isIts = (order: PastOrder) => containerId !== null && order.containerId === containerId;
   // A release that failed has ended nothing. A quarantine that failed may have got half way, and can be tried again.
   const counts = ({ action, failed }: PastOrder) =>
     action === 'quarantine' || (action === 'release' && failed !== true);

@@ -49,7 +49,7 @@ export interface Circumstances {
   readonly adopted: { readonly commit: string; readonly policy: EnforcementPolicy } | undefined;
   /** By id, as of this moment: what the order is about has just been looked at. */
   readonly drifts: ReadonlyMap<string, StandingDrift>;
-  /** The container under the order's name, and those with its id. */
+  /** The container with the order's id; for an order that names none, or restores one that is gone, the one under its name. */
   readonly target: { readonly id: string; readonly name: string } | undefined;
   readonly containers: number;
   /** Orders that were begun here. */
@@ -215,6 +215,8 @@ function untrue(
     if (action !== 'restore') return refusal('gone', 'it names no container');
     return target === undefined ? undefined : refusal('gone', `there is a container called ${clip(container)} now`);
   }
+  // What was to be replaced is gone altogether by now: then it is missing all the more.
+  if (action === 'restore' && origin !== 'operator' && target === undefined) return undefined;
   if (target?.id === containerId && target.name === container) return undefined;
   return refusal('gone', 'the container that was meant is not there, or has another name');
 }

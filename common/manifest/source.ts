@@ -2,7 +2,7 @@ import { isNode, isScalar, LineCounter, parseDocument, visit, YAMLParseError } f
 import { toAppError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isPlainObject } from '../settings/schema.ts';
-import { type Mistake, type Parsed, placeAt, type YamlPath } from './place.ts';
+import { type Mistake, type Parsed, placeAt, placeOf, type YamlPath } from './place.ts';
 
 /** A manifest's text, taken apart. */
 export interface Source extends Parsed {
@@ -20,6 +20,8 @@ export function readSource(text: string, file: string): Source {
     uniqueKeys: false,
     // They would give the position a second time.
     prettyErrors: false,
+    // What it would warn of goes to standard error, past every log.
+    logLevel: 'error',
     // `<<` is YAML 1.1, which manifests are written in, too.
     merge: true,
   });
@@ -31,8 +33,9 @@ export type PlainValue =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly mistake: Mistake };
 
-/** Not for an empty document, nor for aliases that lead nowhere or too far. */
-export function plainValue({ document, file }: Source): PlainValue {
+/** Not for an empty document, nor for aliases that lead nowhere, too far, or back to what they stand in. */
+export function plainValue(source: Source): PlainValue {
+  const { document, file } = source;
   const refused = (reason: string): PlainValue => ({ ok: false, mistake: { file, line: 1, column: 1, reason } });
   let value: unknown;
   try {
@@ -41,7 +44,33 @@ export function plainValue({ document, file }: Source): PlainValue {
     return refused(toAppError(thrown).message);
   }
   // A file that was cut off or emptied by accident must not read as "nothing should run".
-  return value === null || value === undefined ? refused('is empty') : { ok: true, value };
+  if (value === null || value === undefined) return refused('is empty');
+  const endless = pathBack(value);
+  if (endless === undefined) return { ok: true, value };
+  const reason = `${endless.join('.')}: stands inside itself, by an alias`;
+  return { ok: false, mistake: { file, ...placeOf(source, endless), reason } };
+}
+
+/** Where a value stands inside itself: whoever follows it does not come to an end. Looks at each part once. */
+function pathBack(
+  value: unknown,
+  path: YamlPath = [],
+  around: ReadonlySet<unknown> = new Set(),
+  seen = new Set<unknown>(),
+): YamlPath | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (around.has(value)) return path;
+  if (seen.has(value)) return undefined;
+  seen.add(value);
+  const inside = new Set(around).add(value);
+  const parts: readonly (readonly [string | number, unknown])[] = Array.isArray(value)
+    ? value.map((part: unknown, i) => [i, part])
+    : Object.entries(value);
+  for (const [step, part] of parts) {
+    const found = pathBack(part, [...path, step], inside, seen);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** What keeps the text from being one YAML document. */

@@ -1,9 +1,11 @@
 /**
- * Reads a sigil store in one way: `sigil-reader.ts raw|plain|checksums|signatures FOLDER [SECRET]`. A process of its own, so that
+ * Reads a sigil store in one way: `sigil-reader.ts raw|plain|checksums|two-threads|signatures FOLDER [SECRET]`. A process of its own, so that
  * time and memory are those of this way alone. Says `ready`, and answers each line it is sent with one line of JSON.
  */
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 import { Level } from 'level';
 import { systemClock } from '../../agent/clock.ts';
 import type { ScanMode, ScanResult } from '../../agent/sigils/scan.ts';
@@ -64,8 +66,9 @@ function plain(dir: string): Read {
 }
 
 /** Everything the first time, then what is new. */
-function scan(dir: string, secrets: readonly string[]): Read {
-  const scanner = new SigilScanner({ name: 'bench', path: dir, secrets, clock: systemClock });
+function scan(dir: string, how: { readonly secrets: readonly string[]; readonly threads: number }): Read {
+  const threadFile = pathToFileURL(join(import.meta.dirname, '../../dist/sigil-thread.js'));
+  const scanner = new SigilScanner({ name: 'bench', path: dir, clock: systemClock, threadFile, ...how });
   let before: ScanResult | undefined;
   return async () => {
     const mode: ScanMode = before === undefined ? 'full' : 'incremental';
@@ -81,9 +84,11 @@ function readerOf(way: string | undefined, dir: string, secret: string): Read {
     case 'plain':
       return plain(dir);
     case 'checksums':
-      return scan(dir, []);
+      return scan(dir, { secrets: [], threads: 1 });
+    case 'two-threads':
+      return scan(dir, { secrets: [], threads: 2 });
     case 'signatures':
-      return scan(dir, [secret]);
+      return scan(dir, { secrets: [secret], threads: 1 });
     default:
       throw new Error(`${way} is no way to read a store`);
   }

@@ -12,14 +12,15 @@ import { keepsLimits, quantile, round } from './report.ts';
 import type { Reading } from './sigil-reader.ts';
 import { copyStore, storeSecret } from './store-cache.ts';
 
-const least = { ratioRaw: 0.45, ratioPlain: 3 } as const;
+const least = { ratioRaw: 0.45, ratioPlain: 3, speedup: 1.5 } as const;
 const most = { incrementalShare: 0.02, rssOverIdleMb: 64 } as const;
 const defaultRuns = 3;
 const defaultRecords = 1_000_000;
 const changedRecords = 1_000;
 const readDeadlineMs = 15 * 60_000;
 
-type Way = 'raw' | 'plain' | 'checksums' | 'signatures';
+const ways = ['raw', 'plain', 'checksums', 'two-threads', 'signatures'] as const;
+type Way = (typeof ways)[number];
 
 const readingSchema = z.object({
   nth: z.number(),
@@ -30,10 +31,7 @@ const readingSchema = z.object({
 });
 
 interface Measured {
-  readonly raw: readonly Reading[];
-  readonly plain: readonly Reading[];
-  readonly checksums: readonly Reading[];
-  readonly signatures: readonly Reading[];
+  readonly readings: Readonly<Record<Way, readonly Reading[]>>;
   /** Beside the first scan of the same process. */
   readonly incremental: { readonly first: Reading; readonly next: Reading };
   /** MB above the scanner at rest, the most of all full scans. */
@@ -50,34 +48,35 @@ export const sigilScan: Bench = {
     });
     const store = join(folder, 'store');
     await copyStore(store, records, progress);
-    const measured: Record<Way, Reading[]> = { raw: [], plain: [], checksums: [], signatures: [] };
+    const readings: Record<Way, Reading[]> = { raw: [], plain: [], checksums: [], 'two-threads': [], signatures: [] };
     let rssOverIdleMb = 0;
     for (let run = 1; run <= runs; run++) {
-      progress(`run ${run} of ${runs}: raw, plain, with checksums, with signatures`);
+      progress(`run ${run} of ${runs}: raw, plain, with checksums, by two threads, with signatures`);
       for (const way of ways) {
         const reader = await startReader(way, store);
         const { reading, overIdleMb } = await reader.read();
         await reader.stop();
         requireAll(way, reading, records);
-        measured[way].push(reading);
-        if (way === 'checksums' || way === 'signatures') rssOverIdleMb = Math.max(rssOverIdleMb, overIdleMb);
+        readings[way].push(reading);
+        if (isOurs(way)) rssOverIdleMb = Math.max(rssOverIdleMb, overIdleMb);
       }
     }
     progress(`a scan after ${changedRecords} changed records`);
     const incremental = await afterChanges(store);
     await rm(folder, { recursive: true, force: true });
     forget();
-    return report({ runs, records }, { ...measured, incremental, rssOverIdleMb });
+    return report({ runs, records }, { readings, incremental, rssOverIdleMb });
   },
 };
 
-const ways: readonly Way[] = ['raw', 'plain', 'checksums', 'signatures'];
+function isOurs(way: Way): boolean {
+  return way !== 'raw' && way !== 'plain';
+}
 
 /** The scanner runs with the options that the agent runs with, the others with none. */
 async function startReader(way: Way, store: string) {
-  const isOurs = way === 'checksums' || way === 'signatures';
   const file = join(import.meta.dirname, 'sigil-reader.ts');
-  const args = [...(isOurs ? agentOptions() : []), '--import', 'tsx', file, way, store, storeSecret];
+  const args = [...(isOurs(way) ? agentOptions() : []), '--import', 'tsx', file, way, store, storeSecret];
   const reader = startProgram({ name: `${way} reader`, command: process.execPath, args });
   await reader.find('is ready', (line) => line === 'ready' || undefined);
   let asked = 0;
@@ -138,20 +137,23 @@ function report(
   { runs, records }: { readonly runs: number; readonly records: number },
   measured: Measured,
 ): BenchReport {
-  const { incremental, rssOverIdleMb } = measured;
-  const raw = perSecond(measured.raw);
-  const plain = perSecond(measured.plain);
-  const checked = perSecond(measured.checksums);
-  const signed = perSecond(measured.signatures);
+  const { readings, incremental, rssOverIdleMb } = measured;
+  const raw = perSecond(readings.raw);
+  const plain = perSecond(readings.plain);
+  const checked = perSecond(readings.checksums);
+  const byTwo = perSecond(readings['two-threads']);
+  const signed = perSecond(readings.signatures);
   const share = incremental.next.cpuMs / incremental.first.cpuMs;
   const rate = (what: string, measured: number): Row => ({ what, measured, unit: 'records/s' });
   const rows: Row[] = [
     rate('level, iterating and no more', raw),
     rate('a plain loop that parses and compares checksums', plain),
     rate('full scan with checksums, one thread', checked),
+    rate('full scan with checksums, two threads', byTwo),
     rate('full scan with checksums and signatures, one thread', signed),
     { what: 'full scan beside iterating', measured: checked / raw, unit: 'times', atLeast: least.ratioRaw },
     { what: 'full scan beside the plain loop', measured: checked / plain, unit: 'times', atLeast: least.ratioPlain },
+    { what: 'two threads beside one', measured: byTwo / checked, unit: 'times', atLeast: least.speedup },
     {
       what: `scan after ${changedRecords} changed records: share of a full scan's processor time`,
       measured: share,
@@ -169,14 +171,17 @@ function report(
     facts: {
       ratio_raw: round(checked / raw, 3),
       ratio_plain: round(checked / plain, 2),
+      speedup_2: round(byTwo / checked, 2),
       incremental_cpu_ratio: round(share, 5),
       rss_over_idle_mb: round(rssOverIdleMb, 1),
       raw_per_s: round(raw, 0),
       plain_per_s: round(plain, 0),
       checksums_per_s: round(checked, 0),
+      two_threads_per_s: round(byTwo, 0),
       signatures_per_s: round(signed, 0),
       limit_ratio_raw: least.ratioRaw,
       limit_ratio_plain: least.ratioPlain,
+      limit_speedup_2: least.speedup,
       limit_incremental_cpu_ratio: most.incrementalShare,
       limit_rss_over_idle_mb: most.rssOverIdleMb,
       records,

@@ -88,7 +88,10 @@ describe('a bundle on a stick', { skip }, () => {
     for (const bytes of [Buffer.from('x'), fleet.bundle('main', 'other'), fleet.bundle('main').subarray(0, -5)]) {
       const { code, stderr } = await desired('import', node.stick(bytes));
       assert.deepEqual([code, JSON.parse(stderr).error_code], [2, 'validation.manifest']);
+      assert.doesNotMatch(stderr, /hint:/, 'what is wrong is said, and not what git advises');
     }
+    const folder = await desired('import', dir);
+    assert.deepEqual([folder.code, JSON.parse(folder.stderr).error_code], [2, 'validation.request']);
     const lost = await desired('import', join(dir, 'nothing.bundle'));
     assert.deepEqual([lost.code, JSON.parse(lost.stderr).error_code], [2, 'validation.request']);
     assert.equal((await shown()).waiting, 0);

@@ -259,6 +259,41 @@ describe('a container that cannot be inspected', () => {
   });
 });
 
+test('what is seen of work half done is no reason to conclude anything, also if the work has ended by then', async () => {
+  World.clear();
+  const journal = fakeJournal();
+  const wanting = adopted('c', 'containers: [{name: api, image: "app:1"}]');
+  const adapter = dockerEngine({ socketPath: engine.socketPath, timeoutMs: 100 });
+  let names = new Set<string>();
+  let ends = () => {};
+  const observer = new ContainerObserver({
+    engine: {
+      ...adapter,
+      inspect: async (id) => {
+        const found = await adapter.inspect(id);
+        ends();
+        return found;
+      },
+    },
+    ...{ journal: new Account(journal), desired: () => wanting, logger: quietLogger, clock },
+    inHand: () => ({ names, ids: new Set() }),
+  });
+  await observer.scan();
+  const said = () => journal.said.flatMap(({ kind }) => (kind.startsWith('drift.') ? [kind] : []));
+  assert.deepEqual(said(), ['drift.opened']);
+  names = new Set(['api']);
+  const { id } = engine.state.create('api', { Image: 'app:1' });
+  ends = () => {
+    names = new Set();
+    engine.state.remove(id);
+    ends = () => {};
+  };
+  await observer.look(id);
+  assert.deepEqual(said(), ['drift.opened']);
+  await observer.scan();
+  assert.deepEqual(said(), ['drift.opened'], 'it was missing all the time');
+});
+
 test('before the first full list an event is told, and nothing is judged or thought gone', async () => {
   World.clear();
   const world = new World();

@@ -26,6 +26,7 @@ export async function agentCommand(args: readonly string[], env: Record<string, 
     stderr: (said) => {
       stderr += said;
     },
+    terminal: false,
     run: () => Promise.reject(new Error('an agent does not run in here')),
   });
   return { code, stdout, stderr };

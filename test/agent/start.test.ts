@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { Level } from 'level';
 import { systemClock } from '../../agent/clock.ts';
 import { type AgentSettings, agentSettings } from '../../agent/config.ts';
 import { identityPaths, makeKeys } from '../../agent/identity.ts';
@@ -11,6 +12,7 @@ import { type RunningAgent, startAgent } from '../../agent/start.ts';
 import { loadSettings } from '../../common/settings.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
+import { makeSigilRecord } from '../fakes/sigil-writer.ts';
 import { quietLogger } from '../quiet-logger.ts';
 import { until } from '../until.ts';
 import { tempFolder } from './watching.ts';
@@ -94,6 +96,29 @@ describe('the local server', () => {
     await engine.down();
     await until('it is degraded', () => agent.status().status === 'degraded');
     assert.equal((await fetch(`${agent.url}/healthz`)).status, 503);
+  });
+
+  test('serves what the last full check of each store came to', async () => {
+    await enrolled();
+    const path = join(settings.dataDir, 'store');
+    const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
+    const { key, value } = makeSigilRecord({ tenant: 'lyra', symbol: 'A', secret: 'hush' });
+    await db.put(key, value);
+    const stores = { good: path, gone: join(settings.dataDir, 'none') };
+    settings = { ...settings, sigils: { ...settings.sigils, stores, secrets: ['hush'] } };
+    const agent = await start();
+    await until('both were looked at', () => agent.status().checks.length === 2);
+    await db.close();
+    const text = await (await fetch(`${agent.url}/metrics`)).text();
+    for (const line of [
+      ...['last_status{store="good"} 1', 'checked_records{store="good"} 1', 'failed_records{store="good"} 0'],
+      ...['last_status{store="gone"} 0', 'checked_records{store="gone"} 0'],
+    ]) {
+      assert.ok(text.includes(`\nsigil_integrity_${line}\n`), line);
+    }
+    assert.match(text, /^sigil_integrity_last_duration_seconds\{store="good"\} \d/m);
+    assert.match(text, /^sigil_integrity_last_success_timestamp_seconds\{store="good"\} 1\d{9}/m);
+    assert.doesNotMatch(text, /last_success_timestamp_seconds\{store="gone"\}/);
   });
 
   test('serves metrics, and nothing else', async () => {

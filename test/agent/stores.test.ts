@@ -42,10 +42,7 @@ async function write(good: number, bad: readonly string[] = []): Promise<void> {
   await db.close();
 }
 
-function watch(
-  name = 'main',
-  over: Partial<{ path: string; fullScanIntervalMs: number; fullScanCpuShare: number }> = {},
-) {
+function watch(name = 'main', over: Partial<{ path: string; fullScanCpuShare: number }> = {}) {
   const account = new Account(journal);
   const clock = settableClock();
   let scans = 0;
@@ -53,7 +50,6 @@ function watch(
     name,
     path,
     secrets: [secret],
-    fullScanIntervalMs: 3_600_000,
     fullScanCpuShare: 1,
     journal: account,
     clock,
@@ -130,7 +126,8 @@ test('a store whose scan hangs is not said to be as it was', async () => {
   await first.scanned();
   await first.stop();
   // The scan waits in its first pause.
-  const { store, clock } = watch('main', { fullScanIntervalMs: 0, fullScanCpuShare: 0.002 });
+  const { store, clock } = watch('main', { fullScanCpuShare: 0.002 });
+  void store.check();
   await until('what was told is taken up', () => store.summary.status === 'ok');
   clock.waitedMs = limits.sigilStallMs - 5_000;
   assert.equal(store.summary.status, 'ok');
@@ -220,12 +217,68 @@ test('a replaced journal is told all findings again, once', async () => {
   assert.deepEqual(open(journal.said.slice(before)), standing);
 });
 
-test('a clock set back by ten years does not put off the next full scan', async () => {
-  await write(5);
-  const { clock, scanned } = watch();
+test('asked for a full check, it says what stands after it, new or not, and what the check itself told', async () => {
+  await write(20, ['BAD']);
+  const { store, scanned } = watch();
   await scanned();
-  clock.stepMs = -10 * 365 * 24 * 3_600_000;
+  await write(0, ['WORSE']);
+  const check = await store.check();
+  const symbols = check.findings.map(({ key }) => key?.split('!')[2]).sort();
+  assert.deepEqual([symbols, check.counts?.sigils, check.error], [['BAD', 'WORSE'], 22, undefined]);
+  assert.deepEqual([journal.saidOf('sigil.scan').length, open().size], [2, 2]);
   await scanned();
+  assert.equal(journal.saidOf('sigil.scan').length, 2, 'once asked, once done');
+});
+
+test('the first scan is a full one, and is the answer to whoever asks meanwhile', async () => {
+  await write(20);
+  const { store } = watch();
+  const [one, other] = await Promise.all([store.check(), store.check()]);
+  assert.deepEqual([one, other.counts?.sigils], [other, 20]);
+  await until('it is over', () => store.summary.status === 'ok');
+  assert.equal(journal.saidOf('sigil.scan').length, 1);
+});
+
+test('a check of a store that is away says so at once, and is made up when the store is back', async () => {
+  await write(5, ['BAD']);
+  const { store, scanned } = watch();
   await scanned();
+  renameSync(path, `${path}-away`);
+  const check = await store.check();
+  assert.deepEqual([check.counts, check.error?.code, check.findings.length], [null, 'store.missing', open().size]);
+  assert.equal(store.lastCheck?.status, 'unchecked');
+  renameSync(`${path}-away`, path);
+  await scanned();
+  assert.equal(store.lastCheck?.status, 'findings');
   assert.equal(journal.saidOf('sigil.scan').length, 2);
+});
+
+test('a full check whose findings cannot be told is answered, and made again until they are', async () => {
+  await write(5);
+  const { store, scanned } = watch();
+  await scanned();
+  await write(0, ['BAD']);
+  journal.mood = 'write_failed';
+  assert.equal((await store.check()).findings.length, 1);
+  assert.equal(open().size, 0);
+  journal.mood = 'well';
+  await scanned();
+  assert.deepEqual([open().size, journal.saidOf('sigil.scan').length], [1, 2]);
+});
+
+test('what the last full check came to outlasts a restart, and so does when all was well last', async () => {
+  await write(5);
+  const first = watch();
+  await first.store.check();
+  const well = first.store.lastCheck;
+  assert.deepEqual([well?.status, well?.checkedRecords, well?.findings], ['ok', 5, 0]);
+  await write(0, ['BAD']);
+  await first.store.check();
+  await first.scanned();
+  const bad = first.store.lastCheck;
+  assert.deepEqual([bad?.status, bad?.findings, bad?.lastOkAt], ['findings', 1, well?.finishedAt]);
+  await first.stop();
+  const second = watch();
+  await second.scanned();
+  assert.deepEqual(second.store.lastCheck, bad);
 });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { driftKinds } from '../../common/drift-kind.ts';
+import { integrityStatuses } from '../../common/integrity-report.ts';
 import {
   alertSeverities,
   type Body,
@@ -224,6 +225,22 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
     records: count,
     sigils: count,
     findings: count,
+  }),
+  'integrity.report': fc.record({
+    report: fc.constantFrom('20260101T020000000Z-00000000', '99991231T235959999Z-ffffffff'),
+    status: fc.constantFrom(...integrityStatuses),
+    startedAt: timestamp,
+    finishedAt: timestamp,
+    sha256: fc.option(hex(64)),
+    stores: fc.array(
+      fc.record({
+        store: text,
+        status: fc.constantFrom(...integrityStatuses),
+        counts: fc.option(fc.record({ tables: count, blocks: count, bytes: count, records: count, sigils: count })),
+        findings: count,
+      }),
+      { maxLength: 3 },
+    ),
   }),
   'sigil.finding': fc.record({ store: name, finding }),
   'sigil.cleared': fc.record({ store: name, id: fc.oneof(hex(32), name) }),

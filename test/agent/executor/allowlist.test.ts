@@ -158,7 +158,7 @@ const changes = (order: Order): readonly Change[] => {
     { method: 'DELETE', path: `/containers/${ordered}?v=true`, by: [] },
     on(ordered, 'pause', ['quarantine', ...replaces]),
     on(ordered, 'unpause', ['release', ...replaces]),
-    on(ordered, 'stop?t=10', replaces),
+    on(ordered, 'stop?t=10', ['quarantine', ...replaces]),
     on(ordered, 'stop?t=301', []),
     on(ordered, 'start', replaces),
     on(ordered, 'restart', []),

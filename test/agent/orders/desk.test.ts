@@ -6,6 +6,7 @@ import { cosign } from '../../../common/cosignature.ts';
 import { generateKeyPair } from '../../../common/keys.ts';
 import { limits } from '../../../common/limits.ts';
 import { formatNote, formatVerifierKey } from '../../../common/note.ts';
+import type { ObservedContainer } from '../../../common/observed.ts';
 import { orderHash } from '../../../common/order.ts';
 import { nodeWitnessKey, nodeWitnessSigner } from '../../../common/witnesses.ts';
 import { commit, nowMs, orderFor, policyOf, rogue, targetId } from '../../common/enforcement/ground.ts';
@@ -217,6 +218,55 @@ describe('what a later look finds', () => {
     relapsed.compared();
     await relapsed.settled();
     assert.equal(journal.saidOf('order.result').at(-1)?.body.outcome, 'relapsed');
+  });
+});
+
+describe('a quarantine', () => {
+  const quarantining = () => {
+    const policy = policyOf();
+    const answer = { rule: 'drift_rules.unauthorized_containers', action: 'quarantine' as const, graceMs: 0 };
+    const answers = { ...policy.answers, UNAUTHORIZED_CONTAINER: answer };
+    return { commit, policy: { ...policy, answers }, containers: [] };
+  };
+  const quarantine = orderFor(rogue, { action: 'quarantine' });
+
+  /** Quarantined, and found so some minutes later. */
+  async function quarantined() {
+    const ground = deskGround({ adopted: quarantining, verifyApprovals: async () => ['ada'] });
+    const desk = await ground.open();
+    const look = async (state: ObservedContainer['state'], laterMs: number) => {
+      ground.observed.set(targetId, { ...seen, state });
+      ground.clock.at += laterMs;
+      desk.compared();
+      await desk.settled();
+      const said = ground.journal.saidOf('order.result').filter(({ body }) => body.order === orderHash(quarantine));
+      return said.map(({ body }) => body.outcome);
+    };
+    await desk.receive(issued(quarantine));
+    await desk.settled();
+    assert.deepEqual(await look('paused', 2 * limits.verifyWithinMs), ['executed', 'verified']);
+    return { ...ground, desk, look };
+  }
+
+  test('holds although its drift stands, and does not any more once somebody else lets the container run', async () => {
+    const { look, pulled, desk, clock } = await quarantined();
+    const days = 3 * 86_400_000;
+    assert.deepEqual(await look('running', days), ['executed', 'verified', 'relapsed']);
+    const at = (ms: number) => new Date(clock.at + ms).toISOString();
+    const times = { issuedAt: at(0), expiresAt: at(60_000) };
+    await desk.receive(issued(orderFor(rogue, { ...times, nonce: '3'.repeat(32) })));
+    await desk.receive(issued(orderFor(rogue, { ...times, action: 'quarantine', nonce: '4'.repeat(32) })));
+    await desk.settled();
+    assert.deepEqual(pulled, [`pause ${targetId}`, `pause ${targetId}`], 'it is paused again, and not terminated');
+  });
+
+  test('that an operator has ended has not come to nothing', async () => {
+    const { look, desk, clock } = await quarantined();
+    const at = (ms: number) => new Date(clock.at + ms).toISOString();
+    const times = { issuedAt: at(0), expiresAt: at(60_000) };
+    await desk.receive(issued(orderFor(rogue, { ...times, action: 'release', origin: 'operator', drift: null })));
+    await desk.settled();
+    assert.deepEqual(await look('running', 1_000), ['executed', 'verified']);
   });
 });
 

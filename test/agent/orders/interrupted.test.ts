@@ -175,6 +175,39 @@ describe('a quarantine', () => {
     assert.deepEqual(given, [{}, {}, { Aliases: ['web'] }]);
   });
 
+  test('stops what crashes again and again, since the engine neither pauses that nor takes it off a network', async () => {
+    for (const found of ['restarting', 'running'] as const) {
+      const { control, pulled } = countingControl();
+      let runs = true;
+      const busy = async () => {
+        if (runs) throw new AppError('engine.answer', 'is restarting, wait', { details: { status: 409 } });
+      };
+      const crashing: EngineControl = {
+        ...control,
+        networks: async () => ({ front: {} }),
+        disconnect: async (network, id) => {
+          await busy();
+          return control.disconnect(network, id);
+        },
+        pause: async (id) => {
+          await busy();
+          return control.pause(id);
+        },
+        stop: async (id, graceMs) => {
+          runs = false;
+          return control.stop(id, graceMs);
+        },
+      };
+      const ground = deskGround({ adopted: quarantining, controlFor: () => crashing });
+      ground.observed.set(targetId, { ...seen, state: found });
+      const desk = await ground.open();
+      await desk.receive(issued(quarantine));
+      await desk.settled();
+      assert.deepEqual(pulled, [`stop ${targetId}`, 'disconnect front'], found);
+      assert.equal(ground.journal.saidOf('order.result').at(-1)?.body.outcome, 'executed', found);
+    }
+  });
+
   test('that was cut short remembers the networks it had taken away', async () => {
     const { control, pulled } = countingControl();
     const networks: Record<string, object> = { front: {} };

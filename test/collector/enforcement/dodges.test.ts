@@ -7,6 +7,12 @@ import { driftOf, manifestOf } from './situations.ts';
 
 const miner = driftOf('UNAUTHORIZED_CONTAINER', 'miner');
 
+function alertsOf({ recorded }: ReturnType<typeof bench>['world']): readonly string[] {
+  return recorded.flatMap(({ kind, body }) =>
+    kind === 'alert.raised' || kind === 'alert.resolved' ? [`${kind} ${body.key}`] : [],
+  );
+}
+
 test('what the daily limit holds up is told to people once a day, and that it is over', async () => {
   const { world, collector, answer, ordered } = bench({ manifest: manifestOf({ governance: { daily_limit: 1 } }) });
   const { desk } = collector();
@@ -16,10 +22,7 @@ test('what the daily limit holds up is told to people once a day, and that it is
   world.resolve('node1', throwaway.drift.id);
   answer('executed');
   world.open('node1', miner);
-  const alerts = () =>
-    world.recorded.flatMap(({ kind, body }) =>
-      kind === 'alert.raised' || kind === 'alert.resolved' ? [`${kind} ${body.key}`] : [],
-    );
+  const alerts = () => alertsOf(world);
   for (let look = 0; look < 3; look++) {
     desk.saw('node1', ['drift.opened']);
     await rest();
@@ -29,6 +32,24 @@ test('what the daily limit holds up is told to people once a day, and that it is
   await world.advance(limits.dailyWindowMs);
   assert.deepEqual(ordered().slice(1), ['terminate miner on node1']);
   assert.deepEqual(alerts().slice(1), ['alert.resolved enforcement.daily_limit/node1']);
+});
+
+test('a drift that no order has ended is told to people when no more are given, and when it is over', async () => {
+  const { world, collector, answer, ordered } = bench({ manifest: manifestOf({ rollback: { max_retries: 1 } }) });
+  const { desk } = collector();
+  const { drift } = world.open('node1', miner);
+  for (let look = 0; look < 10; look++) {
+    const before = ordered().length;
+    desk.saw('node1', ['drift.opened']);
+    await world.advance(60_000);
+    if (ordered().length > before) answer('failed');
+  }
+  assert.equal(ordered().length, 2);
+  assert.deepEqual(alertsOf(world), ['alert.raised enforcement.exhausted/node1']);
+  world.resolve('node1', drift.id);
+  desk.start();
+  await world.advance(limits.enforcementLookMs * 2);
+  assert.deepEqual(alertsOf(world).slice(1), ['alert.resolved enforcement.exhausted/node1']);
 });
 
 test('a collector that was started anew ends the alert of the one before, and ends none that does not stand', async () => {

@@ -4,7 +4,7 @@ import { type ManualFacts, type ManualWish, manualOrder } from '../../../collect
 import { refusalOf } from '../../../common/enforcement/permission.ts';
 import { AppError } from '../../../common/errors.ts';
 import { orderActions, orderSchema } from '../../../common/order.ts';
-import { inForce } from '../../orders.ts';
+import { inForce, orderingManifest } from '../../orders.ts';
 
 const nowMs = Date.UTC(2026, 0, 1);
 const id = 'a'.repeat(64);
@@ -18,6 +18,9 @@ const facts: ManualFacts = {
   nonce: Buffer.alloc(16, 7),
 };
 
+/** Under a manifest that wants the container. */
+const wanting = inForce(`${orderingManifest}containers: [{ name: rogue, image: "app:1" }]\n`);
+
 function codeOf(different: Partial<ManualFacts>, wanted: Partial<ManualWish> = {}): string {
   try {
     manualOrder({ ...wish, ...wanted }, { ...facts, ...different });
@@ -30,12 +33,12 @@ function codeOf(different: Partial<ManualFacts>, wanted: Partial<ManualWish> = {
 describe('an order of an operator', () => {
   test('is one that its node obeys once it is approved', () => {
     for (const action of orderActions) {
-      const order = orderSchema.parse(manualOrder({ ...wish, action }, facts));
+      const order = orderSchema.parse(manualOrder({ ...wish, action }, { ...facts, manifest: wanting }));
       assert.equal(order.approvals, action === 'terminate' ? 2 : 1);
       assert.equal(Date.parse(order.expiresAt) - nowMs, 3_600_000);
       const at = {
         ...{ node: 'lyra', nowMs, trusted: true, adopted: facts.manifest, drifts: new Map(), containers: 3, past: [] },
-        wanted: () => undefined,
+        wanted: wanting.wanted,
         ...{ target: { id, name: 'rogue' }, witnessedBy: [] },
       };
       assert.equal(refusalOf(order, { ...at, approvers: ['alice', 'bob'] }), undefined);
@@ -63,7 +66,13 @@ describe('an order of an operator', () => {
   });
 
   test('to restore may be about one that is not there', () => {
-    assert.equal(manualOrder({ ...wish, action: 'restore' }, { ...facts, containers: [] }).containerId, null);
-    assert.equal(manualOrder({ ...wish, action: 'restore' }, facts).containerId, id);
+    const restore: ManualWish = { ...wish, action: 'restore' };
+    const wanted = { ...facts, manifest: wanting };
+    assert.equal(manualOrder(restore, { ...wanted, containers: [] }).containerId, null);
+    assert.equal(manualOrder(restore, wanted).containerId, id);
+  });
+
+  test('to make a container is refused at once where the manifest wants none of that name', () => {
+    for (const action of ['restore', 'rollback'] as const) assert.equal(codeOf({}, { action }), 'state.conflict');
   });
 });

@@ -292,6 +292,23 @@ describe('what earlier orders came to', () => {
     const rules = { unauthorized_containers: { action: 'quarantine' } };
     assert.deepEqual(outcome({ drifts: [miner], orders, manifest: manifestOf({ rules }) }), ['quarantined']);
   });
+
+  test('a container in quarantine that somebody else lets run goes back there', () => {
+    const rules = { unauthorized_containers: { action: 'quarantine' } };
+    const freed = [
+      storedOrder(miner, {
+        issuedMs: nowMs - 9_000_000,
+        results: [
+          ['executed', nowMs - 9_000_000],
+          ['relapsed', nowMs - 600_000],
+        ],
+        others: { action: 'quarantine' },
+      }),
+    ];
+    assert.deepEqual(outcome({ drifts: [miner], orders: freed, manifest: manifestOf({ rules }) }), [
+      'quarantine miner',
+    ]);
+  });
 });
 
 describe('limits', () => {

@@ -60,6 +60,13 @@ test('a container in quarantine is not touched until it is released', () => {
   assert.equal(limitOf('cooldown: 0', [taken, past(1, 1_000, { ...its, action: 'release' })]), undefined);
 });
 
+test('a container is made anew under the name of one that was in quarantine and is gone', () => {
+  const its = { containerId: orderFor(rogue).containerId, container: 'rogue', action: 'quarantine' } as const;
+  const order = orderFor(rogue, { action: 'restore', containerId: null });
+  const at = { past: [past(1, 86_400_000, its)], containers: 1, nowMs };
+  assert.equal(limitedBy(order, governance('cooldown: 0'), at), undefined);
+});
+
 test('what an operator signs is not held up', () => {
   const order = orderFor(rogue, { origin: 'operator' });
   assert.equal(limitedBy(order, governance('daily_limit: 0'), { past: [], containers: 1, nowMs }), undefined);

@@ -43,6 +43,22 @@ describe('refused is an order', () => {
     });
   }
 
+  test('not for a container that was to be made anew and is gone altogether by now', () => {
+    const missing: Drift = { ...rogue, id: 'MISSING_CONTAINER/web', kind: 'MISSING_CONTAINER', container: 'web' };
+    const restore = orderFor(missing, { action: 'restore' });
+    const drifts = new Map([[missing.id, { drift: { ...missing, containerId: null }, sinceMs: nowMs - 10_000 }]]);
+    const codeOf = (target: Circumstances['target'], said: Partial<Order> = {}) =>
+      refusalOf({ ...restore, ...said }, circumstances({ drifts, target, approvers: ['ada'] }))?.code;
+    assert.equal(codeOf(undefined), undefined);
+    assert.equal(codeOf({ id: targetId, name: 'web' }), undefined);
+    assert.equal(codeOf({ id: 'b'.repeat(64), name: 'web' }), 'gone', 'another one has the name');
+    assert.equal(
+      codeOf(undefined, { drift: null, origin: 'operator' }),
+      'gone',
+      'a person meant the one that was there',
+    );
+  });
+
   test('before the grace period is over, and not after', () => {
     const policy = policyOf().answers.UNAUTHORIZED_CONTAINER;
     const answers = { ...policyOf().answers, UNAUTHORIZED_CONTAINER: { ...policy, graceMs: 60_000 } };

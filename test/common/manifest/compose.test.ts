@@ -359,6 +359,16 @@ describe('a compose file is refused with place and reason', () => {
   ];
   for (const [name, text, expected, files] of cases) test(name, () => assert.equal(refusal(text, files), expected));
 
+  test('a value that stands inside itself, with its place', () => {
+    const inside = 'by an alias';
+    assert.equal(
+      refusal('services:\n  web: {image: x, labels: &a [*a]}\n'),
+      `2:31 services.web.labels.0: stands inside itself, ${inside}`,
+    );
+    assert.match(refusal('services: &a\n  web: *a\n'), /^2:3 services\.web: stands inside itself/);
+    assert.match(refusal('x-a: &a {b: &b [{c: *a}]}\nservices: {web: {image: x}}\n'), /stands inside itself/);
+  });
+
   test('an alias bomb and brackets without end, at once', () => {
     const startMs = performance.now();
     const bomb = Array.from(

@@ -35,6 +35,17 @@ const refresh = (...more: readonly string[]) =>
   });
 
 describe('the running collector looks at its repository when it is told to', { skip }, () => {
+  test('and not with a file that holds no token, of which nothing is shown', async () => {
+    const other = join(temp, 'id_key');
+    for (const text of ['', '-----BEGIN KEY-----\nhush\n-----END KEY-----\n']) {
+      writeFileSync(other, text);
+      const { code, stderr } = await refresh('--token-file', other);
+      assert.equal(code, 2);
+      assert.match(stderr, /validation\.request: .*id_key holds something else than one token/);
+      assert.doesNotMatch(stderr, /hush/);
+    }
+  });
+
   test('and says what came of it: nothing new, a new commit, or file, line and reason', async () => {
     const first = await refresh();
     assert.deepEqual([first.code, first.stderr], [0, '']);

@@ -143,6 +143,12 @@ describe('an order of an operator', () => {
     assert.equal(await size(), before);
   });
 
+  test('is refused for a name that no container can have', async () => {
+    for (const container of ['', 'a\0b']) {
+      assert.equal((await ask('POST', '/api/v1/orders', { ...wish, container, confirm: container })).status, 400);
+    }
+  });
+
   test('is put on record after the name of the container was said once more, with who did it', async () => {
     const before = await size();
     for (const confirm of [undefined, '', 'Rogue', 'rogue ']) {

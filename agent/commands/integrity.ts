@@ -1,0 +1,183 @@
+import { join } from 'node:path';
+import type { Clock } from '../../common/clock.ts';
+import { rfc3339 } from '../../common/clock.ts';
+import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
+import { exitCodes } from '../../common/exit-codes.ts';
+import { integrityPage } from '../../common/integrity-page.ts';
+import { findingsOf, type IntegrityReport, type IntegrityStatus } from '../../common/integrity-report.ts';
+import { printableJson, printableLines } from '../../common/printable.ts';
+import type { AgentSettings } from '../config.ts';
+import { writeDurably } from '../durable-file.ts';
+import { ensureDataDir } from '../identity.ts';
+import { type ReportArchive, reportArchive } from '../integrity/archive.ts';
+import { scanBar } from '../integrity/progress.ts';
+import { newReportId, reportOf } from '../integrity/report.ts';
+import { takeRunLock } from '../integrity/run-lock.ts';
+import { checkDone, checkFailed, type StoreCheck } from '../integrity/store-check.ts';
+import { formatReport, formatReports } from '../integrity/text.ts';
+import { scanFully } from '../sigils/full-scan.ts';
+
+export interface IntegrityWorld {
+  readonly settings: AgentSettings;
+  readonly clock: Clock;
+  readonly json: boolean;
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** Whether standard error is a terminal. */
+  readonly terminal: boolean;
+}
+
+/** Where a report goes beside standard output. */
+export interface ReportFiles {
+  /** One self-contained page. */
+  readonly html?: string;
+  /** The JSON, as it is archived. */
+  readonly report?: string;
+}
+
+export interface RunOptions extends ReportFiles {
+  readonly node: string;
+  /** Only these; all of the settings without. */
+  readonly stores?: readonly string[];
+  /** That check a store at once; 1 without. */
+  readonly threads?: number;
+}
+
+/**
+ * Checks sigil stores completely, now, and archives what it came to. Needs neither identity nor collector, and no agent to be
+ * stopped. Exit code 0 clean, 1 findings, 2 when something could not be checked.
+ * @throws AppError `validation.request` for a store that the settings do not name, `validation.config`, `state.busy` while another
+ *   run is under way, `state.conflict` when the result cannot be written; it is shown all the same
+ */
+export async function integrityRun(world: IntegrityWorld, options: RunOptions): Promise<number> {
+  const { settings, clock } = world;
+  const stores = chosenStores(settings, options.stores ?? []);
+  const archive = reportArchive(settings.dataDir, settings.integrity);
+  await ensureDataDir(settings.dataDir);
+  const report = await underLock(archive, async () => {
+    const startedMs = clock.now();
+    const checks: StoreCheck[] = [];
+    for (const store of stores) checks.push(await checkStore(world, store, options.threads));
+    const when = { startedMs, finishedMs: clock.now() };
+    const eventSecrets = settings.sigils.secrets.length;
+    const run = { id: newReportId(startedMs), node: options.node, ...when, checks, eventSecrets };
+    const ids = checks.flatMap(({ findings }) => findings.map(({ id }) => id));
+    const made = reportOf(run, await archive.firstSeen(ids));
+    show(world, made);
+    await orLost(archive.folder, () => archive.add(made));
+    return made;
+  });
+  await writeFiles(report, options);
+  return exitCodeFor[report.status];
+}
+
+const exitCodeFor: Readonly<Record<IntegrityStatus, number>> = {
+  ok: exitCodes.done,
+  findings: exitCodes.findings,
+  unchecked: exitCodes.usage,
+};
+
+/** What was archived, newest first; reports that cannot be read are named on standard error. */
+export async function integrityReports(world: IntegrityWorld): Promise<number> {
+  const { settings, json, stdout, stderr } = world;
+  const archive = reportArchive(settings.dataDir, settings.integrity);
+  const reports: IntegrityReport[] = [];
+  for (const id of await archive.ids()) {
+    const report = (await archive.read(id))?.report;
+    if (report === undefined) stderr(`${join(archive.folder, `${id}.json`)} is damaged\n`);
+    else reports.push(report);
+  }
+  stdout(json ? printableJson({ reports: reports.map(summaryOf) }) : printableLines(formatReports(reports)));
+  return exitCodes.done;
+}
+
+/**
+ * One report of the archive; `--json` gives it byte for byte as its entry in the ledger vouches for it.
+ * @throws AppError `resource.not_found`, also for one that is damaged; `state.conflict` when a file cannot be written
+ */
+export async function integrityShow(world: IntegrityWorld, id: string, files: ReportFiles): Promise<number> {
+  const { settings, json, stdout } = world;
+  const archive = reportArchive(settings.dataDir, settings.integrity);
+  const found = await archive.read(id);
+  if (found === undefined) {
+    const known = (await archive.ids()).includes(id);
+    const why = known ? 'is damaged' : 'is not in the archive; see "integrity reports"';
+    throw new AppError('resource.not_found', `report ${JSON.stringify(id)} ${why}`);
+  }
+  stdout(json ? found.text : printableLines(formatReport(found.report)));
+  await writeFiles(found.report, files);
+  return exitCodes.done;
+}
+
+function summaryOf({ id, node, startedAt, finishedAt, status, stores }: IntegrityReport) {
+  const counted = stores.map((store) => {
+    return { store: store.store, status: store.status, counts: store.counts, findings: findingsOf(store) };
+  });
+  return { id, node, startedAt, finishedAt, status, stores: counted };
+}
+
+function show({ json, stdout }: IntegrityWorld, report: IntegrityReport): void {
+  stdout(json ? printableJson(report) : printableLines(formatReport(report)));
+}
+
+interface NamedStore {
+  readonly name: string;
+  readonly path: string;
+}
+
+function chosenStores({ sigils }: AgentSettings, names: readonly string[]): NamedStore[] {
+  const known = new Map(Object.entries(sigils.stores));
+  if (known.size === 0) throw new AppError('validation.config', 'the settings name no sigil store (sigils.stores)');
+  return [...new Set(names.length === 0 ? known.keys() : names)].map((name) => {
+    const path = known.get(name);
+    if (path !== undefined) return { name, path };
+    const accepted = [...known.keys()].join(', ');
+    throw new AppError(
+      'validation.request',
+      `the settings name no sigil store ${JSON.stringify(name)}; there is ${accepted}`,
+    );
+  });
+}
+
+async function checkStore(world: IntegrityWorld, store: NamedStore, threads = 1): Promise<StoreCheck> {
+  const { settings, clock, terminal, stderr } = world;
+  const startedMs = clock.monotonicMs();
+  const startedAt = rfc3339(clock.now());
+  const bar = terminal ? await scanBar(store, stderr, clock) : undefined;
+  try {
+    const { secrets } = settings.sigils;
+    const result = await scanFully(store, { secrets, clock, threads, onProgress: bar?.progress });
+    return checkDone(result, result.findings);
+  } catch (thrown) {
+    const durationMs = clock.monotonicMs() - startedMs;
+    return checkFailed({ store: store.name, startedAt, durationMs }, toAppError(thrown), []);
+  } finally {
+    bar?.end();
+  }
+}
+
+async function underLock<T>(archive: ReportArchive, work: () => Promise<T>): Promise<T> {
+  const giveBack = await orLost(archive.folder, async () => {
+    await archive.prepare();
+    return takeRunLock(archive.folder);
+  });
+  try {
+    return await work();
+  } finally {
+    await giveBack();
+  }
+}
+
+async function writeFiles(report: IntegrityReport, { html, report: json }: ReportFiles): Promise<void> {
+  if (html !== undefined) await orLost(html, () => writeDurably(html, integrityPage(report)));
+  if (json !== undefined) await orLost(json, () => writeDurably(json, printableJson(report)));
+}
+
+async function orLost<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause;
+    throw new AppError('state.conflict', `cannot write ${path}: ${errnoOf(cause) ?? String(cause)}`, { cause });
+  }
+}

@@ -1,0 +1,156 @@
+import { createHash } from 'node:crypto';
+import { constants, type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { rfc3339 } from '../../common/clock.ts';
+import { AppError, errnoOf } from '../../common/errors.ts';
+import { type IntegrityReport, integrityReport, reportId } from '../../common/integrity-report.ts';
+import { limits } from '../../common/limits.ts';
+import { printableJson } from '../../common/printable.ts';
+import { syncFolder, writeDurably } from '../durable-file.ts';
+
+export interface Retention {
+  readonly keepDays: number;
+  readonly keepReports: number;
+}
+
+/** A report as it lies in the archive. */
+export interface ArchivedReport {
+  readonly report: IntegrityReport;
+  /** The whole file: one line of JSON. */
+  readonly text: string;
+}
+
+/**
+ * The reports of a node, a file each, named by their ids. Files of other names, torn ones, and whatever else stands in the folder is
+ * passed over. Whoever adds holds the run lock; reading needs none.
+ */
+export interface ReportArchive {
+  readonly folder: string;
+  /** Newest first; empty when nothing was ever archived. @throws AppError `validation.config` for a folder that cannot be read */
+  ids(): Promise<readonly string[]>;
+  /** Undefined when there is no such report, or it is no report any more. */
+  read(id: string): Promise<ArchivedReport | undefined>;
+  /** Makes the folder, if it is not there. @throws the file system's error */
+  prepare(): Promise<void>;
+  /**
+   * Resolved means on disk. Removes what is to be kept no longer.
+   * @returns hex SHA-256 of the file
+   * @throws the file system's error when it cannot be written
+   */
+  add(report: IntegrityReport): Promise<string>;
+  /** When each of these findings was seen first, by the newest report that lists it; those that none lists are not in the result. */
+  firstSeen(findingIds: Iterable<string>): Promise<ReadonlyMap<string, string>>;
+}
+
+export function reportArchive(dataDir: string, { keepDays, keepReports }: Retention): ReportArchive {
+  const folder = join(dataDir, 'reports');
+  const pathOf = (id: string) => join(folder, `${id}.json`);
+  const ids = async () => (await namesIn(folder)).flatMap((name) => idOf(name) ?? []).sort(newestFirst);
+  const read = (id: string) => readReport(pathOf(id), id);
+  return {
+    folder,
+    ids,
+    read,
+    prepare: () => ensureFolder(dataDir, folder),
+    add: async (report) => {
+      await ensureFolder(dataDir, folder);
+      const text = printableJson(report);
+      await writeDurably(pathOf(report.id), text);
+      const oldest = oldestKept(report.startedAt, keepDays);
+      const outdated: string[] = [];
+      let bytes = 0;
+      for (const [newer, id] of (await ids()).entries()) {
+        bytes += await sizeOf(pathOf(id));
+        if (newer < limits.reportsKeptAnyway) continue;
+        if (newer >= keepReports || id < oldest || bytes > limits.maxReportArchiveBytes) outdated.push(id);
+      }
+      const torn = (await namesIn(folder)).filter((name) => tornName.test(name));
+      for (const name of [...outdated.map((id) => `${id}.json`), ...torn]) await removeQuietly(join(folder, name));
+      return createHash('sha256').update(text).digest('hex');
+    },
+    firstSeen: async (findingIds) => {
+      const sought = new Set(findingIds);
+      const seen = new Map<string, string>();
+      if (sought.size === 0) return seen;
+      for (const id of await ids()) {
+        const stores = (await read(id))?.report.stores ?? [];
+        for (const finding of stores.flatMap(({ findings }) => findings)) {
+          if (sought.delete(finding.id)) seen.set(finding.id, finding.firstSeen);
+        }
+        if (sought.size === 0) break;
+      }
+      return seen;
+    },
+  };
+}
+
+/** What a crash leaves of a report that was being written (`writeDurably`). */
+const tornName = /^\d{8}T\d{9}Z-[0-9a-f]{8}\.json\.[0-9a-f-]{36}\.tmp$/;
+
+function idOf(name: string): string | undefined {
+  const id = name.replace(/\.json$/, '');
+  return name !== id && reportId.safeParse(id).success ? id : undefined;
+}
+
+function newestFirst(left: string, right: string): number {
+  return left < right ? 1 : -1;
+}
+
+/** The beginning of the first id that is not too old. */
+function oldestKept(startedAt: string, keepDays: number): string {
+  return rfc3339(Date.parse(startedAt) - keepDays * 86_400_000).replace(/[-:.]/g, '');
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return [];
+    throw new AppError('validation.config', `the folder of reports ${folder} cannot be read (${errnoOf(cause)})`, {
+      cause,
+    });
+  }
+}
+
+/** The folder is there after a power cut, too. */
+async function ensureFolder(dataDir: string, folder: string): Promise<void> {
+  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await syncFolder(dataDir);
+}
+
+async function readReport(path: string, id: string): Promise<ArchivedReport | undefined> {
+  if (!reportId.safeParse(id).success) return undefined;
+  const text = await readBounded(path, limits.maxReportBytes).catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    const parsed = integrityReport.safeParse(JSON.parse(text));
+    return parsed.success && parsed.data.id === id ? { report: parsed.data, text } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The text of a plain file; undefined for anything else, and for a longer one.
+ * @throws the file system's error
+ */
+export async function readBounded(path: string, maxBytes: number): Promise<string | undefined> {
+  // O_NONBLOCK: whoever puts a FIFO here must not make us wait for its other end.
+  const file: FileHandle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  try {
+    const found = await file.stat();
+    return found.isFile() && found.size <= maxBytes ? await file.readFile('utf8') : undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const found = await lstat(path).catch(() => undefined);
+  return found?.size ?? 0;
+}
+
+/** What cannot be removed now is tried again after the next run. */
+async function removeQuietly(path: string): Promise<void> {
+  await unlink(path).catch(() => {});
+}

@@ -1,0 +1,54 @@
+import type { Clock } from '../../common/clock.ts';
+import { fsStoreFiles } from '../sigils/fs-store-files.ts';
+import type { ScanCounts } from '../sigils/scan.ts';
+
+const barCells = 24;
+/** A terminal is told no more often than this. */
+const redrawMs = 100;
+const clearLine = '\r\u001b[K';
+
+export interface ScanBar {
+  readonly progress: (done: ScanCounts) => void;
+  /** Leaves the terminal as it was. */
+  readonly end: () => void;
+}
+
+/** One line that redraws itself: share, records and their rate. */
+export async function scanBar(
+  store: { readonly name: string; readonly path: string },
+  write: (text: string) => void,
+  clock: Clock,
+): Promise<ScanBar> {
+  const total = await storeBytes(store.path);
+  const startedMs = clock.monotonicMs();
+  let drawnMs = Number.NEGATIVE_INFINITY;
+  return {
+    progress: ({ bytes, records }) => {
+      const nowMs = clock.monotonicMs();
+      if (nowMs - drawnMs < redrawMs) return;
+      drawnMs = nowMs;
+      const rate = Math.round((records * 1000) / Math.max(nowMs - startedMs, 1));
+      write(
+        `${clearLine}${bar(total === 0 ? 0 : Math.min(bytes / total, 1))} ${store.name}: ${records} records, ${rate}/s`,
+      );
+    },
+    end: () => write(clearLine),
+  };
+}
+
+function bar(share: number): string {
+  const full = Math.floor(share * barCells);
+  return `[${'='.repeat(full)}${' '.repeat(barCells - full)}] ${String(Math.floor(share * 100)).padStart(3)}%`;
+}
+
+/** Size of tables and logs, for the bar only: 0 for a store that cannot be read, of which the scan says why. */
+async function storeBytes(path: string): Promise<number> {
+  const files = fsStoreFiles(path);
+  try {
+    const names = (await files.list()).filter((name) => /\.(ldb|sst|log)$/.test(name));
+    const sizes = await Promise.all(names.map(async (name) => (await files.stamp(name))?.bytes ?? 0));
+    return sizes.reduce((sum, bytes) => sum + bytes, 0);
+  } catch {
+    return 0;
+  }
+}

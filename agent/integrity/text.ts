@@ -1,0 +1,55 @@
+import { findingsOf, type IntegrityReport } from '../../common/integrity-report.ts';
+import type { SigilFinding } from '../../common/sigil.ts';
+import type { ScanCounts } from '../sigils/scan.ts';
+
+/** What is told of a store that was looked at. */
+export interface StoreTold {
+  readonly store: string;
+  readonly counts: Pick<ScanCounts, 'records' | 'sigils' | 'blocks'>;
+  readonly durationMs: number;
+  readonly findings: readonly (SigilFinding & { readonly firstSeen?: string })[];
+  readonly moreFindings: number;
+}
+
+/** A line about the store, and one or two for each finding. */
+export function storeLines({ store, counts, durationMs, findings, moreFindings }: StoreTold): string[] {
+  const { records, sigils, blocks } = counts;
+  const found = findings.length + moreFindings;
+  const lines = findings.flatMap(({ check, key, keyRange, file, offset, detail, firstSeen }) => {
+    const place = key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`;
+    const since = firstSeen === undefined ? '' : `, first seen ${firstSeen}`;
+    const range = keyRange === null ? [] : [`    keys from ${keyRange.from} to ${keyRange.to}`];
+    return [`  ${check}  ${place}  ${detail}${since}`, ...range];
+  });
+  return [
+    `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,
+    ...lines,
+  ];
+}
+
+/** A report for a person, on a terminal. */
+export function formatReport(report: IntegrityReport): string {
+  const { id, node, startedAt, status, eventSecrets, stores } = report;
+  const lines = stores.flatMap((store) => {
+    const { counts, error } = store;
+    const trouble = error === null ? [] : [`could not check store ${store.store}: ${error.message} (${error.code})`];
+    if (counts !== null) return [...storeLines({ ...store, counts }), ...trouble];
+    const standing = findingsOf(store);
+    return standing === 0 ? trouble : [...trouble, `  ${standing} findings stand from before`];
+  });
+  const unverified =
+    eventSecrets === 0 ? ['signatures were not verified: there is no event secret (sigils.secrets)'] : [];
+  return `${[`node ${node}, ${startedAt}: ${status} (report ${id})`, ...lines, ...unverified].join('\n')}\n`;
+}
+
+/** The archive as a list, newest first. */
+export function formatReports(reports: readonly IntegrityReport[]): string {
+  if (reports.length === 0) return 'no reports yet\n';
+  const width = Math.max(...reports.map(({ status }) => status.length));
+  const lines = reports.map((report) => {
+    const { id, node, status, stores } = report;
+    const found = stores.reduce((sum, store) => sum + findingsOf(store), 0);
+    return `${id}  ${status.padEnd(width)}  node ${node}, ${stores.length} stores, ${found} findings`;
+  });
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { count, foreignText, nodeName, ownText, timestamp } from './fields.ts';
+import { limits } from './limits.ts';
+import { sigilFinding } from './sigil.ts';
+
+/**
+ * What an integrity run came to, for a store and for all of them. `unchecked`: something could not be looked at, so that
+ * nothing is known of it; what was found elsewhere is listed all the same.
+ */
+export const integrityStatuses = ['ok', 'findings', 'unchecked'] as const;
+export type IntegrityStatus = (typeof integrityStatuses)[number];
+
+/** When the run began, in UTC to the millisecond, and eight random hex digits: sorts by time, and is safe in paths. */
+export const reportId = z.string().regex(/^\d{8}T\d{9}Z-[0-9a-f]{8}$/, 'the id of an integrity report');
+
+/** Table blocks and bytes exclude meta blocks; `records` counts stored versions, not keys. */
+export const storeCounts = z.strictObject({
+  tables: count,
+  blocks: count,
+  bytes: count,
+  records: count,
+  sigils: count,
+});
+
+const reportedFinding = sigilFinding
+  .extend({ firstSeen: timestamp.describe('start of the run that found it first, as far back as reports are kept') })
+  .describe('one failed check of one record (key), or of one place in a store file (file, offset, keyRange)');
+
+const reportedStore = z.strictObject({
+  store: foreignText,
+  status: z.enum(integrityStatuses),
+  startedAt: timestamp,
+  durationMs: count,
+  counts: storeCounts.nullable().describe('null when the store could not be read'),
+  rates: z.strictObject({ recordsPerSecond: count, bytesPerSecond: count }).nullable(),
+  findings: z.array(reportedFinding).max(limits.maxReportFindings),
+  moreFindings: count.describe('findings that are not listed, since there are too many'),
+  error: z
+    .strictObject({ code: z.string().max(64), message: ownText })
+    .nullable()
+    .describe('what kept the store, or a part of it, from being checked'),
+});
+
+/** One run over the sigil stores of a node. Published as `docs/integrity-report.schema.json`. */
+export const integrityReport = z
+  .strictObject({
+    version: z.literal(1),
+    id: reportId,
+    node: nodeName,
+    startedAt: timestamp,
+    finishedAt: timestamp,
+    status: z.enum(integrityStatuses),
+    eventSecrets: z
+      .int()
+      .min(0)
+      .max(2)
+      .describe('secrets that signatures were checked with; without one, no more than that they are there is known'),
+    stores: z.array(reportedStore).max(limits.maxStores),
+  })
+  .meta({ title: 'Sigilwatch integrity report' });
+
+export type IntegrityReport = z.infer<typeof integrityReport>;
+export type ReportedStore = IntegrityReport['stores'][number];
+export type ReportedFinding = ReportedStore['findings'][number];
+
+/** The worst of them: what could not be checked weighs more than what was found. */
+export function worstStatus(statuses: readonly IntegrityStatus[]): IntegrityStatus {
+  if (statuses.includes('unchecked')) return 'unchecked';
+  return statuses.includes('findings') ? 'findings' : 'ok';
+}
+
+/** All findings of a store, listed or not. */
+export function findingsOf({ findings, moreFindings }: ReportedStore): number {
+  return findings.length + moreFindings;
+}
+
+/** JSON Schema (draft 2020-12) of reports. */
+export function integrityReportJsonSchema(): unknown {
+  return z.toJSONSchema(integrityReport);
+}

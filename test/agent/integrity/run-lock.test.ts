@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import { takeRunLock } from '../../../agent/integrity/run-lock.ts';
+import { tempFolder } from '../watching.ts';
+
+const temp = tempFolder();
+const freshFolder = () => mkdtempSync(join(temp, 'reports-'));
+const lockOf = (folder: string) => join(folder, 'run.lock');
+
+/** A process of its own at the lock, and the first thing it says. */
+async function contender(folder: string): Promise<{ child: ChildProcess; said: string }> {
+  const program = join(import.meta.dirname, 'lock-holder.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', program, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [said] = await once(createInterface(child.stdout), 'line');
+  return { child, said };
+}
+
+async function killed(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+test('a second run is refused while the first is under way, and let in afterwards', async () => {
+  const folder = freshFolder();
+  const giveBack = await takeRunLock(folder);
+  await assert.rejects(takeRunLock(folder), { code: 'state.busy', retryable: true });
+  await giveBack();
+  await (await takeRunLock(folder))();
+  assert.deepEqual(readdirSync(folder), []);
+});
+
+test('a run that was killed leaves no lock that counts', async () => {
+  const folder = freshFolder();
+  const { child, said } = await contender(folder);
+  assert.equal(said, 'held');
+  await assert.rejects(takeRunLock(folder), { code: 'state.busy', details: { pid: child.pid } });
+  await killed(child);
+  await (await takeRunLock(folder))();
+});
+
+test('of several that find a stale lock at once, one gets it', async (t) => {
+  const folder = freshFolder();
+  await killed((await contender(folder)).child);
+  const contenders = await Promise.all([1, 2, 3, 4].map(() => contender(folder)));
+  t.after(() => Promise.all(contenders.map(({ child }) => killed(child))));
+  assert.deepEqual(contenders.map(({ said }) => said).sort(), ['held', 'state.busy', 'state.busy', 'state.busy']);
+  assert.deepEqual(readdirSync(folder), ['run.lock']);
+});
+
+test('a process that got the number of one that is gone is not taken for it', async () => {
+  const folder = freshFolder();
+  const giveBack = await takeRunLock(folder);
+  const mine: unknown = JSON.parse(readFileSync(lockOf(folder), 'utf8'));
+  await giveBack();
+  for (const other of [{ startTicks: '1' }, { boot: '00000000-0000-0000-0000-000000000000' }]) {
+    writeFileSync(lockOf(folder), JSON.stringify({ ...Object(mine), ...other }));
+    await (await takeRunLock(folder))();
+  }
+  writeFileSync(lockOf(folder), JSON.stringify(mine));
+  await assert.rejects(takeRunLock(folder), { code: 'state.busy' });
+});
+
+test('what is no lock stops nobody', async () => {
+  const folder = freshFolder();
+  for (const text of ['', '{"pid":', '{"pid":1}', 'x'.repeat(100_000)]) {
+    writeFileSync(lockOf(folder), text);
+    await (await takeRunLock(folder))();
+  }
+  mkdirSync(lockOf(folder));
+  await (await takeRunLock(folder))();
+  symlinkSync('/dev/zero', lockOf(folder));
+  await (await takeRunLock(folder))();
+});
+
+test('a lock that was taken away and taken again by another is not given back by the first', async () => {
+  const folder = freshFolder();
+  const first = await takeRunLock(folder);
+  writeFileSync(lockOf(folder), '');
+  const second = await takeRunLock(folder);
+  await first();
+  await assert.rejects(takeRunLock(folder), { code: 'state.busy' });
+  await second();
+});

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { readdirSync, statSync, truncateSync, unlinkSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { SigilScanner } from '../../../agent/sigils/scanner.ts';
+import { limits } from '../../../common/limits.ts';
+import { bundleTests } from '../../bundle.ts';
+import {
+  checksOf,
+  clock,
+  filesEnding,
+  flip,
+  intoTables,
+  putRecords,
+  secret,
+  temporaryFolder,
+  withStore,
+} from './stores.ts';
+
+let threadFile: URL;
+let remove: () => void;
+
+before(async () => {
+  const built = await bundleTests(resolve(import.meta.dirname, '../../..'), ['agent/sigils/scan-thread.ts']);
+  threadFile = pathToFileURL(built.files[0] ?? assert.fail());
+  remove = built.remove;
+});
+after(() => remove());
+
+const records = 8_000;
+
+/** Of many small tables, and a log. */
+async function storeOfManyTables(path: string): Promise<void> {
+  const shape = { compression: false, maxFileSize: 1024 * 1024 };
+  await withStore(
+    path,
+    async (db) => {
+      await putRecords(db, 0, records);
+      await intoTables(db);
+      await putRecords(db, records, records + 10);
+    },
+    shape,
+  );
+}
+
+function scan(path: string, threads: number, others: { secrets?: readonly string[]; signal?: AbortSignal } = {}) {
+  const { secrets = [secret], signal } = others;
+  const scanner = new SigilScanner({ name: 'main', path, secrets, clock, threads, threadFile });
+  return scanner.scan({ mode: 'full', state: null, openFindings: [], ...(signal && { signal }) });
+}
+
+/** The same but for when, for how long, and in which order. */
+async function assertAlike(path: string, secrets: readonly string[] = [secret]) {
+  const [one, two] = [await scan(path, 1, { secrets }), await scan(path, 2, { secrets })];
+  const told = ({ startedAt: _, durationMs: __, findings, state, ...rest }: typeof one) => ({
+    ...rest,
+    findings: [...findings].sort((a, b) => (a.id < b.id ? -1 : 1)),
+    tables: [...state.tables].sort(),
+  });
+  assert.deepEqual(told(two), told(one));
+  return two;
+}
+
+describe('two threads', () => {
+  it('find nothing in a sound store, and see all of it', async (t) => {
+    const path = join(temporaryFolder(t), 'store');
+    await storeOfManyTables(path);
+    const { findings, sigils, tables } = await assertAlike(path);
+    assert.deepEqual([findings, sigils], [[], records + 10]);
+    assert.ok(tables > 1, `${tables} tables`);
+  });
+
+  it('find what one thread finds: bad blocks, bad records, a short table, a missing one', async (t) => {
+    const path = join(temporaryFolder(t), 'store');
+    await storeOfManyTables(path);
+    const tables = filesEnding(path, '.ldb');
+    assert.ok(tables.length >= 3);
+    const [flipped = '', short = '', missing = ''] = tables;
+    for (let at = 1; at < 5; at++) flip(join(path, flipped), at * 10_000);
+    truncateSync(join(path, short), statSync(join(path, short)).size - 100);
+    unlinkSync(join(path, missing));
+    const { findings } = await assertAlike(path);
+    const checks = new Set(checksOf(findings));
+    for (const check of ['block_checksum', 'table_format', 'file_missing']) assert.ok(checks.has(check), check);
+  });
+
+  it('say no more than fits when every record is bad', async (t) => {
+    const path = join(temporaryFolder(t), 'store');
+    await storeOfManyTables(path);
+    const { findings, moreFindings } = await scan(path, 2, { secrets: ['another secret'] });
+    assert.equal(findings.length, limits.maxOpenFindingsPerStore);
+    assert.equal(findings.length + moreFindings, records + 10);
+  });
+
+  it('leave the store as it is', async (t) => {
+    const path = join(temporaryFolder(t), 'store');
+    await storeOfManyTables(path);
+    const look = () => readdirSync(path).map((name) => [name, statSync(join(path, name)).mtimeMs]);
+    const before = look();
+    await scan(path, 2);
+    assert.deepEqual(look(), before);
+  });
+
+  it('end with the signal, and with an error when they cannot work', async (t) => {
+    const path = join(temporaryFolder(t), 'store');
+    await storeOfManyTables(path);
+    const reason = new Error('enough');
+    const ended = new AbortController();
+    const scanning = scan(path, 2, { signal: ended.signal });
+    ended.abort(reason);
+    await assert.rejects(scanning, reason);
+    const scanner = new SigilScanner({
+      ...{ name: 'main', path, secrets: [], clock, threads: 2 },
+      threadFile: pathToFileURL(join(path, 'no-such-thread.js')),
+    });
+    await assert.rejects(scanner.scan({ mode: 'full', state: null, openFindings: [] }), { code: 'internal.error' });
+  });
+});

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { integrityPage } from '../../common/integrity-page.ts';
+import { integrityReport, integrityReportJsonSchema } from '../../common/integrity-report.ts';
+import { sigilChecks } from '../../common/sigil.ts';
+import { finding, reportAt } from '../agent/integrity/reports.ts';
+
+const now = '2026-01-01T02:00:00.000Z';
+
+test('the published JSON Schema is that of the reports that are written', () => {
+  const published = readFileSync(join(import.meta.dirname, '../../docs/integrity-report.schema.json'), 'utf8');
+  assert.deepEqual(JSON.parse(published), integrityReportJsonSchema());
+});
+
+test('a page says of every finding what, where, expected and actual, and since when', () => {
+  const record = finding('a', '2025-12-24T02:00:00.000Z');
+  const block = finding('b', now, { check: 'block_checksum', key: null, file: '000005.ldb', offset: 4711 });
+  const range = { ...block, keyRange: { from: 'lyra!from', to: 'lyra!to' } };
+  const report = integrityReport.parse(reportAt(Date.parse(now), [record, range]));
+  const page = integrityPage(report);
+  for (const text of ['lyra!sigil!a', 'aa', 'bb', 'SHA-256 of data', '2025-12-24 02:00:00 UTC', report.id, '12 345']) {
+    assert.ok(page.includes(text), text);
+  }
+  for (const text of ['000005.ldb, byte 4711', 'lyra!from', 'lyra!to', 'by this run'])
+    assert.ok(page.includes(text), text);
+});
+
+test('every check has words for a person', () => {
+  for (const check of sigilChecks) {
+    const page = integrityPage(reportAt(Date.parse(now), [finding('a', now, { check })]));
+    assert.match(page, /class="why">[A-Z]/);
+  }
+});
+
+test('text from a store stays text: no tag, attribute or character reference comes from it', () => {
+  const hostile = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 200 }),
+    fc.constantFrom(
+      '<script>alert(1)</script>',
+      '"><img src=x onerror=a>',
+      "' onload='",
+      '&lt;',
+      '</style><b>',
+      '\u202eevil',
+    ),
+  );
+  const skeleton = (page: string) => page.match(/<[^>]*>/g)?.join('');
+  const pageWith = (text: string) => {
+    const over = {
+      key: text,
+      file: text,
+      expected: text,
+      actual: text,
+      detail: text,
+      keyRange: { from: text, to: text },
+    };
+    const report = reportAt(Date.parse(now), [finding('a', now, over)]);
+    const stores = report.stores.map((store) => ({ ...store, store: text, error: { code: text, message: text } }));
+    return integrityPage({ ...report, id: 'same', stores });
+  };
+  const plain = skeleton(pageWith('plain'));
+  fc.assert(
+    fc.property(hostile, (text) => {
+      const page = pageWith(text);
+      assert.equal(skeleton(page), plain);
+      assert.doesNotMatch(page, /\u202e/);
+    }),
+  );
+});
+
+test('a page loads nothing and runs nothing', () => {
+  const page = integrityPage(reportAt(Date.parse(now), [finding('a', now)]));
+  assert.doesNotMatch(page, /<script|<link|<img|<iframe|src=|href=|url\(|@import|\son\w+=/i);
+  assert.match(page, /Content-Security-Policy" content="default-src 'none'; style-src 'sha256-[^']+'; /);
+});
