@@ -272,6 +272,23 @@ describe('delivery', () => {
     assert.deepEqual(told(healthy), [['raised a']]);
   });
 
+  test('whoever claims at the same moment gets other notifications, or none', async () => {
+    const channel = channelOf('slack');
+    await intake.welcome([channel]);
+    for (let i = 0; i < 60; i++) await raise(`alert ${i}`);
+    await readAll();
+    nowMs += groupMs;
+    const store = deliveryStore();
+    const claimed: number[] = [];
+    for (let round = 0; round < 30; round++) {
+      const claim = { nowMs, untilMs: nowMs + limits.alertLeaseMs, limit: 1 };
+      const taken = await Promise.all(Array.from({ length: 4 }, () => store.claim('slack', claim)));
+      claimed.push(...taken.flat().map(({ id }) => id));
+    }
+    assert.equal(new Set(claimed).size, claimed.length);
+    assert.equal(claimed.length, 60);
+  });
+
   test('what was being sent when a collector died is sent again after the lease, under the same id', async () => {
     const channel = channelOf('slack');
     await intake.welcome([channel]);
