@@ -6,6 +6,7 @@ import { AppError } from '../common/errors.ts';
 import { fingerprint, type KeyPair } from '../common/keys.ts';
 import type { Logger } from '../common/log.ts';
 import { createTeardown, type Teardown } from '../common/teardown.ts';
+import { startAlerting } from './alerting.ts';
 import { ensureOperatorToken } from './auth/operator-token.ts';
 import { systemClock } from './clock.ts';
 import type { CollectorSettings } from './config.ts';
@@ -23,6 +24,7 @@ import { Ledger, type LedgerMemory } from './ledger/ledger.ts';
 import { createMetrics } from './metrics.ts';
 import { createMirroring } from './mirroring.ts';
 import { postgresEnrolment, postgresOperatorTokens, revokedChannel } from './postgres/access-store.ts';
+import { alertFigures } from './postgres/alert-query-store.ts';
 import { databaseNow } from './postgres/erasure-run-store.ts';
 import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
@@ -174,6 +176,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     erasedEntries: () => erasing.boundary(),
     retentionSucceededAt: () => retention.succeededAt,
     fleet: () => fleetStats(db),
+    alerts: () => alertFigures(db),
   });
   const fleet = { store: postgresEnrolment(db), ledger, clock };
   const operators = postgresOperatorTokens(db);
@@ -221,6 +224,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   witnessing.start(sockets.offer);
   enforcing.start(sockets, witnessing.vouchers);
   if (follower !== undefined) await pollManifest(follower, following);
+  await startAlerting(settings, { db, logger, teardown, metrics: metrics.alerts, random: Math.random });
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);
   await followMeasures(database, enforcing.measured, served);

@@ -5,6 +5,7 @@ import { printable, printableJson, printableLines } from '../common/printable.ts
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
+import { addAlerts } from './alerts-cli.ts';
 import { addChanges } from './changes-cli.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
 import type { FleetShowOptions } from './commands/fleet-show.ts';
@@ -104,6 +105,7 @@ function addCommands(program: Command, perform: Perform): void {
   addEnforcement(program, perform);
   addChanges(program, perform);
   addDesired(program, perform);
+  addAlerts(program.command('alerts').description('what people are told of, and whether they were'), perform);
   addPolicy(program.command('policy').description('what rules do, before they are committed'), perform);
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { limits } from '../common/limits.ts';
 import { logLevels } from '../common/log.ts';
+import { alertSettings } from './alerts/settings.ts';
 
 /** Port the collector listens on unless told otherwise. */
 export const defaultPort = 7600;
@@ -111,6 +112,7 @@ export const collectorSettings = z.strictObject({
       .default(limits.joinTokenTtlMs)
       .describe('How long a join token is good for'),
   }),
+  alerts: alertSettings,
   log: z.strictObject({
     level: z.enum(logLevels).default('info').describe('Least level that is logged'),
   }),

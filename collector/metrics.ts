@@ -1,6 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, type Registry } from 'prom-client';
+import { type AlertFigures, alertMetrics } from './alerts/metrics.ts';
+import type { AlertMetrics } from './alerts/ports.ts';
 import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
 import { enforcementMetrics } from './enforcement/metrics.ts';
+import { setOrForget, shared } from './gauges.ts';
 import type { SocketMetrics } from './ws/ports.ts';
 
 export interface HttpMetrics {
@@ -13,6 +16,7 @@ export interface CollectorMetrics {
   readonly http: HttpMetrics;
   readonly sockets: SocketMetrics;
   readonly enforcement: EnforcementMetrics;
+  readonly alerts: AlertMetrics;
   readonly contentType: string;
   text(): Promise<string>;
 }
@@ -28,6 +32,7 @@ export interface MetricSources {
   erasedEntries(): Promise<number>;
   retentionSucceededAt(): number | undefined;
   fleet(): Promise<Fleet>;
+  alerts(): Promise<AlertFigures>;
 }
 
 /** Counts of what there is; drifts by kind, findings by check. */
@@ -53,6 +58,7 @@ export function createMetrics(registry: Registry, sources: MetricSources): Colle
     http: httpMetrics(registry),
     sockets: socketMetrics(registry),
     enforcement: enforcementMetrics(registry),
+    alerts: alertMetrics(registry, () => sources.alerts()),
     contentType: registry.contentType,
     text: () => registry.metrics(),
   };
@@ -182,20 +188,4 @@ function addFleetMetrics(registry: Registry, sources: MetricSources): void {
   fleetGauge('containers', 'Containers as last observed', '', ({ containers }) => ({ all: containers }));
   fleetGauge('open_drifts', 'Drifts that stand', 'kind', ({ open_drifts }) => open_drifts);
   fleetGauge('open_findings', 'Findings that stand', 'check', ({ open_findings }) => open_findings);
-}
-
-/** Joins callers that ask at the same time: the gauges of one scrape, which are collected together. */
-function shared<T>(ask: () => Promise<T>): () => Promise<T> {
-  let asking: Promise<T> | undefined;
-  return () => {
-    asking ??= ask().finally(() => {
-      asking = undefined;
-    });
-    return asking;
-  };
-}
-
-/** While the database is away its figures are missing; the others are needed then more than ever. */
-async function setOrForget(gauge: Gauge, set: () => Promise<void>): Promise<void> {
-  await set().catch(() => gauge.reset());
 }

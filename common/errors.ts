@@ -41,6 +41,8 @@ export type ErrorCode =
   | 'collector.refused'
   | 'database.unreachable'
   | 'database.migration'
+  | 'channel.unreachable'
+  | 'channel.refused'
   | 'internal.error';
 
 export interface AppErrorOptions {

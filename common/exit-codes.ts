@@ -30,6 +30,7 @@ export function exitCodeOf({ code }: AppError): number {
 
 const unreachable: ReadonlySet<ErrorCode> = new Set([
   'agent.unreachable',
+  'channel.unreachable',
   'collector.unreachable',
   'database.unreachable',
   'engine.unreachable',

@@ -1,3 +1,4 @@
+import { alertLimits } from './alert-limits.ts';
 import { enforcementLimits } from './enforcement-limits.ts';
 import { executorLimits } from './executor-limits.ts';
 import { integrityLimits } from './integrity-limits.ts';
@@ -268,6 +269,7 @@ export const limits = {
   engineEventsRemembered: 256,
 
   ...executorLimits,
+  ...alertLimits,
   ...integrityLimits,
 
   outboxMaxBytes: 256 * 1024 * 1024,

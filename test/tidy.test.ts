@@ -33,6 +33,7 @@ const adapters: readonly (readonly [packageName: string, places: readonly string
   ['hono', ['collector/http/', 'collector/console/']],
   ['@hono/node-server', ['collector/http/', 'collector/main.ts']],
   ['undici', ['agent/', 'collector/']],
+  ['nodemailer', ['collector/alerts/channels/']],
   ['croner', ['common/cron.ts']],
   ['pino', ['agent/log.ts', 'collector/log.ts']],
 ];

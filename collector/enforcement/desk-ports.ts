@@ -17,6 +17,8 @@ export interface EndedSince {
 export interface PlanningStore extends EnforcementStore {
   /** Whether this commit was ever frozen, released since or not. */
   wasFrozen(commit: string): Promise<boolean>;
+  /** Whether the last word on this alert is that it was raised. */
+  alertStands(key: string): Promise<boolean>;
   /** Drifts of unauthorized containers that are over, those that ended last; bounded. */
   endedDrifts(node: string, ended: EndedSince): Promise<readonly EndedDriftRow[]>;
 }

@@ -131,6 +131,11 @@ function comesFrom(
   return settlingMs > 0 && openedAtMs < adoptedMs && answerable === true && answered.includes(kind);
 }
 
+/** Of the alert that a commit is frozen; its release ends it. */
+export function frozenAlertKey(commit: string): string {
+  return `enforcement.frozen/${commit}`;
+}
+
 /** What is put on record of a suspicion: the alert that somebody has to look, and the freeze itself. */
 export function freezeStatements(commit: string, { drift, nodes }: Suspicion) {
   const named = nodes.slice(0, limits.maxFrozenNodesNamed);
@@ -139,7 +144,7 @@ export function freezeStatements(commit: string, { drift, nodes }: Suspicion) {
   const alert: Statement = {
     kind: 'alert.raised',
     body: {
-      key: `enforcement.frozen/${commit}`,
+      key: frozenAlertKey(commit),
       severity: 'critical',
       summary: `${reason} (${shown}): nothing is ordered by ${commit} until somebody has looked and released it`,
       node: null,

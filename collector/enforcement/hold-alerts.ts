@@ -1,5 +1,6 @@
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import type { PlanningStore } from './desk-ports.ts';
 import type { Recorder } from './ports.ts';
 import type { HeldDrift } from './situation.ts';
 
@@ -7,7 +8,8 @@ import type { HeldDrift } from './situation.ts';
 export interface HoldAlerts {
   /**
    * What a look at a node has found to be held. Raises an alert once in 24 hours for as long as it is so, and resolves it afterwards.
-   * A collector that has just started knows of none: it raises one that is still due again, under the same key.
+   * A collector that has just started knows of none: it raises one that is still due again, under the same key, and looks once for
+   * each that the collector before has left standing.
    * @throws AppError when it could not be put on record; to be called again with the next look.
    */
   looked(node: string, held: readonly HeldDrift[], nowMs: number): Promise<void>;
@@ -29,17 +31,19 @@ const told = [
 ] as const;
 type Told = (typeof told)[number];
 
-export function createHoldAlerts(ledger: Recorder): HoldAlerts {
-  /** When each was raised last, by its key; Unix milliseconds. */
-  const raisedMs = new Map<string, number>();
+export function createHoldAlerts(ledger: Recorder, store: Pick<PlanningStore, 'alertStands'>): HoldAlerts {
+  /** When each was raised last, by its key, Unix milliseconds; undefined where it does not stand, missing where nobody has looked. */
+  const raisedMs = new Map<string, number | undefined>();
   const look = async (why: Told, node: string, held: readonly HeldDrift[], nowMs: number): Promise<void> => {
     const key = `enforcement.${why.code}/${node}`;
     const waiting = held.filter(({ code }) => code === why.code);
     const lastMs = raisedMs.get(key);
     if (waiting.length === 0) {
-      if (lastMs === undefined) return;
-      await ledger.record({ kind: 'alert.resolved', body: { key, reason: 'no drift is held up by it any more' } });
-      raisedMs.delete(key);
+      const stands = raisedMs.has(key) ? lastMs !== undefined : await store.alertStands(key);
+      if (stands) {
+        await ledger.record({ kind: 'alert.resolved', body: { key, reason: 'no drift is held up by it any more' } });
+      }
+      raisedMs.set(key, undefined);
     } else if (lastMs === undefined || nowMs - lastMs >= limits.dailyWindowMs) {
       await ledger.record(raised(key, { node, summary: why.summary(node, waiting.length), waiting }));
       raisedMs.set(key, nowMs);
@@ -63,7 +67,7 @@ interface Held {
 }
 
 function raised(key: string, { node, summary, waiting }: Held): Statement {
-  const names = waiting.map(({ drift }) => drift.drift.container.slice(0, maxNameChars));
+  const names = waiting.map(({ drift }) => drift.drift.container.slice(0, maxNameChars).toWellFormed());
   const shown = [...names.slice(0, namedAtMost), ...(names.length > namedAtMost ? ['...'] : [])].join(', ');
   return { kind: 'alert.raised', body: { key, severity: 'error', summary: `${summary}: ${shown}`, node } };
 }

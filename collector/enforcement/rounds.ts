@@ -67,7 +67,7 @@ export class EnforcementRounds {
   constructor(options: RoundsOptions) {
     const { store, clock } = options;
     this.#options = options;
-    this.#holdAlerts = createHoldAlerts(options.ledger);
+    this.#holdAlerts = createHoldAlerts(options.ledger, store);
     this.#nodes = createSharedRead(() => store.nodes());
     this.#measures = createSharedRead(() => store.measures(clock.now()));
   }

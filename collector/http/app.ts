@@ -13,6 +13,7 @@ import { createAnnouncing, createOperating, noManifest, type OperatingNeeds } fr
 import { postgresFleetSources } from '../postgres/history-store.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { PublishedWitnesses } from '../witness/published.ts';
+import { addAlertsRoutes } from './alerts-routes.ts';
 import { addChangesRoutes } from './changes-routes.ts';
 import { addContainersRoutes } from './containers-routes.ts';
 import { addDesiredRoutes } from './desired-routes.ts';
@@ -91,6 +92,7 @@ export function createHttpApp(sources: HttpSources): Routes {
   addChangesRoutes(app, createAnnouncing({ db, clock, ...enforcement, ledger: recorder }), db);
   addDesiredRoutes(app, sources.lookAtDesired);
   addFindingsRoutes(app, db);
+  addAlertsRoutes(app, db);
   addEntriesRoutes(app, db);
   const collectorKey = parseVerifierKey(ledger.vkey).publicKey;
   addFleetRoutes(app, { ...postgresFleetSources(db), collectorKey, clock, ledger });

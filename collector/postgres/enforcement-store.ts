@@ -16,6 +16,7 @@ import type {
   StandingMeasures,
   StoredOrder,
 } from '../enforcement/ports.ts';
+import { alertStands } from './alert-query-store.ts';
 import { readDriftsLeft, readDriftsOfCommit, readEndedDrifts, readOpenDrifts } from './drift-store.ts';
 import type { Queryable } from './pool.ts';
 
@@ -44,6 +45,7 @@ export function postgresEnforcementStore(db: Queryable): EnforcementStore {
 export function postgresPlanningStore(db: Queryable): PlanningStore {
   return {
     ...postgresEnforcementStore(db),
+    alertStands: (key) => alertStands(db, key),
     wasFrozen: (commit) => readWasFrozen(db, commit),
     endedDrifts: (node, ended) => readEndedDrifts(db, node, ended),
   };

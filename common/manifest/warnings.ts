@@ -36,7 +36,10 @@ const no = [false, 'no', 'No', 'NO', 'off', 'Off', 'OFF'];
 const yes = [true, 'yes', 'Yes', 'YES', 'on', 'On', 'ON'];
 
 const forPeople = 'is for people, nothing reads it';
-const nobodyIsTold = 'has no effect yet: nobody is notified; drift and findings are in the ledger and the API';
+// Whoever may commit must not be able to keep people from hearing of it.
+const toldElsewhere = 'has no effect: whom the collector tells of alerts is set up in its settings, alerts.*';
+const noConditions =
+  'has no effect yet: what is an alert, and how bad it is, is built in; drift and findings are in the ledger and the API';
 const throughApi =
   'containers are made through the Engine API, of the compose files below manifests/docker/, whatever this says';
 const dockerOnly = 'only Docker is watched';
@@ -52,8 +55,8 @@ const notTracked =
 const secretUrl: Fate = (value) => {
   if (value === '') return undefined;
   return typeof value === 'string' && /^\$\{\w+\}$/.test(value)
-    ? `${nobodyIsTold}; and variables are not filled in`
-    : `${nobodyIsTold}; and whoever can read the repository can use this address: a secret belongs into the settings of the collector, not into git`;
+    ? `${toldElsewhere}; and variables are not filled in`
+    : `${toldElsewhere}; and whoever can read the repository can use this address: a secret belongs into the settings of the collector, not into git`;
 };
 
 const gracePeriod: Fate = (_, siblings) =>
@@ -101,7 +104,7 @@ const fates: Readonly<Record<string, Fate>> = {
   'config.git_branch': mirror('ledger.mirror.branch'),
   'config.git_remote': mirror('ledger.mirror.remote'),
   'config.discord_webhook': secretUrl,
-  'config.email_alerts': unless([], nobodyIsTold),
+  'config.email_alerts': unless([], toldElsewhere),
   'config.allow_manual_overrides': honoured,
   'config.grace_period_seconds': honoured,
 
@@ -167,14 +170,14 @@ const fates: Readonly<Record<string, Fate>> = {
   health_checks:
     'an agent always watches its engine and its repository; its metrics, "status" and "doctor" tell how they are',
 
-  'alerting.enabled': unless(no, nobodyIsTold),
-  'alerting.channels.*.type': nobodyIsTold,
-  'alerting.channels.*.name': nobodyIsTold,
-  'alerting.channels.*.enabled': unless(no, nobodyIsTold),
-  'alerting.channels.*.level': nobodyIsTold,
+  'alerting.enabled': toldElsewhere,
+  'alerting.channels.*.type': toldElsewhere,
+  'alerting.channels.*.name': toldElsewhere,
+  'alerting.channels.*.enabled': toldElsewhere,
+  'alerting.channels.*.level': toldElsewhere,
   'alerting.channels.*.webhook_url': secretUrl,
-  'alerting.channels.*.recipients': unless([], nobodyIsTold),
-  'alerting.conditions': unless([], nobodyIsTold),
+  'alerting.channels.*.recipients': unless([], toldElsewhere),
+  'alerting.conditions': unless([], noConditions),
 
   maintenance_windows: honoured,
 

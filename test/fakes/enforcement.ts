@@ -201,6 +201,13 @@ export function enforcementWorld(startMs: number): EnforcementWorld {
           announcements: [...announcements],
         })),
       wasFrozen: (commit) => answer('wasFrozen', () => frozen.some(({ body }) => body.commit === commit)),
+      alertStands: (key) =>
+        answer('alertStands', () => {
+          const words = recorded.filter(
+            ({ kind, body }) => kind.startsWith('alert.') && 'key' in body && body.key === key,
+          );
+          return words.at(-1)?.kind === 'alert.raised';
+        }),
       endedDrifts: (node, { sinceMs, afterIndex }) =>
         answer('endedDrifts', () =>
           ended.filter((one) => one.node === node && one.endedMs >= sinceMs && one.endedIndex > afterIndex),

@@ -52,6 +52,36 @@ test('a drift that no order has ended is told to people when no more are given, 
   assert.deepEqual(alertsOf(world).slice(1), ['alert.resolved enforcement.exhausted/node1']);
 });
 
+test('a collector that was started anew ends the alert of the one before, and ends none that does not stand', async () => {
+  const { world, collector } = bench({ manifest: manifestOf({ governance: { daily_limit: 1 } }) });
+  const key = 'enforcement.daily_limit/node1';
+  const before = { key, severity: 'error', summary: 'by the collector before', node: 'node1' } as const;
+  await world.ledger.record({ kind: 'alert.raised', body: before });
+  const { desk } = collector();
+  for (const node of ['node1', 'node2', 'node1']) {
+    desk.nodeCame(node);
+    await rest();
+  }
+  const said = world.recorded.flatMap(({ kind, body }) => (kind === 'alert.resolved' ? [body.key] : []));
+  assert.deepEqual(said, [key]);
+});
+
+test('no name keeps people from hearing of the daily limit', async () => {
+  const { world, collector, answer } = bench({ manifest: manifestOf({ governance: { daily_limit: 1 } }) });
+  const { desk } = collector();
+  const throwaway = world.open('node1', driftOf('UNAUTHORIZED_CONTAINER', 'throwaway'));
+  desk.saw('node1', ['drift.opened']);
+  await rest();
+  world.resolve('node1', throwaway.drift.id);
+  answer('executed');
+  // Cut after 64 characters, half of the last one would be left.
+  world.open('node1', driftOf('UNAUTHORIZED_CONTAINER', `${'x'.repeat(63)}\u{1f9e8}`));
+  desk.saw('node1', ['drift.opened']);
+  await rest();
+  const raised = world.recorded.filter(({ kind }) => kind === 'alert.raised');
+  assert.equal(raised.length, 1);
+});
+
 test('a grace period is not dodged by containers that are made anew or renamed in a loop', async () => {
   const { world, collector, ordered } = bench({ manifest: manifestOf({ graceSeconds: 90 }) });
   const { desk } = collector();

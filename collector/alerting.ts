@@ -1,0 +1,102 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { toAppError } from '../common/errors.ts';
+import { limits } from '../common/limits.ts';
+import type { Logger } from '../common/log.ts';
+import type { Teardown } from '../common/teardown.ts';
+import type { AlertChannel } from './alerts/alert.ts';
+import { type Courier, createCourier } from './alerts/courier.ts';
+import { createIntake, type Intake } from './alerts/intake.ts';
+import { openChannels } from './alerts/open-channels.ts';
+import type { AlertMetrics, KnownChannel } from './alerts/ports.ts';
+import type { CollectorSettings } from './config.ts';
+import { postgresDeliveryStore } from './postgres/alert-delivery-store.ts';
+import { postgresAlertStore } from './postgres/alert-store.ts';
+import type { Db } from './postgres/pool.ts';
+
+export interface AlertingNeeds {
+  readonly db: Db;
+  readonly metrics: AlertMetrics;
+  readonly logger: Logger;
+  readonly teardown: Teardown;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/**
+ * Tells people of the alerts in the ledger, in the background from now on. Several collectors on one database share the work.
+ * @throws AppError `validation.config` for channels that are set by half.
+ */
+export async function startAlerting(settings: CollectorSettings, needs: AlertingNeeds): Promise<void> {
+  const { logger, teardown } = needs;
+  const channels = await openChannels(settings.alerts, (path) => readFile(path, 'utf8'));
+  const stopping = new AbortController();
+  const loops = startLoops(settings, channels, { ...needs, signal: stopping.signal });
+  if (channels.length > 0) logger.info('alerts.channels', { channels: channels.map(({ name }) => name) });
+  teardown.add('alerts', async () => {
+    stopping.abort();
+    // Ends what is under way, and the wait for it.
+    for (const channel of channels) await channel.close();
+    await Promise.all(loops);
+  });
+}
+
+interface Running extends AlertingNeeds {
+  readonly signal: AbortSignal;
+}
+
+function startLoops(
+  { alerts, ledger }: CollectorSettings,
+  channels: readonly AlertChannel[],
+  { db, metrics, logger, random, signal }: Running,
+): Promise<void>[] {
+  const { groupMs, repeatMs, attempts } = alerts;
+  const intake = createIntake({ store: postgresAlertStore(db), logger, groupMs, repeatMs });
+  const store = postgresDeliveryStore(db);
+  const couriers = channels.map((channel) =>
+    createCourier({ channel, store, metrics, logger, origin: ledger.origin, maxAttempts: attempts, random }),
+  );
+  const loop = (pass: () => Promise<void>) => untilStopped(pass, { logger, signal });
+  return [loop(readingOn(intake, channels)), ...couriers.map((courier) => loop(() => drain(courier, signal)))];
+}
+
+/** Reads on, tells again what stands, and now and then says that the channels are still in use. */
+function readingOn(intake: Intake, channels: readonly KnownChannel[]): () => Promise<void> {
+  let tidiedMs = Number.NEGATIVE_INFINITY;
+  let repeatedMs = performance.now();
+  return async () => {
+    while (await intake.read());
+    const nowMs = performance.now();
+    if (nowMs - tidiedMs >= limits.alertTidyMs) {
+      await intake.welcome(channels);
+      await intake.tidy();
+      tidiedMs = nowMs;
+    }
+    if (nowMs - repeatedMs < limits.alertRepeatLookMs) return;
+    await intake.repeat(channels);
+    repeatedMs = nowMs;
+  };
+}
+
+async function drain(courier: Courier, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && (await courier.step(signal)));
+}
+
+/** Failures are the database's, and logged once until it answers again. */
+async function untilStopped(
+  pass: () => Promise<void>,
+  { logger, signal }: { logger: Logger; signal: AbortSignal },
+): Promise<void> {
+  let told = '';
+  while (!signal.aborted) {
+    try {
+      await pass();
+      told = '';
+    } catch (thrown) {
+      const { code, message } = toAppError(thrown);
+      if (told !== message && !signal.aborted) logger.error('alerts.failed', { code, message });
+      told = message;
+    }
+    await delay(limits.alertPollMs, undefined, { signal }).catch(() => {});
+  }
+}

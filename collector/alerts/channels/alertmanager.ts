@@ -1,0 +1,75 @@
+import { rfc3339 } from '../../../common/clock.ts';
+import { limits } from '../../../common/limits.ts';
+import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { ChannelHttp } from '../http.ts';
+import { bodyOf, conditionOf } from '../text.ts';
+
+/*
+ * Prometheus Alertmanager, API v2. It knows an alert by its labels, so the same alert always has the same ones; and it takes every alert
+ * for over whose end has passed, so one that stands is given an end beyond the next repetition.
+ */
+
+/** Of the repeat interval: so many repetitions may be lost before an alert that stands is taken for over. */
+const standsForRepeats = 3;
+const testMs = 5 * 60_000;
+
+/** The alerts as Alertmanager wants them. @param repeatMs after which a standing alert is sent again. */
+export function alertmanagerAlerts(notice: AlertNotice, repeatMs: number) {
+  return notice.items.flatMap((item) => {
+    const standsMs = notice.isTest ? testMs : repeatMs * standsForRepeats;
+    const endsAtMs = item.resolvedAtMs ?? notice.sentAtMs + standsMs;
+    const alert = alertOf(item, notice, { severity: item.severity, endsAtMs });
+    const { previousSeverity } = item;
+    if (previousSeverity === null || previousSeverity === item.severity) return [alert];
+    // Under its old label it is another alert, which ends here.
+    return [alertOf(item, notice, { severity: previousSeverity, endsAtMs: notice.sentAtMs }), alert];
+  });
+}
+
+function alertOf(item: AlertItem, { origin, isTest }: AlertNotice, as: { severity: Severity; endsAtMs: number }) {
+  const { key, node, raisedAtMs, index } = item;
+  const startsAtMs = Math.min(raisedAtMs, as.endsAtMs);
+  return {
+    labels: {
+      alertname: isTest ? 'SigilwatchTest' : conditionOf(item),
+      severity: as.severity,
+      key: key.toWellFormed(),
+      ledger: origin,
+      ...(node === null ? {} : { node }),
+    },
+    annotations: {
+      summary: bodyOf(item).toWellFormed(),
+      ...(index === null ? {} : { ledger_entry: String(index) }),
+    },
+    startsAt: rfc3339(startsAtMs),
+    endsAt: rfc3339(as.endsAtMs),
+  };
+}
+
+export interface AlertmanagerOptions {
+  /** Of the server, below which its API is. */
+  readonly url: string;
+  readonly level: Severity;
+  readonly repeatMs: number;
+}
+
+export function alertmanagerChannel(options: AlertmanagerOptions, http: ChannelHttp): AlertChannel {
+  const { level, repeatMs } = options;
+  const { url, headers } = withoutUser(options.url);
+  return {
+    ...{ name: 'alertmanager', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    send: (notice) => http.post({ url, headers, body: JSON.stringify(alertmanagerAlerts(notice, repeatMs)) }),
+  };
+}
+
+/** User and password stand in the URL, and are sent as HTTP has it. */
+function withoutUser(text: string) {
+  const url = new URL(text);
+  const user = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  Object.assign(url, { username: '', password: '', search: '', hash: '' });
+  const whole = `${url.href.replace(/\/+$/, '')}/api/v2/alerts`;
+  return {
+    url: whole,
+    headers: user === ':' ? {} : { authorization: `Basic ${Buffer.from(user).toString('base64')}` },
+  };
+}

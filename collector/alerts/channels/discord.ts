@@ -1,0 +1,58 @@
+import { rfc3339 } from '../../../common/clock.ts';
+import { limits } from '../../../common/limits.ts';
+import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { ChannelHttp } from '../http.ts';
+import { bodyOf, fitted, headlineOf, oneLine, titleOf } from '../text.ts';
+
+/*
+ * Discord, execute webhook. Every ASCII sign is escaped with a backslash, which its markdown takes before all of them: no mention, link,
+ * heading or emoji is left. Mentions are switched off besides.
+ */
+
+/** Ten embeds with title, description and footer: together below 6,000. */
+const maxTitleChars = 100;
+const maxFooterChars = 80;
+const maxContentChars = 500;
+
+const escaped = (character: string): string => (/[!-/:-@[-`{-~]/.test(character) ? `\\${character}` : character);
+
+const colours: Readonly<Record<Severity, number>> = {
+  critical: 0xd32f2f,
+  error: 0xf57c00,
+  warning: 0xfbc02d,
+  info: 0x1976d2,
+};
+const resolvedColour = 0x388e3c;
+
+/** The message as Discord wants it. */
+export function discordMessage(notice: AlertNotice) {
+  return {
+    username: 'Sigilwatch',
+    content: fitted(titleOf(notice), maxContentChars, escaped),
+    allowed_mentions: { parse: [] },
+    embeds: notice.items.map((item) => embedOf(item, notice)),
+  };
+}
+
+function embedOf(item: AlertItem, { origin }: AlertNotice) {
+  return {
+    title: fitted(headlineOf(item), maxTitleChars, escaped),
+    description: fitted(bodyOf(item), limits.maxChatTextChars, escaped),
+    color: item.change === 'resolved' ? resolvedColour : colours[item.severity],
+    timestamp: rfc3339(item.resolvedAtMs ?? item.raisedAtMs),
+    // No markdown is read here.
+    footer: { text: oneLine(item.index === null ? origin : `ledger entry ${item.index}, ${origin}`, maxFooterChars) },
+  };
+}
+
+export interface DiscordOptions {
+  readonly webhookUrl: string;
+  readonly level: Severity;
+}
+
+export function discordChannel({ webhookUrl, level }: DiscordOptions, http: ChannelHttp): AlertChannel {
+  return {
+    ...{ name: 'discord', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(discordMessage(notice)) }),
+  };
+}

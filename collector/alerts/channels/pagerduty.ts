@@ -1,0 +1,67 @@
+import { hash } from 'node:crypto';
+import { rfc3339 } from '../../../common/clock.ts';
+import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { ChannelHttp } from '../http.ts';
+import { bodyOf, conditionOf, headlineOf, oneLine } from '../text.ts';
+
+/*
+ * PagerDuty, Events API v2. One event is one alert; its `dedup_key` makes of repetitions, and of the same event sent twice, the one
+ * incident that a resolve ends. The severities are theirs as they are ours.
+ */
+
+const maxSummaryChars = 1_024;
+const maxDedupChars = 255;
+const maxDetailChars = 2_000;
+
+/** The event as PagerDuty wants it. */
+export function pagerdutyEvent(item: AlertItem, { origin, isTest, id }: AlertNotice, routingKey: string) {
+  const known = { routing_key: routingKey, dedup_key: dedupKey(origin, item.key) };
+  if (item.change === 'resolved') return { ...known, event_action: 'resolve' as const };
+  const mark = isTest ? 'TEST ' : '';
+  return {
+    ...known,
+    event_action: 'trigger' as const,
+    client: 'Sigilwatch',
+    payload: {
+      summary: oneLine(`${mark}${headlineOf(item)}. ${bodyOf(item)}`, maxSummaryChars),
+      source: item.node ?? oneLine(origin, maxDedupChars),
+      severity: item.severity,
+      timestamp: rfc3339(item.raisedAtMs),
+      component: item.node ?? 'fleet',
+      group: oneLine(origin, maxDedupChars),
+      class: conditionOf(item),
+      custom_details: {
+        key: oneLine(item.key, maxDetailChars),
+        ledger_entry: item.index,
+        notification: id,
+      },
+    },
+  };
+}
+
+/** Two fleets may page the same service. A key that is too long, or not plain, is known by its hash. */
+function dedupKey(origin: string, key: string): string {
+  const whole = `${origin}/${key}`;
+  const isPlain = whole.length <= maxDedupChars && /^[ -~]+$/.test(whole);
+  return isPlain ? whole : `sigilwatch/${hash('sha256', whole, 'hex')}`;
+}
+
+export interface PagerdutyOptions {
+  readonly routingKey: string;
+  readonly url: string;
+  readonly level: Severity;
+}
+
+export function pagerdutyChannel({ routingKey, url, level }: PagerdutyOptions, http: ChannelHttp): AlertChannel {
+  const post = (event: ReturnType<typeof pagerdutyEvent>) => http.post({ url, body: JSON.stringify(event) });
+  return {
+    ...{ name: 'pagerduty', level, maxItems: 1, close: http.close },
+    send: async (notice) => {
+      const [item] = notice.items;
+      if (item === undefined) return { status: 'nothing', text: '' };
+      const answer = await post(pagerdutyEvent(item, notice, routingKey));
+      // A test pages, and leaves no incident behind.
+      return notice.isTest ? post(pagerdutyEvent({ ...item, change: 'resolved' }, notice, routingKey)) : answer;
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import { limits } from '../../../common/limits.ts';
+import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { ChannelHttp } from '../http.ts';
+import { bodyOf, factsOf, fitted, headlineOf, titleOf } from '../text.ts';
+
+/*
+ * Slack, incoming webhook with Block Kit. Foreign text stands in `plain_text` objects, where no markup counts; `&`, `<` and `>` are
+ * escaped even so, as Slack asks for wherever text goes, since `<!channel>` calls everybody.
+ */
+
+/** Block Kit: the text of a header; of a section or context element. All blocks together stay far below some 13,000. */
+const maxHeaderChars = 150;
+const maxFallbackChars = 1_000;
+
+const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' };
+const escaped = (character: string): string => escapes[character] ?? character;
+const plain = (text: string, maxChars: number) => ({
+  type: 'plain_text',
+  text: fitted(text, maxChars, escaped),
+  emoji: false,
+});
+
+/** The message as Slack wants it. */
+export function slackMessage(notice: AlertNotice) {
+  const title = titleOf(notice);
+  return {
+    // Shown where blocks are not: in notifications. `mrkdwn` and `parse` keep it from being read as markup.
+    text: fitted(title, maxFallbackChars, escaped),
+    mrkdwn: false,
+    parse: 'none',
+    link_names: false,
+    unfurl_links: false,
+    unfurl_media: false,
+    blocks: [
+      { type: 'header', text: plain(`${markOf(notice)} ${title}`, maxHeaderChars) },
+      ...notice.items.flatMap((item) => itemBlocks(item, notice.items.length)),
+      { type: 'context', elements: [plain(notice.origin, limits.maxChatTextChars)] },
+    ],
+  };
+}
+
+function itemBlocks(item: AlertItem, items: number) {
+  const body = bodyOf(item);
+  // With one alert the header has said it.
+  const text = items === 1 ? body : `${headlineOf(item)}. ${body}`;
+  return [
+    { type: 'section', text: plain(text, limits.maxChatTextChars) },
+    { type: 'context', elements: [plain(factsOf(item), limits.maxChatTextChars)] },
+  ];
+}
+
+const marks: Readonly<Record<Severity, string>> = { critical: '🔴', error: '🟠', warning: '🟡', info: '🔵' };
+
+function markOf({ items }: AlertNotice): string {
+  const standing = items.find(({ change }) => change !== 'resolved');
+  return standing === undefined ? '🟢' : marks[standing.severity];
+}
+
+export interface SlackOptions {
+  readonly webhookUrl: string;
+  readonly level: Severity;
+}
+
+export function slackChannel({ webhookUrl, level }: SlackOptions, http: ChannelHttp): AlertChannel {
+  return {
+    ...{ name: 'slack', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(slackMessage(notice)) }),
+  };
+}

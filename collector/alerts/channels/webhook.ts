@@ -1,0 +1,56 @@
+import { createHmac } from 'node:crypto';
+import { rfc3339 } from '../../../common/clock.ts';
+import { limits } from '../../../common/limits.ts';
+import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { ChannelHttp } from '../http.ts';
+
+/*
+ * Any HTTP server, signed as Standard Webhooks 1.0 has it (standardwebhooks.com): libraries in most languages check that. The body is for
+ * programs, so texts are in it as they are.
+ */
+
+/** What is signed and sent. */
+export function webhookBody(notice: AlertNotice): string {
+  const { id, sentAtMs, origin, isTest, items } = notice;
+  const data = { notification: id, ledger: origin, test: isTest, alerts: items.map(itemOf) };
+  return JSON.stringify({ type: isTest ? 'alert.test' : 'alert.changed', timestamp: rfc3339(sentAtMs), data });
+}
+
+function itemOf({ key, change, severity, summary, node, raisedAtMs, resolvedAtMs, reason, index }: AlertItem) {
+  return {
+    ...{ key, change, severity, summary, node, reason },
+    raised_at: rfc3339(raisedAtMs),
+    resolved_at: resolvedAtMs === null ? null : rfc3339(resolvedAtMs),
+    ledger_entry: index,
+  };
+}
+
+/**
+ * The three headers of Standard Webhooks. The time is that of the attempt, since receivers refuse what is older than some minutes.
+ * @param secret `whsec_` and base64, or else taken as it is.
+ */
+export function webhookHeaders(body: string, signing: { id: string; atMs: number; secret: string }) {
+  const seconds = Math.floor(signing.atMs / 1_000);
+  const prefix = 'whsec_';
+  const { id, secret } = signing;
+  const key = secret.startsWith(prefix) ? Buffer.from(secret.slice(prefix.length), 'base64') : Buffer.from(secret);
+  const signature = createHmac('sha256', key).update(`${id}.${seconds}.${body}`).digest('base64');
+  return { 'webhook-id': id, 'webhook-timestamp': String(seconds), 'webhook-signature': `v1,${signature}` };
+}
+
+export interface WebhookOptions {
+  readonly url: string;
+  readonly secret: string;
+  readonly level: Severity;
+}
+
+export function webhookChannel({ url, secret, level }: WebhookOptions, http: ChannelHttp): AlertChannel {
+  return {
+    ...{ name: 'webhook', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    send: (notice) => {
+      const body = webhookBody(notice);
+      const headers = webhookHeaders(body, { id: notice.id, atMs: notice.sentAtMs, secret });
+      return http.post({ url, body, headers });
+    },
+  };
+}

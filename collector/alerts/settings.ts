@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import { alertSeverities } from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
+
+const level = z.enum(alertSeverities).default('info').describe('Least severity that goes there');
+
+/** What is told, and the secret in the URL with many vendors, is for nobody on the way. */
+const secureUrl = z
+  .string()
+  .refine((text) => isUrl(text, ['https:']) || isLocal(text), 'an https:// URL (http:// only to this machine)');
+
+const plainUrl = z.string().refine((text) => isUrl(text, ['http:', 'https:']), 'an http:// or https:// URL');
+
+function isUrl(text: string, protocols: readonly string[]): boolean {
+  return URL.canParse(text) && protocols.includes(new URL(text).protocol);
+}
+
+function isLocal(text: string): boolean {
+  return isUrl(text, ['http:']) && /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(text).hostname);
+}
+
+/** `ops@example.org`, or `Sigilwatch <ops@example.org>` without anything that could end a header. */
+const mailbox = z
+  .string()
+  .max(limits.maxForeignTextChars)
+  .refine(
+    (text) => /^([^<>@,;:"\\\p{Cc}]+ <[^\s<>@,;:"\\]+@[^\s<>@,;:"\\]+>|[^\s<>@,;:"\\]+@[^\s<>@,;:"\\]+)$/u.test(text),
+    'an address such as ops@example.org or "Sigilwatch <ops@example.org>"',
+  );
+
+/** How people are told of alerts. A channel is in use when its address is set. */
+export const alertSettings = z.strictObject({
+  groupMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(limits.alertGroupMs)
+    .describe('Alerts that begin within this time after another one share its message'),
+  repeatMs: z
+    .int()
+    .min(limits.minAlertRepeatMs)
+    .max(limits.alertHistoryMs)
+    .default(limits.alertRepeatMs)
+    .describe('While an alert stands it is told again after this time'),
+  attempts: z
+    .int()
+    .min(1)
+    .max(limits.maxAlertAttempts)
+    .default(limits.alertAttempts)
+    .describe('Tries of one notification before it becomes a dead letter'),
+  caFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('PEM file of the authorities that channels are checked by, instead of those of the system'),
+  slack: z.strictObject({
+    webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Incoming webhook of Slack'),
+    level,
+  }),
+  discord: z.strictObject({
+    webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Webhook of a Discord channel'),
+    level,
+  }),
+  pagerduty: z.strictObject({
+    routingKey: z
+      .string()
+      .regex(/^[A-Za-z0-9]{32}$/, 'the 32 characters of an integration key')
+      .optional()
+      .meta({ secret: true })
+      .describe('Integration key of a PagerDuty service (Events API v2)'),
+    url: secureUrl
+      .default('https://events.pagerduty.com/v2/enqueue')
+      .describe('Where events go; https://events.eu.pagerduty.com/v2/enqueue for accounts in the EU'),
+    level,
+  }),
+  webhook: z.strictObject({
+    url: secureUrl.optional().meta({ secret: true }).describe('Where a signed POST goes (Standard Webhooks)'),
+    secret: z
+      .string()
+      .min(16)
+      .optional()
+      .meta({ secret: true })
+      .describe('Key it is signed with: whsec_ and base64, or at least 16 characters taken as they are'),
+    level,
+  }),
+  alertmanager: z.strictObject({
+    url: plainUrl
+      .optional()
+      .meta({ secret: true })
+      .describe('Prometheus Alertmanager, such as http://alertmanager:9093; user and password may stand in it'),
+    level,
+  }),
+  email: z.strictObject({
+    host: z.string().min(1).optional().describe('SMTP server'),
+    port: z.int().min(1).max(65_535).default(587).describe('Its port'),
+    security: z
+      .enum(['starttls', 'tls'])
+      .default('starttls')
+      .describe('STARTTLS (port 587), or TLS from the first byte (port 465); never without'),
+    user: z.string().min(1).optional().describe('Whom to log in as'),
+    password: z.string().min(1).optional().meta({ secret: true }).describe('and with what'),
+    from: mailbox.optional().describe('Sender'),
+    to: z.array(mailbox).max(limits.maxAlertRecipients).default([]).describe('Who gets it'),
+    level,
+  }),
+});
+
+export type AlertSettings = z.output<typeof alertSettings>;

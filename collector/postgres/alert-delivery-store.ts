@@ -1,0 +1,114 @@
+import { rfc3339 } from '../../common/clock.ts';
+import type { BreakerState } from '../alerts/breaker.ts';
+import type { Claimed, DeliveryStore, Verdict } from '../alerts/ports.ts';
+import { databaseNow } from './erasure-run-store.ts';
+import type { Db, Queryable } from './pool.ts';
+
+/** The queues of the channels and their breakers: one function per statement, each a transaction of its own. */
+export function postgresDeliveryStore(db: Db): DeliveryStore {
+  return {
+    now: () => databaseNow(db),
+    claim: (channel, { nowMs, untilMs, limit }) => claim(db, [channel, rfc3339(nowMs), rfc3339(untilMs), limit]),
+    delivered: (ids, nowMs) => settle(db, ids, rfc3339(nowMs)),
+    failed: (verdicts, { error, nowMs }) => putBack(db, verdicts, { error, now: rfc3339(nowMs) }),
+    release: (ids) => release(db, ids),
+    breaker: (channel) => readBreaker(db, channel),
+    succeeded: (channel, nowMs) => close(db, channel, rfc3339(nowMs)),
+    stumbled: (channel, error, nowMs) => stumble(db, channel, { error, now: rfc3339(nowMs) }),
+    openUntil: (channel, untilMs) => open(db, channel, rfc3339(untilMs)),
+  };
+}
+
+/** Free, and no older word on the same alert waits before it. */
+const ready = `n.channel = $1 and n.state = 'waiting' and (n.claimed_until is null or n.claimed_until <= $2)
+  and not exists (select from alert_notifications e
+                   where e.channel = n.channel and e.alert = n.alert and e.state = 'waiting' and e.id < n.id)`;
+
+/** Once one is due, those that are still being gathered go along. */
+async function claim(db: Queryable, values: readonly [string, string, string, number]): Promise<readonly Claimed[]> {
+  const { rows } = await db.query<Claimed>(
+    `with first as (select n.id, n.alone from alert_notifications n where ${ready} and n.due_at <= $2 order by n.id limit 1),
+          taken as (select n.id from alert_notifications n
+                     where ${ready}
+                       and case when (select alone from first) then n.id = (select id from first)
+                                else not n.alone and (n.due_at <= $2 or n.attempts = 0) and exists (select from first) end
+                     order by n.id limit $4 for update skip locked),
+          mine as (update alert_notifications n set claimed_until = $3, attempts = attempts + 1
+                    where n.id in (select id from taken) returning n.id, n.item, n.attempts)
+     select id, item, attempts from mine order by id`,
+    [...values],
+  );
+  return rows;
+}
+
+async function settle(db: Queryable, ids: readonly number[], now: string): Promise<void> {
+  await db.query(
+    `update alert_notifications set state = 'delivered', settled_at = $2, claimed_until = null where id = any($1)`,
+    [ids, now],
+  );
+}
+
+/** Only what still waits: when the lease has ended in between, somebody else may have delivered it. */
+async function putBack(
+  db: Queryable,
+  verdicts: readonly Verdict[],
+  { error, now }: { error: string; now: string },
+): Promise<void> {
+  await db.query(
+    `update alert_notifications n
+        set state = case when v.due_at is null then 'dead' else 'waiting' end,
+            settled_at = case when v.due_at is null then $4::timestamptz end,
+            due_at = coalesce(v.due_at, n.due_at), alone = v.alone, claimed_until = null, last_error = $5
+       from unnest($1::bigint[], $2::timestamptz[], $3::boolean[]) as v (id, due_at, alone)
+      where n.id = v.id and n.state = 'waiting'`,
+    [
+      verdicts.map(({ id }) => id),
+      verdicts.map(({ dueAtMs }) => (dueAtMs === undefined ? null : rfc3339(dueAtMs))),
+      verdicts.map(({ alone }) => alone),
+      ...[now, error],
+    ],
+  );
+}
+
+async function release(db: Queryable, ids: readonly number[]): Promise<void> {
+  await db.query(
+    `update alert_notifications set claimed_until = null, attempts = attempts - 1 where id = any($1) and state = 'waiting'`,
+    [ids],
+  );
+}
+
+interface BreakerRow {
+  readonly failures: number;
+  readonly open_until: Date | null;
+}
+
+function breakerOf(row: BreakerRow | undefined): BreakerState {
+  return { failures: row?.failures ?? 0, openUntilMs: row?.open_until?.getTime() ?? 0 };
+}
+
+async function readBreaker(db: Queryable, channel: string): Promise<BreakerState> {
+  const { rows } = await db.query<BreakerRow>('select failures, open_until from alert_channels where name = $1', [
+    channel,
+  ]);
+  return breakerOf(rows[0]);
+}
+
+async function close(db: Queryable, channel: string, now: string): Promise<void> {
+  await db.query(
+    'update alert_channels set failures = 0, open_until = null, last_error = null, last_success_at = $2 where name = $1',
+    [channel, now],
+  );
+}
+
+async function stumble(db: Queryable, channel: string, { error, now }: { error: string; now: string }) {
+  const { rows } = await db.query<BreakerRow>(
+    `update alert_channels set failures = failures + 1, last_failure_at = $2, last_error = $3 where name = $1
+     returning failures, open_until`,
+    [channel, now, error],
+  );
+  return breakerOf(rows[0]);
+}
+
+async function open(db: Queryable, channel: string, until: string): Promise<void> {
+  await db.query('update alert_channels set open_until = $2 where name = $1', [channel, until]);
+}

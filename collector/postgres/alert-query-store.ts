@@ -1,0 +1,148 @@
+import { parseLogged } from '../../common/entry.ts';
+import { limits } from '../../common/limits.ts';
+import type { Severity } from '../alerts/alert.ts';
+import type { AlertFigures } from '../alerts/metrics.ts';
+import { alertId, wordOf } from '../alerts/standing.ts';
+import { alertKindList } from './alert-store.ts';
+import type { Queryable } from './pool.ts';
+import type { Page } from './query-store.ts';
+
+/** What a channel was told of an alert last. */
+export interface ToldRow {
+  readonly channel: string;
+  readonly change: string;
+  readonly state: 'waiting' | 'delivered' | 'dead';
+  readonly attempts: number;
+  /** RFC 3339; null while it waits. */
+  readonly settled_at: string | null;
+  readonly last_error: string | null;
+}
+
+/** An alert, and by channel what it was told last. */
+export interface AlertListRow {
+  readonly key: string;
+  readonly severity: Severity;
+  readonly summary: string;
+  readonly node: string | null;
+  readonly raised_index: number;
+  readonly raised_at: Date;
+  readonly resolved_index: number | null;
+  readonly resolved_at: Date | null;
+  readonly reason: string | null;
+  readonly notifications: readonly ToldRow[];
+}
+
+/** Alerts, newest first. @param state `standing`, or all that are remembered. */
+export async function listAlerts(
+  db: Queryable,
+  state: 'standing' | 'all',
+  page: Page<number>,
+): Promise<readonly AlertListRow[]> {
+  const { rows } = await db.query<AlertListRow>(
+    `select key, severity, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason,
+            coalesce((select jsonb_agg(to_jsonb(t) order by t.channel)
+                        from (select distinct on (n.channel) n.channel, n.change, n.state, n.attempts,
+                                     to_char(n.settled_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as settled_at,
+                                     n.last_error
+                                from alert_notifications n where n.alert = a.id
+                               order by n.channel, n.id desc) t), '[]') as notifications
+       from alerts a
+      where ($1 = 'all' or resolved_index is null) and ($2::bigint is null or raised_index < $2)
+      order by raised_index desc limit $3`,
+    [state, page.after, page.limit],
+  );
+  return rows;
+}
+
+/** A channel that some collector has, or had, in its settings. */
+export interface AlertChannelRow {
+  readonly channel: string;
+  readonly level: Severity;
+  /** When a collector said last that it has it. */
+  readonly seen_at: Date;
+  readonly waiting: number;
+  readonly dead: number;
+  /** While it fails it is left alone until then. */
+  readonly open_until: Date | null;
+  readonly last_success_at: Date | null;
+  readonly last_failure_at: Date | null;
+  /** Null since the last success. */
+  readonly last_error: string | null;
+}
+
+export async function listAlertChannels(db: Queryable): Promise<readonly AlertChannelRow[]> {
+  const { rows } = await db.query<AlertChannelRow>(
+    `select name as channel, level, seen_at, open_until, last_success_at, last_failure_at, last_error,
+            (select count(*) from alert_notifications where channel = name and state = 'waiting') as waiting,
+            (select count(*) from alert_notifications where channel = name and state = 'dead') as dead
+       from alert_channels order by name`,
+  );
+  return rows;
+}
+
+/** Whether the last word on an alert is that it was raised; by the entries that were not read yet, then by what those before led to. */
+export async function alertStands(db: Queryable, key: string): Promise<boolean> {
+  const id = alertId(key);
+  const { rows } = await db.query<{ stands: boolean; unread: readonly { index: number; bytes: string }[] }>(
+    `select exists (select from alerts where id = $1 and resolved_index is null) as stands,
+            coalesce((select jsonb_agg(jsonb_build_object('index', index, 'bytes', encode(bytes, 'hex')) order by index)
+                        from (select e.index, b.bytes from entries e join entry_bodies b on b.index = e.index
+                               where e.kind in (${alertKindList}) and e.index >= (select next_index from alert_cursor)
+                               order by e.index desc limit $2) newest), '[]') as unread`,
+    [id, limits.maxAlertEntriesRead],
+  );
+  const [found] = rows;
+  const words = (found?.unread ?? []).map(({ index, bytes: hex }) => {
+    const bytes = Buffer.from(hex, 'hex');
+    return wordOf({ index, bytes, entry: parseLogged(bytes) });
+  });
+  const last = words.findLast((word) => word?.id === id);
+  return last === undefined ? (found?.stands ?? false) : last.says === 'raised';
+}
+
+/** A notification that was given up. */
+export interface DeadLetterRow {
+  readonly id: number;
+  readonly channel: string;
+  readonly key: string;
+  readonly change: string;
+  readonly summary: string;
+  readonly attempts: number;
+  readonly died_at: Date;
+  readonly last_error: string | null;
+}
+
+/** Dead letters, newest first. */
+export async function listDeadLetters(db: Queryable, limit: number): Promise<readonly DeadLetterRow[]> {
+  const { rows } = await db.query<DeadLetterRow>(
+    `select id, channel, item ->> 'key' as key, change, item ->> 'summary' as summary, attempts, settled_at as died_at, last_error
+       from alert_notifications where state = 'dead' order by settled_at desc, id desc limit $1`,
+    [limit],
+  );
+  return rows;
+}
+
+/** Puts a dead letter back into its queue, as if it had never been tried. @returns false when there is none with this id. */
+export async function retryDeadLetter(db: Queryable, id: number): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `update alert_notifications
+        set state = 'waiting', attempts = 0, alone = true, due_at = now(), settled_at = null, claimed_until = null
+      where id = $1 and state = 'dead'`,
+    [id],
+  );
+  return rowCount === 1;
+}
+
+/** Counts for metrics. One statement, so the figures belong together. */
+export async function alertFigures(db: Queryable): Promise<AlertFigures> {
+  const { rows } = await db.query<AlertFigures>(
+    `select (select coalesce(jsonb_object_agg(severity, n), '{}')
+               from (select severity, count(*) as n from alerts where resolved_index is null group by severity) s) as standing,
+            (select coalesce(jsonb_agg(to_jsonb(c) order by c.name), '[]')
+               from (select name, coalesce(open_until > now(), false) as breaker_open,
+                            (select count(*) from alert_notifications where channel = name and state = 'waiting') as waiting,
+                            (select count(*) from alert_notifications where channel = name and state = 'dead') as dead
+                       from alert_channels) c) as channels`,
+  );
+  return rows[0] ?? { standing: {}, channels: [] };
+}

@@ -1,0 +1,196 @@
+import { rfc3339 } from '../../common/clock.ts';
+import { parseLogged } from '../../common/entry.ts';
+import type { AlertItem, Severity } from '../alerts/alert.ts';
+import type { AlertDesk, AlertEntry, AlertStore, KnownChannel, NewNotification } from '../alerts/ports.ts';
+import { type Alert, alertKinds } from '../alerts/standing.ts';
+import { databaseNow } from './erasure-run-store.ts';
+import { type Db, type Queryable, type Tx, withTransaction } from './pool.ts';
+
+/** Alerts as they stand and what is to be told of them: one function per statement. */
+export function postgresAlertStore(db: Db): AlertStore {
+  return {
+    now: () => databaseNow(db),
+    outlook: () => lookOut(db),
+    atDesk: (work) => withTransaction(db, async (tx) => work(deskOf(tx, await lockCursor(tx)))),
+    tidy: async (beforeMs) => {
+      const before = rfc3339(beforeMs);
+      await dropSettled(db, before);
+      await dropForgotten(db, before);
+      await dropResolved(db, before);
+    },
+  };
+}
+
+function deskOf(tx: Tx, nextIndex: number): AlertDesk {
+  return {
+    nextEntries: (limit) => readEntries(tx, nextIndex, limit),
+    advance: (to) => advance(tx, to),
+    alert: (id) => readAlert(tx, id),
+    keep: (alert) => keepAlert(tx, alert),
+    channels: (sinceMs) => readChannels(tx, rfc3339(sinceMs)),
+    welcome: (channel, nowMs, sinceMs) => welcome(tx, channel, { now: rfc3339(nowMs), since: rfc3339(sinceMs) }),
+    standing: () => readStanding(tx),
+    dueForRepeat: (channel, beforeMs) => readUntold(tx, channel.name, rfc3339(beforeMs)),
+    enqueue: (notifications, nowMs) => enqueue(tx, notifications, rfc3339(nowMs)),
+    dropRepeats: (alert) => dropRepeats(tx, alert),
+  };
+}
+
+async function lockCursor(tx: Tx): Promise<number> {
+  const { rows } = await tx.query<{ next_index: number }>('select next_index from alert_cursor for update');
+  return rows[0]?.next_index ?? 0;
+}
+
+/** By name, not as a parameter: so the index of the rare kinds is used. */
+export const alertKindList = alertKinds.map((kind) => `'${kind}'`).join(', ');
+
+async function lookOut(db: Queryable): Promise<{ unread: boolean; standing: boolean }> {
+  const { rows } = await db.query<{ unread: boolean; standing: boolean }>(
+    `select exists (select from entries e where e.kind in (${alertKindList})
+                       and e.index >= (select next_index from alert_cursor)) as unread,
+            exists (select from alerts where resolved_index is null) as standing`,
+  );
+  return rows[0] ?? { unread: false, standing: false };
+}
+
+async function readEntries(tx: Tx, from: number, limit: number): Promise<readonly AlertEntry[]> {
+  const { rows } = await tx.query<{ index: number; bytes: Buffer | null; signature: Buffer | null }>(
+    `select e.index, b.bytes, b.signature from entries e left join entry_bodies b on b.index = e.index
+      where e.kind in (${alertKindList}) and e.index >= $1 order by e.index limit $2`,
+    [from, limit],
+  );
+  return rows.map(({ index, bytes, signature }) => {
+    const logged =
+      bytes === null || signature === null ? undefined : { index, entry: parseLogged(bytes), bytes, signature };
+    return { index, logged };
+  });
+}
+
+async function advance(tx: Tx, to: number): Promise<void> {
+  await tx.query('update alert_cursor set next_index = $1', [to]);
+}
+
+interface AlertRow {
+  readonly id: string;
+  readonly key: string;
+  readonly severity: Severity;
+  readonly worst: Severity;
+  readonly summary: string;
+  readonly node: string | null;
+  readonly raised_index: number;
+  readonly raised_at: Date;
+  readonly resolved_index: number | null;
+  readonly resolved_at: Date | null;
+  readonly reason: string | null;
+}
+
+const columns = 'id, key, severity, worst, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason';
+
+function alertOf({ raised_index, raised_at, resolved_index, resolved_at, ...row }: AlertRow): Alert {
+  return {
+    ...row,
+    ...{ raisedIndex: raised_index, raisedAtMs: raised_at.getTime() },
+    ...{ resolvedIndex: resolved_index, resolvedAtMs: resolved_at?.getTime() ?? null },
+  };
+}
+
+async function readAlert(tx: Tx, id: string): Promise<Alert | undefined> {
+  const { rows } = await tx.query<AlertRow>(`select ${columns} from alerts where id = $1`, [id]);
+  return rows.map(alertOf)[0];
+}
+
+async function keepAlert(tx: Tx, alert: Alert): Promise<void> {
+  const { id, key, severity, worst, summary, node, raisedIndex, raisedAtMs, resolvedIndex, resolvedAtMs, reason } =
+    alert;
+  await tx.query(
+    `insert into alerts (${columns}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+     on conflict (id) do update set (severity, worst, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason)
+       = (excluded.severity, excluded.worst, excluded.summary, excluded.node, excluded.raised_index, excluded.raised_at,
+          excluded.resolved_index, excluded.resolved_at, excluded.reason)`,
+    [
+      ...[id, key, severity, worst, summary, node, raisedIndex, rfc3339(raisedAtMs), resolvedIndex],
+      ...[resolvedAtMs === null ? null : rfc3339(resolvedAtMs), reason],
+    ],
+  );
+}
+
+/** Oldest first. */
+async function readStanding(db: Queryable): Promise<readonly Alert[]> {
+  const { rows } = await db.query<AlertRow>(
+    `select ${columns} from alerts where resolved_index is null order by raised_index`,
+  );
+  return rows.map(alertOf);
+}
+
+async function readChannels(tx: Tx, since: string): Promise<readonly KnownChannel[]> {
+  const { rows } = await tx.query<KnownChannel>(
+    'select name, level from alert_channels where seen_at >= $1 order by name',
+    [since],
+  );
+  return rows;
+}
+
+/** @returns whether it was not there, or not seen since. */
+async function welcome(tx: Tx, { name, level }: KnownChannel, at: { now: string; since: string }): Promise<boolean> {
+  const { rows } = await tx.query<{ known: boolean }>(
+    `with before as (select seen_at from alert_channels where name = $1)
+     insert into alert_channels (name, level, seen_at) values ($1, $2, $3)
+     on conflict (name) do update set (level, seen_at) = (excluded.level, excluded.seen_at)
+     returning coalesce((select seen_at >= $4 from before), false) as known`,
+    [name, level, at.now, at.since],
+  );
+  return rows[0]?.known !== true;
+}
+
+async function readUntold(tx: Tx, channel: string, before: string): Promise<readonly Alert[]> {
+  const { rows } = await tx.query<AlertRow>(
+    `select ${columns} from alerts a
+      where resolved_index is null
+        and not exists (select from alert_notifications n
+                         where n.alert = a.id and n.channel = $1 and (n.state = 'waiting' or n.settled_at > $2))
+      order by raised_index`,
+    [channel, before],
+  );
+  return rows.map(alertOf);
+}
+
+async function enqueue(tx: Tx, notifications: readonly NewNotification[], now: string): Promise<void> {
+  if (notifications.length === 0) return;
+  const items: readonly AlertItem[] = notifications.map(({ item }) => item);
+  await tx.query(
+    `insert into alert_notifications (channel, alert, change, item, created_at, due_at)
+     select channel, alert, item ->> 'change', item, $1, due_at
+       from unnest($2::text[], $3::text[], $4::jsonb[], $5::timestamptz[]) as new (channel, alert, item, due_at)`,
+    [
+      now,
+      notifications.map(({ channel }) => channel),
+      notifications.map(({ alert }) => alert),
+      items.map((item) => JSON.stringify(item)),
+      notifications.map(({ dueAtMs }) => rfc3339(dueAtMs)),
+    ],
+  );
+}
+
+async function dropRepeats(tx: Tx, alert: string): Promise<void> {
+  await tx.query(
+    `delete from alert_notifications where alert = $1 and state = 'waiting' and change = 'repeated' and claimed_until is null`,
+    [alert],
+  );
+}
+
+async function dropSettled(db: Queryable, before: string): Promise<void> {
+  await db.query(`delete from alert_notifications where state in ('delivered', 'dead') and settled_at < $1`, [before]);
+}
+
+/** What waits for a channel that nobody has in its settings any more. */
+async function dropForgotten(db: Queryable, before: string): Promise<void> {
+  await db.query(
+    `delete from alert_notifications where state = 'waiting'
+        and channel in (select name from alert_channels where seen_at < $1)`,
+    [before],
+  );
+}
+
+async function dropResolved(db: Queryable, before: string): Promise<void> {
+  await db.query('delete from alerts where resolved_at < $1', [before]);
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { collectorCli } from '../../collector-cli.ts';
+import { type AlertReceivers, receiverPaths, startAlertReceivers } from '../../fakes/alert-receivers.ts';
+import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { until } from '../../until.ts';
+import { startTestCollector, type TestCollector } from './collectors.ts';
+
+let postgres: TestPostgres;
+let receivers: AlertReceivers;
+let world: TestCollector;
+let env: Record<string, string>;
+
+before(async () => {
+  postgres = await startPostgres();
+  receivers = await startAlertReceivers();
+  const { url, ownerUrl } = await postgres.writerDatabase();
+  world = await startTestCollector(url, {
+    DATABASE_OWNER_URL: ownerUrl,
+    SIGILWATCH_ALERTS_GROUP_MS: '0',
+    SIGILWATCH_ALERTS_SLACK_WEBHOOK_URL: `${receivers.url}${receiverPaths.slack}`,
+    SIGILWATCH_ALERTS_PAGERDUTY_ROUTING_KEY: receivers.routingKey,
+    SIGILWATCH_ALERTS_PAGERDUTY_URL: `${receivers.url}${receiverPaths.pagerduty}`,
+    SIGILWATCH_ALERTS_PAGERDUTY_LEVEL: 'critical',
+  });
+  env = { SIGILWATCH_DATA_DIR: world.settings.dataDir, DATABASE_URL: url };
+});
+after(async () => {
+  await world.stop();
+  await receivers.close();
+  await postgres.stop();
+});
+
+const body = { key: 'enforcement.daily_limit/node1', severity: 'error', summary: 'used up', node: 'node1' } as const;
+
+async function metric(line: RegExp): Promise<boolean> {
+  const headers = { Authorization: `Bearer ${world.token}` };
+  const answer = await fetch(`${world.collector.url}/metrics`, { headers });
+  return line.test(await answer.text());
+}
+
+test('an alert on record reaches the channels it is bad enough for, by a collector with no more rights than it needs', async () => {
+  await world.ledger.record({ kind: 'alert.raised', body });
+  await until('Slack is told', () => receivers.taken(receiverPaths.slack).length === 1);
+  await world.ledger.record({ kind: 'alert.resolved', body: { key: body.key, reason: 'a new day' } });
+  await until('Slack is told of the end', () => receivers.taken(receiverPaths.slack).length === 2);
+  const texts = receivers.taken(receiverPaths.slack).map((message) => String(Object(message).text));
+  assert.deepEqual(texts, ['ERROR: enforcement.daily_limit on node1', 'RESOLVED: enforcement.daily_limit on node1']);
+  assert.deepEqual(receivers.taken(receiverPaths.pagerduty), []);
+});
+
+test('metrics tell what stands, what was sent and what failed', async () => {
+  receivers.misbehaviours.push({ status: 400, body: 'invalid_payload' });
+  await world.ledger.record({ kind: 'alert.raised', body });
+  await until('it is given up', () => metric(/^sigilwatch_collector_notification_dead_letters\{channel="slack"\} 1$/m));
+  assert.ok(await metric(/^sigilwatch_collector_notifications_sent_total\{channel="slack"\} 2$/m));
+  assert.ok(await metric(/^sigilwatch_collector_notification_failures_total\{channel="slack"\} 1$/m));
+  assert.ok(await metric(/^sigilwatch_collector_notifications_given_up_total\{channel="slack"\} 1$/m));
+  assert.ok(await metric(/^sigilwatch_collector_alerts_standing\{severity="error"\} 1$/m));
+  assert.ok(await metric(/^sigilwatch_collector_notification_breaker_open\{channel="slack"\} 0$/m));
+  assert.ok(await metric(/^sigilwatch_collector_notifications_waiting\{channel="pagerduty"\} 0$/m));
+});
+
+async function cli(...argv: string[]) {
+  const { code, stdout, stderr } = await collectorCli(['alerts', ...argv, '--json'], env);
+  return { code, stderr, said: stdout === '' ? undefined : JSON.parse(stdout) };
+}
+
+test('what stands, and who was told of it, is shown by command and API alike', async () => {
+  const [listed, { json }] = [await cli('list'), await world.get('/api/v1/alerts')];
+  assert.deepEqual(listed.said.items, json.items);
+  const [alert] = listed.said.items;
+  assert.deepEqual([alert.key, alert.severity, alert.resolved_at], [body.key, 'error', null]);
+  const [told] = alert.notifications;
+  assert.deepEqual([told.channel, told.change, told.state, told.attempts], ['slack', 'raised', 'dead', 1]);
+  assert.match(told.settled_at, /^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
+  const channels = await world.get('/api/v1/alert-channels');
+  assert.deepEqual(listed.said.channels, channels.json.items);
+  assert.deepEqual(
+    listed.said.channels.map(({ channel, level, dead }: Record<string, unknown>) => [channel, level, dead]),
+    [
+      ['pagerduty', 'critical', 0],
+      ['slack', 'info', 1],
+    ],
+  );
+  const { code, stdout } = await collectorCli(['alerts', 'list'], env);
+  assert.deepEqual([code, /slack \(raised: given up\)/.test(stdout)], [0, true]);
+});
+
+test('the API takes no other parameters than it knows', async () => {
+  assert.equal((await world.get('/api/v1/alerts?state=some')).status, 400);
+  assert.equal((await world.get('/api/v1/alerts?kind=x')).status, 400);
+  assert.equal((await world.get('/api/v1/alerts?state=all')).status, 200);
+});
+
+test('a dead letter is listed with the reason, and goes out once it is tried again', async () => {
+  const before = receivers.taken(receiverPaths.slack).length;
+  const { said } = await cli('dead');
+  const [letter] = said.items;
+  assert.deepEqual([letter.channel, letter.key, letter.change], ['slack', body.key, 'raised']);
+  assert.match(letter.last_error, /HTTP 400: invalid_payload/);
+  assert.equal((await cli('retry', String(letter.id))).code, 0);
+  await until('it is sent', () => receivers.taken(receiverPaths.slack).length === before + 1);
+  await until('it is gone', async () => (await cli('dead')).said.items.length === 0);
+  for (const id of [String(letter.id), '0', 'x', '-1', '9'.repeat(30)])
+    assert.equal((await cli('retry', '--', id)).code, 2);
+});
+
+test('the queue is no projection: replay finds nothing wrong with it', async () => {
+  const { code, stdout } = await collectorCli(['ledger', 'replay', '--check', '--json'], env);
+  assert.equal(code, 0, stdout);
+});
