@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../common/clock.ts';
 import { toAppError } from '../common/errors.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
@@ -9,13 +10,18 @@ import { type Courier, createCourier } from './alerts/courier.ts';
 import { createIntake, type Intake } from './alerts/intake.ts';
 import { openChannels } from './alerts/open-channels.ts';
 import type { AlertMetrics, KnownChannel } from './alerts/ports.ts';
+import { type ConditionWatch, createConditionWatch } from './alerts/watch.ts';
 import type { CollectorSettings } from './config.ts';
+import type { Recorder } from './enforcement/ports.ts';
 import { postgresDeliveryStore } from './postgres/alert-delivery-store.ts';
+import { readNodeFacts } from './postgres/alert-facts-store.ts';
 import { postgresAlertStore } from './postgres/alert-store.ts';
 import type { Db } from './postgres/pool.ts';
 
 export interface AlertingNeeds {
   readonly db: Db;
+  readonly ledger: Recorder;
+  readonly clock: Clock;
   readonly metrics: AlertMetrics;
   readonly logger: Logger;
   readonly teardown: Teardown;
@@ -24,7 +30,8 @@ export interface AlertingNeeds {
 }
 
 /**
- * Tells people of the alerts in the ledger, in the background from now on. Several collectors on one database share the work.
+ * Puts on record what is wrong with nodes, and tells people of the alerts in the ledger, in the background from now on. Several
+ * collectors on one database share the work.
  * @throws AppError `validation.config` for channels that are set by half.
  */
 export async function startAlerting(settings: CollectorSettings, needs: AlertingNeeds): Promise<void> {
@@ -46,18 +53,25 @@ interface Running extends AlertingNeeds {
 }
 
 function startLoops(
-  { alerts, ledger }: CollectorSettings,
+  { alerts, ledger: { origin } }: CollectorSettings,
   channels: readonly AlertChannel[],
-  { db, metrics, logger, random, signal }: Running,
+  { db, ledger, clock, metrics, logger, random, signal }: Running,
 ): Promise<void>[] {
   const { groupMs, repeatMs, attempts } = alerts;
-  const intake = createIntake({ store: postgresAlertStore(db), logger, groupMs, repeatMs });
+  const alertStore = postgresAlertStore(db);
+  const intake = createIntake({ store: alertStore, logger, groupMs, repeatMs });
+  const facts = () => readNodeFacts(db);
+  const watch = createConditionWatch({ store: alertStore, facts, ledger, clock });
   const store = postgresDeliveryStore(db);
   const couriers = channels.map((channel) =>
-    createCourier({ channel, store, metrics, logger, origin: ledger.origin, maxAttempts: attempts, random }),
+    createCourier({ channel, store, metrics, logger, origin, maxAttempts: attempts, random }),
   );
   const loop = (pass: () => Promise<void>) => untilStopped(pass, { logger, signal });
-  return [loop(readingOn(intake, channels)), ...couriers.map((courier) => loop(() => drain(courier, signal)))];
+  return [
+    loop(readingOn(intake, channels)),
+    loop(lookingOn(watch)),
+    ...couriers.map((courier) => loop(() => drain(courier, signal))),
+  ];
 }
 
 /** Reads on, tells again what stands, and now and then says that the channels are still in use. */
@@ -75,6 +89,15 @@ function readingOn(intake: Intake, channels: readonly KnownChannel[]): () => Pro
     if (nowMs - repeatedMs < limits.alertRepeatLookMs) return;
     await intake.repeat(channels);
     repeatedMs = nowMs;
+  };
+}
+
+function lookingOn(watch: ConditionWatch): () => Promise<void> {
+  let lookedMs = Number.NEGATIVE_INFINITY;
+  return async () => {
+    if (performance.now() - lookedMs < limits.alertConditionLookMs) return;
+    await watch.look();
+    lookedMs = performance.now();
   };
 }
 

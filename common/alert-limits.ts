@@ -25,6 +25,10 @@ export const alertLimits = {
   alertPollMs: 1_000,
   /** How often it is looked whether something that stands is to be told again. */
   alertRepeatLookMs: 15_000,
+  /** How often it is looked what is wrong with nodes. */
+  alertConditionLookMs: 10_000,
+  /** A node that reports every minute, and was not heard for so long, is not observed. */
+  alertNodeSilentMs: 180_000,
   maxAlertEntriesRead: 200,
   /** Tries of one notification. With the pauses between them some ten hours, longer where the breaker holds them back. */
   alertAttempts: 40,

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { AlertStore } from '../../../collector/alerts/ports.ts';
+import { createConditionWatch } from '../../../collector/alerts/watch.ts';
 import { frozenAlertKey } from '../../../collector/enforcement/freeze.ts';
-import { alertFigures, alertStands } from '../../../collector/postgres/alert-query-store.ts';
+import { readNodeFacts } from '../../../collector/postgres/alert-facts-store.ts';
+import { alertFigures, alertStands, listAlerts } from '../../../collector/postgres/alert-query-store.ts';
+import { fingerprint } from '../../../common/keys.ts';
+import type { Body, Statement } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { AlertWorld, channelOf, drain, groupMs, repeatMs, told } from './alert-world.ts';
+import { enrolDirectly, say } from './collectors.ts';
 
 let postgres: TestPostgres;
 let world: AlertWorld;
@@ -177,5 +182,60 @@ describe('from the ledger to the channels', () => {
     await drain(world.courierOf(here));
     const all = [...told(here), ...told(there)].flat();
     assert.deepEqual(all.sort(), keys.map((key) => `raised ${key}`).sort());
+  });
+});
+
+describe('what is wrong with a node', () => {
+  const reportOf = (openFindings: number): Statement => {
+    const digest = '0'.repeat(64);
+    const status = openFindings > 0 ? 'findings' : 'ok';
+    const body: Body<'report'> = {
+      ...{ minute: '2026-03-01T10:00:00.000Z', coverage: 'observed', scanMs: 1, commit: null },
+      ...{ containers: { count: 0, unobserved: 0, digest }, drifts: { open: 0, digest } },
+      stores: [{ store: 'main', status, findingsDigest: digest, openFindings, checkedRecords: 9, error: null }],
+    };
+    return { kind: 'report', body };
+  };
+
+  test('is raised once for as long as it is so, by whichever collector looks, and resolved afterwards', async () => {
+    const { db, ledger } = world;
+    const keys = await enrolDirectly(ledger, 'lyra');
+    const clock = { now: () => Date.now() };
+    const facts = () => readNodeFacts(db);
+    const watches = [1, 2].map(() => createConditionWatch({ store: world.alertStore(), facts, ledger, clock }));
+    const look = async () => {
+      for (const watch of watches) await watch.look();
+      await world.readAll();
+    };
+    const standing = async () =>
+      (await listAlerts(db, 'standing', { after: undefined, limit: 10 })).map(({ key }) => key);
+    await look();
+    assert.deepEqual(await standing(), []);
+    await say(ledger, 'lyra', keys, [reportOf(2)]);
+    const before = (await ledger.checkpoint()).size;
+    for (let times = 0; times < 3; times++) await look();
+    assert.deepEqual(await standing(), ['sigils.findings/lyra/main']);
+    assert.equal((await ledger.checkpoint()).size, before + 1);
+    await say(ledger, 'lyra', keys, [reportOf(0)]);
+    for (let times = 0; times < 3; times++) await look();
+    assert.deepEqual(await standing(), []);
+    assert.equal((await ledger.checkpoint()).size, before + 3);
+  });
+
+  test('includes that it is silent, and nothing of one whose key was revoked', async () => {
+    const { db, ledger } = world;
+    const keys = await enrolDirectly(ledger, 'lyra');
+    let laterMs = 0;
+    const clock = { now: () => Date.now() + laterMs };
+    const watch = createConditionWatch({ store: world.alertStore(), facts: () => readNodeFacts(db), ledger, clock });
+    laterMs = limits.alertNodeSilentMs;
+    await watch.look();
+    await world.readAll();
+    assert.equal(await alertStands(db, 'node.silent/lyra'), true);
+    const body = { node: 'lyra', fingerprint: fingerprint(keys.publicKey), reason: 'lost' };
+    await ledger.record({ kind: 'node.revoked', body });
+    await watch.look();
+    await world.readAll();
+    assert.equal(await alertStands(db, 'node.silent/lyra'), false);
   });
 });
