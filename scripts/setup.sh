@@ -1,4 +1,4 @@
-# Sourced by the other scripts, from any folder: a Node that is new enough, installed packages, a fresh build.
+# Sourced by the other scripts, from any folder: a Node that is new enough, installed packages, programs built from what is here.
 # Prints one line per step with its time, to stderr; a step's output only when it fails.
 # shellcheck shell=bash
 set -euo pipefail
@@ -55,4 +55,10 @@ install_locked() {
   npm ci "${options[@]}" || npm install --no-save "${options[@]}"
 }
 
-build_programs() { step build node node_modules/tsup/dist/cli-default.js; }
+# Only what has changed since: whoever runs the programs meanwhile must not find one half written.
+build_programs() {
+  local stamp=dist/.built sources=(agent collector common tsup.config.ts package.json package-lock.json)
+  if [[ -e $stamp && -z $(find "${sources[@]}" -newer "$stamp" -print -quit) ]]; then return 0; fi
+  mkdir -p dist && touch "$stamp.new"
+  step build node node_modules/tsup/dist/cli-default.js && mv "$stamp.new" "$stamp"
+}

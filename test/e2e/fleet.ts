@@ -34,8 +34,6 @@ export interface FleetOptions {
   readonly fateOf?: (node: string, connection: number) => ConnectionFate;
   /** Sockets of engines that are there already, by node; the others get a simulated one. */
   readonly engines?: Readonly<Record<string, string>>;
-  /** More settings of every agent, as environment variables. */
-  readonly nodeEnv?: Readonly<Record<string, string>>;
 }
 
 /** One node: a simulated engine unless it was given one, a sigil store, and an agent behind a wire that can be cut. */
@@ -123,7 +121,7 @@ async function startFleetNode(name: string, needs: NodeNeeds, extra: NodeExtra):
   const agent = await startNode({
     ...{ node: name, dir, socketPath, manifest: manifest.path, secrets: [secret], scanIntervalMs },
     stores: { main: storeDir, ...extra.stores },
-    env: { ...needs.nodeEnv, ...extra.env },
+    ...(extra.env && { env: extra.env }),
   });
   return { name, dir, socketPath, api, engine, wire, redirect, storeDir, agent };
 }

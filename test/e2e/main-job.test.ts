@@ -44,8 +44,6 @@ before(async () => {
     nodes: names,
     wanted: ['web', 'db'],
     engines: realEngine === undefined ? {} : { [realNode]: realEngine.socketPath },
-    // A day in production: the byte that flips in an old table is to be found while we watch.
-    nodeEnv: { SIGILWATCH_SIGILS_FULL_SCAN_INTERVAL_MS: '2000', SIGILWATCH_SIGILS_FULL_SCAN_CPU_SHARE: '1' },
   });
   for (const { name, storeDir } of fleet.nodes) {
     writers.set(name, await startWriter({ dir: storeDir, tenant: name, secret, rate: 20 }));
