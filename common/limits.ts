@@ -1,6 +1,7 @@
 import { enforcementLimits } from './enforcement-limits.ts';
 import { executorLimits } from './executor-limits.ts';
 import { integrityLimits } from './integrity-limits.ts';
+import { tableLimits } from './table-limits.ts';
 
 /**
  * Every bound in the system, with its unit in the name. A limit that an operator may change is a setting whose default
@@ -269,6 +270,7 @@ export const limits = {
 
   ...executorLimits,
   ...integrityLimits,
+  ...tableLimits,
 
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Share of the outbox kept free for what is not a periodic report. */
