@@ -1,5 +1,5 @@
 import { AppError } from '../../common/errors.ts';
-import { quoted, type TableConnection } from './connection.ts';
+import type { TableConnection } from './connection.ts';
 import type { TablePlace } from './table-settings.ts';
 
 export interface TableColumn {
@@ -14,7 +14,7 @@ export interface TableColumn {
 /** A table that can be read from beginning to end, by the columns of a unique index. */
 export interface TableLook {
   readonly oid: string;
-  /** `"schema"."name"`, as SQL takes it. */
+  /** `schema.name`, as SQL takes it. */
   readonly sqlName: string;
   readonly columns: ReadonlyMap<string, TableColumn>;
   readonly key: readonly TableColumn[];
@@ -34,6 +34,7 @@ export interface TablePart {
 }
 
 interface Found {
+  readonly sqlName: string;
   readonly oid: string;
   readonly kind: string;
   readonly version: number;
@@ -67,10 +68,10 @@ export async function lookAtTable(connection: TableConnection, place: TablePlace
     );
   }
   const keys = await uniqueKeys(connection, found.oid);
-  const { oid, blockBytes, estimatedRows, nowMs } = found;
+  const { oid, sqlName, blockBytes, estimatedRows, nowMs } = found;
   return {
     oid,
-    sqlName: `${quoted(schema)}.${quoted(name)}`,
+    sqlName,
     columns,
     key: keyOf(place.table, keys, columns),
     parts: await partsOf(connection, oid),
@@ -111,7 +112,7 @@ function keyOf(
 
 async function findTable(connection: TableConnection, schema: string, name: string): Promise<Found | undefined> {
   const [found] = await connection.query<Found>(
-    `select c.oid::text as oid, c.relkind::text as kind, current_setting('server_version_num')::int as version,
+    `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as "sqlName", c.relkind::text as kind, current_setting('server_version_num')::int as version,
        current_setting('block_size')::int as "blockBytes", c.reltuples::float8 as "estimatedRows",
        exists (select from pg_inherits i where i.inhparent = c.oid) as inherited,
        (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs"

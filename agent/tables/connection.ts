@@ -84,6 +84,7 @@ async function urlOf({ url, urlFile }: TablePlace): Promise<string> {
 
 function clientOf(url: string): pg.Client {
   try {
+    if (!/^postgres(ql)?:\/\//i.test(url)) throw new Error('another scheme');
     return new pg.Client({
       connectionString: url,
       application_name: 'sigilwatch-agent',

@@ -79,13 +79,8 @@ export class TableRun {
       if (!isCorruption(thrown)) throw thrown;
       // The way along the key ends here. What is damaged, and what is not, is found out block by block.
       Object.assign(this.counts, { bytes: 0, records: 0, sigils: 0 });
-      this.report({
-        check: 'heap_corrupt',
-        file: this.options.look.sqlName,
-        offset: null,
-        detail: serverMessage(thrown),
-      });
       for (const part of parts) await this.readBlocks(part);
+      if (!this.damaged) this.report({ check: 'index_corrupt', ...this.whole(thrown) });
     }
     this.counts.tables = parts.length;
     await this.amcheck();
@@ -100,7 +95,7 @@ export class TableRun {
       else await this.read({ kind: 'since', ms: seenMs - limits.tableOverlapMs });
     } catch (thrown) {
       if (!isCorruption(thrown)) throw thrown;
-      this.report({ check: 'heap_corrupt', file: look.sqlName, offset: null, detail: serverMessage(thrown) });
+      this.report({ check: 'heap_corrupt', ...this.whole(thrown) });
     }
   }
 
@@ -127,6 +122,11 @@ export class TableRun {
         this.report({ check: 'heap_corrupt', file: sqlName, offset: block * blockBytes, detail });
       }
     }
+  }
+
+  /** A place that only the server knows, in its own words. */
+  private whole(thrown: unknown): Omit<FileProblem, 'check' | 'range'> {
+    return { file: this.options.look.sqlName, offset: null, detail: serverMessage(thrown) };
   }
 
   private report(problem: Omit<FileProblem, 'range'>): void {

@@ -1,17 +1,13 @@
 import { z } from 'zod';
 
-/** As the catalogue has them: PostgreSQL folds names to lower case unless they were quoted when they were made. */
-const name = z.string().regex(/^[^\0]{1,63}$/, 'the name of a column');
+/** As the catalogue has it: PostgreSQL folds a name to lower case unless it was quoted when it was made. */
+const name = z.string().min(1).max(63);
 
 const tablePlace = z
   .strictObject({
-    url: z
-      .string()
-      .regex(/^postgres(ql)?:\/\//, 'postgres://role:password@host:port/database')
-      .meta({ secret: true, description: 'of a role that can only read' })
-      .optional(),
+    url: z.string().min(1).meta({ secret: true, description: 'of a role that can only read' }).optional(),
     urlFile: z.string().min(1).optional().describe('a file that holds the url; read anew for each connection'),
-    table: z.string().regex(/^[^.\0]{1,63}\.[^.\0]{1,63}$/, 'schema.name'),
+    table: z.string().refine((text) => /^[^.]{1,63}\.[^.]{1,63}$/.test(text), 'schema.name'),
     columns: z.strictObject({
       id: name.optional(),
       tenant: name.optional(),
@@ -25,9 +21,15 @@ const tablePlace = z
   })
   .refine(({ url, urlFile }) => (url === undefined) !== (urlFile === undefined), 'either url or urlFile');
 
+/** What the URL of a database begins with, which in place of a folder is a mistake, and perhaps a secret. */
+const urlOfDatabase = /^postgres(ql)?:/i;
+
 /** Where a sigil store is: the folder of a LevelDB store, or a table of a PostgreSQL database. */
 export const storePlace = z.union([
-  z.string().regex(/^(?!postgres(ql)?:)./, 'a folder, or {postgres: {...}}'),
+  z
+    .string()
+    .min(1)
+    .refine((path) => !urlOfDatabase.test(path), 'the path of a folder; a table is {postgres: {url, table, columns}}'),
   z.strictObject({ postgres: tablePlace }),
 ]);
 

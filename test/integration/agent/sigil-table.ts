@@ -38,7 +38,7 @@ export interface TableShape {
 }
 
 export async function sigilTable(
-  postgres: TestPostgres,
+  postgres: Pick<TestPostgres, 'emptyDatabase' | 'stranger' | 'pool'>,
   { recordType = 'json', key = 'primary key (tenant, symbol, auth_hash)' }: TableShape = {},
 ): Promise<SigilTable> {
   const ownerUrl = await postgres.emptyDatabase();

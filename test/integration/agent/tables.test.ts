@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
+import { agentCommand } from '../../agent/program.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
-import { checksOf, nthRow, type SigilTable, sigilTable, TableWatch } from './sigil-table.ts';
+import { checksOf, nthRow, type SigilTable, secret, sigilTable, TableWatch } from './sigil-table.ts';
 
 let postgres: TestPostgres;
 
@@ -288,6 +292,33 @@ test('partitions are read as one table', async () => {
   assert.deepEqual([records, tables, findings], [30, 2, []]);
   await table.sql(`grant delete on "App".s1 to ${table.role}`);
   assert.match((await refusal(new TableWatch(table.place).scan('full'))).message, /revoke delete/);
+});
+
+test('the command line scans a table, and doctor says what is wrong with one', async (t) => {
+  const table = await sigilTable(postgres);
+  await table.put(0, 5);
+  await spoil(table, 1, 'signature = null');
+  const dir = await mkdtemp(join(tmpdir(), 'sigilwatch-tables-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const urlFile = join(dir, 'url');
+  await writeFile(urlFile, `${table.place.url}\n`);
+  const { url: _, ...place } = { ...table.place, urlFile };
+  const config = join(dir, 'agent.yaml');
+  const stores = { rows: { postgres: place } };
+  await writeFile(config, JSON.stringify({ dataDir: join(dir, 'data'), sigils: { stores, secrets: [secret] } }));
+  const run = await agentCommand(['--config', config, 'integrity', 'run', '--node', 'lyra']);
+  assert.equal(run.code, 1, run.stderr);
+  assert.match(run.stdout, /store rows: 5 records \(5 sigils\)/);
+  const healthy = await agentCommand(['--config', config, 'doctor']);
+  assert.match(
+    healthy.stdout,
+    /✓ sigil store rows .*App\.sigils at .* rows by tenant, symbol, auth_hash; amcheck cannot be run/,
+  );
+  await table.sql(`grant update on "App".sigils to ${table.role}`);
+  const harmful = await agentCommand(['--config', config, 'doctor']);
+  assert.match(harmful.stdout, /✗ sigil store rows .*revoke update on App\.sigils/);
+  const refused = await agentCommand(['--config', config, 'integrity', 'run', '--node', 'lyra']);
+  assert.equal(refused.code, 2, refused.stdout);
 });
 
 describe('amcheck', () => {
