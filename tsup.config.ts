@@ -12,7 +12,7 @@ const rarePackages = ['undici'];
 
 const packagesLeft = [...nativePackages, ...rarePackages];
 
-/** Needed where a sigil store is a table, and a tenth of the program otherwise. */
+/** Needed only where a sigil store is a table. */
 const packagesLeftByAgent = [...packagesLeft, 'pg'];
 
 /** What the Engine client pulls in for SSH and for build sessions; a local socket needs neither (20 MB of RSS). */

@@ -4,7 +4,7 @@ export const tableLimits = {
   tablePageRows: 500,
   tablePageBytes: 1024 * 1024,
   /** A longer record is a finding, and not fetched. */
-  maxTableRecordBytes: 8 * 1024 * 1024,
+  maxTableRecordBytes: 4 * 1024 * 1024,
   /** The same for any other column. */
   maxTableColumnBytes: 4_096,
   /** Rows with findings that one statement looks up again. */

@@ -21,6 +21,8 @@ export interface TableRow {
   readonly updatedMs: number | null;
 }
 
+const leastPageRows = 8;
+
 /** How `updatedAt` counts. */
 export type UpdatedKind = 'instant' | 'local' | 'unix_ms';
 
@@ -64,6 +66,8 @@ export class TableRows {
   private readonly look: TableLook;
   private readonly others: readonly [Column, TableColumn][];
   private readonly updated: UpdatedKind | undefined;
+  /** The server measures every record it might give: no more of them than there was room for before, twice over. */
+  private limit = 8 * leastPageRows;
 
   constructor(connection: TableConnection, place: TablePlace, look: TableLook) {
     this.connection = connection;
@@ -85,6 +89,7 @@ export class TableRows {
     const values: unknown[] = [];
     const sql = this.sqlOf(of, after, (value) => `$${values.push(value)}`);
     const rows = await this.connection.query<FetchedRow>(sql, values);
+    if (rows.length > 0) this.limit = Math.min(Math.max(2 * rows.length, leastPageRows), limits.tablePageRows);
     return rows.map(({ key, at, record, bytes, columns, updatedMs }) => {
       const named = columns && Object.fromEntries(this.others.map(([name], nth) => [name, columns[nth] ?? null]));
       return { key, at, record, bytes, columns: named, updatedMs };
@@ -98,18 +103,19 @@ export class TableRows {
     const others = this.others.map(([, { name }]) => `t.${quoted(name)}::text`);
     const lengths = others.map((text) => `coalesce(octet_length(${text}), 0)`);
     const behind = after === undefined ? 'true' : `(${sorted}) > ${tuple(order, after, value)}`;
-    return `select key, at, bytes, "updatedMs", columns, record from (
+    return `select key, at, bytes, "updatedMs", columns,
+      case when bytes <= ${limits.maxTableRecordBytes} then ${this.record()} end as record from (
       select p.*, sum(weight) over (order by nth rows unbounded preceding) - weight as before from (
         select row_number() over (order by ${sorted}) as nth,
           array[${key.map(({ sql }) => `${sql}::text`).join(', ')}] as key,
           array[${order.map(({ sql }) => `${sql}::text`).join(', ')}] as at,
           s.bytes::float8 as bytes, ${this.updatedMs()} as "updatedMs",
           case when greatest(${lengths.join(', ')}) <= ${limits.maxTableColumnBytes} then array[${others.join(', ')}] end as columns,
-          case when s.bytes <= ${limits.maxTableRecordBytes} then ${this.record()} end as record,
+          t.${quoted(this.place.columns.record)} as record,
           (case when s.bytes <= ${limits.maxTableRecordBytes} then s.bytes else 0 end)::float8
             + ${key.map(({ sql }) => `octet_length(${sql}::text)`).join(' + ')} as weight
         from ${of.kind === 'block' ? of.part : this.look.sqlName} t, lateral (select ${this.recordBytes()} as bytes) s
-        where ${this.where(of, key, value)} and ${behind} order by ${sorted} limit ${limits.tablePageRows}) p) q
+        where ${this.where(of, key, value)} and ${behind} order by ${sorted} limit ${this.limit}) p) q
       where before < ${limits.tablePageBytes} order by nth`;
   }
 
@@ -133,10 +139,10 @@ export class TableRows {
     }
   }
 
-  /** As bytes are stored where they can be, and as text where they must. */
+  /** As bytes where it is stored so, else as text; of rows that are left out, nothing is written out. */
   private record(): string {
-    const { name, type } = this.recordColumn();
-    return type === 'bytea' ? `t.${quoted(name)}` : `t.${quoted(name)}::text`;
+    const { type } = this.recordColumn();
+    return type === 'bytea' ? 'record' : 'record::text';
   }
 
   /** Told without unpacking the record, but for `jsonb`, which has to be written out. */

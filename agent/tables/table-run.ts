@@ -100,12 +100,20 @@ export class TableRun {
   }
 
   private async read(of: RowsOf): Promise<void> {
-    let page = await this.rows.page(of, undefined);
-    for (; page.length > 0; page = await this.rows.page(of, page.at(-1)?.at)) {
-      for (const row of page) {
-        this.judge(row);
-        if (this.pacer.due) await this.pacer.rest();
-      }
+    for await (const row of this.rowsOf(of)) {
+      this.judge(row);
+      if (this.pacer.due) await this.pacer.rest();
+    }
+  }
+
+  /** Page by page; of one that has been looked at, nothing is kept while the next is on its way. */
+  private async *rowsOf(of: RowsOf): AsyncGenerator<TableRow> {
+    let after: readonly string[] | undefined;
+    for (let more = true; more; ) {
+      const page = await this.rows.page(of, after);
+      yield* page;
+      after = page.at(-1)?.at;
+      more = after !== undefined;
       this.options.request.onProgress?.(this.total);
       await this.pacer.rest();
     }
@@ -227,18 +235,13 @@ export class TableRun {
   private async failingOf(keys: readonly (readonly string[])[]): Promise<ReadonlySet<string> | undefined> {
     const { store } = this.options;
     const failing = new Set<string>();
-    const of: RowsOf = { kind: 'keys', keys };
     try {
-      let page = await this.rows.page(of, undefined);
-      for (; page.length > 0; page = await this.rows.page(of, page.at(-1)?.at)) {
-        for (const row of page) {
-          const key = this.keyText(row);
-          for (const failed of this.failuresOf(row, key)) {
-            const { check, key: shown } = recordFinding(store, key, failed);
-            failing.add(`${check} ${shown}`);
-          }
+      for await (const row of this.rowsOf({ kind: 'keys', keys })) {
+        const key = this.keyText(row);
+        for (const failed of this.failuresOf(row, key)) {
+          const { check, key: shown } = recordFinding(store, key, failed);
+          failing.add(`${check} ${shown}`);
         }
-        await this.pacer.rest();
       }
       return failing;
     } catch (thrown) {

@@ -3,11 +3,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { storeScanner } from '../../../agent/store-scanner.ts';
 import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
 import { agentCommand } from '../../agent/program.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
-import { checksOf, nthRow, type SigilTable, secret, sigilTable, TableWatch } from './sigil-table.ts';
+import { checksOf, clock, nthRow, type SigilTable, secret, sigilTable, TableWatch } from './sigil-table.ts';
 
 let postgres: TestPostgres;
 
@@ -278,6 +279,17 @@ test('a connection that is lost in the middle makes the store unreadable, and th
   assert.equal((await refusal(scan)).code, 'store.unreadable');
   await killed;
   assert.equal((await watch.scan('full')).records, 2_000);
+});
+
+test('a scan that is told to stop ends with the reason', async () => {
+  const table = await sigilTable(postgres);
+  await table.put(0, 2_000);
+  const stop = new AbortController();
+  const reason = new Error('stopping');
+  const scanner = storeScanner({ name: 'rows', place: { postgres: table.place }, secrets: [secret], clock });
+  const request = { mode: 'full', state: null, openFindings: [], signal: stop.signal } as const;
+  await assert.rejects(scanner.scan({ ...request, onProgress: () => stop.abort(reason) }), reason);
+  await assert.rejects(scanner.scan(request), reason);
 });
 
 test('partitions are read as one table', async () => {
