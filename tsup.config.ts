@@ -12,6 +12,9 @@ const rarePackages = ['undici'];
 
 const packagesLeft = [...nativePackages, ...rarePackages];
 
+/** Needed only where a sigil store is a table. */
+const packagesLeftByAgent = [...packagesLeft, 'pg'];
+
 /** What the Engine client pulls in for SSH and for build sessions; a local socket needs neither (20 MB of RSS). */
 const unusedPackages = ['ssh2', 'cpu-features', '@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs'];
 
@@ -87,27 +90,29 @@ const englishOnly: Plugin = {
  * every export, and some are getters that load what nobody asked for: `node:http` brings an HTTP client and web streams (on
  * Node 24), `node:crypto` the web crypto.
  */
-const requiredWhenUsed: Plugin = {
-  name: 'required-when-used',
-  setup(build) {
-    build.onResolve({ filter: /./ }, ({ path, kind }) => {
-      if (kind === 'entry-point' || !(isBuiltin(path) || isLeft(path))) return undefined;
-      const byRequire = kind === 'import-statement' || (kind === 'dynamic-import' && isBuiltin(path));
-      return byRequire ? { path, namespace: 'required' } : { path, external: true };
-    });
-    build.onLoad({ filter: /./, namespace: 'required' }, ({ path }) => ({
-      contents: `module.exports = require(${JSON.stringify(path)});`,
-      loader: 'js',
-    }));
-  },
-};
+function requiredWhenUsed(left: readonly string[]): Plugin {
+  return {
+    name: 'required-when-used',
+    setup(build) {
+      build.onResolve({ filter: /./ }, ({ path, kind }) => {
+        if (kind === 'entry-point' || !(isBuiltin(path) || isLeft(path, left))) return undefined;
+        const byRequire = kind === 'import-statement' || (kind === 'dynamic-import' && isBuiltin(path));
+        return byRequire ? { path, namespace: 'required' } : { path, external: true };
+      });
+      build.onLoad({ filter: /./, namespace: 'required' }, ({ path }) => ({
+        contents: `module.exports = require(${JSON.stringify(path)});`,
+        loader: 'js',
+      }));
+    },
+  };
+}
 
-function isLeft(path: string): boolean {
-  return packagesLeft.some((name) => path === name || path.startsWith(`${name}/`));
+function isLeft(path: string, left: readonly string[]): boolean {
+  return left.some((name) => path === name || path.startsWith(`${name}/`));
 }
 
 /** One file per program; what is imported late is in it too, but evaluated only when asked for. */
-function program(name: string, entry: string, shebang: string): Options {
+function program(name: string, entry: string, shebang: string, left = packagesLeft): Options {
   return {
     name,
     entry: { [name]: entry },
@@ -124,13 +129,13 @@ function program(name: string, entry: string, shebang: string): Options {
     noExternal: [/./],
     // Left to the plugin, too.
     removeNodeProtocol: false,
-    esbuildPlugins: [requiredWhenUsed, stubUnused, englishOnly],
+    esbuildPlugins: [requiredWhenUsed(left), stubUnused, englishOnly],
     banner: { js: `${shebang}\n${requireForCommonJs}` },
   };
 }
 
 export default defineConfig([
-  program('sigilwatch-agent', 'agent/main.ts', agentShebang),
+  program('sigilwatch-agent', 'agent/main.ts', agentShebang, packagesLeftByAgent),
   { ...program('sigil-thread', 'agent/sigils/scan-thread.ts', ''), banner: { js: requireForCommonJs } },
   {
     ...program('sigilwatch-executor', 'agent/executor/main.ts', executorShebang),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isCron } from '../common/cron.ts';
 import { limits } from '../common/limits.ts';
 import { logLevels } from '../common/log.ts';
+import { storePlace } from './tables/table-settings.ts';
 
 const storeNamePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
@@ -46,10 +47,10 @@ export const agentSettings = z.strictObject({
   }),
   sigils: z.strictObject({
     stores: z
-      .record(z.string().regex(storeNamePattern, 'lower-case letters, digits, dots, hyphens'), z.string().min(1))
+      .record(z.string().regex(storeNamePattern, 'lower-case letters, digits, dots, hyphens'), storePlace)
       .refine((stores) => Object.keys(stores).length <= limits.maxStores, `at most ${limits.maxStores} stores`)
       .default({})
-      .describe('LevelDB folders to check, by name'),
+      .describe('what to check, by name: LevelDB folders, and tables as {postgres: {url or urlFile, table, columns}}'),
     secrets: z.array(z.string().min(1)).max(2).default([]).meta({
       secret: true,
       description: 'event secrets in force: the current one and, while rotating, the previous one',

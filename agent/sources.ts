@@ -63,7 +63,7 @@ export function trustOf({ allowedSigners, revokedSigners, gpgHome }: AgentSettin
 export function storeWatchesOf({ sigils }: AgentSettings, options: SourceOptions): StoreWatch[] {
   const { secrets, fullScanCpuShare } = sigils;
   return Object.entries(sigils.stores).map(
-    ([name, path]) => new StoreWatch({ ...options, name, path, secrets, fullScanCpuShare }),
+    ([name, place]) => new StoreWatch({ ...options, name, place, secrets, fullScanCpuShare }),
   );
 }
 

@@ -11,13 +11,14 @@ import { appendPeriodic, toldPrefixes } from './account.ts';
 import { type LastCheck, lastCheck, rememberedCheck } from './integrity/last-check.ts';
 import { checkDone, checkFailed, type StoreCheck } from './integrity/store-check.ts';
 import type { Journal, StateChange } from './ports.ts';
-import type { ScanMode, ScanResult } from './sigils/scan.ts';
+import type { ScanMode, ScanResult, StoreScanner } from './sigils/scan.ts';
 import { parseScanState, type ScanState } from './sigils/scan-state.ts';
-import { SigilScanner } from './sigils/scanner.ts';
+import { storeScanner } from './store-scanner.ts';
+import { type StorePlace, shownPlace } from './tables/table-settings.ts';
 
 export interface StoreWatchOptions {
   readonly name: string;
-  readonly path: string;
+  readonly place: StorePlace;
   readonly secrets: readonly string[];
   /** Share of one core a full scan may take, above 0 up to 1. */
   readonly fullScanCpuShare: number;
@@ -34,7 +35,7 @@ export type StoreSummary = Body<'report'>['stores'][number];
  */
 export class StoreWatch {
   readonly #options: StoreWatchOptions;
-  readonly #scanner: SigilScanner;
+  readonly #scanner: StoreScanner;
   readonly #open = new Map<string, SigilFinding>();
   #state: ScanState | null = null;
   #mode: ScanMode = 'full';
@@ -52,8 +53,8 @@ export class StoreWatch {
 
   constructor(options: StoreWatchOptions) {
     this.#options = options;
-    const { name, path, secrets, clock } = options;
-    this.#scanner = new SigilScanner({ name, path, secrets, clock, pause: () => this.#pause() });
+    const { name, place, secrets, clock } = options;
+    this.#scanner = storeScanner({ name, place, secrets, clock, pause: () => this.#pause() });
   }
 
   get summary(): StoreSummary {
@@ -72,7 +73,12 @@ export class StoreWatch {
   get stalled(): string | undefined {
     const stuckMs = this.#options.clock.monotonicMs() - (this.#progressMs ?? Number.POSITIVE_INFINITY);
     if (stuckMs < limits.sigilStallMs) return undefined;
-    return `its scan has not got on for ${Math.round(stuckMs / 1_000)} s; does the disk of ${this.#options.path} answer?`;
+    return `its scan has not got on for ${Math.round(stuckMs / 1_000)} s; does ${this.#where} answer?`;
+  }
+
+  get #where(): string {
+    const { place } = this.#options;
+    return typeof place === 'string' ? `the disk of ${place}` : `the database of ${shownPlace(place)}`;
   }
 
   /** What the last full check came to, over restarts; undefined when there was none. */

@@ -81,6 +81,9 @@ const meanings: Readonly<Record<SigilFinding['check'], string>> = {
   manifest: 'The list of the store’s files is damaged.',
   file_missing: 'A file that the store needs is gone.',
   file_unreadable: 'The disk refuses to read a file.',
+  heap_corrupt: 'PostgreSQL finds rows of the table damaged on its disk. They may be lost or wrong.',
+  index_corrupt:
+    'An index does not fit its table, so queries may miss rows or find wrong ones; reindexing may mend it.',
 };
 
 function storeTable(stores: readonly ReportedStore[]): string {

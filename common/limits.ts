@@ -2,6 +2,7 @@ import { alertLimits } from './alert-limits.ts';
 import { enforcementLimits } from './enforcement-limits.ts';
 import { executorLimits } from './executor-limits.ts';
 import { integrityLimits } from './integrity-limits.ts';
+import { tableLimits } from './table-limits.ts';
 
 /**
  * Every bound in the system, with its unit in the name. A limit that an operator may change is a setting whose default
@@ -271,6 +272,7 @@ export const limits = {
   ...executorLimits,
   ...alertLimits,
   ...integrityLimits,
+  ...tableLimits,
 
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Share of the outbox kept free for what is not a periodic report. */

@@ -63,7 +63,9 @@ export function loadSettings<Schema extends z.ZodObject>(
   const env = readEnv(known, { env: request.env, envPrefix, readFile: request.readFile });
   const found = new Map([...file.found, ...env.found]);
   const parsed = request.schema.safeParse(assemble(known, found));
-  const refused = parsed.success ? [] : parsed.error.issues.map((issue) => schemaIssue(issue, known, found));
+  const refused = parsed.success
+    ? []
+    : parsed.error.issues.flatMap(meant).map((issue) => schemaIssue(issue, known, found));
   const issues = [...file.issues, ...env.issues, ...refused.filter((issue) => isNews(issue, [file, env]))];
   if (!parsed.success || issues.length > 0) throw settingsError(issues);
   return { values: parsed.data, effective: effectiveSettings(known, found, parsed.data) };
@@ -111,6 +113,17 @@ function sectionIn(parent: Record<string, unknown>, name: string): Record<string
 function isNews({ key, value }: SettingIssue, readings: readonly Reading[]): boolean {
   if (value !== undefined) return true;
   return readings.every(({ complete, issues }) => complete && !issues.some((issue) => issue.key === key));
+}
+
+/** Of a value that has one of several forms, and is wrong inside of it, what is wrong there. */
+function meant(issue: z.core.$ZodIssue): readonly z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const inside = issue.errors.filter((form) =>
+    form.every(({ path, code }) => path.length > 0 || code !== 'invalid_type'),
+  );
+  const [only, ...others] = inside;
+  if (only === undefined || others.length > 0) return [issue];
+  return only.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })).flatMap(meant);
 }
 
 function schemaIssue(

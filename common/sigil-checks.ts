@@ -38,6 +38,7 @@ export interface RecordRules {
 }
 
 const commonFields = ['id', 'signature'];
+const rowFields = [...commonFields, 'symbol', 'authHash', 'updatedAt'];
 const tenantFields = [...commonFields, 'tenantId', 'symbol', 'authHash', 'updatedAt'];
 const stringFields = ['id', 'signature', 'checksum', 'tenantId', 'symbol', 'authHash'];
 const hex64 = /^[0-9a-f]{64}$/i;
@@ -70,7 +71,13 @@ export function recordFailures(keyBytes: Buffer, key: SigilKey, value: Buffer, r
   ];
 }
 
-function failed(check: RecordCheck, expected: string | null, actual: string | null, detail: string): FailedCheck {
+/** A failed check; `expected` and `actual` have been through {@link shownValue}. */
+export function failed(
+  check: RecordCheck,
+  expected: string | null,
+  actual: string | null,
+  detail: string,
+): FailedCheck {
   return { check, expected, actual, detail };
 }
 
@@ -85,7 +92,7 @@ function firstBadByte(value: Buffer): number {
   return at;
 }
 
-function parseJson(text: string): { readonly value: unknown } | undefined {
+export function parseJson(text: string): { readonly value: unknown } | undefined {
   try {
     return { value: JSON.parse(text) };
   } catch {
@@ -93,7 +100,7 @@ function parseJson(text: string): { readonly value: unknown } | undefined {
   }
 }
 
-function isRecord(value: unknown): value is SigilRecord {
+export function isRecord(value: unknown): value is SigilRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -139,7 +146,8 @@ function countMembers(root: object): number {
 }
 
 function missingFields(key: SigilKey, record: SigilRecord): FailedCheck[] {
-  const missing = (key.kind === 'tenant' ? tenantFields : commonFields)
+  const wanted = key.kind === 'tenant' ? tenantFields : key.kind === 'row' ? rowFields : commonFields;
+  const missing = wanted
     .filter((name) => [undefined, null, ''].some((empty) => own(record, name) === empty))
     .join(', ');
   return missing === '' ? [] : [failed('required_field', missing, null, `the record has no ${missing}`)];
@@ -175,6 +183,11 @@ function disagreements(key: SigilKey, record: SigilRecord, rules: RecordRules): 
       ];
     case 'plain':
       return compare('key_value_agreement', 'id', key.id);
+    case 'row':
+      return [
+        ...compare('key_value_agreement', 'symbol', key.symbol),
+        ...compare('key_value_agreement', 'authHash', key.authHash),
+      ];
     case 'other':
       return [];
   }

@@ -3,9 +3,12 @@ export type SigilKey =
   | { readonly kind: 'tenant'; readonly tenant: string; readonly symbol: string; readonly authHash: string }
   | { readonly kind: 'namespaced'; readonly namespace: string; readonly id: string }
   | { readonly kind: 'plain'; readonly id: string }
+  /** Of a table whose rows belong to no tenant; no bytes of a store's key say this. */
+  | { readonly kind: 'row'; readonly symbol: string; readonly authHash: string }
   | { readonly kind: 'other' };
 
-export type SigilKeyKind = SigilKey['kind'];
+/** What the bytes of a key can be. */
+export type SigilKeyKind = Exclude<SigilKey['kind'], 'row'>;
 
 /** What follows the tenant and its exclamation mark. */
 export const tenantMark = Buffer.from('sigil!');

@@ -6,13 +6,14 @@ import { limits } from './limits.ts';
 import { type FailedCheck, type RecordRules, recordChecks, recordFailures, type SigilRecord } from './sigil-checks.ts';
 import { EventSecret } from './sigil-hmac.ts';
 import { classifyKey, equalBytes, KeyLayout, plainMark, type SigilKeyKind, tenantMark } from './sigil-key.ts';
+import { rowFailures, type SigilRow } from './sigil-row.ts';
 import { RecordShape, type Span } from './sigil-shape.ts';
 
 export type { FailedCheck, RecordCheck, SigilRecord } from './sigil-checks.ts';
 export { recordChecks } from './sigil-checks.ts';
 export { classifyKey, type SigilKey, type SigilKeyKind } from './sigil-key.ts';
 
-/** Checks of the store's files, apart from what the records in them say. */
+/** Checks of the store's files, apart from what the records in them say; the last two are of PostgreSQL's tables and their indexes. */
 export const fileChecks = [
   'block_checksum',
   'block_format',
@@ -22,6 +23,8 @@ export const fileChecks = [
   'manifest',
   'file_missing',
   'file_unreadable',
+  'heap_corrupt',
+  'index_corrupt',
 ] as const;
 
 export const sigilChecks = [...recordChecks, ...fileChecks] as const;
@@ -138,6 +141,11 @@ export class SigilChecker {
       }
     }
     return false;
+  }
+
+  /** The checks that a row of a table fails. Never throws. */
+  checkRow(row: SigilRow): readonly FailedCheck[] {
+    return rowFailures(row, this.rules);
   }
 
   private learn(value: Buffer): void {

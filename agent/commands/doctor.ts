@@ -11,6 +11,7 @@ import { unreleasedForks } from '../fork-desk.ts';
 import { loadIdentity } from '../identity.ts';
 import { fsStoreFiles } from '../sigils/fs-store-files.ts';
 import { engineOf } from '../sources.ts';
+import type { StorePlace } from '../tables/table-settings.ts';
 
 /** One thing the agent needs, and whether it is there. */
 export interface Check {
@@ -52,8 +53,8 @@ export async function examine(settings: AgentSettings): Promise<Check[]> {
     ...(settings.manifest.repository === undefined
       ? []
       : [check('manifest', 'commit a correct one', () => readManifest(settings))]),
-    ...stores.map(([name, path]) =>
-      check(`sigil store ${name}`, `correct sigils.stores.${name}`, () => readStore(path)),
+    ...stores.map(([name, place]) =>
+      check(`sigil store ${name}`, `correct sigils.stores.${name}`, () => readStore(place)),
     ),
   ]);
 }
@@ -164,7 +165,11 @@ async function readManifest({ manifest }: AgentSettings): Promise<string> {
   return `${containers.length + services.length} containers in commit ${commit.slice(0, 12)}`;
 }
 
-async function readStore(path: string): Promise<string> {
+async function readStore(path: StorePlace): Promise<string> {
+  if (typeof path !== 'string') {
+    const { describeTable } = await import('../tables/table-look.ts');
+    return describeTable(path.postgres);
+  }
   const files = await fsStoreFiles(path).list();
   if (!files.includes('CURRENT')) throw new AppError('store.not_a_store', `${path} is not a LevelDB folder`);
   return `${path}, ${files.filter((file) => /\.(ldb|sst)$/.test(file)).length} tables`;

@@ -15,7 +15,7 @@ import { newReportId, reportOf } from '../integrity/report.ts';
 import { takeRunLock } from '../integrity/run-lock.ts';
 import { checkDone, checkFailed, type StoreCheck } from '../integrity/store-check.ts';
 import { formatReport, formatReports } from '../integrity/text.ts';
-import { scanFully } from '../sigils/full-scan.ts';
+import { type NamedStore, scanFully } from '../sigils/full-scan.ts';
 
 export interface IntegrityWorld {
   readonly settings: AgentSettings;
@@ -120,17 +120,12 @@ function show({ json, stdout }: IntegrityWorld, report: IntegrityReport): void {
   stdout(json ? printableJson(report) : printableLines(formatReport(report)));
 }
 
-interface NamedStore {
-  readonly name: string;
-  readonly path: string;
-}
-
 function chosenStores({ sigils }: AgentSettings, names: readonly string[]): NamedStore[] {
   const known = new Map(Object.entries(sigils.stores));
   if (known.size === 0) throw new AppError('validation.config', 'the settings name no sigil store (sigils.stores)');
   return [...new Set(names.length === 0 ? known.keys() : names)].map((name) => {
-    const path = known.get(name);
-    if (path !== undefined) return { name, path };
+    const place = known.get(name);
+    if (place !== undefined) return { name, place };
     const accepted = [...known.keys()].join(', ');
     throw new AppError(
       'validation.request',

@@ -45,9 +45,9 @@ export async function scanOnce(settings: AgentSettings, node: string, clock: Clo
   const scan = await attempt('engine', () => scanContainers(engine, { concurrency: limits.inspectConcurrency }));
   const desired = await attempt('manifest', () => readDesired(settings, node));
   const stores: Omit<ScanResult, 'state'>[] = [];
-  for (const [name, path] of Object.entries(settings.sigils.stores)) {
+  for (const [name, place] of Object.entries(settings.sigils.stores)) {
     const part = `store ${name}`;
-    const result = await attempt(part, () => scanFully({ name, path }, { secrets: settings.sigils.secrets, clock }));
+    const result = await attempt(part, () => scanFully({ name, place }, { secrets: settings.sigils.secrets, clock }));
     if (result === undefined) continue;
     const { state: _, ...shown } = result;
     stores.push(shown);

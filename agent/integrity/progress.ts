@@ -1,5 +1,6 @@
 import type { Clock } from '../../common/clock.ts';
 import { fsStoreFiles } from '../sigils/fs-store-files.ts';
+import type { NamedStore } from '../sigils/full-scan.ts';
 import type { ScanCounts } from '../sigils/scan.ts';
 
 const barCells = 24;
@@ -14,12 +15,8 @@ export interface ScanBar {
 }
 
 /** One line that redraws itself: share, records and their rate. */
-export async function scanBar(
-  store: { readonly name: string; readonly path: string },
-  write: (text: string) => void,
-  clock: Clock,
-): Promise<ScanBar> {
-  const total = await storeBytes(store.path);
+export async function scanBar(store: NamedStore, write: (text: string) => void, clock: Clock): Promise<ScanBar> {
+  const total = typeof store.place === 'string' ? await storeBytes(store.place) : undefined;
   const startedMs = clock.monotonicMs();
   let drawnMs = Number.NEGATIVE_INFINITY;
   return {
@@ -28,9 +25,9 @@ export async function scanBar(
       if (nowMs - drawnMs < redrawMs) return;
       drawnMs = nowMs;
       const rate = Math.round((records * 1000) / Math.max(nowMs - startedMs, 1));
-      write(
-        `${clearLine}${bar(total === 0 ? 0 : Math.min(bytes / total, 1))} ${store.name}: ${records} records, ${rate}/s`,
-      );
+      // How much a table holds is not known before it has been read.
+      const share = total === undefined ? '' : `${bar(total === 0 ? 0 : Math.min(bytes / total, 1))} `;
+      write(`${clearLine}${share}${store.name}: ${records} records, ${rate}/s`);
     },
     end: () => write(clearLine),
   };

@@ -1,26 +1,32 @@
 import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
+import { storeScanner } from '../store-scanner.ts';
+import type { StorePlace } from '../tables/table-settings.ts';
 import type { ScanCounts, ScanResult } from './scan.ts';
-import { SigilScanner } from './scanner.ts';
+
+export interface NamedStore {
+  readonly name: string;
+  readonly place: StorePlace;
+}
 
 export interface FullScanOptions {
   readonly secrets: readonly string[];
   readonly clock: Clock;
-  /** As in {@link SigilScanner}. */
+  /** As in {@link storeScanner}. */
   readonly threads?: number | undefined;
   readonly onProgress?: ((done: ScanCounts) => void) | undefined;
 }
 
 /**
- * Looks at all of one store, as if for the first time: every finding is in the result. Reads files and nothing else, so it works
+ * Looks at all of one store, as if for the first time: every finding is in the result. Only reads, so it works
  * beside whoever has the store open, and beside a running agent.
- * @throws AppError as {@link SigilScanner.scan}
+ * @throws AppError as `StoreScanner.scan`
  */
 export function scanFully(
-  { name, path }: { readonly name: string; readonly path: string },
-  { secrets, clock, threads = 1, onProgress }: FullScanOptions,
+  { name, place }: NamedStore,
+  { secrets, clock, threads, onProgress }: FullScanOptions,
 ): Promise<ScanResult> {
-  const scanner = new SigilScanner({ name, path, secrets, clock, threads });
+  const scanner = storeScanner({ name, place, secrets, clock, threads });
   return scanner.scan({ mode: 'full', state: null, openFindings: [], ...(onProgress && { onProgress }) });
 }
 

@@ -84,7 +84,7 @@ export class ScanRun implements TableSink {
     this.pacer = new Pacer(clock, pause, request.signal);
     this.tableScan = new TableScan(new TableReader(this.window), this.pacer, this);
     this.findings = new FindingList(request.openFindings);
-    const known = request.mode === 'incremental' ? request.state : null;
+    const known = request.mode === 'incremental' && request.state && 'tables' in request.state ? request.state : null;
     this.checkedTables = new Map(known?.tables);
     this.readLogs = new Map(known?.logs.map(([name, identity, resumeAt]) => [name, { identity, resumeAt }]));
   }

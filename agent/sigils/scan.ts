@@ -23,6 +23,17 @@ export interface ScanCounts {
   readonly sigils: number;
 }
 
+/** Checks one sigil store without doing anything to it. */
+export interface StoreScanner {
+  /** The store's name in findings and metrics. */
+  readonly name: string;
+  /**
+   * Damage in the store is in the result, not thrown. Not to be called while a scan is under way.
+   * @throws AppError `store.*`, `validation.config`, `state.busy`, when the store cannot be looked at; or the signal's reason
+   */
+  scan(request: ScanRequest): Promise<ScanResult>;
+}
+
 export interface ScanResult extends ScanCounts {
   readonly store: string;
   readonly mode: ScanMode;

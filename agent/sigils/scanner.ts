@@ -3,7 +3,7 @@ import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { SigilChecker, type SigilRecord } from '../../common/sigil.ts';
 import { fsStoreFiles } from './fs-store-files.ts';
-import type { ScanRequest, ScanResult } from './scan.ts';
+import type { ScanRequest, ScanResult, StoreScanner } from './scan.ts';
 import { ScanRun } from './scan-run.ts';
 import { ScanThreads } from './scan-threads.ts';
 import type { StoreFiles } from './store-files.ts';
@@ -32,7 +32,7 @@ export interface SigilStoreOptions {
  * Checks one sigil store that another program may be using: never opens it as a database, never writes, locks or links,
  * only reads its files (`docs/sigil-reading.md`).
  */
-export class SigilScanner {
+export class SigilScanner implements StoreScanner {
   readonly name: string;
   private readonly checker: SigilChecker;
   private readonly files: StoreFiles;

@@ -108,9 +108,18 @@ export function masked(value: unknown, shape: Shape): unknown {
   if (Array.isArray(value) && shape.type === 'array') {
     return value.map((item, index) => masked(item, memberShape(shape, index)));
   }
+  if (shape.anyOf !== undefined) return maskedBy(shape.anyOf.map(asShape), value);
   if (!isPlainObject(value) || shape.type !== 'object') return secretMask;
   const members = Object.entries(value).map(([key, item]) => [key, maskedMember(item, shape, key)]);
   return Object.fromEntries(members);
+}
+
+/** By the one of several forms that the value has. A text that holds credentials was meant for another one. */
+function maskedBy(forms: readonly Shape[], value: unknown): unknown {
+  if (typeof value === 'string' && /:\/\/[^/\s]*@/.test(value)) return secretMask;
+  const kind = Array.isArray(value) ? 'array' : typeof value;
+  const [form, ...others] = forms.filter(({ type }) => type === kind);
+  return form === undefined || others.length > 0 ? secretMask : masked(value, form);
 }
 
 function maskedMember(value: unknown, shape: Shape, key: string): unknown {

@@ -29,6 +29,30 @@ test('--print-config masks secrets, and what it prints loads again and prints th
   assert.equal(values(second.stdout), values(first.stdout));
 });
 
+test('a store that is a table is shown without its password, and mistakes in it are named', async () => {
+  const table = (more: string) =>
+    `sigils: {stores: {main: /srv/store, rows: {postgres: {${more}, columns: {symbol: s, authHash: h, record: r}}}}}\n`;
+  const config = write('table.yaml', table('url: "postgres://me:hush@db/app", table: app.sigils'));
+  const first = await agentCommand(['--config', config, '--print-config']);
+  assert.equal(first.code, 0, first.stderr);
+  assert.doesNotMatch(first.stdout, /hush/);
+  assert.match(first.stdout, /"main":"\/srv\/store","rows":\{"postgres":\{"url":"\*+","table":"app.sigils"/);
+  const second = await agentCommand(['--config', write('printed.yaml', first.stdout), '--print-config']);
+  assert.equal(second.code, 0, second.stderr);
+  const mistakes: [string, RegExp][] = [
+    [table('url: "postgres://me:hush@db/app", table: sigils'), /sigils\.stores\.rows\.postgres\.table.*schema\.name/s],
+    [table('table: app.sigils'), /sigils\.stores\.rows\.postgres: .*either url or urlFile/s],
+    [table('url: "postgres://me:hush@db/app", tabel: app.sigils'), /sigils\.stores\.rows\.postgres\.table/],
+    ['sigils: {stores: {rows: "postgres://me:hush@db/app"}}\n', /sigils\.stores\.rows.*the path of a folder/s],
+  ];
+  for (const [text, says] of mistakes) {
+    const { code, stderr } = await agentCommand(['--config', write('wrong.yaml', text), 'status']);
+    assert.equal(code, 2);
+    assert.match(stderr, says);
+    assert.doesNotMatch(stderr, /hush/);
+  }
+});
+
 test('an unknown setting is refused with its place and the nearest one', async () => {
   const { code, stdout, stderr } = await agentCommand(['--config', write('c.yaml', 'dataDri: /x\n'), 'status']);
   assert.deepEqual([code, stdout], [2, '']);

@@ -42,13 +42,13 @@ async function write(good: number, bad: readonly string[] = []): Promise<void> {
   await db.close();
 }
 
-function watch(name = 'main', over: Partial<{ path: string; fullScanCpuShare: number }> = {}) {
+function watch(name = 'main', over: Partial<{ place: string; fullScanCpuShare: number }> = {}) {
   const account = new Account(journal);
   const clock = settableClock();
   let scans = 0;
   const store = new StoreWatch({
     name,
-    path,
+    place: path,
     secrets: [secret],
     fullScanCpuShare: 1,
     journal: account,
@@ -143,7 +143,7 @@ test('a folder that is no store is unreadable, and disturbs no other', async () 
   const other = join(temp, 'folder');
   mkdirSync(other, { recursive: true });
   writeFileSync(join(other, 'letter.txt'), 'dear reader');
-  const stranger = watch('other', { path: other });
+  const stranger = watch('other', { place: other });
   const { store, scanned } = watch('main');
   await scanned();
   await until('it is told', () => stranger.store.summary.status === 'unreadable');

@@ -236,7 +236,15 @@ describe('the nightly run', () => {
     const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
     const { key, value } = makeSigilRecord({ tenant: 'lyra', symbol: 'BAD', secret: 'hush' });
     await db.put(key, { ...value, checksum: '0'.repeat(64) });
-    const options = { name: 'main', path, secrets: ['hush'], fullScanCpuShare: 1, journal, clock, logger: quietLogger };
+    const options = {
+      name: 'main',
+      place: path,
+      secrets: ['hush'],
+      fullScanCpuShare: 1,
+      journal,
+      clock,
+      logger: quietLogger,
+    };
     const watch = new StoreWatch(options);
     const { nightly } = nightlyOf([watch]);
     await nightly.look();

@@ -1,0 +1,101 @@
+import { setImmediate as immediate } from 'node:timers/promises';
+import { type Clock, rfc3339 } from '../../common/clock.ts';
+import { AppError } from '../../common/errors.ts';
+import { SigilChecker } from '../../common/sigil.ts';
+import type { ScanRequest, ScanResult, StoreScanner } from '../sigils/scan.ts';
+import { lookAtTable, requireReadOnly, type TableLook } from './catalog-store.ts';
+import { connectTable, type TableConnection } from './connection.ts';
+import { isRecordColumn, updatedKindOf } from './rows-store.ts';
+import { TableRun } from './table-run.ts';
+import type { TablePlace } from './table-settings.ts';
+
+export interface TableScannerOptions {
+  readonly name: string;
+  readonly place: TablePlace;
+  /** Event secrets in force, none to two. */
+  readonly secrets: readonly string[];
+  readonly clock: Clock;
+  readonly pause?: (() => Promise<void>) | undefined;
+}
+
+/** Checks one sigil store that is a table. Holds a connection only while it scans, and can do nothing in it but read. */
+export class TableScanner implements StoreScanner {
+  readonly name: string;
+  private readonly place: TablePlace;
+  private readonly checker: SigilChecker;
+  private readonly clock: Clock;
+  private readonly pause: () => Promise<void>;
+  private scanning = false;
+
+  /** @throws AppError `validation.config` for secrets that cannot be used */
+  constructor({ name, place, secrets, clock, pause }: TableScannerOptions) {
+    this.name = name;
+    this.place = place;
+    this.checker = new SigilChecker({ secrets });
+    this.clock = clock;
+    this.pause = pause ?? (() => immediate());
+  }
+
+  /**
+   * Damage in the table is in the result, not thrown.
+   * @throws AppError `store.missing`, `store.not_a_store`, `store.unreadable`, `validation.config` (a role that can write, columns),
+   *   `state.busy` while another scan of this store runs; or the signal's reason
+   */
+  async scan(request: ScanRequest): Promise<ScanResult> {
+    if (this.scanning)
+      throw new AppError('state.busy', `sigil store ${this.name} is being scanned`, { retryable: true });
+    this.scanning = true;
+    try {
+      const startedAt = rfc3339(this.clock.now());
+      const startedMs = this.clock.monotonicMs();
+      const outcome = await this.run(request);
+      const durationMs = this.clock.monotonicMs() - startedMs;
+      return { store: this.name, mode: request.mode, startedAt, durationMs, ...outcome };
+    } finally {
+      this.scanning = false;
+    }
+  }
+
+  private async run(request: ScanRequest) {
+    const { name: store, place, checker, clock, pause } = this;
+    const connection = await connectTable(place);
+    const stop = () => void connection.end();
+    request.signal?.addEventListener('abort', stop);
+    try {
+      request.signal?.throwIfAborted();
+      const look = await lookSafely(connection, place);
+      return await new TableRun({ store, place, look, connection, checker, clock, pause, request }).run();
+    } catch (thrown) {
+      request.signal?.throwIfAborted();
+      throw thrown;
+    } finally {
+      request.signal?.removeEventListener('abort', stop);
+      await connection.end();
+    }
+  }
+}
+
+/**
+ * The table, once it is certain that nobody can write through this connection.
+ * @throws AppError as {@link TableScanner.scan}
+ */
+export async function lookSafely(connection: TableConnection, place: TablePlace): Promise<TableLook> {
+  const look = await lookAtTable(connection, place);
+  await requireReadOnly(connection, place, look.oid);
+  const { record, updatedAt = '' } = place.columns;
+  const typeOf = (column: string) => look.columns.get(column)?.type ?? '';
+  if (!isRecordColumn(place, look)) {
+    throw new AppError(
+      'store.not_a_store',
+      `the column ${record} of ${place.table} is ${typeOf(record)}; records are json, jsonb, text or bytea`,
+    );
+  }
+  if (updatedKindOf(place, look) === null) {
+    const accepted = 'a timestamp, or a bigint of Unix milliseconds';
+    throw new AppError(
+      'store.not_a_store',
+      `the column ${updatedAt} of ${place.table} is ${typeOf(updatedAt)}; updatedAt can only be ${accepted}`,
+    );
+  }
+  return look;
+}
