@@ -38,7 +38,7 @@ export async function readInventory(file: ByteFile, store: string, pacer: Pacer)
     if (read === 0) throw damaged('ended while it was read');
     hash.update(buffer.subarray(0, read));
     at += read;
-    await pacer.rest();
+    if (pacer.due) await pacer.rest();
   }
   const claimed = Buffer.alloc(hashBytes);
   await file.read(claimed, Math.max(file.bytes - hashBytes, 0));
@@ -46,7 +46,7 @@ export async function readInventory(file: ByteFile, store: string, pacer: Pacer)
   return new EntryReader(file, { from: header.length, to: end });
 }
 
-/** Writes an inventory to an empty file. Flush before the entries are added, and end with {@link finish}. */
+/** Writes an inventory to an empty file, from {@link begin} to {@link finish}. */
 export class InventoryWriter extends EntryWriter {
   private readonly header: Buffer;
   private readonly target: ByteFile;

@@ -3,7 +3,8 @@ import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { randomOf, seedOf } from '../../../e2e/random.ts';
-import { intoTables, temporaryFolder, withStore } from '../stores.ts';
+import { runSigilWriter } from '../../../fakes/sigil-writer.ts';
+import { intoTables, secret, temporaryFolder, withStore } from '../stores.ts';
 import { Nights, sigilAt } from './inventories.ts';
 
 const seed = seedOf('histories of stores');
@@ -38,6 +39,35 @@ class Model {
       .sort();
   }
 }
+
+describe('a store that is written to', () => {
+  it('has lost nothing, although its files are rewritten while the inventory is taken', async (t) => {
+    const folder = temporaryFolder(t);
+    const path = join(folder, 'store');
+    const nights = new Nights(path, folder);
+    const stopping = new AbortController();
+    let begun = () => {};
+    const ready = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const writing = runSigilWriter({
+      ...{ dir: path, tenant: 'lyra', secret, rate: 2_000, count: 0, overwrite: 0.5, compression: true },
+      ...{ writeBufferBytes: 64 * 1024, signal: stopping.signal, onReady: () => begun() },
+    });
+    await ready;
+    let before = 0;
+    for (let night = 0; night < 12; night++) {
+      const { findings, inventory } = await nights.scan();
+      assert.deepEqual(findings, []);
+      assert.ok(inventory !== null && inventory.keys >= before);
+      before = inventory.keys;
+    }
+    stopping.abort();
+    const { keys } = await writing;
+    const last = await nights.scan();
+    assert.deepEqual([last.findings, last.inventory?.keys], [[], keys]);
+  });
+});
 
 describe('any history of puts, deletions, overwritings and compactions', () => {
   for (let nth = 0; nth < histories; nth++) {
