@@ -15,6 +15,7 @@ import { reportArchive } from './integrity/archive.ts';
 import { jitterOf } from './integrity/due.ts';
 import { Nightly } from './integrity/nightly.ts';
 import type { Journal } from './ports.ts';
+import { inventoryPath } from './sigils/inventory/inventory-file.ts';
 import type { ScanResult } from './sigils/scan.ts';
 import { StoreWatch } from './stores.ts';
 
@@ -60,10 +61,15 @@ export function trustOf({ allowedSigners, revokedSigners, gpgHome }: AgentSettin
 }
 
 /** A watch for each sigil store that the settings name. */
-export function storeWatchesOf({ sigils }: AgentSettings, options: SourceOptions): StoreWatch[] {
+export function storeWatchesOf({ dataDir, sigils }: AgentSettings, options: SourceOptions): StoreWatch[] {
   const { secrets, fullScanCpuShare } = sigils;
   return Object.entries(sigils.stores).map(
-    ([name, place]) => new StoreWatch({ ...options, name, place, secrets, fullScanCpuShare }),
+    ([name, place]) =>
+      new StoreWatch({
+        ...options,
+        ...{ name, place, secrets, fullScanCpuShare },
+        inventoryPath: inventoryPath(dataDir, name),
+      }),
   );
 }
 

@@ -25,6 +25,8 @@ export interface StoreWatchOptions {
   readonly journal: Journal;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** The file of its inventory, made and compared with by full scans; without, none is. */
+  readonly inventoryPath?: string;
   readonly onScan?: (result: ScanResult) => void;
 }
 
@@ -137,9 +139,11 @@ export class StoreWatch {
       try {
         if (!(result instanceof AppError)) {
           await this.#say(result);
+          await this.#keepInventory(result);
           this.#options.onScan?.(result);
         }
       } finally {
+        if (!(result instanceof AppError)) await result.inventory?.drop();
         if (check !== undefined) await this.#checked(check);
       }
     } catch (thrown) {
@@ -152,7 +156,11 @@ export class StoreWatch {
 
   /** Scans. An error when the store could not be read, undefined when the watch was stopped. */
   async #read(signal: AbortSignal): Promise<ScanResult | AppError | undefined> {
-    const request = { mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal };
+    const { inventoryPath } = this.#options;
+    const request = {
+      ...{ mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal },
+      ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true } }),
+    };
     this.#progressMs = this.#options.clock.monotonicMs();
     try {
       const result = await this.#scanner.scan(request);
@@ -228,6 +236,24 @@ export class StoreWatch {
       for (const finding of findings) logger.warn('sigil.finding', { store: name, finding });
     }
     if (this.#restored) await this.#sayScan(result);
+  }
+
+  /** Only once all it led to has been told: a crash before that finds the same again, by the inventory before. */
+  async #keepInventory({ inventory }: ScanResult): Promise<void> {
+    if (inventory === null) return;
+    const { name: store, logger } = this.#options;
+    const { anew, failed, keys } = inventory;
+    if (anew !== null) logger.error('inventory.anew', { store, code: anew.code, error: anew });
+    if (failed !== null) logger.error('inventory.failed', { store, code: failed.code, error: failed });
+    if (failed !== null || !this.#restored) return;
+    try {
+      await inventory.keep();
+      logger.info('inventory.taken', { store, keys });
+    } catch (thrown) {
+      // The one before stands, and the next full scan is compared with that.
+      const error = toAppError(thrown);
+      logger.error('inventory.failed', { store, code: error.code, error });
+    }
   }
 
   async #sayScan(result: ScanResult): Promise<void> {

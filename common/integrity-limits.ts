@@ -22,4 +22,19 @@ export const integrityLimits = {
   maxRunLockBytes: 4_096,
   /** How often a lock whose holder is gone may be taken away before others are taken to be at it. */
   runLockAttempts: 5,
+  /** What one full scan keeps of records in memory before it is sorted and put into a file. */
+  inventoryArenaBytes: 4 * 1024 * 1024,
+  /** The same for each thread, before it hands it over. */
+  inventoryThreadArenaBytes: 1024 * 1024,
+  /** What of each sorted run, and of the inventory before, is in memory while they are merged. */
+  inventoryReadBytes: 64 * 1024,
+  /** Runs of a size after which they are merged into one. */
+  inventoryFanIn: 64,
+  /** Sigils with longer keys are not in the inventory; one in the field takes some hundred bytes. */
+  maxInventoryKeyBytes: 1_024,
+  /** Longer ids link no sigils, and longer `updatedAt` are no times. */
+  maxInventoryIdBytes: 200,
+  maxInventoryTimeBytes: 64,
+  /** Damaged places whose key ranges are remembered; with more of them, no key counts as vanished. */
+  maxInventoryDoubts: 1_000,
 } as const;

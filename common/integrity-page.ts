@@ -73,6 +73,12 @@ const meanings: Readonly<Record<SigilFinding['check'], string>> = {
   tenant_isolation: 'The record belongs to another tenant than its key.',
   checksum: 'The data is not what its checksum was made over.',
   signature: 'The record is not signed with a current event secret: changed, forged, or left over from an old one.',
+  vanished:
+    'A sigil that was here at an earlier full check is not any more. Sigils are not deleted: it was lost, or somebody removed it.',
+  rolled_back:
+    'An older version of the record stands where a newer one was: a backup was brought back, or a write was undone.',
+  duplicate:
+    'The same sigil, by its id, stands under an old and a new key, and a program may read either: a migration was not finished, or was undone.',
   block_checksum: 'Bytes of a table changed on the disk. The records in the key range may be lost or wrong.',
   block_format: 'A block of a table cannot be decoded. The records in the key range cannot be read.',
   table_format: 'A table is cut off, or its index is damaged.',

@@ -54,6 +54,8 @@ export class RecordShape {
   readonly data: Span = { start: 0, end: 0 };
   readonly signature: Span = { start: 0, end: 0 };
   readonly checksum: Span | null;
+  /** A string or a number. */
+  readonly updatedAt: Span | null;
   readonly #pattern: RegExp;
   /** Of each member, the length of what stands between the value before and its own, and who wants to know where it is. */
   readonly #members: readonly { readonly gap: number; readonly span: Span | undefined }[];
@@ -63,15 +65,17 @@ export class RecordShape {
     this.isTenant = names.includes('tenantId');
     this.isAscii = isAscii;
     this.checksum = names.includes('checksum') ? { start: 0, end: 0 } : null;
+    this.updatedAt = names.includes('updatedAt') ? { start: 0, end: 0 } : null;
     const gaps = names.map((name, nth) => `${nth === 0 ? '{' : ','}${JSON.stringify(name)}:`);
-    const spans = new Map(Object.entries({ ...this.#spans(), ...(this.checksum && { checksum: this.checksum }) }));
+    const spans = new Map(Object.entries(this.#spans()));
     this.#members = names.map((name, nth) => ({ gap: gaps[nth]?.length ?? 0, span: spans.get(name) }));
     this.#pattern = new RegExp(`${gaps.map((gap, nth) => `${literal(gap)}(${values[nth]})`).join('')}\\}`, 'y');
   }
 
   #spans(): Readonly<Record<string, Span>> {
-    const { id, tenantId, symbol, authHash, data, signature } = this;
-    return { id, tenantId, symbol, authHash, data, signature };
+    const { id, tenantId, symbol, authHash, data, signature, checksum, updatedAt } = this;
+    const always = { id, tenantId, symbol, authHash, data, signature };
+    return { ...always, ...(checksum && { checksum }), ...(updatedAt && { updatedAt }) };
   }
 
   /**

@@ -5,6 +5,7 @@ import { AppError } from './errors.ts';
 import { limits } from './limits.ts';
 import { type FailedCheck, type RecordRules, recordChecks, recordFailures, type SigilRecord } from './sigil-checks.ts';
 import { EventSecret } from './sigil-hmac.ts';
+import { inventoryChecks } from './sigil-inventory.ts';
 import { classifyKey, equalBytes, KeyLayout, plainMark, type SigilKeyKind, tenantMark } from './sigil-key.ts';
 import { rowFailures, type SigilRow } from './sigil-row.ts';
 import { RecordShape, type Span } from './sigil-shape.ts';
@@ -27,7 +28,7 @@ export const fileChecks = [
   'index_corrupt',
 ] as const;
 
-export const sigilChecks = [...recordChecks, ...fileChecks] as const;
+export const sigilChecks = [...recordChecks, ...inventoryChecks, ...fileChecks] as const;
 
 const foreign = z.string().max(limits.maxForeignTextChars);
 
@@ -146,6 +147,11 @@ export class SigilChecker {
   /** The checks that a row of a table fails. Never throws. */
   checkRow(row: SigilRow): readonly FailedCheck[] {
     return rowFailures(row, this.rules);
+  }
+
+  /** Of the record that {@link isSound} has just been true for: its spans say where the fields stand. */
+  get soundShape(): RecordShape | null {
+    return this.shapes[0] ?? null;
   }
 
   private learn(value: Buffer): void {

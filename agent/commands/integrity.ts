@@ -16,6 +16,7 @@ import { takeRunLock } from '../integrity/run-lock.ts';
 import { checkDone, checkFailed, type StoreCheck } from '../integrity/store-check.ts';
 import { formatReport, formatReports } from '../integrity/text.ts';
 import { type NamedStore, scanFully } from '../sigils/full-scan.ts';
+import { inventoryPath } from '../sigils/inventory/inventory-file.ts';
 
 export interface IntegrityWorld {
   readonly settings: AgentSettings;
@@ -141,7 +142,9 @@ async function checkStore(world: IntegrityWorld, store: NamedStore, threads = 1)
   const bar = terminal ? await scanBar(store, stderr, clock) : undefined;
   try {
     const { secrets } = settings.sigils;
-    const result = await scanFully(store, { secrets, clock, threads, onProgress: bar?.progress });
+    const known = inventoryPath(settings.dataDir, store.name);
+    const options = { secrets, clock, threads, inventoryPath: known, onProgress: bar?.progress };
+    const result = await scanFully(store, options);
     return checkDone(result, result.findings);
   } catch (thrown) {
     const durationMs = clock.monotonicMs() - startedMs;

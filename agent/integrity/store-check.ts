@@ -1,7 +1,7 @@
 import type { AppError } from '../../common/errors.ts';
 import type { IntegrityStatus } from '../../common/integrity-report.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
-import { unsettled } from '../sigils/full-scan.ts';
+import { unchecked } from '../sigils/full-scan.ts';
 import type { ScanCounts, ScanResult } from '../sigils/scan.ts';
 
 /** What a look at all of one store came to. */
@@ -24,7 +24,7 @@ export interface StoreCheck {
 export function checkDone(result: ScanResult, standing: readonly SigilFinding[]): StoreCheck {
   const { store, startedAt, durationMs, tables, blocks, bytes, records, sigils, moreFindings } = result;
   const counts = { tables, blocks, bytes, records, sigils };
-  return { store, startedAt, durationMs, counts, findings: standing, moreFindings, error: unsettled(result) };
+  return { store, startedAt, durationMs, counts, findings: standing, moreFindings, error: unchecked(result) };
 }
 
 /** The check of a store that could not be read. */

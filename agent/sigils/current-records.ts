@@ -1,6 +1,7 @@
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { FailedCheck, SigilChecker } from '../../common/sigil.ts';
+import { sigilFacts } from '../../common/sigil-inventory.ts';
 import { FileWindow } from './file-window.ts';
 import { readLog } from './log-scan.ts';
 import type { Pacer } from './pacer.ts';
@@ -15,13 +16,17 @@ import { BatchCursor } from './write-batch.ts';
 export interface CurrentRecord {
   /** Sequence number of that version; -1 when the store has none. */
   readonly sequence: number;
+  /** Whether it is a record: false for a deletion, and when there is no version. */
+  readonly isPresent: boolean;
+  /** Of a record that fails nothing; else empty. */
+  readonly updatedAt: string;
   /** What it fails; nothing for a deleted or absent key. */
   readonly failures: readonly FailedCheck[];
   /** A damaged place may hide a newer version, so nothing follows from what was found. */
   readonly uncertain: boolean;
 }
 
-const absent: CurrentRecord = { sequence: -1, failures: [], uncertain: false };
+const absent: CurrentRecord = { sequence: -1, isPresent: false, updatedAt: '', failures: [], uncertain: false };
 
 /** Looks up the current versions of a few keys across log and tables; the highest sequence number wins. */
 export class CurrentRecords {
@@ -150,7 +155,9 @@ export class CurrentRecords {
     const known = this.found.get(name);
     if (known === undefined || known.sequence >= sequence) return;
     const failures = value === null ? [] : this.checker.check(key, value);
-    this.found.set(name, { sequence, failures, uncertain: known.uncertain });
+    const updatedAt = value === null || failures.length > 0 ? '' : sigilFacts(value).updatedAt;
+    const isPresent = value !== null;
+    this.found.set(name, { sequence, isPresent, updatedAt, failures, uncertain: known.uncertain });
   }
 
   private doubt(keys: readonly Buffer[]): void {

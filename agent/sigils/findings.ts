@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { limits } from '../../common/limits.ts';
 import { type FailedCheck, fileChecks, type SigilFinding } from '../../common/sigil.ts';
+import type { InventoryCheck } from '../../common/sigil-inventory.ts';
 import { cutText, foreignText } from '../../common/sigil-text.ts';
 import type { KeyRange } from './table-scan.ts';
 
@@ -13,8 +14,11 @@ export interface FileProblem {
   readonly detail: string;
 }
 
+/** What is wrong with the current record of a key, or with there being none. */
+export type RecordProblem = Omit<FailedCheck, 'check'> & { readonly check: FailedCheck['check'] | InventoryCheck };
+
 /** The finding for a check that the current record under `key` fails. It has no file: compaction moves records. */
-export function recordFinding(store: string, key: Buffer, failed: FailedCheck): SigilFinding {
+export function recordFinding(store: string, key: Buffer, failed: RecordProblem): SigilFinding {
   return {
     id: findingId(store, failed.check, key, ''),
     check: failed.check,
@@ -71,12 +75,22 @@ export class FindingList {
   add(finding: SigilFinding): void {
     if (this.seen.has(finding.id)) return;
     const isOpen = this.open.has(finding.id);
-    if (!isOpen && this.open.size + this.fresh.length >= limits.maxOpenFindingsPerStore) {
+    if (!isOpen && this.isFull) {
       this.more++;
       return;
     }
     this.seen.add(finding.id);
     if (!isOpen) this.fresh.push(finding);
+  }
+
+  /** Whether new ones are only counted. */
+  get isFull(): boolean {
+    return this.open.size + this.fresh.length >= limits.maxOpenFindingsPerStore;
+  }
+
+  /** Whether it was told before, and not cleared since. */
+  isOpen(id: string): boolean {
+    return this.open.has(id);
   }
 
   wasSeen(finding: SigilFinding): boolean {

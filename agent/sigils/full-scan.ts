@@ -14,6 +14,8 @@ export interface FullScanOptions {
   readonly clock: Clock;
   /** As in {@link storeScanner}. */
   readonly threads?: number | undefined;
+  /** The file of an inventory that is compared with, and left as it is; nothing is where there is none. */
+  readonly inventoryPath?: string;
   readonly onProgress?: ((done: ScanCounts) => void) | undefined;
 }
 
@@ -22,12 +24,23 @@ export interface FullScanOptions {
  * beside whoever has the store open, and beside a running agent.
  * @throws AppError as `StoreScanner.scan`
  */
-export function scanFully(
+export async function scanFully(
   { name, place }: NamedStore,
-  { secrets, clock, threads, onProgress }: FullScanOptions,
+  { secrets, clock, threads, inventoryPath, onProgress }: FullScanOptions,
 ): Promise<ScanResult> {
   const scanner = storeScanner({ name, place, secrets, clock, threads });
-  return scanner.scan({ mode: 'full', state: null, openFindings: [], ...(onProgress && { onProgress }) });
+  const result = await scanner.scan({
+    ...{ mode: 'full', state: null, openFindings: [] },
+    ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: false } }),
+    ...(onProgress && { onProgress }),
+  });
+  await result.inventory?.drop();
+  return result;
+}
+
+/** What kept some of the store from being checked; undefined when nothing did. */
+export function unchecked(result: ScanResult): AppError | undefined {
+  return unsettled(result) ?? result.inventory?.failed ?? undefined;
 }
 
 /** What a result that did not settle leaves out; undefined when nothing. */

@@ -1,11 +1,14 @@
 import type { Clock } from '../../common/clock.ts';
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import type { SigilChecker, SigilFinding } from '../../common/sigil.ts';
-import { foreignBytes } from '../../common/sigil-text.ts';
+import type { SigilChecker } from '../../common/sigil.ts';
+import { clearedFindings } from './clearing.ts';
 import { CurrentRecords } from './current-records.ts';
 import { FileWindow } from './file-window.ts';
-import { type FileProblem, FindingList, fileFinding, isFileFinding, recordFinding } from './findings.ts';
+import { type FileProblem, FindingList, fileFinding, recordFinding } from './findings.ts';
+import { Doubts } from './inventory/doubts.ts';
+import { Judge } from './inventory/judge.ts';
+import type { InventoryTaking } from './inventory/taking.ts';
 import { readLog } from './log-scan.ts';
 import { Pacer } from './pacer.ts';
 import { RecordSieve, type Suspect } from './record-sieve.ts';
@@ -17,7 +20,7 @@ import type { StoreFile, StoreFiles } from './store-files.ts';
 import { valuePut } from './table-format.ts';
 import { type TableProblem, TableReader } from './table-reader.ts';
 import { type KeyRange, type TableRecord, TableScan, type TableSink } from './table-scan.ts';
-import type { Part } from './thread-messages.ts';
+import { asBuffer, type Part } from './thread-messages.ts';
 import type { LiveTable } from './version-edit.ts';
 import { BatchCursor } from './write-batch.ts';
 
@@ -28,6 +31,12 @@ interface LogMark {
 
 /** A live file by name; a log has no table entry. */
 type Place = readonly [name: string, table: LiveTable | null];
+
+/** What the comparison with the inventory says of findings that are open. */
+interface InventoryVerdict {
+  readonly compared: boolean;
+  readonly movedFindings: readonly string[];
+}
 
 const progressEveryBlocks = 256;
 const recordsPerLook = 32;
@@ -42,6 +51,8 @@ export interface ScanRunOptions {
   readonly pause: () => Promise<void>;
   /** Who checks the tables; null does it here. */
   readonly threads: ScanThreads | null;
+  /** Where all versions go to, in a full scan; its end is the caller's. */
+  readonly taking: InventoryTaking | null;
   readonly request: ScanRequest;
 }
 
@@ -59,6 +70,7 @@ export class ScanRun implements TableSink {
   private current: CurrentRecords | null = null;
   private readonly sieve: RecordSieve;
   private readonly threads: ScanThreads | null;
+  private readonly taking: InventoryTaking | null;
   /** What one part of a thread's findings has led to is done before the next is looked at. */
   private dealing: Promise<void> = Promise.resolve();
 
@@ -71,16 +83,18 @@ export class ScanRun implements TableSink {
   private readonly absentOnce = new Set<string>();
   private scanningFile = '';
   private fileProblems = 0;
+  private readonly doubts = new Doubts();
 
   private readonly counts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
 
-  constructor({ store, files, checker, clock, pause, threads, request }: ScanRunOptions) {
+  constructor({ store, files, checker, clock, pause, threads, taking, request }: ScanRunOptions) {
     this.store = store;
     this.files = files;
     this.checker = checker;
     this.request = request;
     this.threads = threads;
-    this.sieve = new RecordSieve(checker);
+    this.taking = taking;
+    this.sieve = new RecordSieve(checker, taking);
     this.pacer = new Pacer(clock, pause, request.signal);
     this.tableScan = new TableScan(new TableReader(this.window), this.pacer, this);
     this.findings = new FindingList(request.openFindings);
@@ -97,7 +111,7 @@ export class ScanRun implements TableSink {
       settled = await this.scanFiles(snapshot);
     }
     await this.confirm(this.sieve.take());
-    const cleared = await this.clearedFindings(snapshot, settled);
+    const cleared = await this.clearedFindings(snapshot, settled, await this.compare(settled));
     this.request.onProgress?.(this.total);
     return {
       ...this.total,
@@ -106,6 +120,7 @@ export class ScanRun implements TableSink {
       cleared,
       settled,
       state: this.stateAfter(snapshot),
+      inventory: this.taking?.result ?? null,
     };
   }
 
@@ -159,7 +174,10 @@ export class ScanRun implements TableSink {
     return settled;
   }
 
-  private dealWith(file: string, { blocks, bytes, records, sigils, suspects, problems }: Part): Promise<void> {
+  private dealWith(
+    file: string,
+    { blocks, bytes, records, sigils, suspects, problems, versions }: Part,
+  ): Promise<void> {
     const { counts } = this;
     counts.blocks += blocks;
     counts.bytes += bytes;
@@ -167,7 +185,10 @@ export class ScanRun implements TableSink {
     counts.sigils += sigils;
     for (const { problem, range } of problems) this.reportBlock(file, problem, range);
     this.request.onProgress?.(this.total);
-    this.dealing = this.dealing.then(() => this.confirm(suspects));
+    this.dealing = this.dealing.then(async () => {
+      await this.taking?.addAll(asBuffer(versions));
+      await this.confirm(suspects);
+    });
     return this.dealing;
   }
 
@@ -282,13 +303,18 @@ export class ScanRun implements TableSink {
     batch.open(record);
     for (let operations = 1; batch.next(); operations++) {
       if (batch.type === valuePut) this.sieve.check(batch.key, batch.value, batch.sequence);
-      if (operations % recordsPerLook === 0 && this.pacer.due) await this.pacer.rest();
+      else this.sieve.deletion(batch.key, batch.sequence);
+      if (operations % recordsPerLook === 0) {
+        if (this.isFull) await this.relieve();
+        if (this.pacer.due) await this.pacer.rest();
+      }
     }
     if (batch.problem !== null) {
       const detail = `${batch.problem}; the record ends here`;
       this.report({ check: 'log_format', file: log, offset: endsAt, range: null, detail });
     }
     // Most batches hold one operation, so the look inside the loop is not enough.
+    if (this.isFull) await this.relieve();
     if (this.sieve.kept >= limits.sigilConfirmBatch) await this.confirm(this.sieve.take());
     if (this.pacer.due) await this.pacer.rest();
   }
@@ -296,6 +322,21 @@ export class ScanRun implements TableSink {
   /** {@link TableSink} */
   record(record: TableRecord): void {
     this.sieve.look(record);
+  }
+
+  /** {@link TableSink} */
+  deletion(record: TableRecord): void {
+    this.sieve.deletion(record.userKey(), record.sequence);
+  }
+
+  /** {@link TableSink} */
+  get isFull(): boolean {
+    return this.taking?.isFull ?? false;
+  }
+
+  /** {@link TableSink} */
+  async relieve(): Promise<void> {
+    await this.taking?.relieve();
   }
 
   /** {@link TableSink} */
@@ -327,41 +368,25 @@ export class ScanRun implements TableSink {
     }
   }
 
-  private async clearedFindings(snapshot: Snapshot, settled: boolean): Promise<string[]> {
-    const unseen = this.request.openFindings.filter((finding) => !this.findings.wasSeen(finding));
+  /** With the inventory before, if there is one. */
+  private async compare(settled: boolean): Promise<InventoryVerdict> {
+    const { store, findings, doubts, taking } = this;
+    if (taking === null) return { compared: false, movedFindings: [] };
+    const judge = new Judge({ store, settled, doubts, findings, current: this.currentRecords() });
+    const compared = await taking.compare(judge);
+    return { compared, movedFindings: judge.movedFindings };
+  }
+
+  private clearedFindings(snapshot: Snapshot, settled: boolean, verdict: InventoryVerdict): Promise<string[]> {
     const live = new Set([snapshot.manifest, ...snapshot.tables.keys(), ...snapshot.logs]);
-    const files = unseen.filter((finding) => isFileFinding(finding) && this.fileIsFine(finding, live));
-    const cut = (finding: SigilFinding) => finding.key === null || foreignBytes(finding.key) === null;
-    const records = unseen.filter((finding) => !isFileFinding(finding));
-    const mended = await this.mendedRecords(records.filter((finding) => !cut(finding)));
-    const gone = this.sawEverything(settled) ? records.filter(cut) : [];
-    return [...files, ...mended, ...gone].map((finding) => finding.id);
-  }
-
-  /** The key of a cut text cannot be looked up; only a scan that read everything and did not see it again can tell. */
-  private sawEverything(settled: boolean): boolean {
-    return settled && this.request.mode === 'full' && this.fileProblems === 0 && this.findings.more === 0;
-  }
-
-  /** A file that was not looked at is as bad as it was: tables do not change, and a changed one is looked at. */
-  private fileIsFine(finding: SigilFinding, live: ReadonlySet<string>): boolean {
-    return finding.file === null || !live.has(finding.file) || this.examined.has(finding.file);
-  }
-
-  private async mendedRecords(open: readonly SigilFinding[]): Promise<SigilFinding[]> {
-    const byKey = new Map<string, SigilFinding[]>();
-    for (const finding of open) {
-      const key = finding.key === null ? null : foreignBytes(finding.key);
-      if (key === null) continue;
-      const name = key.toString('latin1');
-      byKey.set(name, [...(byKey.get(name) ?? []), finding]);
-    }
-    if (byKey.size === 0) return [];
-    const current = await this.currentRecords().lookUp([...byKey.keys()].map((name) => Buffer.from(name, 'latin1')));
-    return [...byKey].flatMap(([name, findings]) => {
-      const found = current.get(name);
-      if (found === undefined || found.uncertain) return [];
-      return findings.filter((finding) => !found.failures.some((failed) => failed.check === finding.check));
+    const isFull = settled && this.request.mode === 'full';
+    return clearedFindings({
+      unseen: this.request.openFindings.filter((finding) => !this.findings.wasSeen(finding)),
+      fileIsFine: (file) => !live.has(file) || this.examined.has(file),
+      sawEverything: isFull && this.fileProblems === 0 && this.findings.more === 0,
+      compared: verdict.compared,
+      settled: verdict.movedFindings,
+      current: () => this.currentRecords(),
     });
   }
 
@@ -372,6 +397,7 @@ export class ScanRun implements TableSink {
 
   private report(problem: FileProblem): void {
     this.fileProblems++;
+    this.doubts.add(problem.range);
     this.findings.add(fileFinding(this.store, problem));
   }
 

@@ -6,6 +6,7 @@ import { SigilChecker } from '../../common/sigil.ts';
 import { systemClock } from '../clock.ts';
 import { FileWindow } from './file-window.ts';
 import { fsStoreFiles } from './fs-store-files.ts';
+import { EntryArena } from './inventory/arena.ts';
 import { Pacer } from './pacer.ts';
 import { RecordSieve } from './record-sieve.ts';
 import { TableReader } from './table-reader.ts';
@@ -25,16 +26,24 @@ class ScanThread {
   private readonly port: MessagePort;
   private readonly files;
   private readonly sieve: RecordSieve;
+  private readonly arena: EntryArena | null;
   private readonly scan: TableScan;
   private problems: FoundProblem[] = [];
   private counts = { blocks: 0, bytes: 0 };
 
-  constructor(port: MessagePort, { path, secrets }: ThreadData) {
+  constructor(port: MessagePort, { path, secrets, versions }: ThreadData) {
     this.port = port;
     this.files = fsStoreFiles(path);
-    this.sieve = new RecordSieve(new SigilChecker({ secrets }));
+    this.arena = versions ? new EntryArena(limits.inventoryThreadArenaBytes) : null;
+    this.sieve = new RecordSieve(new SigilChecker({ secrets }), this.arena);
+    const { arena } = this;
     const sink: TableSink = {
       record: (record) => this.sieve.look(record),
+      deletion: (record) => this.sieve.deletion(record.userKey(), record.sequence),
+      get isFull() {
+        return arena?.isFull ?? false;
+      },
+      relieve: () => this.handOver(),
       problem: (problem, range) => void this.problems.push({ problem, range }),
       blockDone: async (storedBytes) => {
         this.counts.blocks++;
@@ -73,7 +82,9 @@ class ScanThread {
 
   private takePart(): Part {
     const { sieve, problems, counts } = this;
-    const part = { ...counts, records: sieve.records, sigils: sieve.sigils, suspects: sieve.take(), problems };
+    const versions = this.arena?.takeBytes() ?? new Uint8Array();
+    const counted = { ...counts, records: sieve.records, sigils: sieve.sigils };
+    const part = { ...counted, suspects: sieve.take(), problems, versions };
     this.problems = [];
     this.counts = { blocks: 0, bytes: 0 };
     sieve.records = 0;

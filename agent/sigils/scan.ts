@@ -1,4 +1,5 @@
 import type { SigilFinding } from '../../common/sigil.ts';
+import type { InventoryRequest, TakenInventory } from './inventory/taking.ts';
 import type { ScanState } from './scan-state.ts';
 
 /** `incremental` checks what the state has not seen, `full` everything. */
@@ -10,6 +11,8 @@ export interface ScanRequest {
   readonly state: ScanState | null;
   /** Findings reported before and not cleared since. */
   readonly openFindings: readonly SigilFinding[];
+  /** What a full scan is compared with; an incremental one sees too little for that. */
+  readonly inventory?: InventoryRequest;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ScanCounts) => void;
 }
@@ -49,4 +52,6 @@ export interface ScanResult extends ScanCounts {
   /** False when the store rewrote files faster than they were read; the next scan, of either mode, takes up the rest. */
   readonly settled: boolean;
   readonly state: ScanState;
+  /** To be kept once the findings are told, or else dropped; null when none was asked for. */
+  readonly inventory: TakenInventory | null;
 }

@@ -3,6 +3,8 @@ import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { SigilChecker, type SigilRecord } from '../../common/sigil.ts';
 import { fsStoreFiles } from './fs-store-files.ts';
+import { InventoryTaking } from './inventory/taking.ts';
+import { Pacer } from './pacer.ts';
 import type { ScanRequest, ScanResult, StoreScanner } from './scan.ts';
 import { ScanRun } from './scan-run.ts';
 import { ScanThreads } from './scan-threads.ts';
@@ -38,14 +40,17 @@ export class SigilScanner implements StoreScanner {
   private readonly files: StoreFiles;
   private readonly clock: Clock;
   private readonly pause: () => Promise<void>;
-  private readonly begin: () => ScanThreads | null;
+  private readonly begin: (request: ScanRequest) => ScanThreads | null;
   private scanning = false;
 
   /** @throws AppError `validation.config` for secrets that cannot be used */
   constructor(options: SigilStoreOptions) {
     const { name, path, secrets, payloadOf, clock, files, pause, threads = 1, threadFile } = options;
     this.name = name;
-    this.begin = () => (threads > 1 ? new ScanThreads(threads, { path, secrets }, threadFile) : null);
+    this.begin = ({ mode, inventory }) => {
+      if (threads < 2 || mode !== 'full') return null;
+      return new ScanThreads(threads, { path, secrets, versions: inventory !== undefined }, threadFile);
+    };
     this.checker = new SigilChecker(payloadOf === undefined ? { secrets } : { secrets, payloadOf });
     this.files = files ?? fsStoreFiles(path);
     this.clock = clock;
@@ -64,7 +69,7 @@ export class SigilScanner implements StoreScanner {
     try {
       const startedAt = rfc3339(this.clock.now());
       const startedMs = this.clock.monotonicMs();
-      const outcome = await this.run(request, request.mode === 'full' ? this.begin() : null);
+      const outcome = await this.run(request, this.begin(request));
       const durationMs = this.clock.monotonicMs() - startedMs;
       return { store: this.name, mode: request.mode, startedAt, durationMs, ...outcome };
     } finally {
@@ -72,13 +77,23 @@ export class SigilScanner implements StoreScanner {
     }
   }
 
+  /** Null where no inventory is wanted, or the scan would see too little for one. */
+  private async takingFor({ mode, inventory, signal }: ScanRequest): Promise<InventoryTaking | null> {
+    if (mode !== 'full' || inventory === undefined) return null;
+    const pacer = new Pacer(this.clock, this.pause, signal);
+    return InventoryTaking.begin({ ...inventory, store: this.name, pacer });
+  }
+
   private async run(request: ScanRequest, threads: ScanThreads | null) {
     const { name: store, files, checker, clock, pause } = this;
     const stop = () => void threads?.stop();
     request.signal?.addEventListener('abort', stop);
+    let taking: InventoryTaking | null = null;
     try {
-      return await new ScanRun({ store, files, checker, clock, pause, threads, request }).run();
+      taking = await this.takingFor(request);
+      return await new ScanRun({ store, files, checker, clock, pause, threads, taking, request }).run();
     } catch (thrown) {
+      await taking?.drop();
       request.signal?.throwIfAborted();
       throw thrown;
     } finally {

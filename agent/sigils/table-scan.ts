@@ -30,6 +30,11 @@ export interface TableRecord extends StoredRecord {
 /** What a table scan tells. */
 export interface TableSink {
   record(record: TableRecord): void;
+  /** A key of which nothing older counts; its value is empty. */
+  deletion(record: TableRecord): void;
+  /** Asked now and then: whether {@link relieve} is to be awaited before much more is told. */
+  readonly isFull: boolean;
+  relieve(): Promise<void>;
   problem(problem: TableProblem, range: KeyRange | null): void;
   /** After each data block, good or bad; the moment to do what needs waiting. */
   blockDone(storedBytes: number): Promise<void>;
@@ -123,6 +128,7 @@ export class TableScan {
     this.cover(handle);
     if (isProblem(block)) this.report(block, range);
     else await this.scanEntries(block, handle, range);
+    if (this.sink.isFull) await this.sink.relieve();
     await this.sink.blockDone(handle.size + trailerBytes);
     if (this.pacer.due) await this.pacer.rest();
   }
@@ -135,7 +141,11 @@ export class TableScan {
         return this.reportAt(handle, 'an entry has no internal key', range);
       }
       if (cursor.type === valuePut) this.sink.record(cursor);
-      if (entries % entriesPerLook === 0 && this.pacer.due) await this.pacer.rest();
+      else this.sink.deletion(cursor);
+      if (entries % entriesPerLook === 0) {
+        if (this.sink.isFull) await this.sink.relieve();
+        if (this.pacer.due) await this.pacer.rest();
+      }
     }
     if (cursor.problem !== null) this.reportAt(handle, cursor.problem, range);
   }

@@ -1,3 +1,4 @@
+import type { EntryArena } from './inventory/arena.ts';
 import type { Suspect } from './record-sieve.ts';
 import type { TableProblem } from './table-reader.ts';
 import type { KeyRange } from './table-scan.ts';
@@ -8,6 +9,8 @@ export interface ThreadData {
   /** The store's folder. */
   readonly path: string;
   readonly secrets: readonly string[];
+  /** Whether all versions of sigils are wanted, for an inventory. */
+  readonly versions: boolean;
 }
 
 /** To a thread: a table to check, one at a time, and that a part of its answer has been dealt with. */
@@ -24,6 +27,8 @@ export interface FoundProblem {
 export interface Part {
   readonly suspects: readonly Suspect[];
   readonly problems: readonly FoundProblem[];
+  /** Entries, one after the other, as {@link EntryArena.takeBytes} gives them. */
+  readonly versions: Uint8Array;
   readonly blocks: number;
   readonly bytes: number;
   readonly records: number;

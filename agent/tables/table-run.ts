@@ -63,6 +63,7 @@ export class TableRun {
       moreFindings: this.findings.more,
       cleared: cleared.map(({ id }) => id),
       settled: true,
+      inventory: null,
       state: { version: 1, rows: { seenMs: this.seenAfter(seenMs) } },
     };
   }

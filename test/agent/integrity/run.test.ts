@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Level } from 'level';
@@ -7,6 +7,7 @@ import { takeRunLock } from '../../../agent/integrity/run-lock.ts';
 import { type IntegrityReport, integrityReport } from '../../../common/integrity-report.ts';
 import { makeSigilRecord } from '../../fakes/sigil-writer.ts';
 import { agentCommand } from '../program.ts';
+import { Nights } from '../sigils/inventory/inventories.ts';
 import { tempFolder } from '../watching.ts';
 
 const temp = tempFolder();
@@ -61,6 +62,28 @@ describe('integrity run', () => {
     await main.put('still', 'mine');
     await main.del('still');
     assert.deepEqual(readdirSync(reports), [`${report.id}.json`]);
+  });
+
+  test('compares with the inventory that the agent has taken, and leaves that as it is', async () => {
+    const { key, value } = makeSigilRecord({ tenant: 'lyra', symbol: 'GONE', secret });
+    await main.put(key, value);
+    const taken = await new Nights(join(temp, 'main'), dataDir).scan();
+    assert.equal(taken.inventory?.keys, 21);
+    const files = () =>
+      readdirSync(join(dataDir, 'inventory')).map((name) => readFileSync(join(dataDir, 'inventory', name)));
+    const before = files();
+    await main.del(key);
+    const { code, report } = await run('--store', 'main');
+    assert.equal(code, 1);
+    assert.deepEqual(
+      report.stores[0]?.findings.map((finding) => [finding.check, finding.key]),
+      [['vanished', key]],
+    );
+    assert.deepEqual(files(), before);
+    await main.put(key, value);
+    assert.equal((await run('--store', 'main')).code, 0);
+    await main.del(key);
+    rmSync(join(dataDir, 'inventory'), { recursive: true });
   });
 
   test('exits with 1 for findings, each with what was expected, and since when it is known', async () => {
