@@ -6,16 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { SigilScanner } from '../../../agent/sigils/scanner.ts';
 import { limits } from '../../../common/limits.ts';
 import { bundleTests } from '../../bundle.ts';
-import {
-  checksOf,
-  clock,
-  filesEnding,
-  flip,
-  putRecords,
-  secret,
-  temporaryFolder,
-  withStore,
-} from './stores.ts';
+import { checksOf, clock, filesEnding, flip, putRecords, secret, temporaryFolder, withStore } from './stores.ts';
 
 let threadFile: URL;
 let remove: () => void;
