@@ -12,7 +12,7 @@ import type { InventoryTaking } from './inventory/taking.ts';
 import { readLog } from './log-scan.ts';
 import { Pacer } from './pacer.ts';
 import { RecordSieve, type Suspect } from './record-sieve.ts';
-import type { ScanCounts, ScanRequest, ScanResult } from './scan.ts';
+import type { ScanCounts, ScanOutcome, ScanRequest } from './scan.ts';
 import type { ScanState } from './scan-state.ts';
 import type { ScanThreads, TableOutcome } from './scan-threads.ts';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
@@ -103,7 +103,7 @@ export class ScanRun implements TableSink {
     this.readLogs = new Map(known?.logs.map(([name, identity, resumeAt]) => [name, { identity, resumeAt }]));
   }
 
-  async run(): Promise<Omit<ScanResult, 'store' | 'mode' | 'startedAt' | 'durationMs'>> {
+  async run(): Promise<ScanOutcome> {
     let snapshot = await this.look();
     let settled = await this.scanFiles(snapshot);
     for (let round = 1; !settled && round < limits.sigilScanRounds; round++) {

@@ -55,3 +55,6 @@ export interface ScanResult extends ScanCounts {
   /** To be kept once the findings are told, or else dropped; null when none was asked for. */
   readonly inventory: TakenInventory | null;
 }
+
+/** What a scan came to, without when it was and how long it took. */
+export type ScanOutcome = Omit<ScanResult, 'store' | 'mode' | 'startedAt' | 'durationMs'>;

@@ -1,9 +1,9 @@
 import { setImmediate as immediate } from 'node:timers/promises';
-import { type Clock, rfc3339 } from '../../common/clock.ts';
-import { AppError } from '../../common/errors.ts';
+import type { Clock } from '../../common/clock.ts';
 import { SigilChecker, type SigilRecord } from '../../common/sigil.ts';
 import { fsStoreFiles } from './fs-store-files.ts';
 import { InventoryTaking } from './inventory/taking.ts';
+import { oneScanAtATime } from './one-scan.ts';
 import { Pacer } from './pacer.ts';
 import type { ScanRequest, ScanResult, StoreScanner } from './scan.ts';
 import { ScanRun } from './scan-run.ts';
@@ -41,7 +41,7 @@ export class SigilScanner implements StoreScanner {
   private readonly clock: Clock;
   private readonly pause: () => Promise<void>;
   private readonly begin: (request: ScanRequest) => ScanThreads | null;
-  private scanning = false;
+  private readonly alone: (request: ScanRequest) => Promise<ScanResult>;
 
   /** @throws AppError `validation.config` for secrets that cannot be used */
   constructor(options: SigilStoreOptions) {
@@ -55,6 +55,7 @@ export class SigilScanner implements StoreScanner {
     this.files = files ?? fsStoreFiles(path);
     this.clock = clock;
     this.pause = pause ?? (() => immediate());
+    this.alone = oneScanAtATime(name, clock, (request) => this.run(request, this.begin(request)));
   }
 
   /**
@@ -62,19 +63,8 @@ export class SigilScanner implements StoreScanner {
    * @throws AppError `store.missing`, `store.not_a_store`, `store.corrupt` (CURRENT or MANIFEST gone), `store.unreadable`
    *   (folder, CURRENT or MANIFEST), `state.busy` while another scan of this store runs; or the signal's reason
    */
-  async scan(request: ScanRequest): Promise<ScanResult> {
-    if (this.scanning)
-      throw new AppError('state.busy', `sigil store ${this.name} is being scanned`, { retryable: true });
-    this.scanning = true;
-    try {
-      const startedAt = rfc3339(this.clock.now());
-      const startedMs = this.clock.monotonicMs();
-      const outcome = await this.run(request, this.begin(request));
-      const durationMs = this.clock.monotonicMs() - startedMs;
-      return { store: this.name, mode: request.mode, startedAt, durationMs, ...outcome };
-    } finally {
-      this.scanning = false;
-    }
+  scan(request: ScanRequest): Promise<ScanResult> {
+    return this.alone(request);
   }
 
   /** Null where no inventory is wanted, or the scan would see too little for one. */

@@ -5,7 +5,7 @@ import type { FailedCheck, SigilChecker, SigilFinding } from '../../common/sigil
 import { foreignBytes } from '../../common/sigil-text.ts';
 import { type FileProblem, FindingList, fileFinding, isFileFinding, recordFinding } from '../sigils/findings.ts';
 import { Pacer } from '../sigils/pacer.ts';
-import type { ScanCounts, ScanRequest, ScanResult } from '../sigils/scan.ts';
+import type { ScanCounts, ScanOutcome, ScanRequest } from '../sigils/scan.ts';
 import { amcheck, amcheckMark, findAmcheck } from './amcheck-store.ts';
 import type { TableLook, TablePart } from './catalog-store.ts';
 import { isCorruption, serverMessage, sqlStateOf, type TableConnection } from './connection.ts';
@@ -50,7 +50,7 @@ export class TableRun {
     this.findings = new FindingList(request.openFindings);
   }
 
-  async run(): Promise<Omit<ScanResult, 'store' | 'mode' | 'startedAt' | 'durationMs'>> {
+  async run(): Promise<ScanOutcome> {
     const { request } = this.options;
     const seenMs = request.state !== null && 'rows' in request.state ? request.state.rows.seenMs : null;
     if (request.mode === 'full') await this.everything();

@@ -1,7 +1,8 @@
 import { setImmediate as immediate } from 'node:timers/promises';
-import { type Clock, rfc3339 } from '../../common/clock.ts';
+import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { SigilChecker } from '../../common/sigil.ts';
+import { oneScanAtATime } from '../sigils/one-scan.ts';
 import type { ScanRequest, ScanResult, StoreScanner } from '../sigils/scan.ts';
 import { lookAtTable, requireReadOnly, type TableLook } from './catalog-store.ts';
 import { connectTable, type TableConnection } from './connection.ts';
@@ -25,7 +26,7 @@ export class TableScanner implements StoreScanner {
   private readonly checker: SigilChecker;
   private readonly clock: Clock;
   private readonly pause: () => Promise<void>;
-  private scanning = false;
+  private readonly alone: (request: ScanRequest) => Promise<ScanResult>;
 
   /** @throws AppError `validation.config` for secrets that cannot be used */
   constructor({ name, place, secrets, clock, pause }: TableScannerOptions) {
@@ -34,6 +35,7 @@ export class TableScanner implements StoreScanner {
     this.checker = new SigilChecker({ secrets });
     this.clock = clock;
     this.pause = pause ?? (() => immediate());
+    this.alone = oneScanAtATime(name, clock, (request) => this.run(request));
   }
 
   /**
@@ -41,19 +43,8 @@ export class TableScanner implements StoreScanner {
    * @throws AppError `store.missing`, `store.not_a_store`, `store.unreadable`, `validation.config` (a role that can write, columns),
    *   `state.busy` while another scan of this store runs; or the signal's reason
    */
-  async scan(request: ScanRequest): Promise<ScanResult> {
-    if (this.scanning)
-      throw new AppError('state.busy', `sigil store ${this.name} is being scanned`, { retryable: true });
-    this.scanning = true;
-    try {
-      const startedAt = rfc3339(this.clock.now());
-      const startedMs = this.clock.monotonicMs();
-      const outcome = await this.run(request);
-      const durationMs = this.clock.monotonicMs() - startedMs;
-      return { store: this.name, mode: request.mode, startedAt, durationMs, ...outcome };
-    } finally {
-      this.scanning = false;
-    }
+  scan(request: ScanRequest): Promise<ScanResult> {
+    return this.alone(request);
   }
 
   private async run(request: ScanRequest) {
