@@ -302,8 +302,8 @@ export class ScanRun implements TableSink {
     const { batch } = this;
     batch.open(record);
     for (let operations = 1; batch.next(); operations++) {
-      if (batch.type === valuePut) this.sieve.check(batch.key, batch.value, batch.sequence);
-      else this.sieve.deletion(batch.key, batch.sequence);
+      if (batch.type === valuePut) this.record(batch);
+      else this.deletion(batch);
       if (operations % recordsPerLook === 0) {
         if (this.isFull) await this.relieve();
         if (this.pacer.due) await this.pacer.rest();
