@@ -1,5 +1,5 @@
 /*
- * Every alert there is. A new one is a line here, a page `docs/runbook/<name>.md` and a row in `docs/alerts.md`; a test holds the three
+ * Every alert there is. A new one is a line here, a page `docs/runbook/<name>.md`, and a row in the index there and in `docs/alerts.md`; a test holds them
  * together. Whoever makes a key declares it as an `AlertKey`, so one that begins with no name of the list does not compile.
  */
 
