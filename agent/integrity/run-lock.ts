@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, lstat, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { link, lstat, readdir, readFile, rm, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -21,25 +21,51 @@ type Holder = z.infer<typeof holder>;
 /**
  * Takes the lock of integrity runs in a folder: one run at a time on a node, the agent's own or a person's. Holds while its process
  * lives; a lock whose process is gone, however it ended, counts for nothing. What two runs at once would do is the same work twice.
+ *
+ * Locks are numbered, and the one with the highest number counts. A stale one is never taken away before a higher one is there: whoever
+ * has read it, and is slow, then finds that it is not the last any more, and cannot take away the lock of somebody else.
  * @returns gives it back
  * @throws AppError `state.busy` while another run holds it; the file system's error
  */
 export async function takeRunLock(folder: string): Promise<() => Promise<void>> {
-  const path = join(folder, 'run.lock');
   const token = randomUUID();
-  const claim = `${path}.${token}`;
+  const claim = join(folder, `run.claim.${token}`);
   // Readable by whoever can look into the folder: a run of another user must be able to judge it.
   await writeFile(claim, JSON.stringify({ ...(await thisProcess()), token }), { flag: 'wx', mode: 0o644 });
   try {
     for (let attempt = 0; attempt < limits.runLockAttempts; attempt++) {
+      const last = await lastLock(folder);
+      await requireGone(pathOf(folder, last));
+      const mine = last + 1;
       // By link, not by O_EXCL: whoever sees the lock sees all that stands in it.
-      if (await linked(claim, path)) return () => giveBack(path, token);
-      await requireGone(path, token);
+      if (!(await linked(claim, pathOf(folder, mine)))) continue;
+      const isLast = (await lastLock(folder)) === mine;
+      await removeLocks(folder, (nth) => (isLast ? nth < mine : nth === mine));
+      if (isLast) return () => giveBack(pathOf(folder, mine), token);
     }
   } finally {
     await unlink(claim);
   }
   throw busy(undefined);
+}
+
+function pathOf(folder: string, nth: number): string {
+  return join(folder, `run.lock.${nth}`);
+}
+
+async function locksIn(folder: string): Promise<readonly number[]> {
+  const names = await readdir(folder);
+  return names.flatMap((name) => /^run\.lock\.([1-9][0-9]{0,14})$/.exec(name)?.[1] ?? []).map(Number);
+}
+
+/** 0 when there is none. */
+async function lastLock(folder: string): Promise<number> {
+  return Math.max(0, ...(await locksIn(folder)));
+}
+
+async function removeLocks(folder: string, isDone: (nth: number) => boolean): Promise<void> {
+  const done = (await locksIn(folder)).filter(isDone);
+  await Promise.all(done.map((nth) => rm(pathOf(folder, nth), { recursive: true, force: true })));
 }
 
 function busy(pid: number | undefined): AppError {
@@ -60,27 +86,20 @@ async function linked(claim: string, path: string): Promise<boolean> {
   }
 }
 
-/** Takes a lock away whose holder is gone. @throws AppError `state.busy` when he is not */
-async function requireGone(path: string, token: string): Promise<void> {
+/** @throws AppError `state.busy` when the lock's holder is not gone */
+async function requireGone(path: string): Promise<void> {
   const [text, owner] = await readLock(path);
-  if (text === undefined) return;
   const found = parseHolder(text);
   if (found !== undefined && (await lives(found, owner))) throw busy(found.pid);
-  const aside = `${path}.gone.${token}`;
-  await rename(path, aside).catch(unlessAbsent);
-  const [taken] = await readLock(aside);
-  // Somebody else was faster, and what was taken away is his: it goes back, and is respected in the next attempt.
-  if (taken !== undefined && taken !== text) await linked(aside, path);
-  await rm(aside, { recursive: true, force: true });
 }
 
-/** Text and owner of a lock; undefined when there is none. What is no lock at all reads as an empty one. */
-async function readLock(path: string): Promise<[text: string | undefined, owner: number]> {
+/** Text and owner of a lock. One that was given back, is not there or is no lock at all reads as empty. */
+async function readLock(path: string): Promise<[text: string, owner: number]> {
   try {
     const { uid } = await lstat(path);
     return [(await readBounded(path, limits.maxRunLockBytes)) ?? '', uid];
-  } catch (thrown) {
-    return [errnoOf(thrown) === 'ENOENT' ? undefined : '', 0];
+  } catch {
+    return ['', 0];
   }
 }
 
@@ -128,11 +147,8 @@ function startTicksOf(pid: number): Promise<string | null> {
   );
 }
 
+/** Emptied, not removed: numbers only grow. */
 async function giveBack(path: string, token: string): Promise<void> {
   const [text] = await readLock(path);
-  if (text !== undefined && parseHolder(text)?.token === token) await unlink(path).catch(unlessAbsent);
-}
-
-function unlessAbsent(thrown: unknown): void {
-  if (errnoOf(thrown) !== 'ENOENT') throw thrown;
+  if (parseHolder(text)?.token === token) await truncate(path);
 }

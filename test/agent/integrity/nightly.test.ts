@@ -141,7 +141,7 @@ describe('the nightly run', () => {
     await begun;
     await nightly.stop();
     await looking;
-    assert.deepEqual([reports(), readdirSync(archive.folder)], [[], []]);
+    assert.deepEqual([reports(), readdirSync(archive.folder)], [[], ['run.lock.1']]);
     await nightlyOf([store('main')]).nightly.look();
     assert.equal(reports().length, 1);
   });
@@ -213,7 +213,7 @@ describe('the nightly run', () => {
     await nightly.look();
     sleep();
     const looking = nightly.look();
-    await until('it has begun', () => existsSync(join(dataDir, 'reports', 'run.lock')));
+    await until('it has begun', () => existsSync(join(dataDir, 'reports', 'run.lock.1')));
     await nightly.look();
     assert.deepEqual(checked, [], 'a scan that gets on has all the time it needs');
     stalled = 'its scan has not got on';

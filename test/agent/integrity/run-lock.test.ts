@@ -10,7 +10,8 @@ import { tempFolder } from '../watching.ts';
 
 const temp = tempFolder();
 const freshFolder = () => mkdtempSync(join(temp, 'reports-'));
-const lockOf = (folder: string) => join(folder, 'run.lock');
+/** The lock that counts; the only one that is ever left. */
+const lockOf = (folder: string) => join(folder, readdirSync(folder)[0] ?? 'run.lock.1');
 
 /** A process of its own at the lock, and the first thing it says. */
 async function contender(folder: string): Promise<{ child: ChildProcess; said: string }> {
@@ -33,7 +34,8 @@ test('a second run is refused while the first is under way, and let in afterward
   await assert.rejects(takeRunLock(folder), { code: 'state.busy', retryable: true });
   await giveBack();
   await (await takeRunLock(folder))();
-  assert.deepEqual(readdirSync(folder), []);
+  assert.deepEqual(readdirSync(folder), ['run.lock.2']);
+  assert.equal(readFileSync(join(folder, 'run.lock.2'), 'utf8'), '', 'it belongs to nobody');
 });
 
 test('a run that was killed leaves no lock that counts', async () => {
@@ -51,7 +53,7 @@ test('of several that find a stale lock at once, one gets it', async (t) => {
   const contenders = await Promise.all([1, 2, 3, 4].map(() => contender(folder)));
   t.after(() => Promise.all(contenders.map(({ child }) => killed(child))));
   assert.deepEqual(contenders.map(({ said }) => said).sort(), ['held', 'state.busy', 'state.busy', 'state.busy']);
-  assert.deepEqual(readdirSync(folder), ['run.lock']);
+  assert.deepEqual(readdirSync(folder), ['run.lock.2']);
 });
 
 test('a process that got the number of one that is gone is not taken for it', async () => {
@@ -73,10 +75,21 @@ test('what is no lock stops nobody', async () => {
     writeFileSync(lockOf(folder), text);
     await (await takeRunLock(folder))();
   }
-  mkdirSync(lockOf(folder));
+  mkdirSync(join(folder, 'run.lock.50'));
   await (await takeRunLock(folder))();
-  symlinkSync('/dev/zero', lockOf(folder));
+  symlinkSync('/dev/zero', join(folder, 'run.lock.100'));
   await (await takeRunLock(folder))();
+  assert.deepEqual(readdirSync(folder), ['run.lock.101']);
+});
+
+test('whoever has read a stale lock and comes late gets nothing that belongs to another', async () => {
+  const folder = freshFolder();
+  await killed((await contender(folder)).child);
+  const hold = await takeRunLock(folder);
+  // As if he had seen the stale one, and had been the first to come by the number behind it.
+  writeFileSync(join(folder, 'run.lock.1'), '');
+  await assert.rejects(takeRunLock(folder), { code: 'state.busy', details: { pid: process.pid } });
+  await hold();
 });
 
 test('a lock that was taken away and taken again by another is not given back by the first', async () => {
