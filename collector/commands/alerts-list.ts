@@ -1,7 +1,9 @@
 import { exitCodes } from '../../common/exit-codes.ts';
+import { alertView, type Shown } from '../alerts/view.ts';
 import {
   type AlertChannelRow,
   type AlertListRow,
+  alertHoldSources,
   listAlertChannels,
   listAlerts,
   type ToldRow,
@@ -26,7 +28,8 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
       after: undefined,
       limit: limit + 1,
     });
-    const items = rows.slice(0, limit);
+    const sources = await alertHoldSources(db);
+    const items = rows.slice(0, limit).map((row) => alertView(row, sources));
     const more = rows.length > limit;
     const channels = await listAlertChannels(db);
     show(
@@ -39,7 +42,10 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
   return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
-function formatAlerts(alerts: readonly AlertListRow[]): string {
+type AlertRow = Pick<AlertListRow, 'severity' | 'key' | 'raised_at' | 'resolved_at' | 'notifications' | 'summary'> &
+  Shown;
+
+function formatAlerts(alerts: readonly AlertRow[]): string {
   if (alerts.length === 0) return 'no alert stands\n';
   const cells = alerts.map((alert) => [
     alert.severity,
@@ -47,9 +53,20 @@ function formatAlerts(alerts: readonly AlertListRow[]): string {
     alert.raised_at.toISOString(),
     alert.resolved_at?.toISOString() ?? 'stands',
     alert.notifications.map(toldText).join(', ') || 'nobody was told',
+    shownCell(standText(alert)),
     shownCell(alert.summary),
   ]);
-  return formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'SUMMARY'], ...cells]);
+  return formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'HELD', 'SUMMARY'], ...cells]);
+}
+
+/** Why it is not told now, or not told again. */
+function standText({ silenced, follows_from, acknowledged }: Shown): string {
+  const parts = [
+    ...(silenced === null ? [] : [`silenced until ${silenced.until} by ${silenced.actor}: ${silenced.reason}`]),
+    ...(follows_from === null ? [] : [`follows from ${follows_from}`]),
+    ...(acknowledged === null ? [] : [`acknowledged by ${acknowledged.by}: ${acknowledged.reason}`]),
+  ];
+  return parts.join('; ') || '-';
 }
 
 function toldText({ channel, change, state, attempts }: ToldRow): string {
@@ -62,11 +79,15 @@ function formatChannels(channels: readonly AlertChannelRow[]): string {
   const cells = channels.map((channel) => [
     channel.channel,
     channel.level,
+    channel.escalate_after_ms === null ? 'at once' : `after ${channel.escalate_after_ms / 1_000} s`,
     String(channel.waiting),
     String(channel.dead),
     channel.last_success_at?.toISOString() ?? 'never',
     channel.open_until === null ? '-' : channel.open_until.toISOString(),
     shownCell(channel.last_error ?? '-'),
   ]);
-  return formatTable([['CHANNEL', 'LEVEL', 'WAITING', 'DEAD', 'LAST SENT', 'LEFT ALONE UNTIL', 'ERROR'], ...cells]);
+  return formatTable([
+    ['CHANNEL', 'LEVEL', 'TOLD', 'WAITING', 'DEAD', 'LAST SENT', 'LEFT ALONE UNTIL', 'ERROR'],
+    ...cells,
+  ]);
 }

@@ -25,9 +25,14 @@ export interface TestChannel extends AlertChannel {
   answer: (notice: AlertNotice) => Promise<void>;
 }
 
-export function channelOf(name: string, level: Severity = 'info', maxItems = 10): TestChannel {
+export function channelOf(
+  name: string,
+  level: Severity = 'info',
+  maxItems = 10,
+  escalateAfterMs: number | null = null,
+): TestChannel {
   const channel: TestChannel = {
-    ...{ name, level, maxItems, notices: [], close: async () => {} },
+    ...{ name, level, maxItems, escalateAfterMs, notices: [], close: async () => {} },
     answer: async () => {},
     send: async (notice) => {
       await channel.answer(notice);
