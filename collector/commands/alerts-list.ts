@@ -1,4 +1,5 @@
 import { exitCodes } from '../../common/exit-codes.ts';
+import { runbookOf } from '../alerts/catalog.ts';
 import { alertView, type Shown } from '../alerts/view.ts';
 import {
   type AlertChannelRow,
@@ -29,7 +30,10 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
       limit: limit + 1,
     });
     const sources = await alertHoldSources(db);
-    const items = rows.slice(0, limit).map((row) => alertView(row, sources));
+    const { runbookUrl } = context.settings.alerts;
+    const items = rows
+      .slice(0, limit)
+      .map((row) => ({ ...alertView(row, sources), runbook: runbookOf(row.key, runbookUrl)?.place ?? null }));
     const more = rows.length > limit;
     const channels = await listAlertChannels(db);
     show(
@@ -42,8 +46,9 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
   return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
+/** With where its page of the runbook is; null for one that has none. */
 type AlertRow = Pick<AlertListRow, 'severity' | 'key' | 'raised_at' | 'resolved_at' | 'notifications' | 'summary'> &
-  Shown;
+  Shown & { readonly runbook: string | null };
 
 function formatAlerts(alerts: readonly AlertRow[]): string {
   if (alerts.length === 0) return 'no alert stands\n';
@@ -56,7 +61,9 @@ function formatAlerts(alerts: readonly AlertRow[]): string {
     shownCell(standText(alert)),
     shownCell(alert.summary),
   ]);
-  return formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'HELD', 'SUMMARY'], ...cells]);
+  const pages = new Set(alerts.flatMap(({ runbook }) => runbook ?? []));
+  const table = formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'HELD', 'SUMMARY'], ...cells]);
+  return `${table}${[...pages].map((page) => `runbook: ${page}\n`).join('')}`;
 }
 
 /** Why it is not told now, or not told again. */

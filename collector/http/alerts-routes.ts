@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { AppError } from '../../common/errors.ts';
 import { count, ownText } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
+import { runbookOf } from '../alerts/catalog.ts';
 import {
   type AlertOperatorPorts,
   acknowledgeAlert,
@@ -36,13 +37,21 @@ const paging: Omit<Paging<AlertListRow, number>, 'show'> = {
   keyOf: ({ raised_index }) => raised_index,
 };
 
+export interface AlertsRoutesNeeds {
+  readonly db: Queryable;
+  readonly ports: AlertOperatorPorts;
+  /** As in the settings. */
+  readonly runbookUrl: string | undefined;
+}
+
 /** Alerts, what became of telling people, and what operators say about it. */
-export function addAlertsRoutes(routes: Routes, db: Queryable, ports: AlertOperatorPorts): void {
+export function addAlertsRoutes(routes: Routes, { db, ports, runbookUrl }: AlertsRoutesNeeds): void {
   routes.get('/api/v1/alerts', async (c) => {
     const { state, ...rest } = readQuery(c, query);
     const sources = await alertHoldSources(db);
-    const shown = { ...paging, show: (row: AlertListRow) => alertView(row, sources) };
-    return c.json(await page(shown, rest, (at) => listAlerts(db, state, at)));
+    const runbook = (key: string) => runbookOf(key, runbookUrl)?.place ?? null;
+    const show = (row: AlertListRow) => ({ ...alertView(row, sources), runbook: runbook(row.key) });
+    return c.json(await page({ ...paging, show }, rest, (at) => listAlerts(db, state, at)));
   });
   routes.post('/api/v1/alerts/acknowledge', limitBody, async (c) => {
     const { key, reason } = await readBody(c, acknowledgement, 'an acknowledgement');
