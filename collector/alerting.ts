@@ -74,7 +74,7 @@ function startLoops(
   ];
 }
 
-/** Reads on, tells again what stands, and now and then says that the channels are still in use. */
+/** Reads on, tells what was held back and what still stands, and now and then says that the channels are still in use. */
 function readingOn(intake: Intake, channels: readonly KnownChannel[]): () => Promise<void> {
   let tidiedMs = Number.NEGATIVE_INFINITY;
   let repeatedMs = performance.now();
@@ -87,7 +87,7 @@ function readingOn(intake: Intake, channels: readonly KnownChannel[]): () => Pro
       tidiedMs = nowMs;
     }
     if (nowMs - repeatedMs < limits.alertRepeatLookMs) return;
-    await intake.repeat(channels);
+    await intake.catchUp(channels);
     repeatedMs = nowMs;
   };
 }

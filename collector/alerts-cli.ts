@@ -1,11 +1,52 @@
 import type { Command } from 'commander';
 import type { AlertsListOptions } from './commands/alerts-list.ts';
+import type { AlertsSilenceOptions } from './commands/alerts-silence.ts';
 import type { CommandContext } from './commands/context.ts';
 
 type Perform = (action: (context: CommandContext) => Promise<number>) => Promise<void>;
 
 /** The commands about alerts and who is told of them. */
 export function addAlerts(alerts: Command, perform: Perform): void {
+  addTelling(alerts, perform);
+  addWishes(alerts, perform);
+}
+
+/** What operators wish about alerts. */
+function addWishes(alerts: Command, perform: Perform): void {
+  alerts
+    .command('ack <key>')
+    .description('say that somebody knows of an alert: it is not told again, until it ends or gets worse')
+    .requiredOption('--reason <text>', 'goes on record')
+    .action((key: string, { reason }: { reason: string }) =>
+      perform(async (context) => (await import('./commands/alerts-ack.ts')).alertsAck(context, key, reason)),
+    );
+  alerts
+    .command('silence <pattern>')
+    .description(
+      'tell nobody of some alerts for a while; a key, or the beginning of keys and a *, such as node.silent/*',
+    )
+    .option('--for <time>', 'such as 30m, 2h or 7d; up to 30 days')
+    .option('--until <time>', 'instead, such as 2026-01-31T12:00:00Z')
+    .requiredOption('--reason <text>', 'goes on record')
+    .action((pattern: string, options: AlertsSilenceOptions) =>
+      perform(async (context) =>
+        (await import('./commands/alerts-silence.ts')).alertsSilence(context, pattern, options),
+      ),
+    );
+  alerts
+    .command('silences')
+    .description('silences of alerts that stand')
+    .action(() => perform(async (context) => (await import('./commands/alerts-silence.ts')).alertsSilences(context)));
+  alerts
+    .command('unsilence <id>')
+    .description('end a silence before its time; what still stands is told then')
+    .option('--reason <text>', 'goes on record', 'not needed any more')
+    .action((id: string, { reason }: { reason: string }) =>
+      perform(async (context) => (await import('./commands/alerts-silence.ts')).alertsUnsilence(context, id, reason)),
+    );
+}
+
+function addTelling(alerts: Command, perform: Perform): void {
   alerts
     .command('list')
     .description('alerts that stand with what each channel was told, and how the channels are')

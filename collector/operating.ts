@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { announcementNamespace } from '../common/enforcement/announcement.ts';
+import type { AlertOperatorPorts } from './alerts/operator.ts';
 import type { ChangePorts } from './enforcement/changes.ts';
 import type { ManifestInForce, OperatorPorts } from './enforcement/operator.ts';
 import type { Recorder } from './enforcement/ports.ts';
 import { type SignerFiles, sshSignatures } from './enforcement/ssh-keygen.ts';
+import { alertSilences, alertStands } from './postgres/alert-query-store.ts';
 import { postgresEnforcementStore } from './postgres/enforcement-store.ts';
+import { databaseNow } from './postgres/erasure-run-store.ts';
 import type { Db } from './postgres/pool.ts';
 import { listContainers } from './postgres/query-store.ts';
 import { postgresWitnessStore } from './postgres/witness-store.ts';
@@ -50,6 +53,16 @@ export function witnessedIn(db: Db): OperatorPorts['witnessedSize'] {
 export function createAnnouncing({ db, ledger, clock, signers }: Omit<OperatingNeeds, 'manifest'>): ChangePorts {
   const checkSignature = sshSignatures(signers, announcementNamespace);
   return { ledger, clock, store: postgresEnforcementStore(db), checkSignature, actor: operator };
+}
+
+/** What carries out the wishes of operators about alerts. */
+export function createAlertOperating({ db, ledger }: Pick<OperatingNeeds, 'db' | 'ledger'>): AlertOperatorPorts {
+  return {
+    ...{ ledger, randomBytes, actor: operator },
+    silences: (nowMs) => alertSilences(db, nowMs),
+    stands: (key) => alertStands(db, key),
+    now: () => databaseNow(db),
+  };
 }
 
 /** For as long as nobody has told which manifest is in force. */

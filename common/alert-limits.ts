@@ -25,13 +25,19 @@ export const alertLimits = {
   minAlertRepeatMs: 60_000,
   /** How often the ledger is looked at for alerts, and each channel's queue for what is due. */
   alertPollMs: 1_000,
-  /** How often it is looked whether something that stands is to be told again. */
+  /** How often it is looked whether something that stands is to be told now, or told again. */
   alertRepeatLookMs: 15_000,
   /** How often it is looked what is wrong with nodes. */
   alertConditionLookMs: 10_000,
   /** A node that reports every minute, and was not heard for so long, is not observed. */
   alertNodeSilentMs: 180_000,
   maxAlertEntriesRead: 200,
+  /** That stand at a time; and how long one may last. */
+  maxAlertSilences: 1_000,
+  maxAlertSilenceMs: 30 * 86_400_000,
+  /** With names of their own, beside one of each kind. */
+  maxNamedChannels: 20,
+  maxAlertEscalateMs: 7 * 86_400_000,
   /** Tries of one notification. With the pauses between them some ten hours, longer where the breaker holds them back. */
   alertAttempts: 40,
   maxAlertAttempts: 1_000,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { alertPattern } from './alert-pattern.ts';
 import { driftSchema } from './drift.ts';
 import { driftKinds } from './drift-kind.ts';
 import { count, foreignText, hex64, nodeName, ownText, timestamp } from './fields.ts';
@@ -130,6 +131,11 @@ const collectorStatements = [
     node: nodeName.nullable(),
   }),
   kind('alert.resolved', { key: ownText, reason: ownText }),
+  /** Nobody is told of these alerts until then; they stay on record. `id` is a name for ending it earlier. */
+  kind('alert.silenced', { id: hex64, pattern: alertPattern, until: timestamp, actor: ownText, reason: ownText }),
+  kind('alert.unsilenced', { id: hex64, actor: ownText, reason: ownText }),
+  /** Somebody knows of it: it is not told again, and to nobody else. */
+  kind('alert.acknowledged', { key: ownText, actor: ownText, reason: ownText }),
   /** Nothing is ordered because of these drifts until then; they stay on record. `id` is a name for ending it earlier. */
   kind('drift.silenced', { id: hex64, scope: driftScope, until: timestamp, actor: ownText, reason: ownText }),
   kind('drift.unsilenced', { id: hex64, actor: ownText, reason: ownText }),

@@ -55,6 +55,8 @@ export interface AlertChannel {
   readonly name: string;
   /** The least severity that goes there. */
   readonly level: Severity;
+  /** Told only of what still stands, unacknowledged, so long after it was raised; null for at once. */
+  readonly escalateAfterMs: number | null;
   readonly maxItems: number;
   /**
    * Sends one message; the same one may come again after a crash. Never takes longer than `limits.alertSendTimeoutMs`.
@@ -64,6 +66,9 @@ export interface AlertChannel {
   send(notice: AlertNotice): Promise<ChannelAnswer>;
   close(): Promise<void>;
 }
+
+/** What a channel is called, and what goes there. */
+export type ChannelTraits = Pick<AlertChannel, 'name' | 'level' | 'escalateAfterMs'>;
 
 /** Whether something of this severity goes to a channel of that level. */
 export function isAtLeast(severity: Severity, level: Severity): boolean {

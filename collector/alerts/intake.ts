@@ -1,8 +1,11 @@
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import { type AlertItem, isAtLeast } from './alert.ts';
+import type { AlertItem } from './alert.ts';
+import { type AlertSilence, type HoldSources, holdOf } from './holds.ts';
+import { inhibitorsAmong } from './inhibition.ts';
 import type { AlertDesk, AlertStore, KnownChannel, NewNotification } from './ports.ts';
-import { type Alert, hear, itemOf, wordOf } from './standing.ts';
+import { type Alert, type AlertWord, hear, itemOf, wordOf } from './standing.ts';
+import { isToldAgain, newsFor } from './telling.ts';
 
 export interface IntakeOptions {
   readonly store: AlertStore;
@@ -20,8 +23,11 @@ export interface Intake {
    * end, or it is told the past as well.
    */
   welcome(channels: readonly KnownChannel[]): Promise<void>;
-  /** Tells these channels again what still stands. */
-  repeat(channels: readonly KnownChannel[]): Promise<void>;
+  /**
+   * Tells these channels what stands and was held back until now, what nobody has acknowledged in time, and again what still stands; call
+   * when {@link read} is at the end, or they are told what is over as well.
+   */
+  catchUp(channels: readonly KnownChannel[]): Promise<void>;
   tidy(): Promise<void>;
 }
 
@@ -33,50 +39,85 @@ export function createIntake({ store, logger, groupMs, repeatMs }: IntakeOptions
     const last = entries.at(-1);
     if (last === undefined) return false;
     const channels = await desk.channels(forgottenBefore(nowMs));
+    const silences = await desk.silences(nowMs);
+    const reading: Reading = { desk, channels, standing: await readStanding(desk), silences, nowMs };
     for (const { index, logged } of entries) {
       // Read so late that retention was faster: the entry proves that something was said, and nobody knows what.
       if (logged === undefined) logger.warn('alert.erased', { index });
-      else await take(desk, logged, { channels, nowMs });
+      else await take(reading, logged);
     }
+    await holdBack(reading);
     await desk.advance(last.index + 1);
     return entries.length === limits.maxAlertEntriesRead;
   }
 
-  async function take(
-    desk: AlertDesk,
-    logged: Parameters<typeof wordOf>[0],
-    { channels, nowMs }: { channels: readonly KnownChannel[]; nowMs: number },
-  ): Promise<void> {
+  async function take(reading: Reading, logged: Parameters<typeof wordOf>[0]): Promise<void> {
+    const { desk } = reading;
     const word = wordOf(logged);
-    const heard = word === undefined ? undefined : hear(await desk.alert(word.id), word);
-    if (heard === undefined) return;
-    const { alert, item } = heard;
+    if (word === undefined) return;
+    switch (word.says) {
+      case 'silenced':
+        await desk.keepSilence(word.silence);
+        break;
+      case 'unsilenced':
+        await desk.endSilence(word.id);
+        break;
+      default:
+        return takeAlert(reading, word);
+    }
+    reading.silences = await desk.silences(reading.nowMs);
+  }
+
+  async function takeAlert(reading: Reading, word: AlertWord): Promise<void> {
+    const { desk, channels, standing, nowMs } = reading;
+    const alert = hear(await desk.alert(word.id), word, nowMs);
+    if (alert === undefined) return;
     await desk.keep(alert);
-    if (item === undefined) return;
-    if (item.change === 'resolved') await desk.dropRepeats(alert.id);
-    const told = channels.filter(({ level }) => isAtLeast(alert.worst, level));
+    if (alert.resolvedIndex === null) standing.set(alert.id, alert);
+    else standing.delete(alert.id);
+    if (word.says !== 'raised') await desk.dropRepeats(alert.id);
+    const told = await desk.toldOf(alert.id);
+    const isHeld = holdOf(alert, sourcesOf(reading)) !== undefined;
+    const news = channels.flatMap((channel) => {
+      const item = newsFor(channel, alert, told.get(channel.name), { isHeld, nowMs });
+      return item === undefined ? [] : [notification(channel.name, alert, item, nowMs + groupMs)];
+    });
+    await desk.enqueue(news, nowMs);
+    if (alert.resolvedIndex !== null) await desk.forgetAlert(alert.id);
+  }
+
+  /** What was queued a moment ago, and is held back now. A message that somebody tried to send may have arrived: its end is told. */
+  async function holdBack(reading: Reading): Promise<void> {
+    const { desk, standing } = reading;
+    const sources = sourcesOf(reading);
+    const held = [...standing.values()].filter((alert) => holdOf(alert, sources) !== undefined);
+    if (held.length > 0) await desk.takeBack(held.map(({ id }) => id));
+  }
+
+  /** Tells a channel what it was not told yet: since it is new, something was held back, or nobody has acknowledged it. */
+  async function catchUp(desk: AlertDesk, channel: KnownChannel, nowMs: number): Promise<void> {
+    const standing = await readStanding(desk);
+    const sources = sourcesOf({ standing, silences: await desk.silences(nowMs), nowMs });
+    const told = await desk.toldTo(channel.name);
+    const news = [...standing.values()].flatMap((alert) => {
+      const isHeld = holdOf(alert, sources) !== undefined;
+      const item = newsFor(channel, alert, told.get(alert.id), { isHeld, nowMs });
+      return item === undefined ? [] : [notification(channel.name, alert, item, nowMs + groupMs)];
+    });
+    await desk.enqueue(news, nowMs);
+    const due = (await desk.dueForRepeat(channel, nowMs - repeatMs)).filter((alert) =>
+      isToldAgain(channel, alert, told.get(alert.id), holdOf(alert, sources) !== undefined),
+    );
     await desk.enqueue(
-      told.map(({ name }) => notification(name, alert, item, nowMs + groupMs)),
+      due.map((alert) => notification(channel.name, alert, itemOf(alert, 'repeated'), nowMs)),
       nowMs,
     );
   }
 
   async function welcomeAt(desk: AlertDesk, channel: KnownChannel, nowMs: number): Promise<void> {
     if (!(await desk.welcome(channel, nowMs, forgottenBefore(nowMs)))) return;
-    const standing = (await desk.standing()).filter(({ worst }) => isAtLeast(worst, channel.level));
-    await desk.enqueue(
-      standing.map((alert) => notification(channel.name, alert, itemOf(alert, 'raised'), nowMs + groupMs)),
-      nowMs,
-    );
-  }
-
-  async function repeatAt(desk: AlertDesk, channel: KnownChannel, nowMs: number): Promise<void> {
-    const due = await desk.dueForRepeat(channel, nowMs - repeatMs);
-    const again = due.filter(({ worst }) => isAtLeast(worst, channel.level));
-    await desk.enqueue(
-      again.map((alert) => notification(channel.name, alert, itemOf(alert, 'repeated'), nowMs)),
-      nowMs,
-    );
+    await desk.forgetChannel(channel.name);
+    await catchUp(desk, channel, nowMs);
   }
 
   const forEach = async (
@@ -97,11 +138,32 @@ export function createIntake({ store, logger, groupMs, repeatMs }: IntakeOptions
       return store.atDesk((desk) => readAt(desk, nowMs));
     },
     welcome: (channels) => forEach(channels, welcomeAt),
-    repeat: async (channels) => {
-      if ((await store.outlook()).standing) await forEach(channels, repeatAt);
+    catchUp: async (channels) => {
+      if ((await store.outlook()).standing) await forEach(channels, catchUp);
     },
-    tidy: async () => store.tidy((await store.now()) - limits.alertHistoryMs),
+    tidy: async () => {
+      const nowMs = await store.now();
+      await store.tidy({ beforeMs: nowMs - limits.alertHistoryMs, nowMs });
+    },
   };
+}
+
+/** What a run of entries is read with. */
+interface Reading {
+  readonly desk: AlertDesk;
+  readonly channels: readonly KnownChannel[];
+  /** By id. These two change with the entries. */
+  readonly standing: Map<string, Alert>;
+  silences: readonly AlertSilence[];
+  readonly nowMs: number;
+}
+
+async function readStanding(desk: AlertDesk): Promise<Map<string, Alert>> {
+  return new Map((await desk.standing()).map((alert) => [alert.id, alert]));
+}
+
+function sourcesOf({ standing, silences, nowMs }: Pick<Reading, 'standing' | 'silences' | 'nowMs'>): HoldSources {
+  return { silences, inhibitors: inhibitorsAmong(standing.values()), nowMs };
 }
 
 function notification(channel: string, { id }: Alert, item: AlertItem, dueAtMs: number): NewNotification {

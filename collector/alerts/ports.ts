@@ -1,12 +1,15 @@
 import type { LoggedEntry } from '../../common/entry.ts';
 import type { AlertItem, Severity } from './alert.ts';
 import type { BreakerState } from './breaker.ts';
+import type { AlertSilence } from './holds.ts';
 import type { Alert } from './standing.ts';
 
 /** A channel that some collector has in its settings. */
 export interface KnownChannel {
   readonly name: string;
   readonly level: Severity;
+  /** Told only of what still stands, unacknowledged, so long after it was raised; null for at once. */
+  readonly escalateAfterMs: number | null;
 }
 
 /** One thing to tell one channel. */
@@ -39,9 +42,24 @@ export interface AlertDesk {
   standing(): Promise<readonly Alert[]>;
   /** Standing alerts of which the channel was told last before `beforeMs`, and has nothing waiting. */
   dueForRepeat(channel: KnownChannel, beforeMs: number): Promise<readonly Alert[]>;
+  /** Notes with it who knows of which alert from then on, and as how bad. */
   enqueue(notifications: readonly NewNotification[], nowMs: number): Promise<void>;
-  /** Takes back repetitions that wait, of an alert that is over. */
+  /** What each channel was told of an alert that stands, by channel. */
+  toldOf(alert: string): Promise<ReadonlyMap<string, Severity>>;
+  /** What a channel was told of alerts that stand, by alert. */
+  toldTo(channel: string): Promise<ReadonlyMap<string, Severity>>;
+  /** As if nobody had been told of an alert: it is over. */
+  forgetAlert(alert: string): Promise<void>;
+  /** As if a channel had been told of nothing. */
+  forgetChannel(channel: string): Promise<void>;
+  /** Takes back repetitions that wait, of an alert that is over or acknowledged. */
   dropRepeats(alert: string): Promise<void>;
+  /** Takes back what waits and nobody tried to send, of alerts that stand: as if it had not been queued. */
+  takeBack(alerts: readonly string[]): Promise<void>;
+  /** Silences that are not over. */
+  silences(nowMs: number): Promise<readonly AlertSilence[]>;
+  keepSilence(silence: AlertSilence): Promise<void>;
+  endSilence(id: string): Promise<void>;
 }
 
 /** Where alerts and what becomes of them are kept. Durable, and shared by all collectors of a database. */
@@ -52,8 +70,8 @@ export interface AlertStore {
   outlook(): Promise<{ readonly unread: boolean; readonly standing: boolean }>;
   /** One transaction, one caller at a time in all collectors. */
   atDesk<T>(work: (desk: AlertDesk) => Promise<T>): Promise<T>;
-  /** Deletes what was delivered, has died or is over before this. */
-  tidy(beforeMs: number): Promise<void>;
+  /** Deletes what was delivered, has died or is over before this, and silences that are over by now. */
+  tidy(at: { readonly beforeMs: number; readonly nowMs: number }): Promise<void>;
 }
 
 /** A notification that is the caller's until its lease ends. */

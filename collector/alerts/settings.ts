@@ -2,7 +2,13 @@ import { z } from 'zod';
 import { alertSeverities } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 
-const level = z.enum(alertSeverities).default('info').describe('Least severity that goes there');
+const severity = z.enum(alertSeverities);
+const level = severity.default('info').describe('Least severity that goes there');
+const period = z.int().min(1_000).max(limits.maxAlertEscalateMs);
+const escalateAfterMs = period
+  .optional()
+  .describe('Told only of what still stands so long after it was raised, and that nobody has acknowledged');
+const traits = { level, escalateAfterMs };
 
 /** What is told, and the secret in the URL with many vendors, is for nobody on the way. */
 const secureUrl = z
@@ -37,7 +43,81 @@ const mailbox = z
     'an address such as ops@example.org or "Sigilwatch <ops@example.org>"',
   );
 
-/** How people are told of alerts. A channel is in use when its address is set. */
+/** Every kind of channel, and what can be set of one. It is in use when its address is set. */
+export const channelForms = {
+  slack: z.strictObject({
+    webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Incoming webhook of Slack'),
+    ...traits,
+  }),
+  discord: z.strictObject({
+    webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Webhook of a Discord channel'),
+    ...traits,
+  }),
+  pagerduty: z.strictObject({
+    routingKey: z
+      .string()
+      .regex(/^[A-Za-z0-9]{32}$/, 'the 32 characters of an integration key')
+      .optional()
+      .meta({ secret: true })
+      .describe('Integration key of a PagerDuty service (Events API v2)'),
+    url: secureUrl
+      .default('https://events.pagerduty.com/v2/enqueue')
+      .describe('Where events go; https://events.eu.pagerduty.com/v2/enqueue for accounts in the EU'),
+    ...traits,
+  }),
+  webhook: z.strictObject({
+    url: secureUrl.optional().meta({ secret: true }).describe('Where a signed POST goes (Standard Webhooks)'),
+    secret: z
+      .string()
+      .min(16)
+      .optional()
+      .meta({ secret: true })
+      .describe('Key it is signed with: whsec_ and base64, or at least 16 characters taken as they are'),
+    ...traits,
+  }),
+  alertmanager: z.strictObject({
+    url: plainUrl
+      .optional()
+      .meta({ secret: true })
+      .describe('Prometheus Alertmanager, such as http://alertmanager:9093; user and password may stand in it'),
+    ...traits,
+  }),
+  email: z.strictObject({
+    host: z.string().min(1).optional().describe('SMTP server'),
+    port: z.int().min(1).max(65_535).default(587).describe('Its port'),
+    security: z
+      .enum(['starttls', 'tls'])
+      .default('starttls')
+      .describe('STARTTLS (port 587), or TLS from the first byte (port 465); never without'),
+    user: z.string().min(1).optional().describe('Whom to log in as'),
+    password: z.string().min(1).optional().meta({ secret: true }).describe('and with what'),
+    from: mailbox.optional().describe('Sender'),
+    to: z.array(mailbox).max(limits.maxAlertRecipients).default([]).describe('Who gets it'),
+    ...traits,
+  }),
+} as const;
+
+export const channelKinds = ['slack', 'discord', 'pagerduty', 'webhook', 'alertmanager', 'email'] as const;
+export type ChannelKind = (typeof channelKinds)[number];
+
+const text = z.string().min(1).optional();
+const secret = text.meta({ secret: true });
+
+/** One of several of a kind. Judged by the form of its kind once its secrets were read from their files. */
+const namedChannel = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'a name of its own: lower-case letters, digits and hyphens'),
+  kind: z.enum(channelKinds),
+  level: severity.optional(),
+  escalateAfterMs: period.optional(),
+  ...{ webhookUrl: secret, webhookUrlFile: text, routingKey: secret, routingKeyFile: text },
+  ...{ url: secret, urlFile: text, secret, secretFile: text },
+  ...{ host: text, port: z.int().optional(), security: text, user: text, password: secret, passwordFile: text },
+  ...{ from: text, to: z.array(z.string()).optional() },
+});
+
+export type NamedChannel = z.output<typeof namedChannel>;
+
+/** How people are told of alerts. */
 export const alertSettings = z.strictObject({
   groupMs: z
     .int()
@@ -67,56 +147,14 @@ export const alertSettings = z.strictObject({
     .describe(
       'Under which the pages of docs/runbook are, for links in messages; without it they say the path of the page',
     ),
-  slack: z.strictObject({
-    webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Incoming webhook of Slack'),
-    level,
-  }),
-  discord: z.strictObject({
-    webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Webhook of a Discord channel'),
-    level,
-  }),
-  pagerduty: z.strictObject({
-    routingKey: z
-      .string()
-      .regex(/^[A-Za-z0-9]{32}$/, 'the 32 characters of an integration key')
-      .optional()
-      .meta({ secret: true })
-      .describe('Integration key of a PagerDuty service (Events API v2)'),
-    url: secureUrl
-      .default('https://events.pagerduty.com/v2/enqueue')
-      .describe('Where events go; https://events.eu.pagerduty.com/v2/enqueue for accounts in the EU'),
-    level,
-  }),
-  webhook: z.strictObject({
-    url: secureUrl.optional().meta({ secret: true }).describe('Where a signed POST goes (Standard Webhooks)'),
-    secret: z
-      .string()
-      .min(16)
-      .optional()
-      .meta({ secret: true })
-      .describe('Key it is signed with: whsec_ and base64, or at least 16 characters taken as they are'),
-    level,
-  }),
-  alertmanager: z.strictObject({
-    url: plainUrl
-      .optional()
-      .meta({ secret: true })
-      .describe('Prometheus Alertmanager, such as http://alertmanager:9093; user and password may stand in it'),
-    level,
-  }),
-  email: z.strictObject({
-    host: z.string().min(1).optional().describe('SMTP server'),
-    port: z.int().min(1).max(65_535).default(587).describe('Its port'),
-    security: z
-      .enum(['starttls', 'tls'])
-      .default('starttls')
-      .describe('STARTTLS (port 587), or TLS from the first byte (port 465); never without'),
-    user: z.string().min(1).optional().describe('Whom to log in as'),
-    password: z.string().min(1).optional().meta({ secret: true }).describe('and with what'),
-    from: mailbox.optional().describe('Sender'),
-    to: z.array(mailbox).max(limits.maxAlertRecipients).default([]).describe('Who gets it'),
-    level,
-  }),
+  ...channelForms,
+  channels: z
+    .array(namedChannel)
+    .max(limits.maxNamedChannels)
+    .default([])
+    .describe(
+      'Further channels, several of a kind where wanted: name, kind, and what can be set of that kind; secrets also as files (webhookUrlFile ...)',
+    ),
 });
 
 export type AlertSettings = z.output<typeof alertSettings>;

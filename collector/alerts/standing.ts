@@ -3,6 +3,7 @@ import type { LoggedEntry } from '../../common/entry.ts';
 import { frozenAlertKey } from '../enforcement/freeze.ts';
 import { storable } from '../ledger/projections.ts';
 import { type AlertChange, type AlertItem, isAtLeast, type Severity } from './alert.ts';
+import type { AlertSilence } from './holds.ts';
 
 /** An alert as of its last occurrence. Times are Unix milliseconds, by the clock of the collector that put it on record. */
 export interface Alert {
@@ -20,19 +21,40 @@ export interface Alert {
   readonly resolvedIndex: number | null;
   readonly resolvedAtMs: number | null;
   readonly reason: string | null;
+  /** When it was first read, by the clock of the database. */
+  readonly heardAtMs: number;
+  /** Somebody knows of it, until it ends or gets worse. */
+  readonly acknowledged: Acknowledgement | null;
+}
+
+export interface Acknowledgement {
+  /** Of the entry. */
+  readonly index: number;
+  readonly atMs: number;
+  readonly by: string;
+  readonly reason: string;
 }
 
 /** What one entry says of one alert. */
 export type AlertWord = { readonly id: string; readonly key: string; readonly index: number; readonly atMs: number } & (
   | { readonly says: 'raised'; readonly severity: Severity; readonly summary: string; readonly node: string | null }
   | { readonly says: 'resolved'; readonly reason: string }
+  | { readonly says: 'acknowledged'; readonly actor: string; readonly reason: string }
 );
 
+/** What one entry says of what holds alerts back. */
+export type SilenceWord =
+  | { readonly says: 'silenced'; readonly silence: AlertSilence }
+  | { readonly says: 'unsilenced'; readonly id: string };
+
 /** Kinds of entries that say something of an alert. Literals for SQL too: an index covers them by name. */
-export const alertKinds = ['alert.raised', 'alert.resolved', 'enforcement.released'] as const;
+export const alertKinds = [
+  ...(['alert.raised', 'alert.resolved', 'enforcement.released', 'alert.acknowledged'] as const),
+  ...(['alert.silenced', 'alert.unsilenced'] as const),
+] as const;
 
 /** Undefined for an entry that says nothing of any alert. */
-export function wordOf(logged: Pick<LoggedEntry, 'entry' | 'bytes' | 'index'>): AlertWord | undefined {
+export function wordOf(logged: Pick<LoggedEntry, 'entry' | 'bytes' | 'index'>): AlertWord | SilenceWord | undefined {
   const said = storable(logged);
   const when = { index: logged.index, atMs: Date.parse(logged.entry.at) };
   switch (said.kind) {
@@ -45,6 +67,14 @@ export function wordOf(logged: Pick<LoggedEntry, 'entry' | 'bytes' | 'index'>): 
       const key = frozenAlertKey(commit);
       return { ...when, key, id: alertId(key), says: 'resolved', reason: `released by ${actor}: ${reason}` };
     }
+    case 'alert.acknowledged':
+      return { ...when, ...said.body, id: alertId(said.body.key), says: 'acknowledged' };
+    case 'alert.silenced': {
+      const { until, ...silence } = said.body;
+      return { says: 'silenced', silence: { ...when, ...silence, untilMs: Date.parse(until) } };
+    }
+    case 'alert.unsilenced':
+      return { says: 'unsilenced', id: said.body.id };
     default:
       return undefined;
   }
@@ -55,35 +85,41 @@ export function alertId(key: string): string {
   return hash('sha256', key, 'hex');
 }
 
-/** What a word leads to: the alert from then on, and what people are told, if it is news. */
-export interface Heard {
-  readonly alert: Alert;
-  readonly item: AlertItem | undefined;
+/**
+ * Takes in a word. @returns the alert from then on; undefined where the word changes nothing, as the end of one that does not stand.
+ * @param known the alert as of the words before.
+ * @param nowMs by the clock of the database.
+ */
+export function hear(known: Alert | undefined, word: AlertWord, nowMs: number): Alert | undefined {
+  const standing = known?.resolvedIndex === null ? known : undefined;
+  switch (word.says) {
+    case 'raised':
+      return standing === undefined ? begun(word, nowMs) : raisedAgain(standing, word);
+    case 'resolved': {
+      const { index, atMs, reason } = word;
+      return standing && { ...standing, resolvedIndex: index, resolvedAtMs: atMs, reason };
+    }
+    case 'acknowledged': {
+      const { index, atMs, actor, reason } = word;
+      return standing && { ...standing, acknowledged: { index, atMs, by: actor, reason } };
+    }
+  }
 }
 
-/**
- * Takes in a word. The same alert raised again is no news unless its severity has changed; the end of one that does not stand is none
- * either.
- * @param known the alert as of the words before.
- */
-export function hear(known: Alert | undefined, word: AlertWord): Heard | undefined {
-  const standing = known?.resolvedIndex === null ? known : undefined;
-  if (word.says === 'resolved') {
-    if (standing === undefined) return undefined;
-    const ended = { resolvedIndex: word.index, resolvedAtMs: word.atMs, reason: word.reason };
-    const alert: Alert = { ...standing, ...ended };
-    return { alert, item: itemOf(alert, 'resolved') };
-  }
-  const { id, key, severity, summary, node, index, atMs } = word;
-  if (standing === undefined) {
-    const begun = { raisedIndex: index, raisedAtMs: atMs, resolvedIndex: null, resolvedAtMs: null, reason: null };
-    const alert: Alert = { id, key, severity, worst: severity, summary, node, ...begun };
-    return { alert, item: itemOf(alert, 'raised') };
-  }
+type Raised = Extract<AlertWord, { says: 'raised' }>;
+
+function begun({ id, key, severity, summary, node, index, atMs }: Raised, nowMs: number): Alert {
+  return {
+    ...{ id, key, severity, worst: severity, summary, node, raisedIndex: index, raisedAtMs: atMs, heardAtMs: nowMs },
+    ...{ resolvedIndex: null, resolvedAtMs: null, reason: null, acknowledged: null },
+  };
+}
+
+/** Whoever has acknowledged it did not know that it would get worse. */
+function raisedAgain(standing: Alert, { severity, summary, node }: Raised): Alert {
   const worst = isAtLeast(severity, standing.worst) ? severity : standing.worst;
-  const alert: Alert = { ...standing, severity, worst, summary, node };
-  const isNews = severity !== standing.severity;
-  return { alert, item: isNews ? { ...itemOf(alert, 'raised'), previousSeverity: standing.severity } : undefined };
+  const isWorse = !isAtLeast(standing.severity, severity);
+  return { ...standing, severity, worst, summary, node, acknowledged: isWorse ? null : standing.acknowledged };
 }
 
 /** An alert as it is told. */

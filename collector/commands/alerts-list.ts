@@ -1,8 +1,10 @@
 import { exitCodes } from '../../common/exit-codes.ts';
 import { runbookOf } from '../alerts/catalog.ts';
+import { alertView, type Shown } from '../alerts/view.ts';
 import {
   type AlertChannelRow,
   type AlertListRow,
+  alertHoldSources,
   listAlertChannels,
   listAlerts,
   type ToldRow,
@@ -27,10 +29,11 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
       after: undefined,
       limit: limit + 1,
     });
+    const sources = await alertHoldSources(db);
     const { runbookUrl } = context.settings.alerts;
     const items = rows
       .slice(0, limit)
-      .map((row): ListedAlert => ({ ...row, runbook: runbookOf(row.key, runbookUrl)?.place ?? null }));
+      .map((row) => ({ ...alertView(row, sources), runbook: runbookOf(row.key, runbookUrl)?.place ?? null }));
     const more = rows.length > limit;
     const channels = await listAlertChannels(db);
     show(
@@ -44,11 +47,10 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
 }
 
 /** With where its page of the runbook is; null for one that has none. */
-interface ListedAlert extends AlertListRow {
-  readonly runbook: string | null;
-}
+type AlertRow = Pick<AlertListRow, 'severity' | 'key' | 'raised_at' | 'resolved_at' | 'notifications' | 'summary'> &
+  Shown & { readonly runbook: string | null };
 
-function formatAlerts(alerts: readonly ListedAlert[]): string {
+function formatAlerts(alerts: readonly AlertRow[]): string {
   if (alerts.length === 0) return 'no alert stands\n';
   const cells = alerts.map((alert) => [
     alert.severity,
@@ -56,11 +58,22 @@ function formatAlerts(alerts: readonly ListedAlert[]): string {
     alert.raised_at.toISOString(),
     alert.resolved_at?.toISOString() ?? 'stands',
     alert.notifications.map(toldText).join(', ') || 'nobody was told',
+    shownCell(standText(alert)),
     shownCell(alert.summary),
   ]);
   const pages = new Set(alerts.flatMap(({ runbook }) => runbook ?? []));
-  const table = formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'SUMMARY'], ...cells]);
+  const table = formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'HELD', 'SUMMARY'], ...cells]);
   return `${table}${[...pages].map((page) => `runbook: ${page}\n`).join('')}`;
+}
+
+/** Why it is not told now, or not told again. */
+function standText({ silenced, follows_from, acknowledged }: Shown): string {
+  const parts = [
+    ...(silenced === null ? [] : [`silenced until ${silenced.until} by ${silenced.actor}: ${silenced.reason}`]),
+    ...(follows_from === null ? [] : [`follows from ${follows_from}`]),
+    ...(acknowledged === null ? [] : [`acknowledged by ${acknowledged.by}: ${acknowledged.reason}`]),
+  ];
+  return parts.join('; ') || '-';
 }
 
 function toldText({ channel, change, state, attempts }: ToldRow): string {
@@ -73,11 +86,15 @@ function formatChannels(channels: readonly AlertChannelRow[]): string {
   const cells = channels.map((channel) => [
     channel.channel,
     channel.level,
+    channel.escalate_after_ms === null ? 'at once' : `after ${channel.escalate_after_ms / 1_000} s`,
     String(channel.waiting),
     String(channel.dead),
     channel.last_success_at?.toISOString() ?? 'never',
     channel.open_until === null ? '-' : channel.open_until.toISOString(),
     shownCell(channel.last_error ?? '-'),
   ]);
-  return formatTable([['CHANNEL', 'LEVEL', 'WAITING', 'DEAD', 'LAST SENT', 'LEFT ALONE UNTIL', 'ERROR'], ...cells]);
+  return formatTable([
+    ['CHANNEL', 'LEVEL', 'TOLD', 'WAITING', 'DEAD', 'LAST SENT', 'LEFT ALONE UNTIL', 'ERROR'],
+    ...cells,
+  ]);
 }

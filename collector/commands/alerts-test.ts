@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { type AlertChannel, testNotice } from '../alerts/alert.ts';
-import { channelNames, openChannels } from '../alerts/open-channels.ts';
+import { openChannels } from '../alerts/open-channels.ts';
+import { channelKinds } from '../alerts/settings.ts';
 import { systemClock } from '../clock.ts';
 import type { CollectorSettings } from '../config.ts';
 import { type CommandContext, show } from './context.ts';
@@ -44,9 +45,9 @@ function formatResult({ channel, sent, answer, error }: Awaited<ReturnType<typeo
 function requireChannel(channels: readonly AlertChannel[], name: string): AlertChannel {
   const found = channels.find((channel) => channel.name === name);
   if (found !== undefined) return found;
-  const isKnown = channelNames.some((known) => known === name);
+  const isKnown = channelKinds.some((known) => known === name);
   if (!isKnown) {
-    const known = channelNames.join(', ');
+    const known = [...new Set([...channelKinds, ...channels.map((channel) => channel.name)])].join(', ');
     throw new AppError('validation.request', `there is no channel "${name.slice(0, 64)}"; there are ${known}`);
   }
   const set = channels.length === 0 ? 'none is' : `set are ${channels.map((channel) => channel.name).join(', ')}`;

@@ -70,8 +70,8 @@ export function formatSilences(silences: readonly ReturnType<typeof silenceView>
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** @throws AppError `validation.request`. */
-function parsePeriod(text: string): number {
+/** Milliseconds of `--for`. @throws AppError `validation.request`. */
+export function parsePeriod(text: string): number {
   const [, amount = '', unit = ''] = /^([1-9][0-9]{0,5})([smhd])$/.exec(text) ?? [];
   const each = unitMs[unit];
   if (each !== undefined) return Number(amount) * each;

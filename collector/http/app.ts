@@ -9,7 +9,13 @@ import type { Recorder } from '../enforcement/ports.ts';
 import type { FleetPorts } from '../fleet/enrolment.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CollectorMetrics } from '../metrics.ts';
-import { createAnnouncing, createOperating, noManifest, type OperatingNeeds } from '../operating.ts';
+import {
+  createAlertOperating,
+  createAnnouncing,
+  createOperating,
+  noManifest,
+  type OperatingNeeds,
+} from '../operating.ts';
 import { postgresFleetSources } from '../postgres/history-store.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { PublishedWitnesses } from '../witness/published.ts';
@@ -94,7 +100,7 @@ export function createHttpApp(sources: HttpSources): Routes {
   addChangesRoutes(app, createAnnouncing({ db, clock, ...enforcement, ledger: recorder }), db);
   addDesiredRoutes(app, sources.lookAtDesired);
   addFindingsRoutes(app, db);
-  addAlertsRoutes(app, db, sources.runbookUrl);
+  addAlertsRoutes(app, { db, ports: createAlertOperating({ db, ledger }), runbookUrl: sources.runbookUrl });
   addEntriesRoutes(app, db);
   const collectorKey = parseVerifierKey(ledger.vkey).publicKey;
   addFleetRoutes(app, { ...postgresFleetSources(db), collectorKey, clock, ledger });

@@ -184,6 +184,9 @@ function gather(logged: LoggedEntry, into: Gathered): void {
     case 'witness.released':
     case 'alert.raised':
     case 'alert.resolved':
+    case 'alert.silenced':
+    case 'alert.unsilenced':
+    case 'alert.acknowledged':
       // Told by the entry itself (GET /api/v1/entries); no projection of their own.
       break;
     default:

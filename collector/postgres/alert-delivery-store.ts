@@ -33,7 +33,7 @@ async function claim(db: Queryable, values: readonly [string, string, string, nu
                        and case when (select alone from first) then n.id = (select id from first)
                                 else not n.alone and (n.due_at <= $2 or n.attempts = 0) and exists (select from first) end
                      order by n.id limit $4 for update skip locked),
-          mine as (update alert_notifications n set claimed_until = $3, attempts = attempts + 1
+          mine as (update alert_notifications n set claimed_until = $3, attempts = attempts + 1, tried = true
                     where n.id in (select id from taken) returning n.id, n.item, n.attempts)
      select id, item, attempts from mine order by id`,
     [...values],

@@ -1,9 +1,13 @@
 import { parseLogged } from '../../common/entry.ts';
 import { limits } from '../../common/limits.ts';
 import type { Severity } from '../alerts/alert.ts';
+import type { AlertSilence, HoldSources } from '../alerts/holds.ts';
+import { inhibitorsAmong } from '../alerts/inhibition.ts';
 import type { AlertFigures } from '../alerts/metrics.ts';
-import { alertId, wordOf } from '../alerts/standing.ts';
+import { type AlertWord, alertId, type SilenceWord, wordOf } from '../alerts/standing.ts';
 import { alertKindList } from './alert-store.ts';
+import { readSilences } from './alert-told-store.ts';
+import { databaseNow } from './erasure-run-store.ts';
 import type { Queryable } from './pool.ts';
 import type { Page } from './query-store.ts';
 
@@ -22,6 +26,7 @@ export interface ToldRow {
 export interface AlertListRow {
   readonly key: string;
   readonly severity: Severity;
+  readonly worst: Severity;
   readonly summary: string;
   readonly node: string | null;
   readonly raised_index: number;
@@ -29,6 +34,10 @@ export interface AlertListRow {
   readonly resolved_index: number | null;
   readonly resolved_at: Date | null;
   readonly reason: string | null;
+  readonly acknowledged_index: number | null;
+  readonly acknowledged_at: Date | null;
+  readonly acknowledged_by: string | null;
+  readonly acknowledged_reason: string | null;
   readonly notifications: readonly ToldRow[];
 }
 
@@ -39,7 +48,8 @@ export async function listAlerts(
   page: Page<number>,
 ): Promise<readonly AlertListRow[]> {
   const { rows } = await db.query<AlertListRow>(
-    `select key, severity, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason,
+    `select key, severity, worst, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason,
+            acknowledged_index, acknowledged_at, acknowledged_by, acknowledged_reason,
             coalesce((select jsonb_agg(to_jsonb(t) order by t.channel)
                         from (select distinct on (n.channel) n.channel, n.change, n.state, n.attempts,
                                      to_char(n.settled_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as settled_at,
@@ -54,10 +64,27 @@ export async function listAlerts(
   return rows;
 }
 
+/** Keys of all alerts that stand, and the worst that each was. */
+async function listStanding(db: Queryable): Promise<readonly Pick<AlertListRow, 'key' | 'worst'>[]> {
+  const { rows } = await db.query<Pick<AlertListRow, 'key' | 'worst'>>(
+    'select key, worst from alerts where resolved_index is null',
+  );
+  return rows;
+}
+
+/** What alerts are held back by at this moment, by the clock of the database. */
+export async function alertHoldSources(db: Queryable): Promise<HoldSources> {
+  const nowMs = await databaseNow(db);
+  const inhibitors = inhibitorsAmong(await listStanding(db));
+  return { nowMs, inhibitors, silences: await alertSilences(db, nowMs) };
+}
+
 /** A channel that some collector has, or had, in its settings. */
 export interface AlertChannelRow {
   readonly channel: string;
   readonly level: Severity;
+  /** Told only of what still stands, unacknowledged, so long after it was raised; null for at once. */
+  readonly escalate_after_ms: number | null;
   /** When a collector said last that it has it. */
   readonly seen_at: Date;
   readonly waiting: number;
@@ -72,7 +99,7 @@ export interface AlertChannelRow {
 
 export async function listAlertChannels(db: Queryable): Promise<readonly AlertChannelRow[]> {
   const { rows } = await db.query<AlertChannelRow>(
-    `select name as channel, level, seen_at, open_until, last_success_at, last_failure_at, last_error,
+    `select name as channel, level, escalate_after_ms, seen_at, open_until, last_success_at, last_failure_at, last_error,
             (select count(*) from alert_notifications where channel = name and state = 'waiting') as waiting,
             (select count(*) from alert_notifications where channel = name and state = 'dead') as dead
        from alert_channels order by name`,
@@ -80,24 +107,46 @@ export async function listAlertChannels(db: Queryable): Promise<readonly AlertCh
   return rows;
 }
 
+/** Entries that speak of alerts and were not read yet, the newest ones, oldest first. One expression. @param $1 how many. */
+const unreadSql = `
+  coalesce((select jsonb_agg(jsonb_build_object('index', index, 'bytes', encode(bytes, 'hex')) order by index)
+              from (select e.index, b.bytes from entries e join entry_bodies b on b.index = e.index
+                     where e.kind in (${alertKindList}) and e.index >= (select next_index from alert_cursor)
+                     order by e.index desc limit $1) newest), '[]')`;
+
+type Unread = readonly { readonly index: number; readonly bytes: string }[];
+
+function wordsIn(unread: Unread): readonly (AlertWord | SilenceWord)[] {
+  return unread.flatMap(({ index, bytes: hex }) => {
+    const bytes = Buffer.from(hex, 'hex');
+    return wordOf({ index, bytes, entry: parseLogged(bytes) }) ?? [];
+  });
+}
+
 /** Whether the last word on an alert is that it was raised; by the entries that were not read yet, then by what those before led to. */
 export async function alertStands(db: Queryable, key: string): Promise<boolean> {
   const id = alertId(key);
-  const { rows } = await db.query<{ stands: boolean; unread: readonly { index: number; bytes: string }[] }>(
-    `select exists (select from alerts where id = $1 and resolved_index is null) as stands,
-            coalesce((select jsonb_agg(jsonb_build_object('index', index, 'bytes', encode(bytes, 'hex')) order by index)
-                        from (select e.index, b.bytes from entries e join entry_bodies b on b.index = e.index
-                               where e.kind in (${alertKindList}) and e.index >= (select next_index from alert_cursor)
-                               order by e.index desc limit $2) newest), '[]') as unread`,
-    [id, limits.maxAlertEntriesRead],
+  const { rows } = await db.query<{ stands: boolean; unread: Unread }>(
+    `select exists (select from alerts where id = $2 and resolved_index is null) as stands, ${unreadSql} as unread`,
+    [limits.maxAlertEntriesRead, id],
   );
   const [found] = rows;
-  const words = (found?.unread ?? []).map(({ index, bytes: hex }) => {
-    const bytes = Buffer.from(hex, 'hex');
-    return wordOf({ index, bytes, entry: parseLogged(bytes) });
-  });
-  const last = words.findLast((word) => word?.id === id);
+  const words = wordsIn(found?.unread ?? []);
+  const last = words.findLast((word) => (word.says === 'raised' || word.says === 'resolved') && word.id === id);
   return last === undefined ? (found?.stands ?? false) : last.says === 'raised';
+}
+
+/** Silences that stand, oldest first; by the entries that were not read yet, too. */
+export async function alertSilences(db: Queryable, nowMs: number): Promise<readonly AlertSilence[]> {
+  const { rows } = await db.query<{ unread: Unread }>(`select ${unreadSql} as unread`, [limits.maxAlertEntriesRead]);
+  // Afterwards: what was read in between is in both, and counts once.
+  const known = await readSilences(db, nowMs);
+  const standing = new Map(known.map((silence) => [silence.id, silence]));
+  for (const word of wordsIn(rows[0]?.unread ?? [])) {
+    if (word.says === 'silenced' && word.silence.untilMs > nowMs) standing.set(word.silence.id, word.silence);
+    if (word.says === 'unsilenced') standing.delete(word.id);
+  }
+  return [...standing.values()];
 }
 
 /** A notification that was given up. */

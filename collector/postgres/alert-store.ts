@@ -2,7 +2,19 @@ import { rfc3339 } from '../../common/clock.ts';
 import { parseLogged } from '../../common/entry.ts';
 import type { AlertItem, Severity } from '../alerts/alert.ts';
 import type { AlertDesk, AlertEntry, AlertStore, KnownChannel, NewNotification } from '../alerts/ports.ts';
-import { type Alert, alertKinds } from '../alerts/standing.ts';
+import { type Acknowledgement, type Alert, alertKinds } from '../alerts/standing.ts';
+import {
+  dropEndedSilences,
+  endSilence,
+  forgetAlert,
+  forgetChannel,
+  keepSilence,
+  noteTold,
+  readSilences,
+  readToldOf,
+  readToldTo,
+  takeBack,
+} from './alert-told-store.ts';
 import { databaseNow } from './erasure-run-store.ts';
 import { type Db, type Queryable, type Tx, withTransaction } from './pool.ts';
 
@@ -12,11 +24,12 @@ export function postgresAlertStore(db: Db): AlertStore {
     now: () => databaseNow(db),
     outlook: () => lookOut(db),
     atDesk: (work) => withTransaction(db, async (tx) => work(deskOf(tx, await lockCursor(tx)))),
-    tidy: async (beforeMs) => {
+    tidy: async ({ beforeMs, nowMs }) => {
       const before = rfc3339(beforeMs);
       await dropSettled(db, before);
       await dropForgotten(db, before);
       await dropResolved(db, before);
+      await dropEndedSilences(db, rfc3339(nowMs));
     },
   };
 }
@@ -31,8 +44,20 @@ function deskOf(tx: Tx, nextIndex: number): AlertDesk {
     welcome: (channel, nowMs, sinceMs) => welcome(tx, channel, { now: rfc3339(nowMs), since: rfc3339(sinceMs) }),
     standing: () => readStanding(tx),
     dueForRepeat: (channel, beforeMs) => readUntold(tx, channel.name, rfc3339(beforeMs)),
-    enqueue: (notifications, nowMs) => enqueue(tx, notifications, rfc3339(nowMs)),
+    enqueue: async (notifications, nowMs) => {
+      if (notifications.length === 0) return;
+      await enqueue(tx, notifications, rfc3339(nowMs));
+      await noteTold(tx, notifications);
+    },
+    toldOf: (alert) => readToldOf(tx, alert),
+    toldTo: (channel) => readToldTo(tx, channel),
+    forgetAlert: (alert) => forgetAlert(tx, alert),
+    forgetChannel: (channel) => forgetChannel(tx, channel),
     dropRepeats: (alert) => dropRepeats(tx, alert),
+    takeBack: (alerts) => takeBack(tx, alerts),
+    silences: (nowMs) => readSilences(tx, nowMs),
+    keepSilence: (silence) => keepSilence(tx, silence),
+    endSilence: (id) => endSilence(tx, id),
   };
 }
 
@@ -82,16 +107,29 @@ interface AlertRow {
   readonly resolved_index: number | null;
   readonly resolved_at: Date | null;
   readonly reason: string | null;
+  readonly heard_at: Date;
+  readonly acknowledged_index: number | null;
+  readonly acknowledged_at: Date | null;
+  readonly acknowledged_by: string | null;
+  readonly acknowledged_reason: string | null;
 }
 
-const columns = 'id, key, severity, worst, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason';
+const columns = `id, key, severity, worst, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason, heard_at,
+  acknowledged_index, acknowledged_at, acknowledged_by, acknowledged_reason`;
 
-function alertOf({ raised_index, raised_at, resolved_index, resolved_at, ...row }: AlertRow): Alert {
+function alertOf(row: AlertRow): Alert {
+  const { id, key, severity, worst, summary, node, reason } = row;
   return {
-    ...row,
-    ...{ raisedIndex: raised_index, raisedAtMs: raised_at.getTime() },
-    ...{ resolvedIndex: resolved_index, resolvedAtMs: resolved_at?.getTime() ?? null },
+    ...{ id, key, severity, worst, summary, node, reason },
+    ...{ raisedIndex: row.raised_index, raisedAtMs: row.raised_at.getTime(), heardAtMs: row.heard_at.getTime() },
+    ...{ resolvedIndex: row.resolved_index, resolvedAtMs: row.resolved_at?.getTime() ?? null },
+    acknowledged: acknowledgementOf(row),
   };
+}
+
+function acknowledgementOf(row: AlertRow): Acknowledgement | null {
+  const { acknowledged_index: index, acknowledged_at: at, acknowledged_by: by, acknowledged_reason: reason } = row;
+  return index === null || at === null ? null : { index, atMs: at.getTime(), by: by ?? '', reason: reason ?? '' };
 }
 
 async function readAlert(tx: Tx, id: string): Promise<Alert | undefined> {
@@ -102,14 +140,19 @@ async function readAlert(tx: Tx, id: string): Promise<Alert | undefined> {
 async function keepAlert(tx: Tx, alert: Alert): Promise<void> {
   const { id, key, severity, worst, summary, node, raisedIndex, raisedAtMs, resolvedIndex, resolvedAtMs, reason } =
     alert;
+  const { heardAtMs, acknowledged } = alert;
   await tx.query(
-    `insert into alerts (${columns}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-     on conflict (id) do update set (severity, worst, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason)
+    `insert into alerts (${columns}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+     on conflict (id) do update set (severity, worst, summary, node, raised_index, raised_at, resolved_index, resolved_at, reason,
+                                     heard_at, acknowledged_index, acknowledged_at, acknowledged_by, acknowledged_reason)
        = (excluded.severity, excluded.worst, excluded.summary, excluded.node, excluded.raised_index, excluded.raised_at,
-          excluded.resolved_index, excluded.resolved_at, excluded.reason)`,
+          excluded.resolved_index, excluded.resolved_at, excluded.reason, excluded.heard_at, excluded.acknowledged_index,
+          excluded.acknowledged_at, excluded.acknowledged_by, excluded.acknowledged_reason)`,
     [
       ...[id, key, severity, worst, summary, node, raisedIndex, rfc3339(raisedAtMs), resolvedIndex],
-      ...[resolvedAtMs === null ? null : rfc3339(resolvedAtMs), reason],
+      ...[resolvedAtMs === null ? null : rfc3339(resolvedAtMs), reason, rfc3339(heardAtMs)],
+      ...[acknowledged?.index ?? null, acknowledged === null ? null : rfc3339(acknowledged.atMs)],
+      ...[acknowledged?.by ?? null, acknowledged?.reason ?? null],
     ],
   );
 }
@@ -124,20 +167,24 @@ async function readStanding(db: Queryable): Promise<readonly Alert[]> {
 
 async function readChannels(tx: Tx, since: string): Promise<readonly KnownChannel[]> {
   const { rows } = await tx.query<KnownChannel>(
-    'select name, level from alert_channels where seen_at >= $1 order by name',
+    'select name, level, escalate_after_ms as "escalateAfterMs" from alert_channels where seen_at >= $1 order by name',
     [since],
   );
   return rows;
 }
 
 /** @returns whether it was not there, or not seen since. */
-async function welcome(tx: Tx, { name, level }: KnownChannel, at: { now: string; since: string }): Promise<boolean> {
+async function welcome(
+  tx: Tx,
+  { name, level, escalateAfterMs }: KnownChannel,
+  at: { now: string; since: string },
+): Promise<boolean> {
   const { rows } = await tx.query<{ known: boolean }>(
     `with before as (select seen_at from alert_channels where name = $1)
-     insert into alert_channels (name, level, seen_at) values ($1, $2, $3)
-     on conflict (name) do update set (level, seen_at) = (excluded.level, excluded.seen_at)
+     insert into alert_channels (name, level, seen_at, escalate_after_ms) values ($1, $2, $3, $5)
+     on conflict (name) do update set (level, seen_at, escalate_after_ms) = (excluded.level, excluded.seen_at, excluded.escalate_after_ms)
      returning coalesce((select seen_at >= $4 from before), false) as known`,
-    [name, level, at.now, at.since],
+    [name, level, at.now, at.since, escalateAfterMs],
   );
   return rows[0]?.known !== true;
 }
@@ -155,7 +202,6 @@ async function readUntold(tx: Tx, channel: string, before: string): Promise<read
 }
 
 async function enqueue(tx: Tx, notifications: readonly NewNotification[], now: string): Promise<void> {
-  if (notifications.length === 0) return;
   const items: readonly AlertItem[] = notifications.map(({ item }) => item);
   await tx.query(
     `insert into alert_notifications (channel, alert, change, item, created_at, due_at)

@@ -1,6 +1,6 @@
 import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
-import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits, Severity } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, conditionOf } from '../text.ts';
@@ -54,18 +54,17 @@ function alertOf(
   };
 }
 
-export interface AlertmanagerOptions {
+export interface AlertmanagerOptions extends ChannelTraits {
   /** Of the server, below which its API is. */
   readonly url: string;
-  readonly level: Severity;
   readonly repeatMs: number;
 }
 
 export function alertmanagerChannel(options: AlertmanagerOptions, http: ChannelHttp): AlertChannel {
-  const { level, repeatMs } = options;
+  const { name, level, escalateAfterMs, repeatMs } = options;
   const { url, headers } = withoutUser(options.url);
   return {
-    ...{ name: 'alertmanager', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    ...{ name, level, escalateAfterMs, maxItems: limits.maxAlertsPerMessage, close: http.close },
     send: (notice) => http.post({ url, headers, body: JSON.stringify(alertmanagerAlerts(notice, repeatMs)) }),
   };
 }

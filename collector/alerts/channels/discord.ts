@@ -1,6 +1,6 @@
 import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
-import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits, Severity } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, fitted, headlineOf, oneLine, titleOf } from '../text.ts';
@@ -54,14 +54,13 @@ function embedOf(item: AlertItem, { origin, runbookUrl }: AlertNotice) {
   };
 }
 
-export interface DiscordOptions {
+export interface DiscordOptions extends ChannelTraits {
   readonly webhookUrl: string;
-  readonly level: Severity;
 }
 
-export function discordChannel({ webhookUrl, level }: DiscordOptions, http: ChannelHttp): AlertChannel {
+export function discordChannel({ webhookUrl, ...traits }: DiscordOptions, http: ChannelHttp): AlertChannel {
   return {
-    ...{ name: 'discord', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close },
     send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(discordMessage(notice)) }),
   };
 }

@@ -2,7 +2,7 @@ import type { Transporter } from 'nodemailer';
 import { rfc3339 } from '../../../common/clock.ts';
 import { AppError, errnoOf } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
-import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import { unreachable } from '../http.ts';
 import { bodyOf, factsOf, headlineOf, oneLine, titleOf } from '../text.ts';
@@ -14,7 +14,7 @@ import { bodyOf, factsOf, headlineOf, oneLine, titleOf } from '../text.ts';
 
 const maxBodyTextChars = 2_000;
 
-export interface EmailOptions {
+export interface EmailOptions extends ChannelTraits {
   readonly host: string;
   readonly port: number;
   readonly security: 'starttls' | 'tls';
@@ -22,7 +22,6 @@ export interface EmailOptions {
   readonly password?: string | undefined;
   readonly from: string;
   readonly to: readonly string[];
-  readonly level: Severity;
   /** PEM of the authorities that count instead of those of the system. */
   readonly ca?: string | undefined;
 }
@@ -58,10 +57,10 @@ function itemLines(item: AlertItem, { runbookUrl }: AlertNotice): string[] {
 }
 
 export function emailChannel(options: EmailOptions): AlertChannel {
-  const { level, from, to } = options;
+  const { name, level, escalateAfterMs, from, to } = options;
   let transporter: Promise<Transporter> | undefined;
   return {
-    ...{ name: 'email', level, maxItems: limits.maxAlertsPerMessage },
+    ...{ name, level, escalateAfterMs, maxItems: limits.maxAlertsPerMessage },
     send: async (notice) => {
       transporter ??= createTransporter(options);
       const mail = { ...emailMessage(notice), from, to: [...to], disableFileAccess: true, disableUrlAccess: true };
@@ -71,7 +70,7 @@ export function emailChannel(options: EmailOptions): AlertChannel {
         const said = oneLine(`${String(response)}${missed}`, limits.maxAlertAnswerChars);
         return { status: said.slice(0, 3), text: said.slice(3).trim() };
       } catch (thrown) {
-        throw failure(thrown);
+        throw failure(name, thrown);
       }
     },
     close: async () => (await transporter)?.close(),
@@ -107,8 +106,8 @@ async function inTime<T>(sending: Promise<T>): Promise<T> {
  * RFC 5321 §4.2.1: 5yz is for good, 4yz for now. A refused login is for somebody to mend, so as 5yz. But whoever stands in between can
  * refuse TLS, and must not be able to end a notification by it.
  */
-function failure(thrown: unknown): AppError {
-  const error = unreachable('email', thrown);
+function failure(name: string, thrown: unknown): AppError {
+  const error = unreachable(name, thrown);
   const codes = answersIn(thrown);
   const isFinal = codes.length > 0 && codes.every((code) => code >= 500) && errnoOf(thrown) !== 'ETLS';
   return isFinal ? new AppError('channel.refused', error.message, { details: { status: codes[0] } }) : error;

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { rfc3339 } from '../../../common/clock.ts';
-import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, conditionOf, headlineOf, oneLine } from '../text.ts';
@@ -50,16 +50,15 @@ function dedupKey(origin: string, key: string): string {
   return isPlain ? whole : `sigilwatch/${hash('sha256', whole, 'hex')}`;
 }
 
-export interface PagerdutyOptions {
+export interface PagerdutyOptions extends ChannelTraits {
   readonly routingKey: string;
   readonly url: string;
-  readonly level: Severity;
 }
 
-export function pagerdutyChannel({ routingKey, url, level }: PagerdutyOptions, http: ChannelHttp): AlertChannel {
+export function pagerdutyChannel({ routingKey, url, ...traits }: PagerdutyOptions, http: ChannelHttp): AlertChannel {
   const post = (event: ReturnType<typeof pagerdutyEvent>) => http.post({ url, body: JSON.stringify(event) });
   return {
-    ...{ name: 'pagerduty', level, maxItems: 1, close: http.close },
+    ...{ ...traits, maxItems: 1, close: http.close },
     send: async (notice) => {
       const [item] = notice.items;
       if (item === undefined) return { status: 'nothing', text: '' };

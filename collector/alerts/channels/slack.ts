@@ -1,5 +1,5 @@
 import { limits } from '../../../common/limits.ts';
-import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits, Severity } from '../alert.ts';
 import { type Runbook, runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, factsOf, fitted, headlineOf, titleOf } from '../text.ts';
@@ -67,14 +67,13 @@ function markOf({ items }: AlertNotice): string {
   return standing === undefined ? '🟢' : marks[standing.severity];
 }
 
-export interface SlackOptions {
+export interface SlackOptions extends ChannelTraits {
   readonly webhookUrl: string;
-  readonly level: Severity;
 }
 
-export function slackChannel({ webhookUrl, level }: SlackOptions, http: ChannelHttp): AlertChannel {
+export function slackChannel({ webhookUrl, ...traits }: SlackOptions, http: ChannelHttp): AlertChannel {
   return {
-    ...{ name: 'slack', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close },
     send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(slackMessage(notice)) }),
   };
 }

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
-import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 
@@ -41,15 +41,14 @@ export function webhookHeaders(body: string, signing: { id: string; atMs: number
   return { 'webhook-id': id, 'webhook-timestamp': String(seconds), 'webhook-signature': `v1,${signature}` };
 }
 
-export interface WebhookOptions {
+export interface WebhookOptions extends ChannelTraits {
   readonly url: string;
   readonly secret: string;
-  readonly level: Severity;
 }
 
-export function webhookChannel({ url, secret, level }: WebhookOptions, http: ChannelHttp): AlertChannel {
+export function webhookChannel({ url, secret, ...traits }: WebhookOptions, http: ChannelHttp): AlertChannel {
   return {
-    ...{ name: 'webhook', level, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close },
     send: (notice) => {
       const body = webhookBody(notice);
       const headers = webhookHeaders(body, { id: notice.id, atMs: notice.sentAtMs, secret });

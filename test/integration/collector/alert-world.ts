@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { AlertChannel, AlertNotice, Severity } from '../../../collector/alerts/alert.ts';
 import { type Courier, createCourier } from '../../../collector/alerts/courier.ts';
 import { createIntake, type Intake } from '../../../collector/alerts/intake.ts';
@@ -7,6 +8,7 @@ import { postgresDeliveryStore } from '../../../collector/postgres/alert-deliver
 import { postgresAlertStore } from '../../../collector/postgres/alert-store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
+import { rfc3339 } from '../../../common/clock.ts';
 import { AppError } from '../../../common/errors.ts';
 import { startLedger } from '../../ledgers.ts';
 import type { TestPostgres } from '../../postgres.ts';
@@ -25,9 +27,14 @@ export interface TestChannel extends AlertChannel {
   answer: (notice: AlertNotice) => Promise<void>;
 }
 
-export function channelOf(name: string, level: Severity = 'info', maxItems = 10): TestChannel {
+export function channelOf(
+  name: string,
+  level: Severity = 'info',
+  maxItems = 10,
+  escalateAfterMs: number | null = null,
+): TestChannel {
   const channel: TestChannel = {
-    ...{ name, level, maxItems, notices: [], close: async () => {} },
+    ...{ name, level, maxItems, escalateAfterMs, notices: [], close: async () => {} },
     answer: async () => {},
     send: async (notice) => {
       await channel.answer(notice);
@@ -84,6 +91,22 @@ export class AlertWorld {
     return this.ledger.record({ kind: 'alert.resolved', body: { key, reason: 'over' } });
   }
 
+  /** Until so long from now, by the time of the test. */
+  async silence(pattern: string, forMs: number, id = randomBytes(32).toString('hex')): Promise<string> {
+    const until = rfc3339(this.nowMs + forMs);
+    const body = { id, pattern, until, actor: 'operator', reason: 'works' };
+    await this.ledger.record({ kind: 'alert.silenced', body });
+    return id;
+  }
+
+  unsilence(id: string) {
+    return this.ledger.record({ kind: 'alert.unsilenced', body: { id, actor: 'operator', reason: 'done' } });
+  }
+
+  acknowledge(key: string) {
+    return this.ledger.record({ kind: 'alert.acknowledged', body: { key, actor: 'operator', reason: 'on it' } });
+  }
+
   courierOf(channel: AlertChannel, store = this.deliveryStore()): Courier {
     const others = { metrics, logger: quietLogger, origin: 'test', maxAttempts, random: () => 1 };
     return createCourier({ channel, store, ...others });
@@ -91,6 +114,14 @@ export class AlertWorld {
 
   async readAll(): Promise<void> {
     while (await this.intake.read());
+  }
+
+  /** Reads on, and delivers also what was held back, is due for escalation, or is to be told again. */
+  async tellAll(...channels: TestChannel[]): Promise<void> {
+    await this.readAll();
+    await this.intake.catchUp(channels);
+    this.nowMs += groupMs;
+    for (const channel of channels) await drain(this.courierOf(channel));
   }
 
   /** Reads on, lets the grouping window pass, and delivers. */

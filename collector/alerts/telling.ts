@@ -1,0 +1,40 @@
+import { type AlertItem, isAtLeast, type Severity } from './alert.ts';
+import type { KnownChannel } from './ports.ts';
+import { type Alert, itemOf } from './standing.ts';
+
+/** What a channel knows of an alert that stands: as how bad it was told of it last. Undefined when it was not. */
+export type Told = Severity | undefined;
+
+export interface Moment {
+  /** Whether a silence, or an alert that it follows from, holds it back now. */
+  readonly isHeld: boolean;
+  /** By the clock of the database. */
+  readonly nowMs: number;
+}
+
+/**
+ * What a channel is to be told of an alert now, other than that it still stands; undefined for nothing. Whoever was told that it stands
+ * is told of its end; nobody else is.
+ */
+export function newsFor(
+  channel: KnownChannel,
+  alert: Alert,
+  told: Told,
+  { isHeld, nowMs }: Moment,
+): AlertItem | undefined {
+  if (alert.resolvedIndex !== null) return told === undefined ? undefined : itemOf(alert, 'resolved');
+  if (isHeld || !isAtLeast(alert.worst, channel.level)) return undefined;
+  if (told === undefined) return isTurnOf(channel, alert, nowMs) ? itemOf(alert, 'raised') : undefined;
+  return told === alert.severity ? undefined : { ...itemOf(alert, 'raised'), previousSeverity: told };
+}
+
+/** A channel for escalation is told once nobody has acknowledged the alert for so long. */
+function isTurnOf({ escalateAfterMs }: KnownChannel, { acknowledged, heardAtMs }: Alert, nowMs: number): boolean {
+  if (escalateAfterMs === null) return true;
+  return acknowledged === null && nowMs >= heardAtMs + escalateAfterMs;
+}
+
+/** Whether a channel is told at the end of the repeat interval that the alert still stands. */
+export function isToldAgain({ level }: KnownChannel, alert: Alert, told: Told, isHeld: boolean): boolean {
+  return told !== undefined && !isHeld && alert.acknowledged === null && isAtLeast(alert.worst, level);
+}
