@@ -42,6 +42,8 @@ export const tableAccess: Readonly<Record<string, Access>> = {
   alerts: 'work',
   alert_channels: 'work',
   alert_notifications: 'work',
+  integrity_state: 'work',
+  integrity_reports: 'work',
   projection_bases: 'read',
   body_partitions: 'read',
   schema_migrations: 'read',
