@@ -6,11 +6,10 @@ import { limits } from '../../common/limits.ts';
 import type { CheckedLedger } from './check.ts';
 import { type CheckTask, checkMessage } from './messages.ts';
 
-/** Beside this file in the source, and beside the program in the build. */
-const programFile = new URL(
-  import.meta.url.endsWith('.ts') ? './check-program.ts' : './ledger-check.js',
-  import.meta.url,
-);
+/** Beside this file in the source, which Node needs help to read, and beside the program in the build. */
+const [programFile, options] = import.meta.url.endsWith('.ts')
+  ? [new URL('./check-program.ts', import.meta.url), ['--import', 'tsx']]
+  : [new URL('./ledger-check.js', import.meta.url), []];
 
 export interface CheckProcess {
   readonly databaseUrl: string;
@@ -29,7 +28,7 @@ export function checkInProcess(ledger: CheckedLedger, needs: CheckProcess): Prom
   const heap = [`--max-old-space-size=${limits.ledgerCheckHeapMb}`, '--max-semi-space-size=2'];
   // What it writes is nobody's to read: its answer is a message. What breaks it is.
   const child = fork(programFile, [], {
-    execArgv: [...process.execArgv.filter((option) => !option.startsWith('--test')), ...heap],
+    execArgv: [...options, ...heap],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   return new Promise((resolve, reject) => {
