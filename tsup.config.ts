@@ -142,6 +142,7 @@ export default defineConfig([
     format: 'cjs',
     banner: { js: executorShebang },
   },
+  { ...program('ledger-check', 'collector/integrity/check-program.ts', ''), banner: { js: requireForCommonJs } },
   {
     ...program('sigilwatch-collector', 'collector/main.ts', collectorShebang),
     onSuccess: async () => {

@@ -1,6 +1,7 @@
 import type { Clock } from '../common/clock.ts';
 import { parseCron } from '../common/cron.ts';
 import type { DesiredContainer } from '../common/desired.ts';
+import { jitterOf } from '../common/due.ts';
 import { wantedText } from '../common/enforcement/wanted.ts';
 import type { Logger } from '../common/log.ts';
 import { type AgentSettings, noSchedule } from './config.ts';
@@ -12,7 +13,6 @@ import { dockerEngine } from './docker/dockerode.ts';
 import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
 import { reportArchive } from './integrity/archive.ts';
-import { jitterOf } from './integrity/due.ts';
 import { Nightly } from './integrity/nightly.ts';
 import type { Journal } from './ports.ts';
 import { inventoryPath } from './sigils/inventory/inventory-file.ts';

@@ -8,6 +8,7 @@ import type { Logger } from '../common/log.ts';
 import { createTeardown, type Teardown } from '../common/teardown.ts';
 import { startAlerting } from './alerting.ts';
 import { ensureOperatorToken } from './auth/operator-token.ts';
+import { createChecking } from './checking.ts';
 import { systemClock } from './clock.ts';
 import type { CollectorSettings } from './config.ts';
 import { applicationName, migrateDatabase, type OpenDatabase, openDatabase, warnOfWeaknesses } from './database.ts';
@@ -26,6 +27,7 @@ import { createMirroring } from './mirroring.ts';
 import { postgresEnrolment, postgresOperatorTokens, revokedChannel } from './postgres/access-store.ts';
 import { alertFigures } from './postgres/alert-query-store.ts';
 import { databaseNow } from './postgres/erasure-run-store.ts';
+import { postgresIntegrityStore } from './postgres/integrity-store.ts';
 import { postgresLedgerStore } from './postgres/ledger-store.ts';
 import { listen } from './postgres/listen.ts';
 import { measuresChannel } from './postgres/measure-store.ts';
@@ -177,6 +179,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     retentionSucceededAt: () => retention.succeededAt,
     fleet: () => fleetStats(db),
     alerts: () => alertFigures(db),
+    ledgerCheck: () => postgresIntegrityStore(db).last(),
   });
   const fleet = { store: postgresEnrolment(db), ledger, clock };
   const operators = postgresOperatorTokens(db);
@@ -229,6 +232,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   await startAlerting(settings, told);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);
+  followUntilStopped('integrity', async (signal) => createChecking(settings, served)?.follow(signal), teardown);
   await followMeasures(database, enforcing.measured, served);
   await cutRevoked(database, createRevocations({ nodes, sockets, logger }), served);
   teardown.add('server', () => stopListening(server, () => sockets.close()));

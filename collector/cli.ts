@@ -17,6 +17,7 @@ import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
 import { addDesired } from './desired-cli.ts';
 import { addEnforcement } from './enforcement-cli.ts';
+import { addIntegrity } from './integrity-cli.ts';
 
 /** The world outside the command line. */
 export interface CliWorld {
@@ -106,6 +107,10 @@ function addCommands(program: Command, perform: Perform): void {
   addChanges(program, perform);
   addDesired(program, perform);
   addAlerts(program.command('alerts').description('what people are told of, and whether they were'), perform);
+  addIntegrity(
+    program.command('integrity').description('complete checks, of the ledger and of the nodes, and their reports'),
+    perform,
+  );
   addPolicy(program.command('policy').description('what rules do, before they are committed'), perform);
   const ledger = program.command('ledger').description('check the ledger and take parts of it away');
   addLedger(ledger, perform);

@@ -1,7 +1,11 @@
 import { z } from 'zod';
+import { isCron } from '../common/cron.ts';
 import { limits } from '../common/limits.ts';
 import { logLevels } from '../common/log.ts';
 import { alertSettings } from './alerts/settings.ts';
+
+/** In place of a schedule: the collector starts no check by itself. */
+export const noSchedule = 'off';
 
 /** Port the collector listens on unless told otherwise. */
 export const defaultPort = 7600;
@@ -113,6 +117,33 @@ export const collectorSettings = z.strictObject({
       .describe('How long a join token is good for'),
   }),
   alerts: alertSettings,
+  integrity: z.strictObject({
+    schedule: z
+      .string()
+      .refine((text) => text === noSchedule || isCron(text), `five fields of cron, in local time, or ${noSchedule}`)
+      .default('30 3 * * *')
+      .describe(
+        `When the ledger and its projections are checked completely; ${noSchedule} where something else has it done`,
+      ),
+    jitterMs: z
+      .int()
+      .min(0)
+      .max(86_400_000)
+      .default(limits.defaultIntegrityJitterMs)
+      .describe('Ledgers begin within this time, each always at the same moment of it'),
+    keepDays: z
+      .int()
+      .min(1)
+      .max(limits.maxReportDays)
+      .default(limits.defaultReportDays)
+      .describe('How long reports of these checks are kept'),
+    keepReports: z
+      .int()
+      .min(limits.reportsKeptAnyway)
+      .max(limits.maxReportsKept)
+      .default(limits.defaultReportsKept)
+      .describe('How many of them'),
+  }),
   log: z.strictObject({
     level: z.enum(logLevels).default('info').describe('Least level that is logged'),
   }),

@@ -4,6 +4,8 @@ import type { AlertMetrics } from './alerts/ports.ts';
 import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
 import { enforcementMetrics } from './enforcement/metrics.ts';
 import { setOrForget, shared } from './gauges.ts';
+import { integrityMetrics } from './integrity/metrics.ts';
+import type { LastLedgerCheck } from './integrity/ports.ts';
 import type { SocketMetrics } from './ws/ports.ts';
 
 export interface HttpMetrics {
@@ -33,6 +35,8 @@ export interface MetricSources {
   retentionSucceededAt(): number | undefined;
   fleet(): Promise<Fleet>;
   alerts(): Promise<AlertFigures>;
+  /** The last check of the ledger, whoever made it; undefined before the first. */
+  ledgerCheck(): Promise<LastLedgerCheck | undefined>;
 }
 
 /** Counts of what there is; drifts by kind, findings by check. */
@@ -53,6 +57,7 @@ export function createMetrics(registry: Registry, sources: MetricSources): Colle
   addLedgerMetrics(registry, sources);
   addRetentionMetrics(registry, sources);
   addFleetMetrics(registry, sources);
+  integrityMetrics(registry, () => sources.ledgerCheck());
   return {
     registry,
     http: httpMetrics(registry),

@@ -18,6 +18,21 @@ export const integrityLimits = {
   reportsKeptAnyway: 7,
   /** All of them together, the newest ones aside: whoever can write bad records into a store must not fill the node's disk. */
   maxReportArchiveBytes: 256 * 1024 * 1024,
+  /** What a check of the ledger at night takes of the time: as long as it reads and compares, it rests. */
+  ledgerCheckShare: 0.5,
+  /** It works for so long before it rests. */
+  ledgerCheckSliceMs: 20,
+  /** Beyond what its threads and buffers take: it streams. */
+  ledgerCheckHeapMb: 384,
+  /** A check that says nothing for so long hangs; comparing large projections takes minutes. */
+  ledgerCheckStallMs: 3_600_000,
+  /** After a night's check of the ledger could not be begun or put on record. */
+  ledgerCheckRetryMs: 600_000,
+  /** Differing rows that are told of one projection. */
+  maxDifferingRows: 20,
+  /** Projections there are, with room to grow. */
+  maxProjections: 64,
+  maxProjectionColumns: 100,
   /** A lock says who holds it in a line; a larger file is no lock. */
   maxRunLockBytes: 4_096,
   /** How often a lock whose holder is gone may be taken away before others are taken to be at it. */

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   findingsOf,
   type IntegrityReport,
@@ -6,55 +5,32 @@ import {
   type ReportedFinding,
   type ReportedStore,
 } from './integrity-report.ts';
-import { printable } from './printable.ts';
+import { badge, escaped, grouped, reportPage, shownBytes, shownTime } from './report-html.ts';
 import type { SigilFinding } from './sigil.ts';
 
-/**
- * A report as one HTML page for a person: needs no script, loads nothing, and refuses to by its policy. Whatever comes from a
- * store passes {@link escaped}; the policy is what holds should that ever be forgotten.
- */
+/** A node's report as one HTML page for a person. */
 export function integrityPage(report: IntegrityReport): string {
   const { id, node, status, startedAt, finishedAt, eventSecrets, stores } = report;
   const found = stores.reduce((sum, store) => sum + findingsOf(store), 0);
-  const facts: [string, string][] = [
-    ['node', node],
-    ['started', shownTime(startedAt)],
-    ['finished', shownTime(finishedAt)],
-    ['stores', String(stores.length)],
-    ['findings', grouped(found)],
-    ['report', id],
-  ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>${escaped(`Sigil integrity of ${node}: ${headings[status]}`)}</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<h1>Sigil integrity of ${escaped(node)} ${badge(status)}</h1>
-<p class="lead">${escaped(leads[status])}</p>
-<dl>${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>
-${eventSecrets === 0 ? `<p class="error">${noSecrets}</p>` : ''}
-${storeTable(stores)}
-${stores.map((store) => storeSection(store, startedAt)).join('\n')}
-</main>
-</body>
-</html>
-`;
+  return reportPage({
+    ...{ subject: `Sigil integrity of ${node}`, status, lead: leads[status] },
+    facts: [
+      ['node', node],
+      ['started', shownTime(startedAt)],
+      ['finished', shownTime(finishedAt)],
+      ['stores', String(stores.length)],
+      ['findings', grouped(found)],
+      ['report', id],
+    ],
+    sections: [
+      eventSecrets === 0 ? `<p class="error">${noSecrets}</p>` : '',
+      storeTable(stores),
+      ...stores.map((store) => storeSection(store, startedAt)),
+    ],
+  });
 }
 
-const headings: Readonly<Record<IntegrityStatus, string>> = {
-  ok: 'all in order',
-  findings: 'something is wrong',
-  unchecked: 'not all could be checked',
-};
-
-const leads: Readonly<Record<IntegrityStatus, string>> = {
+export const leads: Readonly<Record<IntegrityStatus, string>> = {
   ok: 'Everything was read, and every check that was made has passed.',
   findings: 'Everything was read. What is listed below is not as its owner wrote it.',
   unchecked: 'Some of it could not be read, and nothing is known of that. What was found in the rest is listed below.',
@@ -118,7 +94,8 @@ function storeSection(store: ReportedStore, startedAt: string): string {
   return `<section>\n<h2>${escaped(store.store)}</h2>\n${trouble}${items}${more}\n</section>`;
 }
 
-function findingItem(finding: ReportedFinding, startedAt: string): string {
+/** One finding, as HTML. */
+export function findingItem(finding: ReportedFinding, startedAt: string): string {
   const { check, key, keyRange, file, offset, expected, actual, detail, firstSeen, id } = finding;
   const rows: [string, string | null][] = [
     ['key', key],
@@ -135,57 +112,3 @@ function findingItem(finding: ReportedFinding, startedAt: string): string {
   );
   return `<article><h3>${escaped(check)}</h3><p>${escaped(detail)}. <span class="why">${escaped(meanings[check])}</span></p><dl>${shown.join('')}</dl></article>`;
 }
-
-function badge(status: IntegrityStatus): string {
-  return `<span class="badge ${status}">${status}</span>`;
-}
-
-/** Text for element content and quoted attributes; what would reorder or hide it is replaced. */
-function escaped(text: string): string {
-  return printable(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-function shownTime(timestamp: string): string {
-  return `${timestamp.slice(0, 10)} ${timestamp.slice(11, 19)} UTC`;
-}
-
-function grouped(amount: number | undefined): string {
-  return amount === undefined ? '–' : String(amount).replace(/\B(?=(\d{3})+$)/g, ' ');
-}
-
-function shownBytes(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const unit = bytes === 0 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1);
-  return `${unit === 0 ? bytes : (bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`;
-}
-
-const style = `
-:root { color-scheme: light dark; --line: #d5d9df; --soft: #f4f6f8; --dim: #5b6470; --ok: #17693a; --bad: #a4161a; --odd: #8a5a00; }
-@media (prefers-color-scheme: dark) {
-  :root { --line: #3a414b; --soft: #1e2329; --dim: #9aa4b1; --ok: #5fc98a; --bad: #ff8589; --odd: #e8b04a; }
-}
-body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 72rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.6rem; margin: 0; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; overflow-wrap: anywhere; }
-h3 { font-size: 1rem; margin: 0; color: var(--bad); }
-p { margin: 0.5rem 0; }
-.lead, .why, dt { color: var(--dim); }
-.error { color: var(--odd); overflow-wrap: anywhere; }
-.badge { font-size: 0.8rem; font-weight: 600; padding: 0.1rem 0.5rem; border: 1px solid; border-radius: 0.4rem; vertical-align: middle; }
-.badge.ok { color: var(--ok); } .badge.findings { color: var(--bad); } .badge.unchecked { color: var(--odd); }
-dl { display: flex; flex-wrap: wrap; gap: 0.25rem 2rem; margin: 1rem 0; }
-dt { font-size: 0.8rem; } dd { margin: 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 0.4rem 0.6rem; border-bottom: 1px solid var(--line); font-weight: normal; white-space: nowrap; }
-thead th { color: var(--dim); font-size: 0.8rem; }
-.n { text-align: right; }
-article { border: 1px solid var(--line); border-radius: 0.5rem; background: var(--soft); padding: 0.9rem 1rem; margin: 0.75rem 0; break-inside: avoid; overflow-wrap: anywhere; }
-article dl { display: block; margin: 0.5rem 0 0; }
-article dl div { display: grid; grid-template-columns: 6.5rem 1fr; align-items: baseline; }
-code { font: 0.85rem/1.5 ui-monospace, monospace; }
-`;
-
-/** Nothing but this very style: no script, no image, no frame, no form, from anywhere. */
-const policy = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(style).digest('base64')}'; base-uri 'none'; form-action 'none'`;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { rfc3339 } from './clock.ts';
 import { count, foreignText, nodeName, ownText, timestamp } from './fields.ts';
 import { limits } from './limits.ts';
 import { sigilFinding } from './sigil.ts';
@@ -13,6 +14,14 @@ export type IntegrityStatus = (typeof integrityStatuses)[number];
 /** When the run began, in UTC to the millisecond, and eight random hex digits: sorts by time, and is safe in paths. */
 export const reportId = z.string().regex(/^\d{8}T\d{9}Z-[0-9a-f]{8}$/, 'the id of an integrity report');
 
+/**
+ * @param startedMs when the run begins, Unix milliseconds
+ * @param randomBytes so many random bytes
+ */
+export function newReportId(startedMs: number, randomBytes: (count: number) => Buffer): string {
+  return `${rfc3339(startedMs).replace(/[-:.]/g, '')}-${randomBytes(4).toString('hex')}`;
+}
+
 /** Table blocks and bytes exclude meta blocks; `records` counts stored versions, not keys. */
 export const storeCounts = z.strictObject({
   tables: count,
@@ -22,7 +31,7 @@ export const storeCounts = z.strictObject({
   sigils: count,
 });
 
-const reportedFinding = sigilFinding
+export const reportedFinding = sigilFinding
   .extend({ firstSeen: timestamp.describe('start of the run that found it first, as far back as reports are kept') })
   .describe('one failed check of one record (key), or of one place in a store file (file, offset, keyRange)');
 

@@ -4,6 +4,7 @@ import { driftSchema } from './drift.ts';
 import { driftKinds } from './drift-kind.ts';
 import { count, foreignText, hex64, nodeName, ownText, timestamp } from './fields.ts';
 import { integrityStatuses, reportId, storeCounts } from './integrity-report.ts';
+import { ledgerCheck } from './ledger-check.ts';
 import { limits } from './limits.ts';
 import { observedContainer } from './observed.ts';
 import { approvalSchema, orderOutcomes, orderSchema } from './order.ts';
@@ -105,6 +106,17 @@ const collectorStatements = [
     exported: z.strictObject({ file: ownText, sha256: hex64, entries: count }).nullable(),
     actor: ownText,
     reason: ownText,
+  }),
+  /** A full check of the ledger and of what is derived from it, by the collector's schedule or by hand. */
+  kind('ledger.checked', {
+    report: reportId,
+    status: z.enum(integrityStatuses),
+    startedAt: timestamp,
+    finishedAt: timestamp,
+    /** Of the report in the collector's archive. */
+    sha256: hex64,
+    /** As in the report, without the rows that differ. */
+    check: ledgerCheck,
   }),
   /**
    * No quorum of witnesses had cosigned anything newer than `fromSize` for too long. It has now, at `toSize`, and by

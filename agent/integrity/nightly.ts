@@ -1,16 +1,17 @@
+import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
 import { rfc3339 } from '../../common/clock.ts';
+import { isDue, type Timetable } from '../../common/due.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { timestamp } from '../../common/fields.ts';
-import { findingsOf, type IntegrityReport } from '../../common/integrity-report.ts';
+import { findingsOf, type IntegrityReport, newReportId } from '../../common/integrity-report.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import type { Journal, StateChange } from '../ports.ts';
 import { everySlot } from '../schedule.ts';
 import type { ReportArchive } from './archive.ts';
-import { isDue, type Timetable } from './due.ts';
-import { type IntegrityRun, newReportId, reportOf } from './report.ts';
+import { type IntegrityRun, reportOf } from './report.ts';
 import { takeRunLock } from './run-lock.ts';
 import { checkFailed, type StoreCheck } from './store-check.ts';
 
@@ -149,7 +150,14 @@ export class Nightly {
       if (check === undefined) return;
       checks.push(check);
     }
-    const run = { id: newReportId(startedMs), node, startedMs, finishedMs: clock.now(), checks, eventSecrets };
+    const run = {
+      id: newReportId(startedMs, randomBytes),
+      node,
+      startedMs,
+      finishedMs: clock.now(),
+      checks,
+      eventSecrets,
+    };
     const { report, sha256 } = await this.#archived(run);
     const { id, status } = report;
     const findings = report.stores.reduce((sum, store) => sum + findingsOf(store), 0);

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { rfc3339 } from '../../common/clock.ts';
 import { type IntegrityReport, type ReportedStore, worstStatus } from '../../common/integrity-report.ts';
 import { limits } from '../../common/limits.ts';
@@ -14,11 +13,6 @@ export interface IntegrityRun {
   readonly checks: readonly StoreCheck[];
   /** How many there were to check signatures with. */
   readonly eventSecrets: number;
-}
-
-/** @param startedMs when the run begins, Unix milliseconds */
-export function newReportId(startedMs: number): string {
-  return `${rfc3339(startedMs).replace(/[-:.]/g, '')}-${randomBytes(4).toString('hex')}`;
 }
 
 /** @param firstSeen by finding id, RFC 3339; what is not in it was seen first by this run */

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { openCheckpoint } from '../../common/checkpoint.ts';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { signatureTypes, type VerifierKey, verifierKey } from '../../common/note.ts';
 import { applicationName } from '../database.ts';
-import { checkpointPath, fsCheckpointFile } from '../ledger/fs-checkpoint-file.ts';
+import { checkpointPath } from '../ledger/fs-checkpoint-file.ts';
+import { newestKept, openKept } from '../ledger/verify/kept.ts';
 import {
   readVerifiedPart,
   removeVerifiedPart,
@@ -147,20 +147,10 @@ async function readCheckpoints(
     kept.push(openKept(checkpoint, note, key));
   }
   if (checkpoint === undefined || resolve(checkpoint) !== resolve(newest)) {
-    const note = await fsCheckpointFile(newest, stderrLogger(stderr)).read();
-    if (note !== undefined) kept.push(openKept(newest, note, key));
+    const last = await newestKept(settings.dataDir, key, stderrLogger(stderr));
+    if (last !== undefined) kept.push(last);
   }
   return kept;
-}
-
-function openKept(name: string, note: string, key: VerifierKey): KeptTree {
-  try {
-    const { size, root } = openCheckpoint(note, key).checkpoint;
-    return { name, size, root };
-  } catch (thrown) {
-    const { code, message } = toAppError(thrown);
-    throw new AppError(code, `${name} is no checkpoint of this ledger, or was changed: ${message}`, { cause: thrown });
-  }
 }
 
 /** Where an interrupted run is gone on with, and where this one leaves word. */

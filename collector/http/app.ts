@@ -17,6 +17,7 @@ import {
   type OperatingNeeds,
 } from '../operating.ts';
 import { postgresFleetSources } from '../postgres/history-store.ts';
+import { postgresReportSources } from '../postgres/integrity-store.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { PublishedWitnesses } from '../witness/published.ts';
 import { addAlertsRoutes } from './alerts-routes.ts';
@@ -31,6 +32,7 @@ import { errorAnswer } from './errors.ts';
 import { addFindingsRoutes } from './findings-routes.ts';
 import { addFleetRoutes } from './fleet-routes.ts';
 import { addHealthRoute, addOperationRoutes } from './health-routes.ts';
+import { addIntegrityRoutes } from './integrity-routes.ts';
 import { addLogRoutes } from './log-routes.ts';
 import { openBelow, operatorsOnly, withMetrics, withRequestId } from './middleware.ts';
 import { addNodesRoutes } from './nodes-routes.ts';
@@ -101,6 +103,7 @@ export function createHttpApp(sources: HttpSources): Routes {
   addDesiredRoutes(app, sources.lookAtDesired);
   addFindingsRoutes(app, db);
   addAlertsRoutes(app, { db, ports: createAlertOperating({ db, ledger }), runbookUrl: sources.runbookUrl });
+  addIntegrityRoutes(app, postgresReportSources(db));
   addEntriesRoutes(app, db);
   const collectorKey = parseVerifierKey(ledger.vkey).publicKey;
   addFleetRoutes(app, { ...postgresFleetSources(db), collectorKey, clock, ledger });

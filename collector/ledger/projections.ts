@@ -173,6 +173,7 @@ function gather(logged: LoggedEntry, into: Gathered): void {
     case 'ledger.created':
     case 'ledger.equivocation':
     case 'ledger.erased':
+    case 'ledger.checked':
     case 'auth.event':
     case 'sigil.scan':
     case 'integrity.report':

@@ -107,7 +107,7 @@ const maxCatchUps = 8;
  * Rebuilds all projections and compares them with the stored ones, as of one moment.
  * @throws AppError `ledger.tampered` when an entry cannot be read or the base is not the signed one.
  */
-export function checkProjections(replays: Replays, needs: ReplayNeeds): Promise<ReplayReport> {
+export function checkProjections(replays: Pick<Replays, 'check'>, needs: ReplayNeeds): Promise<ReplayReport> {
   return replays.check(async (space) => {
     const size = await space.size();
     const from = await rebuildTo(space, size, needs);

@@ -44,6 +44,8 @@ export const tableAccess: Readonly<Record<string, Access>> = {
   alert_notifications: 'work',
   alert_told: 'work',
   alert_silences: 'work',
+  integrity_state: 'work',
+  integrity_reports: 'work',
   projection_bases: 'read',
   body_partitions: 'read',
   schema_migrations: 'read',

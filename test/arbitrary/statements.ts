@@ -101,6 +101,44 @@ const finding = fc.record({
   detail: text,
 });
 
+const differingRow = fc.record({
+  problem: fc.constantFrom('missing', 'extra', 'changed'),
+  key: fc.record({ node: fc.option(text), id: fc.option(text) }),
+  index: fc.option(count),
+  columns: fc.array(
+    fc.record({ column: fc.constantFrom('state', 'opened_at'), stored: fc.option(text), rebuilt: fc.option(text) }),
+    { maxLength: 2 },
+  ),
+});
+
+const ledgerCheck = fc.record({
+  origin: ownText,
+  status: fc.constantFrom(...integrityStatuses),
+  startedAt: timestamp,
+  durationMs: count,
+  verified: fc.option(
+    fc.record({
+      ...{ size: count, root: fc.option(base64(32)), authors: count, batches: count, tiles: count, erased: count },
+      ...{ checkpoint: fc.option(count), durationMs: count },
+    }),
+  ),
+  fault: fc.option(fc.record({ fault: fc.constantFrom('head', 'body'), index: fc.option(count), message: ownText })),
+  projections: fc.option(
+    fc.record({
+      ...{ size: count, from: count, durationMs: count },
+      tables: fc.array(
+        fc.record({
+          table: fc.constantFrom('drifts', 'findings'),
+          ...{ stored: count, rebuilt: count, differing: count },
+          rows: fc.array(differingRow, { maxLength: 2 }),
+        }),
+        { maxLength: 3 },
+      ),
+    }),
+  ),
+  error: fc.option(fc.record({ code: fc.constantFrom('database.unreachable', 'internal.error'), message: ownText })),
+});
+
 const storeSummary = fc.record({
   store: text,
   status: fc.constantFrom('ok', 'findings', 'unreadable', 'pending'),
@@ -234,6 +272,14 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
     records: count,
     sigils: count,
     findings: count,
+  }),
+  'ledger.checked': fc.record({
+    report: fc.constantFrom('20260101T033000000Z-00000000', '99991231T235959999Z-ffffffff'),
+    status: fc.constantFrom(...integrityStatuses),
+    startedAt: timestamp,
+    finishedAt: timestamp,
+    sha256: hex(64),
+    check: ledgerCheck,
   }),
   'integrity.report': fc.record({
     report: fc.constantFrom('20260101T020000000Z-00000000', '99991231T235959999Z-ffffffff'),

@@ -1,6 +1,7 @@
-import { newReportId } from '../../../agent/integrity/report.ts';
+import { randomBytes } from 'node:crypto';
 import { rfc3339 } from '../../../common/clock.ts';
 import type { IntegrityReport, ReportedFinding } from '../../../common/integrity-report.ts';
+import { newReportId } from '../../../common/integrity-report.ts';
 
 /** A finding of which only the id matters. */
 export function finding(id: string, firstSeen: string, over: Partial<ReportedFinding> = {}): ReportedFinding {
@@ -25,7 +26,7 @@ export function reportAt(atMs: number, findings: readonly ReportedFinding[] = []
   const status = findings.length === 0 ? 'ok' : 'findings';
   return {
     version: 1,
-    id: newReportId(atMs),
+    id: newReportId(atMs, randomBytes),
     node: 'lyra',
     startedAt: at,
     finishedAt: at,

@@ -75,6 +75,8 @@ test('every table is part of the ledger, a way in, or a projection that replay r
     ...['checkpoints', 'cosignatures', 'witness_gaps', 'witnesses_wanted'],
     // What became of telling people; the entries say what there was to tell.
     ...['alert_cursor', 'alerts', 'alert_channels', 'alert_notifications'],
+    // What checks came to, as documents that entries vouch for, and when the last one was.
+    ...['integrity_state', 'integrity_reports'],
   ];
   assert.deepEqual(
     others.filter((name) => !known.includes(name)),

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { isDue, jitterOf } from '../../../agent/integrity/due.ts';
-import { isCron, parseCron } from '../../../common/cron.ts';
+import { isCron, parseCron } from '../../common/cron.ts';
+import { isDue, jitterOf } from '../../common/due.ts';
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
