@@ -1,0 +1,39 @@
+import type { Severity } from '../alert.ts';
+import type { Facts } from './facts.ts';
+import type { RuleSettings } from './settings.ts';
+
+/** Something that a person has to know of, for as long as it is so. */
+export interface Condition {
+  /** The name of its rule and what it is about, with a slash in between where there is more than one of its kind. */
+  readonly key: string;
+  readonly severity: Severity;
+  readonly summary: string;
+  readonly node: string | null;
+}
+
+/** What else it takes to judge. */
+export interface Moment {
+  /** By the collector's clock, Unix milliseconds. */
+  readonly nowMs: number;
+  /** When somebody began to listen: before that, nobody could have been heard. */
+  readonly sinceMs: number;
+  readonly settings: RuleSettings;
+  /** Of the alerts that stand, by key. */
+  readonly standing: ReadonlyMap<string, Severity>;
+}
+
+/** A kind of condition. Pure. */
+export interface Rule {
+  /** Up to the first slash of its keys; a page of that name in `docs/runbook` says what to do. */
+  readonly name: string;
+  /** What it is raised with, the worst last. */
+  readonly severities: readonly Severity[];
+  readonly title: string;
+  readonly conditions: (facts: Facts, moment: Moment) => readonly Condition[];
+}
+
+/** The name of the rule that a key belongs to. */
+export function ruleNameOf(key: string): string {
+  const end = key.indexOf('/');
+  return end === -1 ? key : key.slice(0, end);
+}
