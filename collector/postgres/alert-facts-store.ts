@@ -85,6 +85,12 @@ const unsilenced = `
                where coalesce(s.node, d.node) = d.node and coalesce(s.container, d.container) = d.container
                  and coalesce(s.kind, d.kind) = d.kind)`;
 
+/** The oldest drifts of the node `n` and the kind `k` that stand: as many as the planner of orders reads, however many there are. */
+const oldest = (which: 'true' | 'opened_index < $2') => `
+  (select * from drifts
+    where node = n.node and kind = k.kind and resolved_index is null and ${which}
+    order by opened_index limit ${limits.maxOpenDriftsRead})`;
+
 const kindList = driftKinds.map((kind) => `('${kind}')`).join(', ');
 
 /** As many names as could be shown, and one more. */
@@ -104,9 +110,8 @@ async function readLastingDrifts(db: Queryable, { silenced, before }: Lasting): 
       cross join (values ${kindList}) as k(kind)
       cross join lateral (
         select count(*) as count, ${named} as containers
-          from (select d.container, d.opened_index from drifts d
-                 where d.node = n.node and d.kind = k.kind and d.resolved_index is null and d.opened_index < $2
-                   and ${unsilenced}
+          from (select d.container, d.opened_index from ${oldest('opened_index < $2')} d
+                 where ${unsilenced}
                  order by d.opened_index limit $3) standing) found
       where n.revoked_at is null and found.count > 0
       order by n.node, k.kind`,
@@ -129,8 +134,8 @@ async function readFailedOrders(db: Queryable, { silenced, nowMs }: Answered): P
                from nodes n
               cross join (values ${kindList}) as k(kind)
               cross join lateral (
-                select d.id, d.container, d.opened_index from drifts d
-                 where d.node = n.node and d.kind = k.kind and d.resolved_index is null and ${unsilenced}
+                select d.id, d.container, d.opened_index from ${oldest('true')} d
+                 where ${unsilenced}
                  order by d.opened_index limit $3) d
               cross join lateral (
                 select told.status

@@ -27,15 +27,15 @@ export const rules: readonly Rule[] = [
 const plannerAlerts: readonly Omit<Rule, 'conditions'>[] = [
   {
     ...{ name: 'enforcement.frozen', severities: ['critical'] },
-    title: 'many nodes began to drift alike after one commit, and nothing is ordered by it',
+    title: 'A commit is frozen',
   },
   {
     ...{ name: 'enforcement.daily_limit', severities: ['error'] },
-    title: '`governance.daily_limit` holds up the answer to a drift',
+    title: 'The daily limit holds up answers',
   },
   {
     ...{ name: 'enforcement.exhausted', severities: ['error'] },
-    title: 'orders came to nothing as often as `rollback.max_retries` allows',
+    title: 'Orders came to nothing too often',
   },
 ];
 

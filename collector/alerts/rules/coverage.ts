@@ -6,7 +6,7 @@ export const coverageRules: readonly Rule[] = [
   {
     name: 'coverage.lost',
     severities: ['warning', 'error'],
-    title: 'minutes of a node were not watched, or its agent had to drop entries',
+    title: 'A node was not watched',
     conditions: ({ losses }, moment) => losses.flatMap((loss) => lost(loss, moment)),
   },
 ];

@@ -9,8 +9,7 @@ export const diskRules: readonly Rule[] = [
   {
     name: 'disk.low',
     severities: ['warning', 'error'],
-    title:
-      'little is free on the file system of a data directory: less than `diskWarningPercent`, or `diskErrorPercent`',
+    title: 'A disk is filling up',
     conditions: ({ nodes }, moment) => nodes.flatMap((facts) => low(facts, moment)),
   },
 ];

@@ -3,11 +3,18 @@ import type { Severity } from '../alert.ts';
 import { counted, named } from '../named.ts';
 import type { Rule } from './rule.ts';
 
+interface DriftWords extends Pick<Rule, 'name' | 'title'> {
+  readonly severity: Severity;
+  readonly one: string;
+  readonly many: string;
+}
+
 /** One alert for each node and kind, however many containers there are. */
-function driftRule(kind: DriftKind, name: string, severity: Severity, [one, many]: readonly [string, string]): Rule {
+function driftRule(kind: DriftKind, { one, many, severity, ...rule }: DriftWords): Rule {
+  const { name } = rule;
   return {
-    ...{ name, severities: [severity] },
-    title: `${many}, for longer than \`driftMs\``,
+    ...rule,
+    severities: [severity],
     conditions: ({ drifts }) =>
       drifts
         .filter((lasting) => lasting.kind === kind)
@@ -19,20 +26,24 @@ function driftRule(kind: DriftKind, name: string, severity: Severity, [one, many
 }
 
 export const driftRules: readonly Rule[] = [
-  driftRule('UNAUTHORIZED_CONTAINER', 'drift.unauthorized', 'critical', [
-    'a container runs that the manifest does not know',
-    'containers run that the manifest does not know',
-  ]),
-  driftRule('MISSING_CONTAINER', 'drift.missing', 'error', [
-    'a container that the manifest wants does not run',
-    'containers that the manifest wants do not run',
-  ]),
-  driftRule('IMAGE_DRIFT', 'drift.image', 'error', [
-    'a container runs another image than the manifest says',
-    'containers run another image than the manifest says',
-  ]),
-  driftRule('CONFIG_DRIFT', 'drift.config', 'warning', [
-    'a container is configured otherwise than the manifest says',
-    'containers are configured otherwise than the manifest says',
-  ]),
+  driftRule('UNAUTHORIZED_CONTAINER', {
+    ...{ name: 'drift.unauthorized', severity: 'critical', title: 'Containers run that are not in the manifest' },
+    one: 'a container runs that is not in the manifest',
+    many: 'containers run that are not in the manifest',
+  }),
+  driftRule('MISSING_CONTAINER', {
+    ...{ name: 'drift.missing', severity: 'error', title: 'Containers of the manifest do not run' },
+    one: 'a container that the manifest wants does not run',
+    many: 'containers that the manifest wants do not run',
+  }),
+  driftRule('IMAGE_DRIFT', {
+    ...{ name: 'drift.image', severity: 'error', title: 'Containers run another image' },
+    one: 'a container runs another image than the manifest says',
+    many: 'containers run another image than the manifest says',
+  }),
+  driftRule('CONFIG_DRIFT', {
+    ...{ name: 'drift.config', severity: 'warning', title: 'Containers are configured otherwise' },
+    one: 'a container is configured otherwise than the manifest says',
+    many: 'containers are configured otherwise than the manifest says',
+  }),
 ];

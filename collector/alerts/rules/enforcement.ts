@@ -4,7 +4,7 @@ import type { Rule } from './rule.ts';
 const failed: Rule = {
   name: 'enforcement.failed',
   severities: ['error'],
-  title: 'an order failed, was refused or did not last, and its drift stands',
+  title: 'Orders came to nothing',
   conditions: ({ failedOrders }) =>
     failedOrders.map(({ node, count, containers }) => ({
       ...{ key: `enforcement.failed/${node}`, severity: 'error', node },
@@ -15,7 +15,7 @@ const failed: Rule = {
 const waiting: Rule = {
   name: 'enforcement.waiting',
   severities: ['warning'],
-  title: 'orders wait for approvals for longer than `approvalMs`',
+  title: 'Orders wait for approvals',
   conditions: ({ waitingOrders }) =>
     waitingOrders.map(({ node, count, containers }) => ({
       ...{ key: `enforcement.waiting/${node}`, severity: 'warning', node },

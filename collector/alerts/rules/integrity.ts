@@ -7,7 +7,7 @@ const hourMs = 3_600_000;
 const overdue: Rule = {
   name: 'integrity.overdue',
   severities: ['warning'],
-  title: 'a node that made integrity runs has made none for longer than `integrityMs`',
+  title: 'An integrity run is overdue',
   conditions: (facts, moment) =>
     facts.integrityRuns
       .filter((run) => isOverdue(run, facts, moment))
@@ -30,7 +30,7 @@ function isOverdue({ node, receivedAtMs }: LastIntegrityRun, { nodes }: Facts, m
 const unchecked: Rule = {
   name: 'integrity.unchecked',
   severities: ['warning'],
-  title: 'the last integrity run of a node could not check everything',
+  title: 'An integrity run could not check everything',
   conditions: ({ integrityRuns }) =>
     integrityRuns
       .filter(({ status }) => status === 'unchecked')

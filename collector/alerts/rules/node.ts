@@ -10,7 +10,7 @@ export function isSilent({ heardAtMs }: NodeFacts, { nowMs, sinceMs }: Moment): 
 const silent: Rule = {
   name: 'node.silent',
   severities: ['error'],
-  title: 'nothing was received from a node for three minutes',
+  title: 'A node is not heard',
   conditions: ({ nodes }, moment) =>
     nodes
       .filter((facts) => isSilent(facts, moment))
@@ -39,12 +39,12 @@ export const nodeRules: readonly Rule[] = [
   silent,
   covered(
     'engine-down',
-    { name: 'engine.down', severities: ['error'], title: 'the container engine of a node does not answer its agent' },
+    { name: 'engine.down', severities: ['error'], title: 'A container engine does not answer' },
     (node) => `the container engine of ${node} does not answer its agent: what runs there is not known`,
   ),
   covered(
     'clock-suspect',
-    { name: 'clock.suspect', severities: ['warning'], title: 'the clock of a node is in doubt' },
+    { name: 'clock.suspect', severities: ['warning'], title: 'A clock is in doubt' },
     (node) => `the clock of ${node} was set or runs wrong: what its agent says of times is in doubt`,
   ),
 ];

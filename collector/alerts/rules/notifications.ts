@@ -5,7 +5,7 @@ export const notificationRules: readonly Rule[] = [
   {
     name: 'notifications.dead',
     severities: ['error'],
-    title: 'notifications to a channel were given up within `deadLetterMs`',
+    title: 'Notifications were given up',
     conditions: ({ deadLetters }) =>
       deadLetters.map(({ channel, count }) => ({
         ...{ key: `notifications.dead/${channel}`, severity: 'error', node: null },

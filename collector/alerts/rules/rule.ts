@@ -4,7 +4,7 @@ import type { RuleSettings } from './settings.ts';
 
 /** Something that a person has to know of, for as long as it is so. */
 export interface Condition {
-  /** The name of its rule and what it is about, with a slash in between where there is more than one of its kind. */
+  /** The name of its rule and what it is about, with a slash in between. */
   readonly key: string;
   readonly severity: Severity;
   readonly summary: string;

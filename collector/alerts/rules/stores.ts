@@ -7,14 +7,14 @@ type Store = ReportFacts['stores'][number];
 const findings: Rule = {
   name: 'sigils.findings',
   severities: ['critical'],
-  title: 'a sigil store has open findings',
+  title: 'Findings in a sigil store',
   conditions: ({ nodes }) => eachStore(nodes, findingsOf),
 };
 
 const unreadable: Rule = {
   name: 'sigils.unreadable',
   severities: ['error'],
-  title: 'a sigil store cannot be checked',
+  title: 'A sigil store cannot be checked',
   conditions: ({ nodes }) => eachStore(nodes, unreadableOf),
 };
 

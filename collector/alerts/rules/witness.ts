@@ -3,7 +3,7 @@ import type { Rule } from './rule.ts';
 const fork: Rule = {
   name: 'witness.fork',
   severities: ['critical'],
-  title: 'the agent of a node was shown a ledger that contradicts the one it knew',
+  title: 'A node was shown a forked ledger',
   conditions: ({ forks }) =>
     forks.map((node) => ({
       ...{ key: `witness.fork/${node}`, severity: 'critical', node },
@@ -14,7 +14,7 @@ const fork: Rule = {
 const equivocation: Rule = {
   name: 'ledger.equivocation',
   severities: ['critical'],
-  title: 'two different entries with one number were signed with the key of a node',
+  title: 'The key of a node is used twice',
   conditions: ({ equivocations }) =>
     equivocations.map((node) => ({
       ...{ key: `ledger.equivocation/${node}`, severity: 'critical', node },
@@ -25,12 +25,12 @@ const equivocation: Rule = {
 const behind: Rule = {
   name: 'witness.behind',
   severities: ['error'],
-  title: 'no quorum of witnesses has cosigned what is new in the ledger for longer than `unwitnessedMs`',
+  title: 'Witnesses are behind',
   conditions: ({ witnesses: { required, unwitnessedSinceMs } }, { nowMs, settings }) => {
     if (required === 0 || unwitnessedSinceMs === null || nowMs - unwitnessedSinceMs < settings.unwitnessedMs) return [];
     const wanted = required === null ? 'which cannot be had' : `${required} it takes`;
     const summary = `no quorum of witnesses (${wanted}) has cosigned anything that was received since ${new Date(unwitnessedSinceMs).toISOString()}`;
-    return [{ key: 'witness.behind', severity: 'error', summary, node: null }];
+    return [{ key: 'witness.behind/ledger', severity: 'error', summary, node: null }];
   },
 };
 

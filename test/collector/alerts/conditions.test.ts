@@ -118,8 +118,8 @@ describe('people hear of', () => {
     const behind = (required: number | null, forMs: number) =>
       toldOf({ witnesses: { required, unwitnessedSinceMs: nowMs - forMs } });
     assert.deepEqual(behind(2, settings.unwitnessedMs - 1), []);
-    assert.deepEqual(behind(2, settings.unwitnessedMs), ['error witness.behind']);
-    assert.deepEqual(behind(null, settings.unwitnessedMs), ['error witness.behind']);
+    assert.deepEqual(behind(2, settings.unwitnessedMs), ['error witness.behind/ledger']);
+    assert.deepEqual(behind(null, settings.unwitnessedMs), ['error witness.behind/ledger']);
     assert.deepEqual(behind(0, settings.unwitnessedMs), []);
   });
 
