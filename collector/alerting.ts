@@ -60,14 +60,14 @@ function startLoops(
   channels: readonly AlertChannel[],
   { db, ledger, clock, metrics, witnesses, logger, random, signal }: Running,
 ): Promise<void>[] {
-  const { groupMs, repeatMs, attempts, rules: settings } = alerts;
+  const { groupMs, repeatMs, attempts, rules: settings, runbookUrl } = alerts;
   const alertStore = postgresAlertStore(db);
   const intake = createIntake({ store: alertStore, logger, groupMs, repeatMs });
   const facts = (nowMs: number) => readFacts(db, { nowMs, settings, witnesses: () => witnessFacts(witnesses) });
   const watch = createConditionWatch({ store: alertStore, facts, settings, ledger, clock });
   const store = postgresDeliveryStore(db);
   const couriers = channels.map((channel) =>
-    createCourier({ channel, store, metrics, logger, origin, maxAttempts: attempts, random }),
+    createCourier({ channel, store, metrics, logger, origin, runbookUrl, maxAttempts: attempts, random }),
   );
   const loop = (pass: () => Promise<void>) => untilStopped(pass, { logger, signal });
   return [

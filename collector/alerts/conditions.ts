@@ -2,6 +2,9 @@ import { rules } from './rules/all.ts';
 import type { Facts } from './rules/facts.ts';
 import { type Condition, type Moment, ruleNameOf } from './rules/rule.ts';
 
+/** How the keys of all rules begin. */
+export const conditionKeys: readonly string[] = rules.map(({ name }) => `${name}/`);
+
 const ruleNames: ReadonlySet<string> = new Set(rules.map(({ name }) => name));
 
 /** Whether an alert is that of a rule: what stands under another key was raised by somebody else. */
