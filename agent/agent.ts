@@ -20,6 +20,7 @@ import {
 } from './coverage.ts';
 import type { Adopted, DesiredSource } from './desired/desired-source.ts';
 import { DesiredUpkeep } from './desired/upkeep.ts';
+import type { DiskSpace } from './disk.ts';
 import type { Engine } from './docker/engine.ts';
 import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
 import type { HoldingBoard } from './holding.ts';
@@ -53,6 +54,8 @@ export interface AgentOptions {
   readonly holding?: Pick<HoldingBoard, 'put'>;
   /** Where images that wanted containers ran with are kept by a tag; without it, none is. */
   readonly images?: GoodImagesOptions['control'];
+  /** Free space where the agent keeps its data; never rejects. Without it, reports say nothing of it. */
+  readonly disk?: () => Promise<DiskSpace | undefined>;
   /** An `Account`, so that everything said stands after a baseline. */
   readonly journal: Journal;
   readonly clock: Clock;
@@ -329,15 +332,17 @@ export class Agent {
   async #account(cycle: Cycle): Promise<void> {
     await this.#guarded('owed', () => this.#owed.settle());
     const mark = this.#slotMark(cycle.slot);
-    const say = () => appendPeriodic(this.#options.journal, this.#report(cycle), [mark]);
+    const disk = await this.#options.disk?.();
+    const say = () => appendPeriodic(this.#options.journal, this.#report(cycle, disk), [mark]);
     const said = this.#owed.size === 0 && (await this.#guarded('report', () => this.#observer.settled(say)));
     if (!said) this.#oweReport(cycle.slot);
   }
 
-  #report({ slot, coverage, scanMs }: Cycle): Statement {
+  #report({ slot, coverage, scanMs }: Cycle, disk: DiskSpace | undefined): Statement {
     const { containers, drifts, commit } = this.summary;
     const stores = this.#options.stores.map((store) => store.summary);
-    return { kind: 'report', body: { minute: rfc3339(slot), coverage, scanMs, containers, drifts, stores, commit } };
+    const body = { minute: rfc3339(slot), coverage, scanMs, containers, drifts, stores, commit };
+    return { kind: 'report', body: { ...body, ...(disk && { disk }) } };
   }
 
   #oweReport(slot: number): void {

@@ -11,6 +11,7 @@ import { version } from '../common/version.ts';
 import { Account } from './account.ts';
 import { Agent, type Cycle, type OrderNeeds } from './agent.ts';
 import type { AgentSettings } from './config.ts';
+import { diskSpace } from './disk.ts';
 import type { Engine } from './docker/engine.ts';
 import { type ForkDesk, openForkDesk } from './fork-desk.ts';
 import { createHoldingBoard, type HoldingBoard } from './holding.ts';
@@ -185,6 +186,7 @@ async function watch(
     desired: desiredSourceOf(settings, sources),
     stores,
     images: imageTagsOf(settings),
+    disk: () => diskSpace(settings.dataDir),
     journal: account,
     clock,
     random,

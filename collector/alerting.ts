@@ -10,19 +10,22 @@ import { type Courier, createCourier } from './alerts/courier.ts';
 import { createIntake, type Intake } from './alerts/intake.ts';
 import { openChannels } from './alerts/open-channels.ts';
 import type { AlertMetrics, KnownChannel } from './alerts/ports.ts';
+import type { WitnessFacts } from './alerts/rules/facts.ts';
 import { type ConditionWatch, createConditionWatch } from './alerts/watch.ts';
 import type { CollectorSettings } from './config.ts';
 import type { Recorder } from './enforcement/ports.ts';
 import { postgresDeliveryStore } from './postgres/alert-delivery-store.ts';
-import { readNodeFacts } from './postgres/alert-facts-store.ts';
+import { readFacts } from './postgres/alert-facts-store.ts';
 import { postgresAlertStore } from './postgres/alert-store.ts';
 import type { Db } from './postgres/pool.ts';
+import type { PublishedWitnesses } from './witness/published.ts';
 
 export interface AlertingNeeds {
   readonly db: Db;
   readonly ledger: Recorder;
   readonly clock: Clock;
   readonly metrics: AlertMetrics;
+  readonly witnesses: Pick<PublishedWitnesses, 'view'>;
   readonly logger: Logger;
   readonly teardown: Teardown;
   /** Uniform in [0, 1). */
@@ -55,13 +58,13 @@ interface Running extends AlertingNeeds {
 function startLoops(
   { alerts, ledger: { origin } }: CollectorSettings,
   channels: readonly AlertChannel[],
-  { db, ledger, clock, metrics, logger, random, signal }: Running,
+  { db, ledger, clock, metrics, witnesses, logger, random, signal }: Running,
 ): Promise<void>[] {
-  const { groupMs, repeatMs, attempts, runbookUrl } = alerts;
+  const { groupMs, repeatMs, attempts, rules: settings, runbookUrl } = alerts;
   const alertStore = postgresAlertStore(db);
   const intake = createIntake({ store: alertStore, logger, groupMs, repeatMs });
-  const facts = () => readNodeFacts(db);
-  const watch = createConditionWatch({ store: alertStore, facts, ledger, clock });
+  const facts = (nowMs: number) => readFacts(db, { nowMs, settings, witnesses: () => witnessFacts(witnesses) });
+  const watch = createConditionWatch({ store: alertStore, facts, settings, ledger, clock });
   const store = postgresDeliveryStore(db);
   const couriers = channels.map((channel) =>
     createCourier({ channel, store, metrics, logger, origin, runbookUrl, maxAttempts: attempts, random }),
@@ -72,6 +75,14 @@ function startLoops(
     loop(lookingOn(watch)),
     ...couriers.map((courier) => loop(() => drain(courier, signal))),
   ];
+}
+
+async function witnessFacts(witnesses: AlertingNeeds['witnesses']): Promise<WitnessFacts> {
+  const { quorum, unwitnessed } = await witnesses.view();
+  return {
+    required: quorum.required,
+    unwitnessedSinceMs: unwitnessed === null ? null : Date.parse(unwitnessed.since),
+  };
 }
 
 /** Reads on, tells what was held back and what still stands, and now and then says that the channels are still in use. */

@@ -228,7 +228,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
   witnessing.start(sockets.offer);
   enforcing.start(sockets, witnessing.vouchers);
   if (follower !== undefined) await pollManifest(follower, following);
-  const told = { db, ledger, clock, logger, teardown, metrics: metrics.alerts, random: Math.random };
+  const told = { db, ledger, clock, logger, teardown, witnesses, metrics: metrics.alerts, random: Math.random };
   await startAlerting(settings, told);
   followMirror(settings, served);
   followUntilStopped('retention', (signal) => retention.follow(signal), teardown);

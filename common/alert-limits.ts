@@ -38,6 +38,23 @@ export const alertLimits = {
   /** With names of their own, beside one of each kind. */
   maxNamedChannels: 20,
   maxAlertEscalateMs: 7 * 86_400_000,
+  /** So long may be what people are told of only when it lasts; see the settings `alerts.rules`. */
+  alertDriftMs: 10 * 60_000,
+  alertUnwitnessedMs: 10 * 60_000,
+  alertApprovalMs: 15 * 60_000,
+  alertGapMs: 5 * 60_000,
+  /** Nodes make an integrity run each night, at about the same time. */
+  alertIntegrityMs: 26 * 3_600_000,
+  /** For so long people are told of what has happened and is over. */
+  alertCoverageMs: 3_600_000,
+  alertForkMs: 86_400_000,
+  alertDeadLetterMs: 86_400_000,
+  alertDiskWarningPercent: 10,
+  alertDiskErrorPercent: 3,
+  /** Of one node, and one kind of condition, containers are counted so far: a look costs the same whatever a node makes up. */
+  maxAlertedContainers: 1_000,
+  /** Entries that are looked at for one node, or for all where they are few. */
+  maxAlertEntriesCounted: 1_000,
   /** Tries of one notification. With the pauses between them some ten hours, longer where the breaker holds them back. */
   alertAttempts: 40,
   maxAlertAttempts: 1_000,

@@ -167,6 +167,11 @@ const nodeStatements = [
     drifts: z.strictObject({ open: count, digest: hex64 }),
     stores: z.array(storeSummary),
     commit: z.string().nullable(),
+    /**
+     * The file system of the agent's data directory, as far as its user may fill it. Missing where it cannot be told, and in the
+     * reports of older agents.
+     */
+    disk: z.strictObject({ freeBytes: count, totalBytes: count }).exactOptional(),
   }),
   /**
    * What changed in the observed containers since the author's last `observed` entry. A `baseline` starts from nothing,

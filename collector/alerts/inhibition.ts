@@ -16,7 +16,7 @@ interface Inhibition {
 export const inhibitions: readonly Inhibition[] = [
   {
     by: 'node.silent/',
-    of: ['engine.down/', 'clock.suspect/', 'sigils.findings/', 'sigils.unreadable/', 'drift.'],
+    of: ['engine.down/', 'clock.suspect/', 'sigils.', 'drift.', 'coverage.lost/', 'disk.low/', 'integrity.'],
     within: 'node',
   },
   { by: 'engine.down/', of: ['drift.'], within: 'node' },

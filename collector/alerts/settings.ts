@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { alertSeverities } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import { ruleSettings } from './rules/settings.ts';
 
 const severity = z.enum(alertSeverities);
 const level = severity.default('info').describe('Least severity that goes there');
@@ -137,6 +138,7 @@ export const alertSettings = z.strictObject({
     .max(limits.maxAlertAttempts)
     .default(limits.alertAttempts)
     .describe('Tries of one notification before it becomes a dead letter'),
+  rules: ruleSettings,
   caFile: z
     .string()
     .min(1)

@@ -1,6 +1,7 @@
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { AlertKey } from '../alerts/catalog.ts';
+import { named } from '../alerts/named.ts';
 import type { PlanningStore } from './desk-ports.ts';
 import type { Recorder } from './ports.ts';
 import type { HeldDrift } from './situation.ts';
@@ -57,10 +58,6 @@ export function createHoldAlerts(ledger: Recorder, store: Pick<PlanningStore, 'a
   };
 }
 
-const namedAtMost = 10;
-/** Whoever names containers must not fill the summary. */
-const maxNameChars = 64;
-
 interface Held {
   readonly node: string;
   readonly summary: string;
@@ -68,7 +65,6 @@ interface Held {
 }
 
 function raised(key: AlertKey, { node, summary, waiting }: Held): Statement {
-  const names = waiting.map(({ drift }) => drift.drift.container.slice(0, maxNameChars).toWellFormed());
-  const shown = [...names.slice(0, namedAtMost), ...(names.length > namedAtMost ? ['...'] : [])].join(', ');
-  return { kind: 'alert.raised', body: { key, severity: 'error', summary: `${summary}: ${shown}`, node } };
+  const names = named(waiting.map(({ drift }) => drift.drift.container));
+  return { kind: 'alert.raised', body: { key, severity: 'error', summary: `${summary}: ${names}`, node } };
 }

@@ -8,10 +8,11 @@ import { type LedgerCheck, ledgerFindings } from '../../common/ledger-check.ts';
 import { limits } from '../../common/limits.ts';
 import { printableJson } from '../../common/printable.ts';
 import type { Severity } from '../alerts/alert.ts';
+import type { AlertKey } from '../alerts/catalog.ts';
 import type { NewReport } from './ports.ts';
 
 /** Key of the one alert that tells of what checks of the ledger find. */
-export const integrityAlertKey = 'ledger.integrity';
+export const integrityAlertKey: AlertKey = 'ledger.integrity/ledger';
 
 /** One check of the ledger. Times are Unix milliseconds. */
 export interface LedgerRun {

@@ -109,12 +109,12 @@ interface OrderRow {
 const columns = 'told.hash, told.index, told.body, told.status, events.events';
 
 /**
- * Orders `o` with where they stand at `$1`. What a node says counts for its own orders alone, and only after they were made: a
+ * Orders `o` with where they stand at the time that the parameter `now` holds. What a node says counts for its own orders alone, and only after they were made: a
  * result is what was done, so it outweighs a rejection that came too late for it.
  */
-const withStatus = `
+export const withStatus = (now: '$1' | '$2') => `
   select o.*, coalesce(result.outcome, case when rejected.is_so then 'rejected'
-                                            when o.expires_at <= $1::timestamptz then 'expired'
+                                            when o.expires_at <= ${now}::timestamptz then 'expired'
                                             else 'requested' end) as status
     from orders o
     left join lateral (select e.body ->> 'outcome' as outcome from order_events e
@@ -151,7 +151,7 @@ async function readOrdersOf(
 ): Promise<readonly StoredOrder[]> {
   const { rows } = await db.query<OrderRow>(
     `select ${columns}
-       from (${withStatus} and o.node = $2 and (o.issued_at >= $3 or o.action in ('quarantine', 'release'))
+       from (${withStatus('$1')} and o.node = $2 and (o.issued_at >= $3 or o.action in ('quarantine', 'release'))
               order by o.index desc limit $4) told ${withEvents}
       order by told.index`,
     [rfc3339(nowMs), node, rfc3339(Math.max(0, sinceMs)), limits.maxDailyOrders],
@@ -168,7 +168,7 @@ async function readDispatchable(
   const { rows } = await db.query<OrderRow>(
     `select ${columns}
        from (select *, row_number() over (partition by node order by index) as turn
-               from (${withStatus} and o.node = any($2) and o.expires_at > $1::timestamptz and o.origin <> 'local') all_told
+               from (${withStatus('$1')} and o.node = any($2) and o.expires_at > $1::timestamptz and o.origin <> 'local') all_told
               where status = 'requested'
                 and approvals <= (select count(distinct e.body -> 'approval' ->> 'approver') from order_events e
                                    where e.order_hash = hash and e.node = '${collectorAuthor}'
@@ -185,7 +185,7 @@ async function readRequestedOn(db: Queryable, container: string, nowMs: number):
   const { rows } = await db.query<OrderRow>(
     `select ${columns}
        from (select *, row_number() over (partition by node order by index) as turn
-               from (${withStatus} and o.container = $2 and o.expires_at > $1::timestamptz) all_told
+               from (${withStatus('$1')} and o.container = $2 and o.expires_at > $1::timestamptz) all_told
               where status = 'requested'
               order by turn, index limit $3) told ${withEvents}
       order by told.index`,
@@ -199,7 +199,7 @@ async function readOrdersNamed(db: Queryable, prefix: string, nowMs: number): Pr
   // Behind every hexadecimal digit there is a g.
   const { rows } = await db.query<OrderRow>(
     `select ${columns}
-       from (${withStatus} and o.hash >= $2 and o.hash < $3 order by o.hash limit 2) told ${withEvents}
+       from (${withStatus('$1')} and o.hash >= $2 and o.hash < $3 order by o.hash limit 2) told ${withEvents}
       order by told.hash`,
     [rfc3339(nowMs), prefix, `${prefix}g`],
   );
@@ -213,7 +213,7 @@ async function listOrders(
 ): Promise<readonly StoredOrder[]> {
   const { rows } = await db.query<OrderRow>(
     `select ${columns}
-       from (select * from (${withStatus}
+       from (select * from (${withStatus('$1')}
                 and ($2::text is null or o.node = $2) and ($3::text is null or o.container = $3)
                   and ($4::text is null or o.action = $4) and ($6::bigint is null or o.index < $6)) all_told
               where $5::text is null or status = $5
@@ -232,7 +232,7 @@ export async function ordersOfDrift(
 ): Promise<readonly StoredOrder[]> {
   const { rows } = await db.query<OrderRow>(
     `select ${columns}
-       from (${withStatus}
+       from (${withStatus('$1')}
               and o.node = $2 and o.drift_id = $3 and o.index > $4
                 and not exists (select from drifts next
                                  where next.node = $2 and next.id = $3 and next.opened_index > $4
@@ -291,7 +291,8 @@ async function readFrozen(db: Queryable): Promise<readonly MeasureRow<'enforceme
   return rows.map(timed);
 }
 
-async function readSilences(db: Queryable, nowMs: number): Promise<readonly MeasureRow<'drift.silenced'>[]> {
+/** Those that stand, oldest first. */
+export async function readSilences(db: Queryable, nowMs: number): Promise<readonly MeasureRow<'drift.silenced'>[]> {
   const { rows } = await db.query<TimedRow<'drift.silenced'>>(
     `select index, at, body from measures s
       where kind = 'drift.silenced' and (body ->> 'until')::timestamptz > $1

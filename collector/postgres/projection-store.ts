@@ -111,10 +111,10 @@ const reportNodes = `
   update nodes n
      set report_index = x.index, report_minute = x.minute, coverage = x.coverage,
          containers = (x.containers ->> 'count')::bigint, unobserved = (x.containers ->> 'unobserved')::bigint,
-         open_drifts = (x.drifts ->> 'open')::bigint, stores = x.stores, commit = x.commit
+         open_drifts = (x.drifts ->> 'open')::bigint, stores = x.stores, commit = x.commit, disk = x.disk
     from (select distinct on (node) *
             from json_to_recordset($1) as r(index bigint, node text, minute timestamptz, coverage text,
-                                             containers jsonb, drifts jsonb, stores jsonb, commit text)
+                                             containers jsonb, drifts jsonb, stores jsonb, commit text, disk jsonb)
            order by node, index desc) x
    where n.node = x.node and coalesce(n.report_index, n.first_index) < x.index`;
 

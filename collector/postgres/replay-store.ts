@@ -36,6 +36,7 @@ const nodeSources: Readonly<Record<string, string | undefined>> = {
   open_drifts: 'report_index',
   stores: 'report_index',
   commit: 'report_index',
+  disk: 'report_index',
   started_index: 'started_index',
 };
 

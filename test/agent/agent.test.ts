@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { Agent, Cycle } from '../../agent/agent.ts';
+import { diskSpace } from '../../agent/disk.ts';
 import { AppError } from '../../common/errors.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { type FakeJournal, fakeJournal } from '../fakes/journal.ts';
@@ -216,6 +217,20 @@ function assertAccounted(): void {
 }
 
 describe('minutes', () => {
+  test('a report says how much room there is for the data, and leaves it out where nobody can tell', async () => {
+    const { agent } = await start({ disk: () => diskSpace(import.meta.dirname) });
+    await until('a minute is reported', () => journal.saidOf('report').length > 0);
+    await agent.stop();
+    const { freeBytes = -1, totalBytes = 0 } = journal.saidOf('report')[0]?.body.disk ?? {};
+    assert.ok(freeBytes >= 0 && freeBytes <= totalBytes && totalBytes > 0);
+    const before = journal.saidOf('report').length;
+    await start({ disk: () => diskSpace(join(import.meta.dirname, 'no-such-folder')) });
+    await until('another one is', () => journal.saidOf('report').length > before);
+    assert.ok(
+      journal.saidOf('report').at(-1) !== undefined && !('disk' in (journal.saidOf('report').at(-1)?.body ?? {})),
+    );
+  });
+
   test('every minute is reported once', async () => {
     const { cycles } = await start();
     await until('three minutes', () => cycles.length >= 3);

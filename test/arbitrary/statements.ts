@@ -244,15 +244,20 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
   'drift.unsilenced': fc.record({ id: hex(64), actor: ownText, reason: ownText }),
   'change.announced': fc.record({ text: ownText, approval }),
   'agent.started': fc.record({ version: ownText, runtime: ownText, hostname: text }),
-  report: fc.record({
-    minute,
-    coverage: fc.constantFrom(...scanCoverage),
-    scanMs: count,
-    containers: fc.record({ count, unobserved: count, digest: hex(64) }),
-    drifts: fc.record({ open: count, digest: hex(64) }),
-    stores: fc.array(storeSummary, { maxLength: 3 }),
-    commit,
-  }),
+  report: fc.record(
+    {
+      minute,
+      coverage: fc.constantFrom(...scanCoverage),
+      scanMs: count,
+      containers: fc.record({ count, unobserved: count, digest: hex(64) }),
+      drifts: fc.record({ open: count, digest: hex(64) }),
+      stores: fc.array(storeSummary, { maxLength: 3 }),
+      commit,
+      disk: fc.record({ freeBytes: count, totalBytes: count }),
+    },
+    // Older agents do not say it.
+    { requiredKeys: ['minute', 'coverage', 'scanMs', 'containers', 'drifts', 'stores', 'commit'] },
+  ),
   observed: fc.record({
     baseline: fc.boolean(),
     upserted: fc.array(container, { maxLength: 3 }),

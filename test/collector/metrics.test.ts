@@ -9,7 +9,7 @@ const away = () => Promise.reject(new Error('the database does not answer'));
 test('while the database is away its figures are missing, and not zero', async () => {
   const registry = new Registry();
   const metrics = createMetrics(registry, {
-    ...{ ledgerEntries: away, erasedEntries: away, fleet: away, alerts: away },
+    ...{ ledgerEntries: away, erasedEntries: away, fleet: away, alerts: away, ledgerCheck: away },
     ...{ ledgerContradicted: () => false, queuedEntries: () => 0, retentionSucceededAt: () => undefined },
   });
   witnessMetrics(registry, away);

@@ -34,6 +34,8 @@ export interface FleetOptions {
   readonly fateOf?: (node: string, connection: number) => ConnectionFate;
   /** Sockets of engines that are there already, by node; the others get a simulated one. */
   readonly engines?: Readonly<Record<string, string>>;
+  /** More settings of the collector, as environment variables. */
+  readonly collectorEnv?: Readonly<Record<string, string>>;
 }
 
 /** One node: a simulated engine unless it was given one, a sigil store, and an agent behind a wire that can be cut. */
@@ -72,8 +74,8 @@ export interface NodeExtra {
 
 /** Starts a collector and agents on all nodes, as the built programs, and waits until every agent watches. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
-  const { dir, nodes: names, wanted } = options;
-  const collector = await startCollector({ dir: join(dir, 'collector') });
+  const { dir, nodes: names, wanted, collectorEnv: env } = options;
+  const collector = await startCollector({ dir: join(dir, 'collector'), ...(env && { env }) });
   const containers = names.flatMap((node) => wanted.map((name) => wantedOn(node, name)));
   const manifest = makeManifestRepository(join(dir, 'manifest'), manifestText(containers));
   const needs = { ...options, collector, manifest };

@@ -6,7 +6,7 @@ import { collectorSettings } from '../../../collector/config.ts';
 import { AppError } from '../../../common/errors.ts';
 import { formatSettings, loadSettings } from '../../../common/settings.ts';
 
-const kinds = { slack: {}, discord: {}, pagerduty: {}, webhook: {}, alertmanager: {}, email: {} };
+const kinds = { slack: {}, discord: {}, pagerduty: {}, webhook: {}, alertmanager: {}, email: {}, rules: {} };
 const settingsWith = (value: object): AlertSettings => alertSettings.parse({ ...kinds, ...value });
 const hook = 'https://hooks.example.org/services/secret';
 const files: Readonly<Record<string, string>> = { '/run/hook': `${hook}\n`, '/run/clear': 'http://example.org/x' };

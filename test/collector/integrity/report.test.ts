@@ -58,7 +58,7 @@ test('however much was found, the entry and the alert fit into the ledger, and t
   const statement = statementSchema.parse(statementOf(run, made));
   assert.ok(Buffer.byteLength(JSON.stringify(statement)) < limits.maxEntryBytes / 2);
   const alert = alertOf(run.id, run.check);
-  statementSchema.parse({ kind: 'alert.raised', body: { key: 'ledger.integrity', node: null, ...alert } });
+  statementSchema.parse({ kind: 'alert.raised', body: { key: 'ledger.integrity/ledger', node: null, ...alert } });
   assert.match(alert?.summary ?? '', /says more$/);
 });
 

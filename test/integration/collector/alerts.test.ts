@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { AlertStore } from '../../../collector/alerts/ports.ts';
+import { type RuleSettings, ruleSettings } from '../../../collector/alerts/rules/settings.ts';
 import { createConditionWatch } from '../../../collector/alerts/watch.ts';
 import { frozenAlertKey } from '../../../collector/enforcement/freeze.ts';
-import { readNodeFacts } from '../../../collector/postgres/alert-facts-store.ts';
+import { readFacts } from '../../../collector/postgres/alert-facts-store.ts';
 import { alertFigures, alertStands, listAlerts } from '../../../collector/postgres/alert-query-store.ts';
 import { fingerprint } from '../../../common/keys.ts';
 import type { Body, Statement } from '../../../common/kinds.ts';
@@ -186,35 +187,43 @@ describe('from the ledger to the channels', () => {
 });
 
 describe('what is wrong with a node', () => {
-  const reportOf = (openFindings: number): Statement => {
+  const watchOver = (clock: { now(): number }, settings: RuleSettings = ruleSettings.parse({})) => {
+    const { db, ledger } = world;
+    const witnesses = async () => ({ required: 0, unwitnessedSinceMs: null });
+    const facts = (nowMs: number) => readFacts(db, { nowMs, settings, witnesses });
+    return createConditionWatch({ store: world.alertStore(), facts, settings, ledger, clock });
+  };
+  const standing = async () =>
+    (await listAlerts(world.db, 'standing', { after: undefined, limit: 10 })).map(
+      ({ severity, key }) => `${severity} ${key}`,
+    );
+  const reportOf = (openFindings: number, disk?: Body<'report'>['disk']): Statement => {
     const digest = '0'.repeat(64);
     const status = openFindings > 0 ? 'findings' : 'ok';
     const body: Body<'report'> = {
       ...{ minute: '2026-03-01T10:00:00.000Z', coverage: 'observed', scanMs: 1, commit: null },
       ...{ containers: { count: 0, unobserved: 0, digest }, drifts: { open: 0, digest } },
       stores: [{ store: 'main', status, findingsDigest: digest, openFindings, checkedRecords: 9, error: null }],
+      ...(disk && { disk }),
     };
     return { kind: 'report', body };
   };
 
   test('is raised once for as long as it is so, by whichever collector looks, and resolved afterwards', async () => {
-    const { db, ledger } = world;
+    const { ledger } = world;
     const keys = await enrolDirectly(ledger, 'lyra');
     const clock = { now: () => Date.now() };
-    const facts = () => readNodeFacts(db);
-    const watches = [1, 2].map(() => createConditionWatch({ store: world.alertStore(), facts, ledger, clock }));
+    const watches = [1, 2].map(() => watchOver(clock));
     const look = async () => {
       for (const watch of watches) await watch.look();
       await world.readAll();
     };
-    const standing = async () =>
-      (await listAlerts(db, 'standing', { after: undefined, limit: 10 })).map(({ key }) => key);
     await look();
     assert.deepEqual(await standing(), []);
     await say(ledger, 'lyra', keys, [reportOf(2)]);
     const before = (await ledger.checkpoint()).size;
     for (let times = 0; times < 3; times++) await look();
-    assert.deepEqual(await standing(), ['sigils.findings/lyra/main']);
+    assert.deepEqual(await standing(), ['critical sigils.findings/lyra/main']);
     assert.equal((await ledger.checkpoint()).size, before + 1);
     await say(ledger, 'lyra', keys, [reportOf(0)]);
     for (let times = 0; times < 3; times++) await look();
@@ -227,7 +236,7 @@ describe('what is wrong with a node', () => {
     const keys = await enrolDirectly(ledger, 'lyra');
     let laterMs = 0;
     const clock = { now: () => Date.now() + laterMs };
-    const watch = createConditionWatch({ store: world.alertStore(), facts: () => readNodeFacts(db), ledger, clock });
+    const watch = watchOver(clock);
     laterMs = limits.alertNodeSilentMs;
     await watch.look();
     await world.readAll();
@@ -237,5 +246,64 @@ describe('what is wrong with a node', () => {
     await watch.look();
     await world.readAll();
     assert.equal(await alertStands(db, 'node.silent/lyra'), false);
+  });
+
+  test('is raised again when it becomes worse or milder, also by a collector that has just started, and only then', async () => {
+    const { ledger } = world;
+    const keys = await enrolDirectly(ledger, 'lyra');
+    const clock = { now: () => Date.now() };
+    const look = async () => {
+      for (let times = 0; times < 2; times++) {
+        await watchOver(clock).look();
+        await world.readAll();
+      }
+    };
+    const steps = [
+      [9, 'warning disk.low/lyra'],
+      [2, 'error disk.low/lyra'],
+      [1, 'error disk.low/lyra'],
+      [10.5, 'warning disk.low/lyra'],
+    ] as const;
+    const sizes: number[] = [];
+    for (const [percent, expected] of steps) {
+      await say(ledger, 'lyra', keys, [reportOf(0, { freeBytes: percent * 1e9, totalBytes: 1e11 })]);
+      const before = (await ledger.checkpoint()).size;
+      await look();
+      assert.deepEqual(await standing(), [expected]);
+      sizes.push((await ledger.checkpoint()).size - before);
+    }
+    assert.deepEqual(sizes, [1, 1, 0, 1]);
+    await say(ledger, 'lyra', keys, [reportOf(0, { freeBytes: 5e10, totalBytes: 1e11 })]);
+    await look();
+    assert.deepEqual(await standing(), []);
+  });
+
+  test('ends when its rule is switched off, with the reason, and what others raised stays', async () => {
+    const { ledger, db } = world;
+    const keys = await enrolDirectly(ledger, 'lyra');
+    const clock = { now: () => Date.now() };
+    await world.raise('enforcement.frozen/0a1b', 'critical');
+    await say(ledger, 'lyra', keys, [reportOf(1)]);
+    await world.readAll();
+    const watch = watchOver(clock);
+    await watch.look();
+    await world.readAll();
+    const frozen = 'critical enforcement.frozen/0a1b';
+    assert.deepEqual(await standing(), ['critical sigils.findings/lyra/main', frozen]);
+    const off = watchOver(clock, ruleSettings.parse({ off: ['sigils.findings'] }));
+    await off.look();
+    await world.readAll();
+    assert.deepEqual(await standing(), [frozen]);
+    const [ended] = await listAlerts(db, 'all', { after: undefined, limit: 1 });
+    assert.deepEqual([ended?.key, ended?.reason], ['sigils.findings/lyra/main', 'the rule is off']);
+    // Where another collector has it on, the two do not contradict each other for ever.
+    await watch.look();
+    await world.readAll();
+    const { size } = await ledger.checkpoint();
+    for (const one of [off, watch, off]) {
+      await one.look();
+      await world.readAll();
+    }
+    assert.equal((await ledger.checkpoint()).size, size);
   });
 });

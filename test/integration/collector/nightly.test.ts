@@ -50,7 +50,7 @@ async function checks(): Promise<Body<'ledger.checked'>[]> {
 
 async function standing() {
   const page = { after: undefined, limit: 100 };
-  return (await listAlerts(under.db, 'standing', page)).filter(({ key }) => key === 'ledger.integrity');
+  return (await listAlerts(under.db, 'standing', page)).filter(({ key }) => key === 'ledger.integrity/ledger');
 }
 
 const alertsAre = (what: string, severities: readonly string[]) =>
