@@ -7,6 +7,7 @@ import {
   type ReportedStore,
 } from './integrity-report.ts';
 import { printable } from './printable.ts';
+import { restoreCommand } from './restore-command.ts';
 import type { SigilFinding } from './sigil.ts';
 
 /**
@@ -114,12 +115,12 @@ function storeSection(store: ReportedStore, startedAt: string): string {
   if (error === null && findingsOf(store) === 0) return '';
   const trouble = error === null ? '' : `<p class="error">${escaped(`${error.message} (${error.code})`)}</p>`;
   const more = moreFindings === 0 ? '' : `<p>And ${grouped(moreFindings)} more, which are not listed.</p>`;
-  const items = findings.map((finding) => findingItem(finding, startedAt)).join('\n');
+  const items = findings.map((finding) => findingItem(store.store, finding, startedAt)).join('\n');
   return `<section>\n<h2>${escaped(store.store)}</h2>\n${trouble}${items}${more}\n</section>`;
 }
 
-function findingItem(finding: ReportedFinding, startedAt: string): string {
-  const { check, key, keyRange, file, offset, expected, actual, detail, firstSeen, id } = finding;
+function findingItem(store: string, finding: ReportedFinding, startedAt: string): string {
+  const { check, key, keyRange, file, offset, expected, actual, detail, firstSeen, lastGood, id } = finding;
   const rows: [string, string | null][] = [
     ['key', key],
     ['file', file === null || offset === null ? file : `${file}, byte ${offset}`],
@@ -128,6 +129,8 @@ function findingItem(finding: ReportedFinding, startedAt: string): string {
     ['expected', expected],
     ['actual', actual],
     ['first seen', firstSeen === startedAt ? `${shownTime(firstSeen)}, by this run` : shownTime(firstSeen)],
+    ['last good', lastGood == null ? null : `${shownTime(lastGood.at)}, snapshot ${lastGood.snapshot}`],
+    ['restore it', restoreCommand(store, finding)],
     ['finding', id],
   ];
   const shown = rows.flatMap(([name, value]) =>

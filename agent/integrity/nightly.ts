@@ -10,7 +10,7 @@ import type { Journal, StateChange } from '../ports.ts';
 import { everySlot } from '../schedule.ts';
 import type { ReportArchive } from './archive.ts';
 import { isDue, type Timetable } from './due.ts';
-import { type IntegrityRun, newReportId, reportOf } from './report.ts';
+import { type FindLastGood, type IntegrityRun, knownBefore, newReportId, nothingKnown, reportOf } from './report.ts';
 import { takeRunLock } from './run-lock.ts';
 import { checkFailed, type StoreCheck } from './store-check.ts';
 
@@ -28,6 +28,7 @@ export interface NightlyOptions {
   /** How many secrets signatures are checked with. */
   readonly eventSecrets: number;
   readonly archive: ReportArchive;
+  readonly findLastGood: FindLastGood;
   readonly timetable: Timetable;
   readonly journal: Journal;
   readonly clock: Clock;
@@ -178,11 +179,10 @@ export class Nightly {
 
   /** What the disk does not take still goes on record, without a digest. */
   async #archived(run: IntegrityRun): Promise<{ report: IntegrityReport; sha256: string | null }> {
-    const { archive, logger } = this.#options;
-    let report = reportOf(run, new Map());
+    const { archive, findLastGood, logger } = this.#options;
+    let report = reportOf(run, nothingKnown);
     try {
-      const ids = run.checks.flatMap(({ findings }) => findings.map(({ id }) => id));
-      report = reportOf(run, await archive.firstSeen(ids));
+      report = reportOf(run, await knownBefore(run.checks, archive, findLastGood));
       return { report, sha256: await archive.add(report) };
     } catch (thrown) {
       const error = toAppError(thrown);
