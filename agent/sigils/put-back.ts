@@ -1,4 +1,4 @@
-import { constants, copyFile, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { constants, copyFile, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -23,15 +23,13 @@ export interface PutBack {
  *   when it cannot be opened or written
  */
 export async function putBack({ path, key, value, instead }: PutBack): Promise<void> {
+  if (await isLocked(path)) throw inUse(path);
   const db = new ClassicLevel<Buffer, Buffer>(path, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
   try {
     await db.open({ createIfMissing: false });
   } catch (cause) {
     if (troubleOf(cause) !== 'locked') throw failed(`${path} cannot be opened`, cause);
-    throw new AppError('state.busy', `sigil store ${path} is in use: stop the program that owns it, and try again`, {
-      retryable: true,
-      cause,
-    });
+    throw inUse(path, cause);
   }
   try {
     if (instead !== undefined) await requireUnchanged(db, key, instead, path);
@@ -41,6 +39,26 @@ export async function putBack({ path, key, value, instead }: PutBack): Promise<v
   } finally {
     await db.close();
   }
+}
+
+function inUse(path: string, cause?: unknown): AppError {
+  return new AppError('state.busy', `sigil store ${path} is in use: stop the program that owns it, and try again`, {
+    retryable: true,
+    cause,
+  });
+}
+
+/**
+ * Whether somebody holds LevelDB's lock, as far as the kernel tells (Linux, and processes that can be seen from here). An attempt to
+ * open finds it out everywhere, but begins a new LOG file in the store even when it fails.
+ */
+async function isLocked(path: string): Promise<boolean> {
+  const lock = await stat(join(path, 'LOCK')).catch(() => undefined);
+  const locks = await readFile('/proc/locks', 'latin1').catch(() => '');
+  // `1: POSIX  ADVISORY  WRITE 4711 fe:00:1234 0 EOF` (proc_locks(5)); the device is not always the one that stat tells.
+  return (
+    lock !== undefined && locks.split('\n').some((line) => line.split(/\s+/)[5]?.split(':')[2] === String(lock.ino))
+  );
 }
 
 async function requireUnchanged(

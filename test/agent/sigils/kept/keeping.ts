@@ -18,7 +18,7 @@ export const week: KeeperSettings = { by: 'links', keepDays: 7, keep: 7, maxByte
 /** The agent's nights over one store, as far as snapshots go. */
 export class Keeping {
   readonly shelf: Shelf;
-  readonly clock: Clock & { stepMs: number } = settableClock();
+  readonly clock: Clock & { stepMs: number; monotonicMs: () => number } = settableClock();
   readonly logged: string[] = [];
   state: ScanState | null = null;
   private readonly keeper: SnapshotKeeper;
@@ -37,10 +37,9 @@ export class Keeping {
   }
 
   /** A full scan, and what is kept after it. */
-  async night(): Promise<void> {
+  async night(pause: () => Promise<void> = () => immediate()): Promise<void> {
     const result = await this.scanner.scan({ mode: 'full', state: null, openFindings: [] });
     const status = checkStatus(checkDone(result, result.findings));
-    const pause = () => immediate();
     const { signal } = new AbortController();
     this.state = await this.keeper.afterFullScan({ status, state: result.state, pause, signal });
     this.clock.stepMs += dayMs;

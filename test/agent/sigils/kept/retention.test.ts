@@ -28,16 +28,26 @@ test('what is too many, too old or too large goes, the oldest first', () => {
   assert.deepEqual(drop({ maxBytes: 99 }), ['s0', 's1', 's2', 's3', 's4']);
 });
 
-const files = fc.array(fc.record({ inode: fc.nat(20), bytes: fc.constant(100), links: fc.integer({ min: 1, max: 4 }) }), { maxLength: 6 });
+const files = fc.array(
+  fc.record({ inode: fc.nat(20), bytes: fc.constant(100), links: fc.integer({ min: 1, max: 4 }) }),
+  { maxLength: 6 },
+);
 
 test('the newest stays unless it alone is too large, and what stays is within the bound and has no gaps', () => {
-  const retention = fc.record({ keepDays: fc.integer({ min: 1, max: 9 }), keep: fc.integer({ min: 1, max: 9 }), maxBytes: fc.nat(1_500) });
+  const retention = fc.record({
+    keepDays: fc.integer({ min: 1, max: 9 }),
+    keep: fc.integer({ min: 1, max: 9 }),
+    maxBytes: fc.nat(1_500),
+  });
   fc.assert(
     fc.property(fc.array(files, { minLength: 1, maxLength: 12 }), retention, (made, policy) => {
       const all = made.map((some, age) => night(age * 2, ...some));
       const gone = outdatedSnapshots(all, policy, nowMs);
       const stay = all.slice(0, all.length - gone.length);
-      assert.deepEqual(gone, all.slice(stay.length).map(({ id }) => id));
+      assert.deepEqual(
+        gone,
+        all.slice(stay.length).map(({ id }) => id),
+      );
       assert.ok(heldBytes(stay, all) <= policy.maxBytes || stay.length === 0);
       assert.ok(stay.length <= policy.keep);
       assert.equal(stay.length === 0, heldBytes(all.slice(0, 1), all) > policy.maxBytes);
