@@ -96,7 +96,7 @@ export class SnapshotKeeper {
       this.toldUnlinked = staged.unlinked;
       logger.warn('snapshot.copied', { store, reason: staged.unlinked });
     }
-    const problem = await this.problemIn(folder, known, { pause, signal });
+    const problem = await this.problemIn(folder, { known, before }, { pause, signal });
     if (problem !== undefined) {
       await rm(folder, { recursive: true, force: true });
       throw new AppError('state.conflict', `no snapshot of ${path} is kept: ${problem}`);
@@ -108,7 +108,7 @@ export class SnapshotKeeper {
   /** Looks at all of it that the full scan has not seen: logs, and tables that are new or were touched since. */
   private async problemIn(
     folder: string,
-    known: Marks,
+    { known, before }: { readonly known: Marks; readonly before: KeptSnapshot | undefined },
     { pause, signal }: Pick<FullScan, 'pause' | 'signal'>,
   ): Promise<string | undefined> {
     const { store: name, secrets, clock } = this.options;
@@ -118,7 +118,7 @@ export class SnapshotKeeper {
       const stamp = await files.stamp(table);
       if (stamp === null) continue;
       const isLink = sameButForStatus(stamp.fingerprint, fingerprint);
-      if (isLink || (await this.isCopyMadeBefore(table, fingerprint, stamp.identity)))
+      if (isLink || (await isCopyOf(before, table, fingerprint, stamp.identity)))
         tables.push([table, stamp.fingerprint]);
     }
     const scanner = new SigilScanner({ name, path: folder, secrets, clock, files, pause });
@@ -127,13 +127,6 @@ export class SnapshotKeeper {
     const [found] = result.findings;
     if (found !== undefined) return `${found.detail} (${found.check}), which the full scan before did not find`;
     return result.settled ? undefined : 'some of its files are missing';
-  }
-
-  /** Whether a table of a snapshot before is this very copy, which was looked at then. */
-  private async isCopyMadeBefore(table: string, fingerprint: string, identity: string): Promise<boolean> {
-    const [before] = await this.shelf.list();
-    if (before?.copies.get(table) !== fingerprint) return false;
-    return (await keptFiles(before.folder).stamp(table))?.identity === identity;
   }
 
   private async dropOutdated(): Promise<void> {
@@ -175,12 +168,22 @@ export class SnapshotKeeper {
   }
 }
 
+/** Whether this very file is the copy that a snapshot has of a table, which was looked at then. */
+async function isCopyOf(
+  before: KeptSnapshot | undefined,
+  table: string,
+  fingerprint: string,
+  identity: string,
+): Promise<boolean> {
+  if (before?.copies.get(table) !== fingerprint) return false;
+  return (await keptFiles(before.folder).stamp(table))?.identity === identity;
+}
+
 /** With what they hold, newest first as they come. */
-export function heldSnapshots(snapshots: readonly KeptSnapshot[]): Promise<HeldSnapshot[]> {
-  return Promise.all(
-    snapshots.map(async (snapshot) => {
-      const { id, at } = snapshot;
-      return { id, atMs: Date.parse(at), files: await heldFiles(snapshot) };
-    }),
-  );
+export async function heldSnapshots(snapshots: readonly KeptSnapshot[]): Promise<HeldSnapshot[]> {
+  const held: HeldSnapshot[] = [];
+  for (const snapshot of snapshots) {
+    held.push({ id: snapshot.id, atMs: Date.parse(snapshot.at), files: await heldFiles(snapshot) });
+  }
+  return held;
 }

@@ -24,10 +24,9 @@ export interface SnapshotRetention {
  * @param all every snapshot there is
  */
 export function heldBytes(some: readonly HeldSnapshot[], all: readonly HeldSnapshot[]): number {
-  const names = new Map<number, number>();
-  for (const { inode } of all.flatMap(({ files }) => files)) names.set(inode, (names.get(inode) ?? 0) + 1);
-  const ours = some.flatMap(({ files }) => files).filter(({ inode, links }) => links <= (names.get(inode) ?? 0));
-  return [...new Map(ours.map(({ inode, bytes }) => [inode, bytes])).values()].reduce((sum, bytes) => sum + bytes, 0);
+  const held = new HeldBytes(all);
+  for (const { files } of some) held.add(files);
+  return held.bytes;
 }
 
 /**
@@ -41,9 +40,31 @@ export function outdatedSnapshots(
   nowMs: number,
 ): readonly string[] {
   const oldestMs = nowMs - keepDays * 86_400_000;
-  const firstToGo = snapshots.findIndex(({ atMs }, newer) => {
-    if (heldBytes(snapshots.slice(0, newer + 1), snapshots) > maxBytes) return true;
-    return newer > 0 && (newer >= keep || atMs < oldestMs);
+  const held = new HeldBytes(snapshots);
+  const firstToGo = snapshots.findIndex(({ atMs, files }, newer) => {
+    held.add(files);
+    return held.bytes > maxBytes || (newer > 0 && (newer >= keep || atMs < oldestMs));
   });
   return firstToGo < 0 ? [] : snapshots.slice(firstToGo).map(({ id }) => id);
+}
+
+class HeldBytes {
+  bytes = 0;
+  /** How many names the snapshots have for a file. */
+  private readonly names = new Map<number, number>();
+  private readonly counted = new Set<number>();
+
+  constructor(all: readonly HeldSnapshot[]) {
+    for (const { files } of all) {
+      for (const { inode } of files) this.names.set(inode, (this.names.get(inode) ?? 0) + 1);
+    }
+  }
+
+  add(files: readonly HeldFile[]): void {
+    for (const { inode, bytes, links } of files) {
+      if (links > (this.names.get(inode) ?? 0) || this.counted.has(inode)) continue;
+      this.counted.add(inode);
+      this.bytes += bytes;
+    }
+  }
 }

@@ -114,13 +114,12 @@ export class Shelf {
 
 /** The files of the store in a snapshot; none of one that was just dropped. */
 export async function heldFiles({ folder }: KeptSnapshot): Promise<readonly HeldFile[]> {
-  const names = await readdir(folder).catch(() => []);
-  const found = names
-    .filter((name) => name.endsWith(keptSuffix))
-    .map((name) => stat(join(folder, name)).catch(() => null));
-  return (await Promise.all(found)).flatMap((file) => {
-    return file === null ? [] : [{ inode: file.ino, bytes: file.size, links: file.nlink }];
-  });
+  const held: HeldFile[] = [];
+  for (const name of await readdir(folder).catch(() => [])) {
+    const file = name.endsWith(keptSuffix) ? await stat(join(folder, name)).catch(() => null) : null;
+    if (file !== null) held.push({ inode: file.ino, bytes: file.size, links: file.nlink });
+  }
+  return held;
 }
 
 /** @param atMs Unix milliseconds */

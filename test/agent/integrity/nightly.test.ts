@@ -75,6 +75,21 @@ const sleep = (days = 1) => {
 const bare = ({ firstSeen: _, ...rest }: ReturnType<typeof finding>): SigilFinding => rest;
 
 describe('the nightly run', () => {
+  test('names the last good copy of what it found', async () => {
+    const good = { snapshot: '20260101T020000000Z', at: '2026-01-01T02:00:00.000Z' };
+    const found = bare(finding('a', ''));
+    const { nightly, archive } = nightlyOf(
+      [store('main', [found, bare(finding('b', ''))])],
+      new Map([[found.id, good]]),
+    );
+    await nightly.look();
+    sleep();
+    await nightly.look();
+    const [id = ''] = await archive.ids();
+    const findings = (await archive.read(id))?.report.stores[0]?.findings.map(({ lastGood }) => lastGood);
+    assert.deepEqual(findings, [good, null]);
+  });
+
   test('is made once a night, store after store, and its entry vouches for the archived report', async () => {
     const { nightly, archive } = nightlyOf([store('main', [bare(finding('a', ''))]), store('side')]);
     await nightly.look();
