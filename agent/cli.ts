@@ -7,7 +7,8 @@ import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import { systemClock } from './clock.ts';
-import type { ReportFiles } from './commands/integrity.ts';
+import type { IntegrityWorld, ReportFiles } from './commands/integrity.ts';
+import type { RestoreOptions } from './commands/restore.ts';
 import { type AgentSettings, agentSettings } from './config.ts';
 
 /** The command line's outside. */
@@ -20,6 +21,8 @@ export interface CliContext {
   readonly stderr: (text: string) => void;
   /** Whether standard error is a terminal. */
   readonly terminal: boolean;
+  /** Asks whoever sits at the terminal; absent where nobody does. */
+  readonly confirm?: (question: string) => Promise<boolean>;
   /** Runs the agent until it is told to stop; resolves to the exit code. */
   readonly run: (settings: AgentSettings) => Promise<number>;
 }
@@ -176,15 +179,9 @@ function addIntegrity(
   perform: (action: Action) => Promise<void>,
 ): void {
   const worldOf = (settings: AgentSettings) => {
-    const { stdout, stderr, terminal } = context;
-    return {
-      settings,
-      clock: systemClock,
-      json: program.opts<GlobalOptions>().json ?? false,
-      stdout,
-      stderr,
-      terminal,
-    };
+    const { stdout, stderr, terminal, confirm } = context;
+    const json = program.opts<GlobalOptions>().json ?? false;
+    return { settings, clock: systemClock, json, stdout, stderr, terminal, confirm };
   };
   const withFiles = (command: Command) =>
     command
@@ -221,6 +218,39 @@ function addIntegrity(
       perform(async (settings) => {
         const { integrityShow } = await import('./commands/integrity.ts');
         return integrityShow(worldOf(settings), id, options);
+      }),
+    );
+  addSnapshots(integrity, worldOf, perform);
+}
+
+function addSnapshots(
+  integrity: Command,
+  worldOf: (settings: AgentSettings) => IntegrityWorld,
+  perform: (action: Action) => Promise<void>,
+): void {
+  integrity
+    .command('snapshots')
+    .description('the last good states that are kept, newest first')
+    .option('--store <name>', 'only of this store')
+    .action(({ store }: { store?: string }) =>
+      perform(async (settings) => {
+        const { integritySnapshots } = await import('./commands/restore.ts');
+        return integritySnapshots(worldOf(settings), store);
+      }),
+    );
+  integrity
+    .command('restore')
+    .description('write a record out as it last was good; puts it back into its store only with --apply')
+    .requiredOption('--store <name>', 'the store it is of')
+    .requiredOption('--key <key>', 'its key, as reports show it')
+    .option('--from <snapshot>', 'a snapshot (default: the newest that has the record passing all checks)')
+    .option('--to <file>', 'write the bytes of the record there, never over a file that exists; - is standard output')
+    .option('--apply', 'put it back into its store, which nobody may have open')
+    .option('--yes', 'with --apply: do not ask')
+    .action((options: RestoreOptions) =>
+      perform(async (settings) => {
+        const { integrityRestore } = await import('./commands/restore.ts');
+        return integrityRestore(worldOf(settings), options);
       }),
     );
 }

@@ -9,6 +9,9 @@ const storeNamePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 /** In place of a schedule: the agent starts no integrity run by itself. */
 export const noSchedule = 'off';
 
+/** How snapshots of clean stores come about; `links` copies what cannot be linked. */
+const snapshotMethods = ['links', 'copies', 'off'] as const;
+
 /** Every setting of the agent, with its default. Read by `loadSettings`; `--print-config` shows them in force. */
 export const agentSettings = z.strictObject({
   dataDir: z.string().min(1).default('/var/lib/sigilwatch-agent').describe('keys, outbox and state of this node'),
@@ -81,6 +84,26 @@ export const agentSettings = z.strictObject({
       .max(limits.maxReportsKept)
       .default(limits.defaultReportsKept)
       .describe('how many of them'),
+    snapshots: z.strictObject({
+      by: z
+        .enum(snapshotMethods)
+        .default('links')
+        .describe(
+          'what is kept of a clean store: hard links to its tables, or copies where there can be none; only copies; off',
+        ),
+      keepDays: z
+        .int()
+        .min(1)
+        .max(limits.maxReportDays)
+        .default(limits.defaultSnapshotDays)
+        .describe('how long; the newest stays'),
+      keep: z.int().min(1).max(limits.maxSnapshotsKept).default(limits.defaultSnapshotsKept).describe('how many'),
+      maxBytes: z
+        .int()
+        .min(1024 * 1024)
+        .default(limits.defaultSnapshotBytes)
+        .describe('of the disk, for each store, beside what the store itself takes'),
+    }),
   }),
   outbox: z.strictObject({
     maxBytes: z

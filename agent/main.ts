@@ -31,6 +31,16 @@ process.stdout.on('error', (error) => {
   process.exit(exitCode ?? exitCodes.done);
 });
 
+async function confirm(question: string): Promise<boolean> {
+  const { createInterface } = await import('node:readline/promises');
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+  } finally {
+    terminal.close();
+  }
+}
+
 // What is left are the sockets of calls that a frozen engine never answered; they would hold us for seconds.
 const exitCode = await runCli({
   argv: process.argv.slice(2),
@@ -40,6 +50,7 @@ const exitCode = await runCli({
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   terminal: process.stderr.isTTY === true,
+  ...(process.stdin.isTTY === true && process.stderr.isTTY === true && { confirm }),
   run,
 });
 await flushed(process.stdout);

@@ -13,11 +13,14 @@ import { dockerEngine } from './docker/dockerode.ts';
 import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
 import { reportArchive } from './integrity/archive.ts';
+import { lastGoodFinder } from './integrity/last-good.ts';
 import { Nightly } from './integrity/nightly.ts';
 import type { Journal } from './ports.ts';
 import { inventoryPath } from './sigils/inventory/inventory-file.ts';
+import { SnapshotKeeper } from './sigils/kept/keeper.ts';
 import type { ScanResult } from './sigils/scan.ts';
 import { StoreWatch } from './stores.ts';
+import type { StorePlace } from './tables/table-settings.ts';
 
 /** The engine that the settings name. */
 export function engineOf({ docker }: AgentSettings): Engine {
@@ -60,8 +63,21 @@ export function trustOf({ allowedSigners, revokedSigners, gpgHome }: AgentSettin
   return { allowedSigners, revokedSigners, gpgHome };
 }
 
+/** What keeps the last good states of a store; undefined for a table, and where it is not wanted. */
+function keeperOf(
+  { dataDir, sigils, integrity }: AgentSettings,
+  [store, place]: [name: string, place: StorePlace],
+  { clock, logger }: SourceOptions,
+): SnapshotKeeper | undefined {
+  const { by, ...retention } = integrity.snapshots;
+  if (by === 'off' || typeof place !== 'string') return undefined;
+  const settings = { ...retention, by };
+  return new SnapshotKeeper({ store, path: place, dataDir, secrets: sigils.secrets, settings, clock, logger });
+}
+
 /** A watch for each sigil store that the settings name. */
-export function storeWatchesOf({ dataDir, sigils }: AgentSettings, options: SourceOptions): StoreWatch[] {
+export function storeWatchesOf(settings: AgentSettings, options: SourceOptions): StoreWatch[] {
+  const { dataDir, sigils } = settings;
   const { secrets, fullScanCpuShare } = sigils;
   return Object.entries(sigils.stores).map(
     ([name, place]) =>
@@ -69,18 +85,21 @@ export function storeWatchesOf({ dataDir, sigils }: AgentSettings, options: Sour
         ...options,
         ...{ name, place, secrets, fullScanCpuShare },
         inventoryPath: inventoryPath(dataDir, name),
+        keeper: keeperOf(settings, [name, place], options),
       }),
   );
 }
 
 /** What checks them completely by a schedule; undefined where there are no stores, or there is no schedule. */
 export function nightlyOf(
-  { dataDir, sigils, integrity }: AgentSettings,
+  settings: AgentSettings,
   stores: readonly StoreWatch[],
   { node, journal, clock, logger }: SourceOptions,
 ): Nightly | undefined {
+  const { dataDir, sigils, integrity } = settings;
   if (stores.length === 0 || integrity.schedule === noSchedule) return undefined;
   const timetable = { schedule: parseCron(integrity.schedule), jitterMs: jitterOf(node, integrity.jitterMs) };
   const archive = reportArchive(dataDir, integrity);
-  return new Nightly({ node, stores, eventSecrets: sigils.secrets.length, archive, timetable, journal, clock, logger });
+  const [eventSecrets, findLastGood] = [sigils.secrets.length, lastGoodFinder(settings, clock)];
+  return new Nightly({ node, stores, eventSecrets, archive, findLastGood, timetable, journal, clock, logger });
 }

@@ -9,8 +9,9 @@ import type { Logger } from '../common/log.ts';
 import { type SigilFinding, sigilFinding } from '../common/sigil.ts';
 import { appendPeriodic, toldPrefixes } from './account.ts';
 import { type LastCheck, lastCheck, rememberedCheck } from './integrity/last-check.ts';
-import { checkDone, checkFailed, type StoreCheck } from './integrity/store-check.ts';
+import { checkDone, checkFailed, checkStatus, type StoreCheck } from './integrity/store-check.ts';
 import type { Journal, StateChange } from './ports.ts';
+import type { SnapshotKeeper } from './sigils/kept/keeper.ts';
 import type { ScanMode, ScanResult, StoreScanner } from './sigils/scan.ts';
 import { parseScanState, type ScanState } from './sigils/scan-state.ts';
 import { storeScanner } from './store-scanner.ts';
@@ -27,6 +28,8 @@ export interface StoreWatchOptions {
   readonly logger: Logger;
   /** The file of its inventory, made and compared with by full scans; without, none is. */
   readonly inventoryPath?: string;
+  /** Keeps snapshots of its clean states; without, none are. */
+  readonly keeper?: Pick<SnapshotKeeper, 'afterFullScan'> | undefined;
   readonly onScan?: (result: ScanResult) => void;
 }
 
@@ -133,9 +136,10 @@ export class StoreWatch {
       if (!this.#restored) await this.#restore();
       this.#mode = this.#fullIsDue || this.#state === null ? 'full' : 'incremental';
       const begun = { startedAt: rfc3339(this.#options.clock.now()), ms: this.#options.clock.monotonicMs() };
-      const result = await this.#read(signal);
-      if (result === undefined) return;
-      const check = this.#mode === 'full' ? this.#checkOf(result, begun) : undefined;
+      const read = await this.#read(signal);
+      if (read === undefined) return;
+      const check = this.#mode === 'full' ? this.#checkOf(read, begun) : undefined;
+      const result = check === undefined ? read : await this.#kept(read, check, signal);
       try {
         if (!(result instanceof AppError)) {
           await this.#say(result);
@@ -174,6 +178,23 @@ export class StoreWatch {
       }
       this.#error = error;
       return error;
+    } finally {
+      this.#progressMs = undefined;
+    }
+  }
+
+  /** The result, with the state as it is after a snapshot was made of what was scanned. */
+  async #kept(result: ScanResult | AppError, check: StoreCheck, signal: AbortSignal): Promise<ScanResult | AppError> {
+    const { keeper } = this.#options;
+    if (keeper === undefined || result instanceof AppError) return result;
+    const { state } = result;
+    this.#progressMs = this.#options.clock.monotonicMs();
+    try {
+      const pause = () => this.#pause();
+      return { ...result, state: await keeper.afterFullScan({ status: checkStatus(check), state, pause, signal }) };
+    } catch (thrown) {
+      await result.inventory?.drop();
+      throw thrown;
     } finally {
       this.#progressMs = undefined;
     }

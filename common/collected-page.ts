@@ -62,7 +62,7 @@ function storeSection({ store, status, findings, moreFindings }: CollectedStore,
       ? '<p class="error">What kept it from being checked is in the report on the node, and in the node’s alerts.</p>'
       : '';
   const more = moreFindings === 0 ? '' : `<p>And ${grouped(moreFindings)} more, which are not listed.</p>`;
-  const items = findings.map((finding) => findingItem(finding, startedAt)).join('\n');
+  const items = findings.map((finding) => findingItem(store, finding, startedAt)).join('\n');
   return `<section>\n<h2>${escaped(store)}</h2>\n${why}${items}${more}\n</section>`;
 }
 

@@ -52,4 +52,15 @@ export const integrityLimits = {
   maxInventoryTimeBytes: 64,
   /** Damaged places whose key ranges are remembered; with more of them, no key counts as vanished. */
   maxInventoryDoubts: 1_000,
+  /** Snapshots of a store: how long they are kept, how many, and what they may hold of a disk that the store itself does not. */
+  defaultSnapshotDays: 7,
+  defaultSnapshotsKept: 7,
+  maxSnapshotsKept: 400,
+  defaultSnapshotBytes: 1024 * 1024 * 1024,
+  /** A check that is made again every minute, since nothing could be told, is no reason for a snapshot every minute. */
+  snapshotGapMs: 1_800_000,
+  /** Copies of what was replaced in a store when a record was put back. */
+  copiesAsideKept: 5,
+  /** What a snapshot says of itself: some hundred bytes for a table that was copied. */
+  maxSnapshotNoteBytes: 32 * 1024 * 1024,
 } as const;

@@ -6,6 +6,7 @@ import {
   type ReportedStore,
 } from './integrity-report.ts';
 import { badge, escaped, grouped, reportPage, shownBytes, shownTime } from './report-html.ts';
+import { restoreCommand } from './restore-command.ts';
 import type { SigilFinding } from './sigil.ts';
 
 /** A node's report as one HTML page for a person. */
@@ -90,13 +91,13 @@ function storeSection(store: ReportedStore, startedAt: string): string {
   if (error === null && findingsOf(store) === 0) return '';
   const trouble = error === null ? '' : `<p class="error">${escaped(`${error.message} (${error.code})`)}</p>`;
   const more = moreFindings === 0 ? '' : `<p>And ${grouped(moreFindings)} more, which are not listed.</p>`;
-  const items = findings.map((finding) => findingItem(finding, startedAt)).join('\n');
+  const items = findings.map((finding) => findingItem(store.store, finding, startedAt)).join('\n');
   return `<section>\n<h2>${escaped(store.store)}</h2>\n${trouble}${items}${more}\n</section>`;
 }
 
 /** One finding, as HTML. */
-export function findingItem(finding: ReportedFinding, startedAt: string): string {
-  const { check, key, keyRange, file, offset, expected, actual, detail, firstSeen, id } = finding;
+export function findingItem(store: string, finding: ReportedFinding, startedAt: string): string {
+  const { check, key, keyRange, file, offset, expected, actual, detail, firstSeen, lastGood, id } = finding;
   const rows: [string, string | null][] = [
     ['key', key],
     ['file', file === null || offset === null ? file : `${file}, byte ${offset}`],
@@ -105,6 +106,8 @@ export function findingItem(finding: ReportedFinding, startedAt: string): string
     ['expected', expected],
     ['actual', actual],
     ['first seen', firstSeen === startedAt ? `${shownTime(firstSeen)}, by this run` : shownTime(firstSeen)],
+    ['last good', lastGood == null ? null : `${shownTime(lastGood.at)}, snapshot ${lastGood.snapshot}`],
+    ['restore it', restoreCommand(store, finding)],
     ['finding', id],
   ];
   const shown = rows.flatMap(([name, value]) =>

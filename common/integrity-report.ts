@@ -31,8 +31,22 @@ export const storeCounts = z.strictObject({
   sigils: count,
 });
 
+/** When a snapshot was taken, in UTC to the millisecond: sorts by time, and is safe in paths. */
+export const snapshotId = z.string().regex(/^\d{8}T\d{9}Z$/, 'the id of a snapshot');
+
+const lastGood = z.strictObject({ snapshot: snapshotId, at: timestamp });
+
+/** Where a good copy of a record is. */
+export type LastGood = z.infer<typeof lastGood>;
+
 export const reportedFinding = sigilFinding
-  .extend({ firstSeen: timestamp.describe('start of the run that found it first, as far back as reports are kept') })
+  .extend({
+    firstSeen: timestamp.describe('start of the run that found it first, as far back as reports are kept'),
+    lastGood: lastGood
+      .nullable()
+      .optional()
+      .describe('newest snapshot with the record as it passes all checks, if any is kept; earlier reports do not say'),
+  })
   .describe('one failed check of one record (key), or of one place in a store file (file, offset, keyRange)');
 
 const reportedStore = z.strictObject({

@@ -11,8 +11,9 @@ import type { AgentSettings } from '../config.ts';
 import { writeDurably } from '../durable-file.ts';
 import { ensureDataDir } from '../identity.ts';
 import { type ReportArchive, reportArchive } from '../integrity/archive.ts';
+import { lastGoodFinder } from '../integrity/last-good.ts';
 import { scanBar } from '../integrity/progress.ts';
-import { reportOf } from '../integrity/report.ts';
+import { knownBefore, reportOf } from '../integrity/report.ts';
 import { takeRunLock } from '../integrity/run-lock.ts';
 import { checkDone, checkFailed, type StoreCheck } from '../integrity/store-check.ts';
 import { formatReport, formatReports } from '../integrity/text.ts';
@@ -27,6 +28,8 @@ export interface IntegrityWorld {
   readonly stderr: (text: string) => void;
   /** Whether standard error is a terminal. */
   readonly terminal: boolean;
+  /** Asks whoever sits at the terminal; absent where nobody does. */
+  readonly confirm?: ((question: string) => Promise<boolean>) | undefined;
 }
 
 /** Where a report goes beside standard output. */
@@ -63,8 +66,7 @@ export async function integrityRun(world: IntegrityWorld, options: RunOptions): 
     const when = { startedMs, finishedMs: clock.now() };
     const eventSecrets = settings.sigils.secrets.length;
     const run = { id: newReportId(startedMs, randomBytes), node: options.node, ...when, checks, eventSecrets };
-    const ids = checks.flatMap(({ findings }) => findings.map(({ id }) => id));
-    const made = reportOf(run, await archive.firstSeen(ids));
+    const made = reportOf(run, await knownBefore(checks, archive, lastGoodFinder(settings, clock)));
     show(world, made);
     await orLost(archive.folder, () => archive.add(made));
     return made;
@@ -122,7 +124,8 @@ function show({ json, stdout }: IntegrityWorld, report: IntegrityReport): void {
   stdout(json ? printableJson(report) : printableLines(formatReport(report)));
 }
 
-function chosenStores({ sigils }: AgentSettings, names: readonly string[]): NamedStore[] {
+/** @throws AppError `validation.request` for a store that the settings do not name, `validation.config` when they name none */
+export function chosenStores({ sigils }: AgentSettings, names: readonly string[]): NamedStore[] {
   const known = new Map(Object.entries(sigils.stores));
   if (known.size === 0) throw new AppError('validation.config', 'the settings name no sigil store (sigils.stores)');
   return [...new Set(names.length === 0 ? known.keys() : names)].map((name) => {
@@ -172,7 +175,8 @@ async function writeFiles(report: IntegrityReport, { html, report: json }: Repor
   if (json !== undefined) await orLost(json, () => writeDurably(json, printableJson(report)));
 }
 
-async function orLost<T>(path: string, write: () => Promise<T>): Promise<T> {
+/** @throws AppError `state.conflict` when it cannot be written */
+export async function orLost<T>(path: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (cause) {

@@ -11,7 +11,7 @@ import type { Logger } from '../../common/log.ts';
 import type { Journal, StateChange } from '../ports.ts';
 import { everySlot } from '../schedule.ts';
 import type { ReportArchive } from './archive.ts';
-import { type IntegrityRun, reportOf } from './report.ts';
+import { type FindLastGood, type IntegrityRun, knownBefore, nothingKnown, reportOf } from './report.ts';
 import { takeRunLock } from './run-lock.ts';
 import { checkFailed, type StoreCheck } from './store-check.ts';
 
@@ -29,6 +29,7 @@ export interface NightlyOptions {
   /** How many secrets signatures are checked with. */
   readonly eventSecrets: number;
   readonly archive: ReportArchive;
+  readonly findLastGood: FindLastGood;
   readonly timetable: Timetable;
   readonly journal: Journal;
   readonly clock: Clock;
@@ -186,11 +187,10 @@ export class Nightly {
 
   /** What the disk does not take still goes on record, without a digest. */
   async #archived(run: IntegrityRun): Promise<{ report: IntegrityReport; sha256: string | null }> {
-    const { archive, logger } = this.#options;
-    let report = reportOf(run, new Map());
+    const { archive, findLastGood, logger } = this.#options;
+    let report = reportOf(run, nothingKnown);
     try {
-      const ids = run.checks.flatMap(({ findings }) => findings.map(({ id }) => id));
-      report = reportOf(run, await archive.firstSeen(ids));
+      report = reportOf(run, await knownBefore(run.checks, archive, findLastGood));
       return { report, sha256: await archive.add(report) };
     } catch (thrown) {
       const error = toAppError(thrown);

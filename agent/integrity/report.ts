@@ -1,7 +1,9 @@
 import { rfc3339 } from '../../common/clock.ts';
-import { type IntegrityReport, type ReportedStore, worstStatus } from '../../common/integrity-report.ts';
+import { type IntegrityReport, type LastGood, type ReportedStore, worstStatus } from '../../common/integrity-report.ts';
 import { limits } from '../../common/limits.ts';
 import { printable } from '../../common/printable.ts';
+import type { SigilFinding } from '../../common/sigil.ts';
+import type { ReportArchive } from './archive.ts';
 import { checkStatus, type StoreCheck } from './store-check.ts';
 
 /** One run over some stores of a node. Times are Unix milliseconds. */
@@ -15,26 +17,55 @@ export interface IntegrityRun {
   readonly eventSecrets: number;
 }
 
-/** @param firstSeen by finding id, RFC 3339; what is not in it was seen first by this run */
-export function reportOf(run: IntegrityRun, firstSeen: ReadonlyMap<string, string>): IntegrityReport {
+/** What is known of findings beside themselves, by their ids. */
+export interface KnownBefore {
+  /** RFC 3339; what is not in it was seen first by this run. */
+  readonly firstSeen: ReadonlyMap<string, string>;
+  readonly lastGood: ReadonlyMap<string, LastGood>;
+}
+
+export const nothingKnown: KnownBefore = { firstSeen: new Map(), lastGood: new Map() };
+
+/** Asks for good copies of a store's records, by the ids of the findings of them. Never rejects. */
+export type FindLastGood = (store: string, findings: readonly SigilFinding[]) => Promise<ReadonlyMap<string, LastGood>>;
+
+/** @throws the file system's error */
+export async function knownBefore(
+  checks: readonly StoreCheck[],
+  archive: Pick<ReportArchive, 'firstSeen'>,
+  findLastGood: FindLastGood,
+): Promise<KnownBefore> {
+  const firstSeen = await archive.firstSeen(checks.flatMap(({ findings }) => findings.map(({ id }) => id)));
+  const lastGood = new Map<string, LastGood>();
+  for (const { store, findings } of checks) {
+    const listed = findings.slice(0, listedOf(checks));
+    for (const entry of await findLastGood(store, listed)) lastGood.set(...entry);
+  }
+  return { firstSeen, lastGood };
+}
+
+export function reportOf(run: IntegrityRun, known: KnownBefore): IntegrityReport {
   const { id, node, startedMs, checks, eventSecrets } = run;
   const startedAt = rfc3339(startedMs);
   // A clock that was set back meanwhile must not make the report contradict itself.
   const finishedAt = rfc3339(Math.max(startedMs, run.finishedMs));
-  const listed = Math.floor(limits.maxReportFindings / Math.max(checks.length, 1));
-  const stores = checks.map((check) => storeOf(check, { listed, firstSeen, startedAt }));
+  const listed = listedOf(checks);
+  const stores = checks.map((check) => storeOf(check, { ...known, listed, startedAt }));
   const status = worstStatus(stores.map((store) => store.status));
   return { version: 1, id, node, startedAt, finishedAt, status, eventSecrets, stores };
 }
 
-interface Listing {
+interface Listing extends KnownBefore {
   /** Findings that each store may list. */
   readonly listed: number;
-  readonly firstSeen: ReadonlyMap<string, string>;
   readonly startedAt: string;
 }
 
-function storeOf(check: StoreCheck, { listed, firstSeen, startedAt }: Listing): ReportedStore {
+function listedOf(checks: readonly StoreCheck[]): number {
+  return Math.floor(limits.maxReportFindings / Math.max(checks.length, 1));
+}
+
+function storeOf(check: StoreCheck, { listed, firstSeen, lastGood, startedAt }: Listing): ReportedStore {
   const { store, counts, findings, error } = check;
   const durationMs = Math.round(check.durationMs);
   const perSecond = (amount: number) => Math.round((amount * 1000) / Math.max(durationMs, 1));
@@ -46,7 +77,8 @@ function storeOf(check: StoreCheck, { listed, firstSeen, startedAt }: Listing): 
     counts,
     rates: counts && { recordsPerSecond: perSecond(counts.records), bytesPerSecond: perSecond(counts.bytes) },
     findings: findings.slice(0, listed).map((finding) => {
-      return { ...finding, firstSeen: firstSeen.get(finding.id) ?? startedAt };
+      const { id } = finding;
+      return { ...finding, firstSeen: firstSeen.get(id) ?? startedAt, lastGood: lastGood.get(id) ?? null };
     }),
     moreFindings: check.moreFindings + Math.max(findings.length - listed, 0),
     error: error === undefined ? null : { code: error.code, message: shortened(error.message) },

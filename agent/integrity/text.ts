@@ -1,13 +1,17 @@
-import { findingsOf, type IntegrityReport } from '../../common/integrity-report.ts';
+import { findingsOf, type IntegrityReport, type LastGood } from '../../common/integrity-report.ts';
+import { restoreCommand } from '../../common/restore-command.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
 import type { ScanCounts } from '../sigils/scan.ts';
+
+/** Of a report, or of a scan, which knows of nothing before itself. */
+type ToldFinding = SigilFinding & { readonly firstSeen?: string; readonly lastGood?: LastGood | null | undefined };
 
 /** What is told of a store that was looked at. */
 export interface StoreTold {
   readonly store: string;
   readonly counts: Pick<ScanCounts, 'records' | 'sigils' | 'blocks'>;
   readonly durationMs: number;
-  readonly findings: readonly (SigilFinding & { readonly firstSeen?: string })[];
+  readonly findings: readonly ToldFinding[];
   readonly moreFindings: number;
 }
 
@@ -15,11 +19,15 @@ export interface StoreTold {
 export function storeLines({ store, counts, durationMs, findings, moreFindings }: StoreTold): string[] {
   const { records, sigils, blocks } = counts;
   const found = findings.length + moreFindings;
-  const lines = findings.flatMap(({ check, key, keyRange, file, offset, detail, firstSeen }) => {
+  const lines = findings.flatMap((finding) => {
+    const { check, key, keyRange, file, offset, detail, firstSeen, lastGood } = finding;
     const place = key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`;
     const since = firstSeen === undefined ? '' : `, first seen ${firstSeen}`;
     const range = keyRange === null ? [] : [`    keys from ${keyRange.from} to ${keyRange.to}`];
-    return [`  ${check}  ${place}  ${detail}${since}`, ...range];
+    const command = firstSeen === undefined ? null : restoreCommand(store, { ...finding, firstSeen });
+    const good = lastGood == null ? '' : `, last good ${lastGood.at}`;
+    const restore = command === null ? [] : [`    restore it: ${command}`];
+    return [`  ${check}  ${place}  ${detail}${since}${good}`, ...range, ...restore];
   });
   return [
     `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,

@@ -26,6 +26,9 @@ export interface CurrentRecord {
   readonly uncertain: boolean;
 }
 
+/** Told of every version that is the newest so far: views that live only during the call; null for a deletion. */
+export type VersionSeen = (key: Buffer, value: Buffer | null) => void;
+
 const absent: CurrentRecord = { sequence: -1, isPresent: false, updatedAt: '', failures: [], uncertain: false };
 
 /** Looks up the current versions of a few keys across log and tables; the highest sequence number wins. */
@@ -33,6 +36,7 @@ export class CurrentRecords {
   private readonly files: StoreFiles;
   private readonly checker: SigilChecker;
   private readonly pacer: Pacer;
+  private readonly seen: VersionSeen | undefined;
   private readonly window = new FileWindow();
   private readonly reader = new TableReader(this.window);
   private readonly cursor = new BlockCursor();
@@ -40,10 +44,11 @@ export class CurrentRecords {
   private readonly batch = new BatchCursor();
   private found = new Map<string, CurrentRecord>();
 
-  constructor(files: StoreFiles, checker: SigilChecker, pacer: Pacer) {
+  constructor(files: StoreFiles, checker: SigilChecker, pacer: Pacer, seen?: VersionSeen) {
     this.files = files;
     this.checker = checker;
     this.pacer = pacer;
+    this.seen = seen;
   }
 
   /**
@@ -154,6 +159,7 @@ export class CurrentRecords {
     const name = key.toString('latin1');
     const known = this.found.get(name);
     if (known === undefined || known.sequence >= sequence) return;
+    this.seen?.(key, value);
     const failures = value === null ? [] : this.checker.check(key, value);
     const updatedAt = value === null || failures.length > 0 ? '' : sigilFacts(value).updatedAt;
     const isPresent = value !== null;

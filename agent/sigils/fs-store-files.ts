@@ -96,6 +96,11 @@ function stampFrom(stats: BigIntStats): FileStamp {
   return { bytes: Number(stats.size), identity, fingerprint: [identity, ...parts].join('.') };
 }
 
+/** Whether two fingerprints are of one file whose content nobody has touched: linking it changes its status, and nothing else. */
+export function sameButForStatus(left: string, right: string): boolean {
+  return left.slice(0, left.lastIndexOf('.')) === right.slice(0, right.lastIndexOf('.'));
+}
+
 function unreadable(path: string, cause: unknown): AppError {
   const reason = errnoOf(cause) ?? 'unknown error';
   return new AppError('store.unreadable', `${path} cannot be read (${reason}); check its permissions and disk`, {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -8,6 +8,7 @@ import { systemClock } from '../../agent/clock.ts';
 import { type AgentSettings, agentSettings } from '../../agent/config.ts';
 import { identityPaths, makeKeys } from '../../agent/identity.ts';
 import { systemdNotifier } from '../../agent/notify.ts';
+import { Shelf } from '../../agent/sigils/kept/shelf.ts';
 import { type RunningAgent, startAgent } from '../../agent/start.ts';
 import { loadSettings } from '../../common/settings.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
@@ -96,6 +97,29 @@ describe('the local server', () => {
     await engine.down();
     await until('it is degraded', () => agent.status().status === 'degraded');
     assert.equal((await fetch(`${agent.url}/healthz`)).status, 503);
+  });
+
+  test('keeps a snapshot of a clean store, and none where none is wanted', async () => {
+    await enrolled();
+    const path = join(settings.dataDir, 'store');
+    const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
+    const { key, value } = makeSigilRecord({ tenant: 'lyra', symbol: 'A', secret: 'hush' });
+    await db.put(key, value);
+    settings = { ...settings, sigils: { ...settings.sigils, stores: { main: path }, secrets: ['hush'] } };
+    const { integrity } = settings;
+    for (const [by, kept] of [
+      ['off', 0],
+      ['links', 1],
+    ] as const) {
+      settings = { ...settings, integrity: { ...integrity, snapshots: { ...integrity.snapshots, by } } };
+      const agent = await start();
+      await until('it was looked at', () => agent.status().checks.length === 1);
+      await agent.stop();
+      running = [];
+      assert.equal((await new Shelf(settings.dataDir, 'main').list()).length, kept, by);
+      rmSync(join(settings.dataDir, 'outbox'), { recursive: true });
+    }
+    await db.close();
   });
 
   test('serves what the last full check of each store came to', async () => {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { integrityPage } from '../../common/integrity-page.ts';
 import { integrityReport, integrityReportJsonSchema } from '../../common/integrity-report.ts';
+import { restoreCommand, shellWord } from '../../common/restore-command.ts';
 import { sigilChecks } from '../../common/sigil.ts';
 import { finding, reportAt } from '../agent/integrity/reports.ts';
 
@@ -26,6 +28,32 @@ test('a page says of every finding what, where, expected and actual, and since w
   }
   for (const text of ['000005.ldb, byte 4711', 'lyra!from', 'lyra!to', 'by this run'])
     assert.ok(page.includes(text), text);
+});
+
+test('a record with a good copy comes with the command that restores it, and reports of before have neither', () => {
+  const at = '2025-12-31T02:00:00.000Z';
+  const lastGood = { snapshot: '20251231T020000000Z', at };
+  const record = finding('a', now, { key: "lyra!sigil!it's", lastGood });
+  const report = integrityReport.parse(
+    reportAt(Date.parse(now), [record, finding('b', now, { lastGood: null }), finding('c', now)]),
+  );
+  const page = integrityPage(report);
+  const command =
+    "sigilwatch-agent integrity restore --store=main --key='lyra!sigil!it'\\''s' --from=20251231T020000000Z --to=restored-aaaaaaaa.json";
+  assert.equal(restoreCommand('main', record), command);
+  assert.ok(page.includes(command.replaceAll("'", '&#39;')));
+  assert.ok(page.includes('2025-12-31 02:00:00 UTC, snapshot 20251231T020000000Z'));
+  assert.equal(page.split('<dt>restore it</dt>').length, 2);
+});
+
+test('a shell takes whatever a key is as one word', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 40 }), (text) => {
+      const word = text.toWellFormed().replaceAll('\u0000', '');
+      assert.equal(execFileSync('sh', ['-c', `printf %s ${shellWord(word)}`], { encoding: 'utf8' }), word);
+    }),
+    { numRuns: 30 },
+  );
 });
 
 test('every check has words for a person', () => {

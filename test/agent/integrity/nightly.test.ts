@@ -12,6 +12,7 @@ import { StoreWatch } from '../../../agent/stores.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import { parseCron } from '../../../common/cron.ts';
 import { AppError } from '../../../common/errors.ts';
+import type { LastGood } from '../../../common/integrity-report.ts';
 import { statementSchema } from '../../../common/kinds.ts';
 import type { SigilFinding } from '../../../common/sigil.ts';
 import { type FakeJournal, fakeJournal } from '../../fakes/journal.ts';
@@ -58,11 +59,12 @@ function store(name: string, found: readonly SigilFinding[] = [], error?: AppErr
 }
 
 /** One run of the agent: what is made over the same folder and journal as the one before. */
-function nightlyOf(stores: readonly CheckedStore[]) {
+function nightlyOf(stores: readonly CheckedStore[], lastGood: ReadonlyMap<string, LastGood> = new Map()) {
   const archive = reportArchive(dataDir, { keepDays: 90, keepReports: 100 });
   const timetable = { schedule: parseCron('0 2 * * *'), jitterMs: 1_000 };
-  const options = { node: 'lyra', stores, eventSecrets: 1, archive, timetable, journal, clock, logger: quietLogger };
-  return { nightly: new Nightly(options), archive };
+  const findLastGood = async () => lastGood;
+  const known = { node: 'lyra', stores, eventSecrets: 1, archive, findLastGood };
+  return { nightly: new Nightly({ ...known, timetable, journal, clock, logger: quietLogger }), archive };
 }
 
 const reports = () => journal.saidOf('integrity.report').map(({ body }) => body);
@@ -73,6 +75,21 @@ const sleep = (days = 1) => {
 const bare = ({ firstSeen: _, ...rest }: ReturnType<typeof finding>): SigilFinding => rest;
 
 describe('the nightly run', () => {
+  test('names the last good copy of what it found', async () => {
+    const good = { snapshot: '20260101T020000000Z', at: '2026-01-01T02:00:00.000Z' };
+    const found = bare(finding('a', ''));
+    const { nightly, archive } = nightlyOf(
+      [store('main', [found, bare(finding('b', ''))])],
+      new Map([[found.id, good]]),
+    );
+    await nightly.look();
+    sleep();
+    await nightly.look();
+    const [id = ''] = await archive.ids();
+    const findings = (await archive.read(id))?.report.stores[0]?.findings.map(({ lastGood }) => lastGood);
+    assert.deepEqual(findings, [good, null]);
+  });
+
   test('is made once a night, store after store, and its entry vouches for the archived report', async () => {
     const { nightly, archive } = nightlyOf([store('main', [bare(finding('a', ''))]), store('side')]);
     await nightly.look();

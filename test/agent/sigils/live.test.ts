@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { it } from 'node:test';
-import { Level } from 'level';
-import { secret, temporaryFolder, Watch } from './stores.ts';
+import { temporaryFolder, Watch } from './stores.ts';
+import { countKeys, withWriter } from './writers.ts';
 
 const rounds = process.env.SIGILWATCH_TEST_LONG === '1' ? 200 : 25;
 /** A writer that makes no tables in so many scans has stopped writing. */
 const maxRounds = 10_000;
-
-const writerFile = new URL('../../fakes/sigil-writer.ts', import.meta.url).pathname;
 
 it('a store under constant writes is scanned many times without a finding and without disturbing the writer', async (t) => {
   const path = temporaryFolder(t);
@@ -49,36 +44,3 @@ it('a store whose writer was killed has no findings', async (t) => {
 });
 
 const storeFile = /^(CURRENT|LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.(ldb|log))$/;
-
-async function countKeys(path: string): Promise<number> {
-  const db = new Level(path);
-  await db.open();
-  let keys = 0;
-  for await (const _ of db.keys()) keys++;
-  await db.close();
-  return keys;
-}
-
-interface Writer {
-  readonly process: ChildProcess;
-  readonly line: () => Promise<string>;
-}
-
-/** Runs the writer beside `work`; when this settles the writer has ended. */
-async function withWriter<T>(path: string, args: string[], work: (writer: Writer) => Promise<T>): Promise<T> {
-  const all = ['--import', 'tsx', writerFile, '--dir', path, '--secret', secret, ...args];
-  const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = once(child, 'exit');
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const line = async () => (await lines.next()).value ?? '';
-  try {
-    await line();
-    const result = await work({ process: child, line });
-    if (!child.killed) child.kill('SIGTERM');
-    await ended;
-    return result;
-  } finally {
-    child.kill('SIGKILL');
-    await ended;
-  }
-}

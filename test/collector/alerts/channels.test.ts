@@ -37,6 +37,7 @@ interface World {
 
 async function channelsIn({ http, smtp }: World, ca: string | null = certificate.cert, email: object = {}) {
   const settings = alertSettings.parse({
+    rules: {},
     ...(ca === null ? {} : { caFile: 'ca.pem' }),
     slack: { webhookUrl: `${http.url}${receiverPaths.slack}` },
     discord: { webhookUrl: `${http.url}${receiverPaths.discord}` },
