@@ -316,6 +316,8 @@ export const limits = {
   sigilOpenFiles: 128,
   /** How often a scan goes on with a newer MANIFEST because files were compacted away under it; the next scan does the rest. */
   sigilScanRounds: 4,
+  /** And takes a newer look so often without reading anything, when a file is gone before all are open. */
+  sigilOpenAttempts: 50,
   /** How often a snapshot or a lookup starts over for the same reason. */
   sigilLookUpAttempts: 20,
   /** Tables an incremental scan remembers as checked; those of a larger store are checked again. */
