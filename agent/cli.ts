@@ -8,6 +8,7 @@ import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import { systemClock } from './clock.ts';
 import type { ReportFiles } from './commands/integrity.ts';
+import type { AcceptWish } from './commands/integrity-accept.ts';
 import { type AgentSettings, agentSettings } from './config.ts';
 
 /** The command line's outside. */
@@ -221,6 +222,21 @@ function addIntegrity(
       perform(async (settings) => {
         const { integrityShow } = await import('./commands/integrity.ts');
         return integrityShow(worldOf(settings), id, options);
+      }),
+    );
+  integrity
+    .command('accept')
+    .description(
+      'a sigil was deleted, or set back, on purpose: the running agent puts that on record, and finds it no more',
+    )
+    .requiredOption('--store <name>', 'the sigil store')
+    .requiredOption('--key <key>', 'the key of a vanished or rolled_back finding, as reports show it')
+    .requiredOption('--reason <text>', 'why, for the ledger')
+    .action((wish: AcceptWish) =>
+      perform(async (settings, show) => {
+        const { acceptChange, formatAcceptance } = await import('./commands/integrity-accept.ts');
+        show(await acceptChange(settings, wish, systemClock.now()), formatAcceptance);
+        return exitCodes.done;
       }),
     );
 }

@@ -11,6 +11,7 @@ import type { EngineControl } from './docker/control.ts';
 import { dockerEngine } from './docker/dockerode.ts';
 import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
+import { AcceptanceFolder } from './integrity/acceptances.ts';
 import { reportArchive } from './integrity/archive.ts';
 import { jitterOf } from './integrity/due.ts';
 import { Nightly } from './integrity/nightly.ts';
@@ -63,12 +64,14 @@ export function trustOf({ allowedSigners, revokedSigners, gpgHome }: AgentSettin
 /** A watch for each sigil store that the settings name. */
 export function storeWatchesOf({ dataDir, sigils }: AgentSettings, options: SourceOptions): StoreWatch[] {
   const { secrets, fullScanCpuShare } = sigils;
+  const acceptances = new AcceptanceFolder(dataDir);
   return Object.entries(sigils.stores).map(
     ([name, place]) =>
       new StoreWatch({
         ...options,
         ...{ name, place, secrets, fullScanCpuShare },
         inventoryPath: inventoryPath(dataDir, name),
+        acceptances,
       }),
   );
 }

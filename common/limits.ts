@@ -322,6 +322,8 @@ export const limits = {
   sigilLookUpAttempts: 20,
   /** Tables an incremental scan remembers as checked; those of a larger store are checked again. */
   sigilMaxRememberedTables: 50_000,
+  /** Acceptances of changed sigils that the agent has not taken up. */
+  maxWaitingAcceptances: 1_000,
   /** Bad records whose current version is looked up together. */
   sigilConfirmBatch: 250,
 

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { AppError } from '../../../common/errors.ts';
 import { renameDurably, syncFolder } from '../../durable-file.ts';
 import type { Pacer } from '../pacer.ts';
+import { type AcceptedChange, AcceptedChanges } from './accepted.ts';
 import { type ByteFile, emptyFile, namelessFile, presentFile, refusing } from './byte-file.ts';
 import { Comparison, type ComparisonSink } from './comparison.ts';
 import type { EntryParts } from './entry.ts';
@@ -17,6 +18,8 @@ export interface InventoryRequest {
   readonly path: string;
   /** Whether a new one is made; otherwise it is only read, and where there is none, nothing is compared. */
   readonly keeps: boolean;
+  /** Changes that the new one forgets about; none when absent. */
+  readonly accepted?: readonly AcceptedChange[];
 }
 
 /** What became of the inventory in a scan. Call `keep` or `drop`; both may be called again. */
@@ -27,6 +30,8 @@ export interface TakenInventory {
   readonly anew: AppError | null;
   /** Why nothing, or not everything, was compared; there is no new one then. */
   readonly failed: AppError | null;
+  /** Accepted changes that need not be known any longer once it is kept, by the ids of their findings. */
+  readonly spent: readonly string[];
   /**
    * Puts the new one in the place of the one before; resolved means that a power cut cannot undo it.
    * @throws AppError `state.conflict`
@@ -58,9 +63,11 @@ export class InventoryTaking implements VersionSink {
   private failed: AppError | null = null;
   private keys = 0;
   private isMade = false;
+  private readonly accepted: AcceptedChanges;
 
   private constructor(options: TakingOptions) {
     this.options = options;
+    this.accepted = new AcceptedChanges(options.accepted ?? []);
   }
 
   /** Never rejects but with the signal's reason: what went wrong is in {@link result}. */
@@ -93,8 +100,9 @@ export class InventoryTaking implements VersionSink {
       const { sorter, spill, target, before } = this;
       if (sorter === null || spill === null || target === null) return;
       const { store, pacer } = this.options;
+      const { accepted } = this;
       const versions = await sorter.merged();
-      this.keys = await new Comparison({ versions, before, store, target, spill, pacer, sink }).run();
+      this.keys = await new Comparison({ versions, before, store, target, spill, pacer, sink, accepted }).run();
       this.isMade = true;
     });
     return this.isMade;
@@ -102,7 +110,8 @@ export class InventoryTaking implements VersionSink {
 
   get result(): TakenInventory {
     const { keys, anew, failed } = this;
-    return { keys, anew, failed, keep: () => this.keep(), drop: () => this.drop() };
+    const spent = this.isMade ? this.accepted.spent : [];
+    return { keys, anew, failed, spent, keep: () => this.keep(), drop: () => this.drop() };
   }
 
   async drop(): Promise<void> {
