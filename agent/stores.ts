@@ -257,7 +257,8 @@ export class StoreWatch {
   async #keepInventory({ inventory }: ScanResult): Promise<void> {
     if (inventory === null) return;
     const { name: store, logger } = this.#options;
-    const { anew, failed, keys } = inventory;
+    const { anew, failed, keys, resumed } = inventory;
+    if (resumed !== null) logger.info('sigil.scan_resumed', { store, ...resumed });
     if (anew !== null) logger.error('inventory.anew', { store, code: anew.code, error: anew });
     if (failed !== null) logger.error('inventory.failed', { store, code: failed.code, error: failed });
     if (failed !== null || !this.#restored) return;

@@ -14,6 +14,7 @@ import { readLog } from './log-scan.ts';
 import { Pacer } from './pacer.ts';
 import { RecordSieve, type Suspect } from './record-sieve.ts';
 import type { ScanCounts, ScanOutcome, ScanRequest } from './scan.ts';
+import { countsSince, noCounts } from './scan-counts.ts';
 import type { ScanThreads, TableOutcome } from './scan-threads.ts';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
@@ -72,9 +73,11 @@ export class ScanRun implements TableSink {
   private readonly known: KnownFiles;
   private scanningFile = '';
   private fileProblems = 0;
+  /** Suspects that were looked up. */
+  private suspects = 0;
   private readonly doubts = new Doubts();
 
-  private readonly counts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
+  private readonly counts: { -readonly [count in keyof ScanCounts]: number };
 
   constructor({ store, files, checker, clock, pause, threads, taking, request }: ScanRunOptions) {
     this.store = store;
@@ -88,6 +91,8 @@ export class ScanRun implements TableSink {
     this.tableScan = new TableScan(new TableReader(this.window), this.pacer, this);
     this.findings = new FindingList(request.openFindings);
     this.known = new KnownFiles(files, request.mode === 'incremental' ? request.state : null);
+    this.counts = { ...noCounts, ...taking?.resumed?.counts };
+    for (const [name, fingerprint] of taking?.resumed?.tables ?? []) this.known.checked(name, fingerprint);
   }
 
   async run(): Promise<ScanOutcome> {
@@ -266,8 +271,17 @@ export class ScanRun implements TableSink {
   }
 
   private async scanTable(file: StoreFile, table: LiveTable): Promise<void> {
+    const { total, remarks } = this;
     await this.tableScan.scan(file, table);
     this.tableDone(file.name, file.fingerprint);
+    if (this.remarks === remarks) {
+      await this.taking?.tableIsFine(file.name, file.fingerprint, countsSince(total, this.total));
+    }
+  }
+
+  /** How often there was something to say, of whatever file. */
+  private get remarks(): number {
+    return this.fileProblems + this.suspects + this.sieve.kept;
   }
 
   private tableDone(name: string, fingerprint: string): void {
@@ -347,6 +361,7 @@ export class ScanRun implements TableSink {
   /** Reports the suspects that are what a reader of the store gets now; overwritten and deleted versions are history. */
   private async confirm(suspects: readonly Suspect[]): Promise<void> {
     if (suspects.length === 0) return;
+    this.suspects += suspects.length;
     const current = await this.currentRecords().lookUp(suspects.map((suspect) => suspect.key));
     for (const suspect of suspects) {
       const found = current.get(suspect.key.toString('latin1'));
