@@ -2,14 +2,13 @@ import { limits } from '../../../common/limits.ts';
 import type { Pacer } from '../pacer.ts';
 import type { ScanCounts } from '../scan.ts';
 import { addedCounts, noCounts } from '../scan-counts.ts';
-import { refusing } from './byte-file.ts';
+import { refusing, unlinkIfThere } from './byte-file.ts';
 import {
   beginning,
   emptySpill,
   type HashedFile,
   type Progress,
   type Resumption,
-  removeFile,
   resumable,
   writeProgress,
 } from './progress.ts';
@@ -58,7 +57,7 @@ export class Checkpoints {
     const found = await resumable(paths, options, pacer);
     if (found === null) {
       // First, or its word would count for what comes into the other.
-      await removeFile(paths.progress);
+      await unlinkIfThere(paths.progress);
       return { checkpoints: new Checkpoints(options, paths, await emptySpill(paths.spill), null), resumed: null };
     }
     const { progress, spill } = found;
@@ -92,15 +91,15 @@ export class Checkpoints {
 
   /** The next scan begins anew. @throws AppError `state.conflict` */
   async forget(): Promise<void> {
-    await refusing(this.paths.progress, () => removeFile(this.paths.progress));
+    await refusing(this.paths.progress, () => unlinkIfThere(this.paths.progress));
   }
 
   /** Closes; what was written stays for the next scan, unless all is done. */
   async end(isDone: boolean): Promise<void> {
     await this.spill.close();
     if (this.isWritten && !isDone) return;
-    await removeFile(this.paths.progress).catch(() => {});
-    await removeFile(this.paths.spill).catch(() => {});
+    await unlinkIfThere(this.paths.progress).catch(() => {});
+    await unlinkIfThere(this.paths.spill).catch(() => {});
   }
 
   /** Further apart the more there is to write down. */

@@ -1,13 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
-import { constants, open, readFile, unlink } from 'node:fs/promises';
+import { constants, open, readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../../common/clock.ts';
-import { errnoOf } from '../../../common/errors.ts';
 import { count, hex64, timestamp } from '../../../common/fields.ts';
 import { limits } from '../../../common/limits.ts';
 import { writeDurably } from '../../durable-file.ts';
 import type { Pacer } from '../pacer.ts';
-import { ByteFile, refusing } from './byte-file.ts';
+import { ByteFile, refusing, unlinkIfThere } from './byte-file.ts';
 
 /** What a full scan that was cut short has behind it. */
 const progressFile = z.strictObject({
@@ -60,7 +59,7 @@ export class HashedFile extends ByteFile {
 /** A new, empty file at that path, whatever was there. @throws AppError `state.conflict` */
 export async function emptySpill(path: string): Promise<HashedFile> {
   return refusing(path, async () => {
-    await removeFile(path);
+    await unlinkIfThere(path);
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
     return new HashedFile([await open(path, flags, 0o600), path]);
   });
@@ -91,12 +90,6 @@ export async function writeProgress(path: string, progress: Progress): Promise<v
 /** When a scan begins, as its progress says it. */
 export function beginning(clock: Clock): string {
   return rfc3339(clock.now());
-}
-
-export async function removeFile(path: string): Promise<void> {
-  await unlink(path).catch((cause: unknown) => {
-    if (errnoOf(cause) !== 'ENOENT') throw cause;
-  });
 }
 
 async function readProgress(path: string): Promise<Progress | null> {

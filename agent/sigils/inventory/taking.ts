@@ -6,7 +6,7 @@ import { renameDurably, syncFolder } from '../../durable-file.ts';
 import type { Pacer } from '../pacer.ts';
 import type { ScanCounts } from '../scan.ts';
 import { type AcceptedChange, AcceptedChanges } from './accepted.ts';
-import { type ByteFile, emptyFile, namelessFile, presentFile, refusing } from './byte-file.ts';
+import { type ByteFile, emptyFile, namelessFile, presentFile, refusing, removeSpills } from './byte-file.ts';
 import { Checkpoints, type Resumed } from './checkpoints.ts';
 import { Comparison, type ComparisonSink } from './comparison.ts';
 import type { EntryParts } from './entry.ts';
@@ -158,6 +158,7 @@ export class InventoryTaking implements VersionSink {
       if (made !== undefined) await syncFolder(dirname(made));
     });
     if (keeps && resumption !== undefined) {
+      await removeSpills(folder);
       const options = { ...resumption, ...(checkpointBytes !== undefined && { everyBytes: checkpointBytes }) };
       const { checkpoints, resumed } = await Checkpoints.begin(options, path, pacer);
       this.checkpoints = checkpoints;
