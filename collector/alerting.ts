@@ -57,14 +57,14 @@ function startLoops(
   channels: readonly AlertChannel[],
   { db, ledger, clock, metrics, logger, random, signal }: Running,
 ): Promise<void>[] {
-  const { groupMs, repeatMs, attempts } = alerts;
+  const { groupMs, repeatMs, attempts, runbookUrl } = alerts;
   const alertStore = postgresAlertStore(db);
   const intake = createIntake({ store: alertStore, logger, groupMs, repeatMs });
   const facts = () => readNodeFacts(db);
   const watch = createConditionWatch({ store: alertStore, facts, ledger, clock });
   const store = postgresDeliveryStore(db);
   const couriers = channels.map((channel) =>
-    createCourier({ channel, store, metrics, logger, origin, maxAttempts: attempts, random }),
+    createCourier({ channel, store, metrics, logger, origin, runbookUrl, maxAttempts: attempts, random }),
   );
   const loop = (pass: () => Promise<void>) => untilStopped(pass, { logger, signal });
   return [

@@ -201,6 +201,7 @@ async function serve(settings: CollectorSettings, served: Served): Promise<strin
     clock,
     newRequestId: randomUUID,
     publicLog: settings.ledger.public,
+    runbookUrl: settings.alerts.runbookUrl,
     lookAtDesired: follower && (() => follower.refresh()),
     enforcement: {
       manifest: enforcing.manifest,

@@ -13,5 +13,9 @@ export function shared<T>(ask: () => Promise<T>): () => Promise<T> {
 
 /** While the database is away its figures are missing; the others are needed then more than ever. */
 export async function setOrForget(gauge: Gauge, set: () => Promise<void>): Promise<void> {
-  await set().catch(() => gauge.reset());
+  await set().catch(() => {
+    gauge.reset();
+    // A gauge without labels is 0 after that, which would be a figure.
+    gauge.remove({});
+  });
 }

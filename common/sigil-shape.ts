@@ -24,11 +24,24 @@ const fieldPatterns: ReadonlyMap<string, string> = new Map([
   ['tenantId', keyPart],
   ['symbol', keyPart],
   ['authHash', keyPart],
-  ['updatedAt', `(?:${plainText}|${number})`],
   ['checksum', digest],
   ['signature', digest],
 ]);
 const tenantFields = ['tenantId', 'symbol', 'authHash', 'updatedAt'];
+
+interface Member {
+  /** Length of what stands between the value before and its own. */
+  readonly gap: number;
+  /**
+   * How its end is found: at the next quote, by its length, from the end of the record where everything behind it has a known length, or
+   * by a group of the pattern, which costs most.
+   */
+  readonly end: 'quote' | 'digest' | 'rest' | 'captured';
+  /** Length of what stands behind it if all of that are digests. */
+  readonly behind: number;
+  /** For whoever wants to know where it is. */
+  readonly span: Span | undefined;
+}
 
 /** Where a value stands: first byte, and the byte after it. A string's quotes belong to it. */
 export interface Span {
@@ -57,8 +70,8 @@ export class RecordShape {
   /** A string or a number. */
   readonly updatedAt: Span | null;
   readonly #pattern: RegExp;
-  /** Of each member, the length of what stands between the value before and its own, and who wants to know where it is. */
-  readonly #members: readonly { readonly gap: number; readonly span: Span | undefined }[];
+  readonly #members: readonly Member[];
+  readonly #captures: boolean;
 
   private constructor(record: SigilRecord, values: readonly string[], isAscii: boolean) {
     const names = Object.keys(record);
@@ -67,9 +80,23 @@ export class RecordShape {
     this.checksum = names.includes('checksum') ? { start: 0, end: 0 } : null;
     this.updatedAt = names.includes('updatedAt') ? { start: 0, end: 0 } : null;
     const gaps = names.map((name, nth) => `${nth === 0 ? '{' : ','}${JSON.stringify(name)}:`);
+    this.#members = this.#measured(record, gaps);
+    this.#captures = this.#members.some(({ end }) => end === 'captured');
+    const groups = this.#members.map(({ end }, nth) => (end === 'captured' ? `(${values[nth]})` : values[nth]));
+    this.#pattern = new RegExp(`${gaps.map((gap, nth) => literal(gap) + groups[nth]).join('')}\\}`, 'y');
+  }
+
+  #measured(record: SigilRecord, gaps: readonly string[]): readonly Member[] {
     const spans = new Map(Object.entries(this.#spans()));
-    this.#members = names.map((name, nth) => ({ gap: gaps[nth]?.length ?? 0, span: spans.get(name) }));
-    this.#pattern = new RegExp(`${gaps.map((gap, nth) => `${literal(gap)}(${values[nth]})`).join('')}\\}`, 'y');
+    const names = Object.keys(record);
+    const ends = names.map((name) => endOf(name, record[name]));
+    const lastUnknown = ends.findLastIndex((end) => end !== 'digest');
+    return names.map((name, nth) => ({
+      gap: gaps[nth]?.length ?? 0,
+      end: nth === lastUnknown ? 'rest' : (ends[nth] ?? 'captured'),
+      behind: gaps.slice(nth + 1).reduce((sum, gap) => sum + gap.length + digestChars + 2, 1),
+      span: spans.get(name),
+    }));
   }
 
   #spans(): Readonly<Record<string, Span>> {
@@ -89,7 +116,7 @@ export class RecordShape {
     if (new Set(tenantFields.map((name) => names.includes(name))).size > 1) return null;
     const values = names.map(
       (name) =>
-        fieldPatterns.get(name) ??
+        fieldPattern(name, record[name]) ??
         patternOf(record[name], { scalar: isAscii ? asciiScalar : scalar, room: maxPatternChars }),
     );
     const length = values.reduce((sum, value) => sum + (value?.length ?? maxPatternChars), 0);
@@ -107,18 +134,21 @@ export class RecordShape {
   find(text: string, start: number, end: number): boolean {
     const pattern = this.#pattern;
     pattern.lastIndex = start;
-    const found = pattern.exec(text);
-    if (found === null || pattern.lastIndex !== end) return false;
+    const found = this.#captures ? pattern.exec(text) : null;
+    if (found === null && (this.#captures || !pattern.test(text))) return false;
+    if (pattern.lastIndex !== end) return false;
     let at = start;
-    let nth = 1;
-    for (const { gap, span } of this.#members) {
-      at += gap;
-      const valueEnd = at + (found[nth++]?.length ?? 0);
+    let group = 1;
+    for (const { gap, end: ends, behind, span } of this.#members) {
+      const valueStart = at + gap;
+      if (ends === 'quote') at = text.indexOf('"', valueStart + 1) + 1;
+      else if (ends === 'digest') at = valueStart + digestChars + 2;
+      else if (ends === 'rest') at = end - behind;
+      else at = valueStart + (found?.[group++]?.length ?? 0);
       if (span !== undefined) {
-        span.start = at;
-        span.end = valueEnd;
+        span.start = valueStart;
+        span.end = at;
       }
-      at = valueEnd;
     }
     return true;
   }
@@ -162,6 +192,18 @@ function listPattern(items: readonly unknown[], options: PatternOptions): string
     patterns.add(pattern);
   }
   return String.raw`\[(?:(?:${[...patterns].join('|')})(?:,(?!\])|(?=\])))*\]`;
+}
+
+/** Of a member that is no foreign data; undefined for others. */
+function fieldPattern(name: string, value: unknown): string | undefined {
+  return name === 'updatedAt' ? (typeof value === 'string' ? plainText : number) : fieldPatterns.get(name);
+}
+
+function endOf(name: string, value: unknown): Member['end'] {
+  const pattern = fieldPattern(name, value);
+  if (pattern === digest) return 'digest';
+  // No escaped quote is in any of them.
+  return pattern === plainText || pattern === keyPart ? 'quote' : 'captured';
 }
 
 function scalarOf(char: string): string {

@@ -98,7 +98,7 @@ export class CurrentRecords {
     const { batch } = this;
     const reading = await readLog(this.window, file, 0, async (record) => {
       batch.open(record);
-      while (batch.next()) this.offer(batch.key, batch.type === valuePut ? batch.value : null, batch.sequence);
+      while (batch.next()) this.offer(batch.key, batch.type === valuePut ? batch.value() : null, batch.sequence);
       if (this.pacer.due) await this.pacer.rest();
     });
     if (reading.problems.length > 0) this.doubtAll();

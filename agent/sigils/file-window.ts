@@ -48,6 +48,15 @@ export class FileWindow {
   async bytes(offset: number, length: number): Promise<Buffer> {
     if (length > limits.sigilWindowBytes) return this.largeBytes(offset, length);
     if (!this.holds(offset, length)) await this.load(offset, length);
+    return this.view(offset, length);
+  }
+
+  /** The same at once when all of it is in memory; null when the file has to be read. */
+  held(offset: number, length: number): Buffer | null {
+    return this.holds(offset, length) ? this.view(offset, length) : null;
+  }
+
+  private view(offset: number, length: number): Buffer {
     const { buffer, from, start, filled } = this.current;
     return buffer.subarray(from + offset - start, from + Math.min(offset - start + length, filled));
   }

@@ -48,8 +48,7 @@ export class RecordSieve {
     if (this.versions !== null && this.checker.kindOf(key) !== 'other') this.versions.deleted(key, sequence);
   }
 
-  /** Key and value are views that live only during the call. */
-  check(key: Buffer, value: Buffer, sequence: number): void {
+  private check(key: Buffer, value: Buffer, sequence: number): void {
     this.records++;
     const kind = this.checker.kindOf(key);
     if (kind === 'other') return;

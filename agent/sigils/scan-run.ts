@@ -304,8 +304,8 @@ export class ScanRun implements TableSink {
     const { batch } = this;
     batch.open(record);
     for (let operations = 1; batch.next(); operations++) {
-      if (batch.type === valuePut) this.sieve.check(batch.key, batch.value, batch.sequence);
-      else this.sieve.deletion(batch.key, batch.sequence);
+      if (batch.type === valuePut) this.record(batch);
+      else this.deletion(batch);
       if (operations % recordsPerLook === 0) {
         if (this.isFull) await this.relieve();
         if (this.pacer.due) await this.pacer.rest();
@@ -351,11 +351,11 @@ export class ScanRun implements TableSink {
   }
 
   /** {@link TableSink} */
-  async blockDone(storedBytes: number): Promise<void> {
+  blockDone(storedBytes: number): Promise<void> | undefined {
     this.counts.blocks++;
     this.counts.bytes += storedBytes;
     if (this.counts.blocks % progressEveryBlocks === 0) this.request.onProgress?.(this.total);
-    if (this.sieve.kept >= limits.sigilConfirmBatch) await this.confirm(this.sieve.take());
+    return this.sieve.kept >= limits.sigilConfirmBatch ? this.confirm(this.sieve.take()) : undefined;
   }
 
   /** Reports the suspects that are what a reader of the store gets now; overwritten and deleted versions are history. */

@@ -45,10 +45,11 @@ class ScanThread {
       },
       relieve: () => this.handOver(),
       problem: (problem, range) => void this.problems.push({ problem, range }),
-      blockDone: async (storedBytes) => {
+      blockDone: (storedBytes) => {
         this.counts.blocks++;
         this.counts.bytes += storedBytes;
-        if (Math.max(this.sieve.kept, this.problems.length) >= limits.sigilConfirmBatch) await this.handOver();
+        const found = Math.max(this.sieve.kept, this.problems.length);
+        return found >= limits.sigilConfirmBatch ? this.handOver() : undefined;
       },
     };
     // Nothing else waits in this thread.

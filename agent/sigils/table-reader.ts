@@ -46,11 +46,19 @@ export class TableReader {
    * @throws AppError `store.unreadable`
    */
   async block(handle: BlockHandle): Promise<Buffer | TableProblem> {
-    const { offset } = handle;
     const stored = await this.intact(handle);
-    if (!Buffer.isBuffer(stored)) return stored;
-    const type = stored[handle.size] ?? -1;
-    const content = stored.subarray(0, handle.size);
+    return isProblem(stored) ? stored : this.content(stored, handle);
+  }
+
+  /** The same at once for a good block that is in memory already, as most are that stand behind one another; null for others. */
+  blockAtHand(handle: BlockHandle): Buffer | TableProblem | null {
+    const stored = this.window.held(handle.offset, handle.size + trailerBytes);
+    return stored !== null && blockIntact(stored) ? this.content(stored, handle) : null;
+  }
+
+  private content(stored: Buffer, { offset, size }: BlockHandle): Buffer | TableProblem {
+    const type = stored[size] ?? -1;
+    const content = stored.subarray(0, size);
     if (type === uncompressed) return content;
     if (type !== snappy) return { check: 'block_format', offset, problem: `compression type ${type} is unknown` };
     const plain = this.decoder.decode(content);

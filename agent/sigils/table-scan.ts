@@ -36,8 +36,8 @@ export interface TableSink {
   readonly isFull: boolean;
   relieve(): Promise<void>;
   problem(problem: TableProblem, range: KeyRange | null): void;
-  /** After each data block, good or bad; the moment to do what needs waiting. */
-  blockDone(storedBytes: number): Promise<void>;
+  /** After each data block, good or bad; the moment to do what needs waiting, if anything does. */
+  blockDone(storedBytes: number): Promise<void> | undefined;
 }
 
 /** Entries checked between two looks at the clock. */
@@ -124,12 +124,14 @@ export class TableScan {
   }
 
   private async scanBlock(handle: BlockHandle, range: KeyRange): Promise<void> {
-    const block = await this.reader.block(handle);
+    // A promise for each block costs more than its CRC.
+    const block = this.reader.blockAtHand(handle) ?? (await this.reader.block(handle));
     this.cover(handle);
     if (isProblem(block)) this.report(block, range);
     else await this.scanEntries(block, handle, range);
     if (this.sink.isFull) await this.sink.relieve();
-    await this.sink.blockDone(handle.size + trailerBytes);
+    const dealing = this.sink.blockDone(handle.size + trailerBytes);
+    if (dealing !== undefined) await dealing;
     if (this.pacer.due) await this.pacer.rest();
   }
 

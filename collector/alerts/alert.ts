@@ -31,6 +31,8 @@ export interface AlertNotice {
   readonly sentAtMs: number;
   /** Of the ledger, to tell fleets apart. */
   readonly origin: string;
+  /** Under which the runbook's pages are; undefined where they are only in the project. */
+  readonly runbookUrl?: string | undefined;
   /** Sent by hand to see whether it arrives: nothing is wrong. */
   readonly isTest: boolean;
   /** At least one. */

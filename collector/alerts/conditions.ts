@@ -1,6 +1,7 @@
 import type { Body } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Severity } from './alert.ts';
+import type { AlertKey } from './catalog.ts';
 
 /** What the ledger says of a node that may write to it. */
 export interface NodeFacts {
@@ -13,7 +14,7 @@ export interface NodeFacts {
 
 /** Something about a node that a person has to know of, for as long as it is so. */
 export interface Condition {
-  readonly key: string;
+  readonly key: AlertKey;
   readonly severity: Severity;
   readonly summary: string;
   readonly node: string;

@@ -14,6 +14,8 @@ export interface CourierOptions {
   readonly logger: Logger;
   /** Of the ledger. */
   readonly origin: string;
+  /** As in {@link AlertNotice}. */
+  readonly runbookUrl?: string | undefined;
   readonly maxAttempts: number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -30,7 +32,7 @@ export interface Courier {
 }
 
 export function createCourier(options: CourierOptions): Courier {
-  const { channel, store, metrics, logger, origin, maxAttempts, random } = options;
+  const { channel, store, metrics, logger, origin, runbookUrl, maxAttempts, random } = options;
   const { name } = channel;
 
   async function delivered(claimed: readonly Claimed[], notice: AlertNotice, status: string): Promise<void> {
@@ -75,7 +77,7 @@ export function createCourier(options: CourierOptions): Courier {
       const limit = position === 'probing' ? 1 : channel.maxItems;
       const claimed = await store.claim(name, { nowMs, untilMs: nowMs + limits.alertLeaseMs, limit });
       if (claimed.length === 0) return false;
-      const notice = noticeOf(claimed, { name, origin, nowMs });
+      const notice = { ...noticeOf(claimed, { name, origin, nowMs }), runbookUrl };
       const outcome = await channel.send(notice).then(({ status }) => ({ status }), toAppError);
       if ('status' in outcome) await delivered(claimed, notice, outcome.status);
       else if (signal.aborted) await store.release(idsOf(claimed));

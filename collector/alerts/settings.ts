@@ -9,6 +9,15 @@ const secureUrl = z
   .string()
   .refine((text) => isUrl(text, ['https:']) || isLocal(text), 'an https:// URL (http:// only to this machine)');
 
+/** Stands in messages as a link, so it must have no signs that end one, nor a part that a name cannot go behind. */
+const webUrl = z
+  .string()
+  .max(limits.maxRunbookUrlChars)
+  .refine(
+    (text) => /^https?:\/\/[\w.:[\]-]+(\/[\w.~%/-]*)?$/.test(text) && URL.canParse(text),
+    'an http:// or https:// URL without user, "?" and "#"',
+  );
+
 const plainUrl = z.string().refine((text) => isUrl(text, ['http:', 'https:']), 'an http:// or https:// URL');
 
 function isUrl(text: string, protocols: readonly string[]): boolean {
@@ -53,6 +62,11 @@ export const alertSettings = z.strictObject({
     .min(1)
     .optional()
     .describe('PEM file of the authorities that channels are checked by, instead of those of the system'),
+  runbookUrl: webUrl
+    .optional()
+    .describe(
+      'Under which the pages of docs/runbook are, for links in messages; without it they say the path of the page',
+    ),
   slack: z.strictObject({
     webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Incoming webhook of Slack'),
     level,

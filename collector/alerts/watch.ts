@@ -46,7 +46,7 @@ export function createConditionWatch({ store, facts, ledger, clock }: ConditionW
       const stands = await standing();
       if (stands === undefined) return;
       const raised = new Set(stands.map(({ key }) => key));
-      const wrong = new Set(conditions.map(({ key }) => key));
+      const wrong = new Set<string>(conditions.map(({ key }) => key));
       await Promise.all([
         ...conditions.filter(({ key }) => !raised.has(key)).map(raise),
         ...stands.filter(({ key }) => !wrong.has(key)).map(resolve),

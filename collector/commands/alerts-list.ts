@@ -1,4 +1,5 @@
 import { exitCodes } from '../../common/exit-codes.ts';
+import { runbookOf } from '../alerts/catalog.ts';
 import {
   type AlertChannelRow,
   type AlertListRow,
@@ -26,7 +27,10 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
       after: undefined,
       limit: limit + 1,
     });
-    const items = rows.slice(0, limit);
+    const { runbookUrl } = context.settings.alerts;
+    const items = rows
+      .slice(0, limit)
+      .map((row): ListedAlert => ({ ...row, runbook: runbookOf(row.key, runbookUrl)?.place ?? null }));
     const more = rows.length > limit;
     const channels = await listAlertChannels(db);
     show(
@@ -39,7 +43,12 @@ export async function alertsList(context: CommandContext, options: AlertsListOpt
   return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
-function formatAlerts(alerts: readonly AlertListRow[]): string {
+/** With where its page of the runbook is; null for one that has none. */
+interface ListedAlert extends AlertListRow {
+  readonly runbook: string | null;
+}
+
+function formatAlerts(alerts: readonly ListedAlert[]): string {
   if (alerts.length === 0) return 'no alert stands\n';
   const cells = alerts.map((alert) => [
     alert.severity,
@@ -49,7 +58,9 @@ function formatAlerts(alerts: readonly AlertListRow[]): string {
     alert.notifications.map(toldText).join(', ') || 'nobody was told',
     shownCell(alert.summary),
   ]);
-  return formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'SUMMARY'], ...cells]);
+  const pages = new Set(alerts.flatMap(({ runbook }) => runbook ?? []));
+  const table = formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'SUMMARY'], ...cells]);
+  return `${table}${[...pages].map((page) => `runbook: ${page}\n`).join('')}`;
 }
 
 function toldText({ channel, change, state, attempts }: ToldRow): string {

@@ -2,6 +2,7 @@ import { type DriftKind, driftKinds } from '../../common/drift-kind.ts';
 import type { EnforcementPolicy } from '../../common/enforcement/policy.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import type { AlertKey } from '../alerts/catalog.ts';
 
 /** A node that has adopted the commit. */
 export interface Adoption {
@@ -132,7 +133,7 @@ function comesFrom(
 }
 
 /** Of the alert that a commit is frozen; its release ends it. */
-export function frozenAlertKey(commit: string): string {
+export function frozenAlertKey(commit: string): AlertKey {
   return `enforcement.frozen/${commit}`;
 }
 

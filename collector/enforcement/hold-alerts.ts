@@ -1,5 +1,6 @@
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import type { AlertKey } from '../alerts/catalog.ts';
 import type { PlanningStore } from './desk-ports.ts';
 import type { Recorder } from './ports.ts';
 import type { HeldDrift } from './situation.ts';
@@ -35,7 +36,7 @@ export function createHoldAlerts(ledger: Recorder, store: Pick<PlanningStore, 'a
   /** When each was raised last, by its key, Unix milliseconds; undefined where it does not stand, missing where nobody has looked. */
   const raisedMs = new Map<string, number | undefined>();
   const look = async (why: Told, node: string, held: readonly HeldDrift[], nowMs: number): Promise<void> => {
-    const key = `enforcement.${why.code}/${node}`;
+    const key: AlertKey = `enforcement.${why.code}/${node}`;
     const waiting = held.filter(({ code }) => code === why.code);
     const lastMs = raisedMs.get(key);
     if (waiting.length === 0) {
@@ -66,7 +67,7 @@ interface Held {
   readonly waiting: readonly HeldDrift[];
 }
 
-function raised(key: string, { node, summary, waiting }: Held): Statement {
+function raised(key: AlertKey, { node, summary, waiting }: Held): Statement {
   const names = waiting.map(({ drift }) => drift.drift.container.slice(0, maxNameChars).toWellFormed());
   const shown = [...names.slice(0, namedAtMost), ...(names.length > namedAtMost ? ['...'] : [])].join(', ');
   return { kind: 'alert.raised', body: { key, severity: 'error', summary: `${summary}: ${shown}`, node } };

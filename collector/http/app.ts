@@ -46,6 +46,8 @@ export interface HttpSources {
   readonly newRequestId: () => string;
   /** Whether everything below `/log/` is open to everybody. */
   readonly publicLog: boolean;
+  /** Under which the runbook's pages are; undefined where they are only in the project. */
+  readonly runbookUrl?: string | undefined;
   /** Looks at the repository of the manifest now; undefined where none is followed. */
   readonly lookAtDesired?: (() => Promise<Look>) | undefined;
   /** What orders are judged by; without it operators can look and reject, and no more. */
@@ -92,7 +94,7 @@ export function createHttpApp(sources: HttpSources): Routes {
   addChangesRoutes(app, createAnnouncing({ db, clock, ...enforcement, ledger: recorder }), db);
   addDesiredRoutes(app, sources.lookAtDesired);
   addFindingsRoutes(app, db);
-  addAlertsRoutes(app, db);
+  addAlertsRoutes(app, db, sources.runbookUrl);
   addEntriesRoutes(app, db);
   const collectorKey = parseVerifierKey(ledger.vkey).publicKey;
   addFleetRoutes(app, { ...postgresFleetSources(db), collectorKey, clock, ledger });

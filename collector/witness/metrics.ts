@@ -1,4 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
+import { setOrForget } from '../gauges.ts';
 import type { Standing } from './ports.ts';
 
 /** What rounds count. Calls never throw. */
@@ -24,10 +25,7 @@ export function witnessMetrics(registry: Registry, standing: () => Promise<Stand
     help: 'Size of the largest checkpoint that a quorum of witnesses cosigned',
     registers,
     async collect() {
-      await standing().then(
-        ({ witnessed }) => this.set(witnessed?.size ?? 0),
-        () => this.reset(),
-      );
+      await setOrForget(this, async () => this.set((await standing()).witnessed?.size ?? 0));
     },
   });
   new Gauge({
@@ -35,10 +33,10 @@ export function witnessMetrics(registry: Registry, standing: () => Promise<Stand
     help: 'Entries after the largest checkpoint with a quorum',
     registers,
     async collect() {
-      await standing().then(
-        ({ ledgerSize, witnessed }) => this.set(Math.max(0, ledgerSize - (witnessed?.size ?? 0))),
-        () => this.reset(),
-      );
+      await setOrForget(this, async () => {
+        const { ledgerSize, witnessed } = await standing();
+        this.set(Math.max(0, ledgerSize - (witnessed?.size ?? 0)));
+      });
     },
   });
   return {

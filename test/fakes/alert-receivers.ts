@@ -131,6 +131,13 @@ const slackPlain = (max: number) =>
     emoji: z.boolean().optional(),
   });
 
+/** Markup is trusted with one thing: a link, of signs that cannot end it. */
+const slackLink = z.strictObject({
+  type: z.literal('mrkdwn'),
+  text: z.string().regex(/^<https?:\/\/[\w.:~%/[\]-]+\|[A-Za-z :-]+>$/),
+  verbatim: z.literal(true),
+});
+
 /** Incoming webhooks and Block Kit; all blocks together below what chat.postMessage was seen to refuse as `msg_blocks_too_long`. */
 const slack = z
   .strictObject({
@@ -145,7 +152,13 @@ const slack = z
         z.discriminatedUnion('type', [
           z.strictObject({ type: z.literal('header'), text: slackPlain(150) }),
           z.strictObject({ type: z.literal('section'), text: slackPlain(3_000) }),
-          z.strictObject({ type: z.literal('context'), elements: z.array(slackPlain(3_000)).min(1).max(10) }),
+          z.strictObject({
+            type: z.literal('context'),
+            elements: z
+              .array(z.discriminatedUnion('type', [slackPlain(3_000), slackLink]))
+              .min(1)
+              .max(10),
+          }),
         ]),
       )
       .max(50),
@@ -173,6 +186,10 @@ const discord = z
       .array(
         z.strictObject({
           title: discordText.min(1).max(256),
+          url: z
+            .url({ protocol: /^https?$/ })
+            .max(2_048)
+            .optional(),
           description: discordText.min(1).max(4_096),
           color: z.int().min(0).max(0xffffff),
           timestamp: z.iso.datetime(),
@@ -198,6 +215,7 @@ const pagerduty = z.discriminatedUnion('event_action', [
     event_action: z.literal('trigger'),
     dedup_key: dedupKey,
     client: z.string().optional(),
+    links: z.array(z.strictObject({ href: z.url({ protocol: /^https?$/ }), text: z.string().min(1) })).optional(),
     payload: z.strictObject({
       summary: z.string().min(1).max(1_024).refine(noControls),
       source: z.string().min(1),

@@ -1,6 +1,7 @@
 import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, conditionOf } from '../text.ts';
 
@@ -26,8 +27,13 @@ export function alertmanagerAlerts(notice: AlertNotice, repeatMs: number) {
   });
 }
 
-function alertOf(item: AlertItem, { origin, isTest }: AlertNotice, as: { severity: Severity; endsAtMs: number }) {
+function alertOf(
+  item: AlertItem,
+  { origin, isTest, runbookUrl }: AlertNotice,
+  as: { severity: Severity; endsAtMs: number },
+) {
   const { key, node, raisedAtMs, index } = item;
+  const runbook = runbookOf(key, runbookUrl);
   const startsAtMs = Math.min(raisedAtMs, as.endsAtMs);
   return {
     labels: {
@@ -40,6 +46,8 @@ function alertOf(item: AlertItem, { origin, isTest }: AlertNotice, as: { severit
     annotations: {
       summary: bodyOf(item).toWellFormed(),
       ...(index === null ? {} : { ledger_entry: String(index) }),
+      // By this name interfaces make a link of it, so a path has another.
+      ...(runbook && { [runbook.isLink ? 'runbook_url' : 'runbook']: runbook.place }),
     },
     startsAt: rfc3339(startsAtMs),
     endsAt: rfc3339(as.endsAtMs),

@@ -1,6 +1,7 @@
 import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, fitted, headlineOf, oneLine, titleOf } from '../text.ts';
 
@@ -11,7 +12,7 @@ import { bodyOf, fitted, headlineOf, oneLine, titleOf } from '../text.ts';
 
 /** Ten embeds with title, description and footer: together below 6,000. */
 const maxTitleChars = 100;
-const maxFooterChars = 80;
+const maxFooterChars = 100;
 const maxContentChars = 500;
 
 const escaped = (character: string): string => (/[!-/:-@[-`{-~]/.test(character) ? `\\${character}` : character);
@@ -34,14 +35,22 @@ export function discordMessage(notice: AlertNotice) {
   };
 }
 
-function embedOf(item: AlertItem, { origin }: AlertNotice) {
+function embedOf(item: AlertItem, { origin, runbookUrl }: AlertNotice) {
+  const runbook = runbookOf(item.key, runbookUrl);
+  const footer = [
+    ...(runbook === null || runbook.isLink ? [] : [runbook.place]),
+    ...(item.index === null ? [] : [`ledger entry ${item.index}`]),
+    origin,
+  ];
   return {
     title: fitted(headlineOf(item), maxTitleChars, escaped),
+    // What the title leads to.
+    ...(runbook?.isLink && { url: runbook.place }),
     description: fitted(bodyOf(item), limits.maxChatTextChars, escaped),
     color: item.change === 'resolved' ? resolvedColour : colours[item.severity],
     timestamp: rfc3339(item.resolvedAtMs ?? item.raisedAtMs),
     // No markdown is read here.
-    footer: { text: oneLine(item.index === null ? origin : `ledger entry ${item.index}, ${origin}`, maxFooterChars) },
+    footer: { text: oneLine(footer.join(', '), maxFooterChars) },
   };
 }
 

@@ -3,6 +3,7 @@ import { rfc3339 } from '../../../common/clock.ts';
 import { AppError, errnoOf } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import { runbookOf } from '../catalog.ts';
 import { unreachable } from '../http.ts';
 import { bodyOf, factsOf, headlineOf, oneLine, titleOf } from '../text.ts';
 
@@ -31,7 +32,7 @@ export function emailMessage(notice: AlertNotice) {
   const { origin, id, isTest, sentAtMs, items } = notice;
   const lines = [
     ...(isTest ? ['This is a test. Nothing is wrong.', ''] : []),
-    ...items.flatMap((item) => [...itemLines(item), '']),
+    ...items.flatMap((item) => [...itemLines(item, notice), '']),
     '--',
     `Sigilwatch, ${oneLine(origin, limits.maxForeignTextChars)}, notification ${id}`,
   ];
@@ -45,12 +46,14 @@ export function emailMessage(notice: AlertNotice) {
   };
 }
 
-function itemLines(item: AlertItem): string[] {
+function itemLines(item: AlertItem, { runbookUrl }: AlertNotice): string[] {
+  const runbook = runbookOf(item.key, runbookUrl);
   return [
     headlineOf(item),
     `  ${oneLine(bodyOf(item), maxBodyTextChars)}`,
     `  ${factsOf(item)}`,
     `  key: ${oneLine(item.key, maxBodyTextChars)}`,
+    ...(runbook === null ? [] : [`  runbook: ${runbook.place}`]),
   ];
 }
 

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { rfc3339 } from '../../../common/clock.ts';
 import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, conditionOf, headlineOf, oneLine } from '../text.ts';
 
@@ -14,14 +15,16 @@ const maxDedupChars = 255;
 const maxDetailChars = 2_000;
 
 /** The event as PagerDuty wants it. */
-export function pagerdutyEvent(item: AlertItem, { origin, isTest, id }: AlertNotice, routingKey: string) {
+export function pagerdutyEvent(item: AlertItem, { origin, isTest, id, runbookUrl }: AlertNotice, routingKey: string) {
   const known = { routing_key: routingKey, dedup_key: dedupKey(origin, item.key) };
   if (item.change === 'resolved') return { ...known, event_action: 'resolve' as const };
+  const runbook = runbookOf(item.key, runbookUrl);
   const mark = isTest ? 'TEST ' : '';
   return {
     ...known,
     event_action: 'trigger' as const,
     client: 'Sigilwatch',
+    ...(runbook?.isLink && { links: [{ href: runbook.place, text: `Runbook: ${runbook.title}` }] }),
     payload: {
       summary: oneLine(`${mark}${headlineOf(item)}. ${bodyOf(item)}`, maxSummaryChars),
       source: item.node ?? oneLine(origin, maxDedupChars),
@@ -34,6 +37,7 @@ export function pagerdutyEvent(item: AlertItem, { origin, isTest, id }: AlertNot
         key: oneLine(item.key, maxDetailChars),
         ledger_entry: item.index,
         notification: id,
+        ...(runbook && { runbook: runbook.place }),
       },
     },
   };

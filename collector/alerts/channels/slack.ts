@@ -1,5 +1,6 @@
 import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import { type Runbook, runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 import { bodyOf, factsOf, fitted, headlineOf, titleOf } from '../text.ts';
 
@@ -33,20 +34,30 @@ export function slackMessage(notice: AlertNotice) {
     unfurl_media: false,
     blocks: [
       { type: 'header', text: plain(`${markOf(notice)} ${title}`, maxHeaderChars) },
-      ...notice.items.flatMap((item) => itemBlocks(item, notice.items.length)),
+      ...notice.items.flatMap((item) => itemBlocks(item, notice)),
       { type: 'context', elements: [plain(notice.origin, limits.maxChatTextChars)] },
     ],
   };
 }
 
-function itemBlocks(item: AlertItem, items: number) {
+function itemBlocks(item: AlertItem, { items, runbookUrl }: AlertNotice) {
+  const runbook = runbookOf(item.key, runbookUrl);
   const body = bodyOf(item);
   // With one alert the header has said it.
-  const text = items === 1 ? body : `${headlineOf(item)}. ${body}`;
+  const text = items.length === 1 ? body : `${headlineOf(item)}. ${body}`;
   return [
     { type: 'section', text: plain(text, limits.maxChatTextChars) },
-    { type: 'context', elements: [plain(factsOf(item), limits.maxChatTextChars)] },
+    {
+      type: 'context',
+      elements: [plain(factsOf(item), limits.maxChatTextChars), ...(runbook === null ? [] : [linkTo(runbook)])],
+    },
   ];
+}
+
+/** The only markup that we send: nothing foreign is in it, and the setting takes no sign that would end a link. */
+function linkTo({ title, place, isLink }: Runbook) {
+  if (!isLink) return plain(place, limits.maxChatTextChars);
+  return { type: 'mrkdwn', text: `<${place}|Runbook: ${title}>`, verbatim: true };
 }
 
 const marks: Readonly<Record<Severity, string>> = { critical: '🔴', error: '🟠', warning: '🟡', info: '🔵' };

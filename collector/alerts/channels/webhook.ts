@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { rfc3339 } from '../../../common/clock.ts';
 import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, Severity } from '../alert.ts';
+import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
 
 /*
@@ -12,16 +13,18 @@ import type { ChannelHttp } from '../http.ts';
 /** What is signed and sent. */
 export function webhookBody(notice: AlertNotice): string {
   const { id, sentAtMs, origin, isTest, items } = notice;
-  const data = { notification: id, ledger: origin, test: isTest, alerts: items.map(itemOf) };
+  const data = { notification: id, ledger: origin, test: isTest, alerts: items.map((item) => itemOf(item, notice)) };
   return JSON.stringify({ type: isTest ? 'alert.test' : 'alert.changed', timestamp: rfc3339(sentAtMs), data });
 }
 
-function itemOf({ key, change, severity, summary, node, raisedAtMs, resolvedAtMs, reason, index }: AlertItem) {
+function itemOf(item: AlertItem, { runbookUrl }: AlertNotice) {
+  const { key, change, severity, summary, node, raisedAtMs, resolvedAtMs, reason, index } = item;
   return {
     ...{ key, change, severity, summary, node, reason },
     raised_at: rfc3339(raisedAtMs),
     resolved_at: resolvedAtMs === null ? null : rfc3339(resolvedAtMs),
     ledger_entry: index,
+    runbook: runbookOf(key, runbookUrl)?.place ?? null,
   };
 }
 

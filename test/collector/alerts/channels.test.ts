@@ -91,7 +91,11 @@ for (const name of channelNames) {
     test('nothing that a name or a summary holds breaks the format, or is too long', async () => {
       const { http, smtp } = await world();
       const channel = (await channelsIn({ http, smtp }))(name);
-      for (const items of hostileItems(channel.maxItems)) await channel.send(noticeOf(items));
+      const runbookUrl = `https://wiki.example.org/${'r'.repeat(limits.maxRunbookUrlChars - 25)}`;
+      for (const items of hostileItems(channel.maxItems)) {
+        await channel.send(noticeOf(items));
+        await channel.send(noticeOf(items, { runbookUrl }));
+      }
       assert.deepEqual(smtp.refusals, []);
       assert.deepEqual(
         http.received.filter(({ status }) => status >= 300),
@@ -207,6 +211,54 @@ describe('what is told', () => {
 
 const codeIs = (code: string) => (error: unknown) => error instanceof AppError && error.code === code;
 
+describe('the runbook', () => {
+  const place = 'docs/runbook/enforcement.daily_limit.md';
+  const url = 'https://wiki.example.org/runbook/enforcement.daily_limit.md';
+  const title = 'The daily limit holds up answers';
+
+  /** The one message of each channel, as it left. */
+  async function sent(runbookUrl: string | undefined): Promise<Readonly<Record<string, string>>> {
+    const { http, smtp } = await world();
+    const channels = await channelsIn({ http, smtp });
+    for (const name of channelNames) await channels(name).send(noticeOf([itemWith()], { runbookUrl }));
+    const bodies = Object.entries(receiverPaths).map(([name, path]) => [name, JSON.stringify(http.taken(path)[0])]);
+    return Object.fromEntries([...bodies, ['email', smtp.mails[0]?.text]]);
+  }
+
+  test('every message links the page of its alert, where the settings say under which URL the pages are', async () => {
+    const messages = await sent('https://wiki.example.org/runbook/');
+    assert.match(messages.slack ?? '', new RegExp(`"<${url}\\|Runbook: ${title}>"`));
+    assert.match(messages.discord ?? '', new RegExp(`"url":"${url}"`));
+    assert.match(
+      messages.pagerduty ?? '',
+      new RegExp(`"links":\\[\\{"href":"${url}","text":"Runbook: ${title}"\\}\\]`),
+    );
+    assert.match(messages.webhook ?? '', new RegExp(`"runbook":"${url}"`));
+    assert.match(messages.alertmanager ?? '', new RegExp(`"runbook_url":"${url}"`));
+    assert.match(messages.email ?? '', new RegExp(`^ {2}runbook: ${url}$`, 'm'));
+  });
+
+  test('without that setting it names the path of the page, and makes a link of nothing', async () => {
+    const messages = await sent(undefined);
+    for (const name of channelNames) assert.ok(messages[name]?.includes(place), name);
+    for (const name of channelNames)
+      assert.doesNotMatch(messages[name] ?? '', /"links"|"url"|runbook_url|"mrkdwn",/, name);
+  });
+
+  test('an alert of no name in the list is told without a page', async () => {
+    const { http, smtp } = await world();
+    const channels = await channelsIn({ http, smtp });
+    for (const key of ['constructor/x', 'node.silently/x', '', '/']) {
+      const notice = noticeOf([itemWith({ key })], { runbookUrl: 'https://wiki.example.org' });
+      for (const name of channelNames) await channels(name).send(notice);
+    }
+    assert.deepEqual(
+      [...http.received.map(({ body }) => body), ...smtp.mails.map(({ text }) => text)].join().match(/\.md/),
+      null,
+    );
+  });
+});
+
 describe('what can go wrong', () => {
   test('a refusal for good, one for now, and none at all are told apart', async () => {
     const { http, smtp } = await world();
@@ -318,6 +370,10 @@ describe('settings', () => {
       { slack: { webhookUrl: 'http://hooks.example.org/x' } },
       { webhook: { url: 'ftp://example.org' } },
       { pagerduty: { routingKey: 'short' } },
+      { runbookUrl: 'wiki.example.org' },
+      { runbookUrl: 'javascript://wiki.example.org/' },
+      { runbookUrl: 'https://wiki.example.org/x|<!channel>' },
+      { runbookUrl: 'https://wiki.example.org/?page=' },
       { email: { from: 'a@example.org\r\nBcc: x@example.org' } },
       { email: { to: ['a@example.org, b@example.org'] } },
     ];

@@ -18,12 +18,14 @@ before(async () => {
   world = await startTestCollector(url, {
     DATABASE_OWNER_URL: ownerUrl,
     SIGILWATCH_ALERTS_GROUP_MS: '0',
+    SIGILWATCH_ALERTS_RUNBOOK_URL: runbookUrl,
     SIGILWATCH_ALERTS_SLACK_WEBHOOK_URL: `${receivers.url}${receiverPaths.slack}`,
     SIGILWATCH_ALERTS_PAGERDUTY_ROUTING_KEY: receivers.routingKey,
     SIGILWATCH_ALERTS_PAGERDUTY_URL: `${receivers.url}${receiverPaths.pagerduty}`,
     SIGILWATCH_ALERTS_PAGERDUTY_LEVEL: 'critical',
   });
-  env = { SIGILWATCH_DATA_DIR: world.settings.dataDir, DATABASE_URL: url };
+  const SIGILWATCH_DATA_DIR = world.settings.dataDir;
+  env = { SIGILWATCH_DATA_DIR, DATABASE_URL: url, SIGILWATCH_ALERTS_RUNBOOK_URL: runbookUrl };
 });
 after(async () => {
   await world.stop();
@@ -31,6 +33,8 @@ after(async () => {
   await postgres.stop();
 });
 
+const runbookUrl = 'https://wiki.example.org/runbook';
+const page = `${runbookUrl}/enforcement.daily_limit.md`;
 const body = { key: 'enforcement.daily_limit/node1', severity: 'error', summary: 'used up', node: 'node1' } as const;
 
 async function metric(line: RegExp): Promise<boolean> {
@@ -46,6 +50,7 @@ test('an alert on record reaches the channels it is bad enough for, by a collect
   await until('Slack is told of the end', () => receivers.taken(receiverPaths.slack).length === 2);
   const texts = receivers.taken(receiverPaths.slack).map((message) => String(Object(message).text));
   assert.deepEqual(texts, ['ERROR: enforcement.daily_limit on node1', 'RESOLVED: enforcement.daily_limit on node1']);
+  for (const message of receivers.taken(receiverPaths.slack)) assert.ok(JSON.stringify(message).includes(`<${page}|`));
   assert.deepEqual(receivers.taken(receiverPaths.pagerduty), []);
 });
 
@@ -71,6 +76,7 @@ test('what stands, and who was told of it, is shown by command and API alike', a
   assert.deepEqual(listed.said.items, json.items);
   const [alert] = listed.said.items;
   assert.deepEqual([alert.key, alert.severity, alert.resolved_at], [body.key, 'error', null]);
+  assert.equal(alert.runbook, page);
   const [told] = alert.notifications;
   assert.deepEqual([told.channel, told.change, told.state, told.attempts], ['slack', 'raised', 'dead', 1]);
   assert.match(told.settled_at, /^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
@@ -85,6 +91,7 @@ test('what stands, and who was told of it, is shown by command and API alike', a
   );
   const { code, stdout } = await collectorCli(['alerts', 'list'], env);
   assert.deepEqual([code, /slack \(raised: given up\)/.test(stdout)], [0, true]);
+  assert.ok(stdout.includes(`runbook: ${page}\n`));
 });
 
 test('the API takes no other parameters than it knows', async () => {
