@@ -58,8 +58,8 @@ function watch() {
   return { store, stop };
 }
 
-/** A watch that has found the first sigil gone. */
-async function afterDeletion() {
+/** A watch has found the first sigil gone, and ended. */
+async function afterDeletion(): Promise<void> {
   const first = watch();
   await until('an inventory was taken', () => taken() === 1);
   await first.stop();
@@ -67,7 +67,7 @@ async function afterDeletion() {
   const second = watch();
   await second.store.check();
   await until('the next was taken', () => taken() === 2);
-  return second;
+  await second.stop();
 }
 
 const taken = () => logged.filter((event) => event === 'inventory.taken').length;
@@ -82,11 +82,11 @@ async function accept(which: string, ...more: string[]) {
 
 describe('a change that somebody accepts', () => {
   test('is an entry with the reason, and no finding any more, over restarts and full checks', async () => {
-    const { store, stop } = await afterDeletion();
+    await afterDeletion();
     const { code, stdout } = await accept(key);
     assert.deepEqual([code, waiting().length], [0, 1]);
     assert.match(stdout, /^The agent is told that lyra!sigil!/);
-    store.wake();
+    const { store, stop } = watch();
     await until('it was taken up', () => waiting().length === 0);
     const [found] = journal.saidOf('sigil.finding').filter(({ body }) => body.finding.check === 'vanished');
     const body = {
@@ -113,20 +113,20 @@ describe('a change that somebody accepts', () => {
   });
 
   test('is refused when no such finding is open, and so is one of a damaged record', async () => {
-    const { store } = await afterDeletion();
+    await afterDeletion();
     await accept(damaged.key);
     await accept('lyra!sigil!S!other');
-    store.wake();
+    const { store } = watch();
     await until('both were looked at', () => waiting().length === 0);
     assert.deepEqual([accepted(), logged.filter((event) => event === 'sigil.acceptance_refused').length], [[], 2]);
     assert.equal(store.summary.openFindings, 2);
   });
 
   test('waits while its entry cannot be written, and is said once', async () => {
-    const { store } = await afterDeletion();
+    await afterDeletion();
     await accept(key);
     journal.mood = 'write_failed';
-    store.wake();
+    const { store } = watch();
     await until('it could not be told', () => logged.includes('sigil.unsaid'));
     assert.deepEqual([accepted(), waiting().length, store.summary.openFindings], [[], 1, 2]);
     journal.mood = 'well';
@@ -136,11 +136,11 @@ describe('a change that somebody accepts', () => {
   });
 
   test('counts once, whatever a crash left of it', async () => {
-    const { store } = await afterDeletion();
+    await afterDeletion();
     await accept(key);
     const [file = ''] = waiting();
     const left = { store: 'main', key, at: '2026-01-01T00:00:00.000Z', reason: 'the customer left' };
-    store.wake();
+    const { store } = watch();
     await until('it was taken up', () => waiting().length === 0);
     writeFileSync(join(dataDir, 'accepted.inbox', file), JSON.stringify(left));
     store.wake();
