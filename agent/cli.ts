@@ -8,7 +8,8 @@ import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import { systemClock } from './clock.ts';
 import type { IntegrityWorld, ReportFiles } from './commands/integrity.ts';
-import type { RestoreOptions } from './commands/restore.ts';
+import type { AcceptWish } from './commands/integrity-accept.ts';
+import type { RestoreOptions } from './commands/integrity-restore.ts';
 import { type AgentSettings, agentSettings } from './config.ts';
 
 /** The command line's outside. */
@@ -220,6 +221,21 @@ function addIntegrity(
         return integrityShow(worldOf(settings), id, options);
       }),
     );
+  integrity
+    .command('accept')
+    .description(
+      'a sigil was deleted, or set back, on purpose: the running agent puts that on record, and finds it no more',
+    )
+    .requiredOption('--store <name>', 'the sigil store')
+    .requiredOption('--key <key>', 'the key of a vanished or rolled_back finding, as reports show it')
+    .requiredOption('--reason <text>', 'why, for the ledger')
+    .action((wish: AcceptWish) =>
+      perform(async (settings, show) => {
+        const { acceptChange, formatAcceptance } = await import('./commands/integrity-accept.ts');
+        show(await acceptChange(settings, wish, systemClock.now()), formatAcceptance);
+        return exitCodes.done;
+      }),
+    );
   addSnapshots(integrity, worldOf, perform);
 }
 
@@ -234,7 +250,7 @@ function addSnapshots(
     .option('--store <name>', 'only of this store')
     .action(({ store }: { store?: string }) =>
       perform(async (settings) => {
-        const { integritySnapshots } = await import('./commands/restore.ts');
+        const { integritySnapshots } = await import('./commands/integrity-restore.ts');
         return integritySnapshots(worldOf(settings), store);
       }),
     );
@@ -249,7 +265,7 @@ function addSnapshots(
     .option('--yes', 'with --apply: do not ask')
     .action((options: RestoreOptions) =>
       perform(async (settings) => {
-        const { integrityRestore } = await import('./commands/restore.ts');
+        const { integrityRestore } = await import('./commands/integrity-restore.ts');
         return integrityRestore(worldOf(settings), options);
       }),
     );

@@ -12,6 +12,7 @@ import type { EngineControl } from './docker/control.ts';
 import { dockerEngine } from './docker/dockerode.ts';
 import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
+import { AcceptanceFolder } from './integrity/acceptances.ts';
 import { reportArchive } from './integrity/archive.ts';
 import { lastGoodFinder } from './integrity/last-good.ts';
 import { Nightly } from './integrity/nightly.ts';
@@ -79,6 +80,7 @@ function keeperOf(
 export function storeWatchesOf(settings: AgentSettings, options: SourceOptions): StoreWatch[] {
   const { dataDir, sigils } = settings;
   const { secrets, fullScanCpuShare } = sigils;
+  const acceptances = new AcceptanceFolder(dataDir);
   return Object.entries(sigils.stores).map(
     ([name, place]) =>
       new StoreWatch({
@@ -86,6 +88,7 @@ export function storeWatchesOf(settings: AgentSettings, options: SourceOptions):
         ...{ name, place, secrets, fullScanCpuShare },
         inventoryPath: inventoryPath(dataDir, name),
         keeper: keeperOf(settings, [name, place], options),
+        acceptances,
       }),
   );
 }

@@ -8,6 +8,8 @@ import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
 import { type SigilFinding, sigilFinding } from '../common/sigil.ts';
 import { appendPeriodic, toldPrefixes } from './account.ts';
+import type { AcceptanceFolder } from './integrity/acceptances.ts';
+import { Accepting } from './integrity/accepting.ts';
 import { type LastCheck, lastCheck, rememberedCheck } from './integrity/last-check.ts';
 import { checkDone, checkFailed, checkStatus, type StoreCheck } from './integrity/store-check.ts';
 import type { Journal, StateChange } from './ports.ts';
@@ -30,6 +32,8 @@ export interface StoreWatchOptions {
   readonly inventoryPath?: string;
   /** Keeps snapshots of its clean states; without, none are. */
   readonly keeper?: Pick<SnapshotKeeper, 'afterFullScan'> | undefined;
+  /** Where people leave word of changes that they meant. */
+  readonly acceptances?: AcceptanceFolder;
   readonly onScan?: (result: ScanResult) => void;
 }
 
@@ -41,6 +45,7 @@ export type StoreSummary = Body<'report'>['stores'][number];
 export class StoreWatch {
   readonly #options: StoreWatchOptions;
   readonly #scanner: StoreScanner;
+  readonly #accepting: Accepting | undefined;
   readonly #open = new Map<string, SigilFinding>();
   #state: ScanState | null = null;
   #mode: ScanMode = 'full';
@@ -58,7 +63,8 @@ export class StoreWatch {
 
   constructor(options: StoreWatchOptions) {
     this.#options = options;
-    const { name, place, secrets, clock } = options;
+    const { name, place, secrets, clock, acceptances: folder } = options;
+    this.#accepting = folder && new Accepting({ ...options, store: name, folder });
     this.#scanner = storeScanner({ name, place, secrets, clock, pause: () => this.#pause() });
   }
 
@@ -134,6 +140,7 @@ export class StoreWatch {
   async #scan(signal: AbortSignal): Promise<void> {
     try {
       if (!this.#restored) await this.#restore();
+      await this.#takeUpAccepted();
       this.#mode = this.#fullIsDue || this.#state === null ? 'full' : 'incremental';
       const begun = { startedAt: rfc3339(this.#options.clock.now()), ms: this.#options.clock.monotonicMs() };
       const read = await this.#read(signal);
@@ -161,9 +168,10 @@ export class StoreWatch {
   /** Scans. An error when the store could not be read, undefined when the watch was stopped. */
   async #read(signal: AbortSignal): Promise<ScanResult | AppError | undefined> {
     const { inventoryPath } = this.#options;
+    const accepted = this.#mode === 'full' ? ((await this.#accepting?.changes()) ?? []) : [];
     const request = {
       ...{ mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal },
-      ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true } }),
+      ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true, accepted } }),
     };
     this.#progressMs = this.#options.clock.monotonicMs();
     try {
@@ -246,6 +254,13 @@ export class StoreWatch {
     }
   }
 
+  /** Before a scan, so that it finds none of it again. */
+  async #takeUpAccepted(): Promise<void> {
+    const closes = (id: string): StateChange => ({ key: `${this.#findingPrefix}${id}`, value: undefined });
+    const closed = (await this.#accepting?.takeUp(this.#open.values(), closes)) ?? [];
+    for (const id of closed) this.#open.delete(id);
+  }
+
   /** Findings first, a bounded number in one write; the scan's own state last, so that a crash repeats the scan. */
   async #say(result: ScanResult): Promise<void> {
     const { name, logger } = this.#options;
@@ -263,7 +278,8 @@ export class StoreWatch {
   async #keepInventory({ inventory }: ScanResult): Promise<void> {
     if (inventory === null) return;
     const { name: store, logger } = this.#options;
-    const { anew, failed, keys } = inventory;
+    const { anew, failed, keys, resumed } = inventory;
+    if (resumed !== null) logger.info('sigil.scan_resumed', { store, ...resumed });
     if (anew !== null) logger.error('inventory.anew', { store, code: anew.code, error: anew });
     if (failed !== null) logger.error('inventory.failed', { store, code: failed.code, error: failed });
     if (failed !== null || !this.#restored) return;
@@ -274,7 +290,9 @@ export class StoreWatch {
       // The one before stands, and the next full scan is compared with that.
       const error = toAppError(thrown);
       logger.error('inventory.failed', { store, code: error.code, error });
+      return;
     }
+    await this.#accepting?.forget(inventory.spent);
   }
 
   async #sayScan(result: ScanResult): Promise<void> {

@@ -9,6 +9,7 @@ import { limits } from './limits.ts';
 import { observedContainer } from './observed.ts';
 import { approvalSchema, orderOutcomes, orderSchema } from './order.ts';
 import { sigilFinding } from './sigil.ts';
+import { acceptableChecks } from './sigil-inventory.ts';
 
 const publicKey = z.base64().length(44);
 const storeName = foreignText;
@@ -195,6 +196,15 @@ const nodeStatements = [
   }),
   kind('sigil.finding', { store: storeName, finding: sigilFinding }),
   kind('sigil.cleared', { store: storeName, id: foreignText }),
+  /** Somebody on the node says that it was done on purpose: the finding is open no longer, and the inventory forgets the change. */
+  kind('sigil.accepted', {
+    store: storeName,
+    key: foreignText,
+    check: z.enum(acceptableChecks),
+    /** The finding's id. */
+    finding: foreignText,
+    reason: ownText,
+  }),
   /** A full check of all of the node's stores, by its schedule. What it found are entries of their own. */
   kind('integrity.report', {
     report: reportId,

@@ -316,10 +316,18 @@ export const limits = {
   sigilOpenFiles: 128,
   /** How often a scan goes on with a newer MANIFEST because files were compacted away under it; the next scan does the rest. */
   sigilScanRounds: 4,
+  /** And takes a newer look so often without reading anything, when a file is gone before all are open. */
+  sigilOpenAttempts: 50,
   /** How often a snapshot or a lookup starts over for the same reason. */
   sigilLookUpAttempts: 20,
   /** Tables an incremental scan remembers as checked; those of a larger store are checked again. */
   sigilMaxRememberedTables: 50_000,
+  /** A full scan that was cut short is gone on with for so long after it was begun: not with last night's. */
+  fullScanResumeMs: 20 * 3_600_000,
+  /** What may have to be read again of it, and a sixteenth of what was read by then. */
+  fullScanCheckpointBytes: 64 * 1024 * 1024,
+  /** Acceptances of changed sigils that the agent has not taken up. */
+  maxWaitingAcceptances: 1_000,
   /** Bad records whose current version is looked up together. */
   sigilConfirmBatch: 250,
 

@@ -4,6 +4,9 @@
  */
 export const inventoryChecks = ['vanished', 'rolled_back', 'duplicate'] as const;
 
+/** Those that say what an owner may have done on purpose, once and for all. */
+export const acceptableChecks = ['vanished', 'rolled_back'] as const;
+
 export type InventoryCheck = (typeof inventoryChecks)[number];
 
 /** What an inventory keeps of a sound record. Empty text: the record has none. */

@@ -9,11 +9,12 @@ import { type FileProblem, FindingList, fileFinding, recordFinding } from './fin
 import { Doubts } from './inventory/doubts.ts';
 import { Judge } from './inventory/judge.ts';
 import type { InventoryTaking } from './inventory/taking.ts';
+import { KnownFiles } from './known-files.ts';
 import { readLog } from './log-scan.ts';
 import { Pacer } from './pacer.ts';
 import { RecordSieve, type Suspect } from './record-sieve.ts';
 import type { ScanCounts, ScanOutcome, ScanRequest } from './scan.ts';
-import type { ScanState } from './scan-state.ts';
+import { countsSince, noCounts } from './scan-counts.ts';
 import type { ScanThreads, TableOutcome } from './scan-threads.ts';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
@@ -23,11 +24,6 @@ import { type KeyRange, type TableRecord, TableScan, type TableSink } from './ta
 import { asBuffer, type Part } from './thread-messages.ts';
 import type { LiveTable } from './version-edit.ts';
 import { BatchCursor } from './write-batch.ts';
-
-interface LogMark {
-  readonly identity: string;
-  readonly resumeAt: number;
-}
 
 /** A live file by name; a log has no table entry. */
 type Place = readonly [name: string, table: LiveTable | null];
@@ -74,18 +70,14 @@ export class ScanRun implements TableSink {
   /** What one part of a thread's findings has led to is done before the next is looked at. */
   private dealing: Promise<void> = Promise.resolve();
 
-  /** Fingerprints of tables that need no look, from the state and from this scan. */
-  private readonly checkedTables: Map<string, string>;
-  private readonly readLogs: Map<string, LogMark>;
-  /** Files this scan looked at from beginning to end. */
-  private readonly examined = new Set<string>();
-  /** Live files that were not there when they should have been, once. */
-  private readonly absentOnce = new Set<string>();
+  private readonly known: KnownFiles;
   private scanningFile = '';
   private fileProblems = 0;
+  /** Suspects that were looked up. */
+  private suspects = 0;
   private readonly doubts = new Doubts();
 
-  private readonly counts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
+  private readonly counts: { -readonly [count in keyof ScanCounts]: number };
 
   constructor({ store, files, checker, clock, pause, threads, taking, request }: ScanRunOptions) {
     this.store = store;
@@ -98,18 +90,13 @@ export class ScanRun implements TableSink {
     this.pacer = new Pacer(clock, pause, request.signal);
     this.tableScan = new TableScan(new TableReader(this.window), this.pacer, this);
     this.findings = new FindingList(request.openFindings);
-    const known = request.mode === 'incremental' && request.state && 'tables' in request.state ? request.state : null;
-    this.checkedTables = new Map(known?.tables);
-    this.readLogs = new Map(known?.logs.map(([name, identity, resumeAt]) => [name, { identity, resumeAt }]));
+    this.known = new KnownFiles(files, request.mode === 'incremental' ? request.state : null);
+    this.counts = { ...noCounts, ...taking?.resumed?.counts };
+    for (const [name, fingerprint] of taking?.resumed?.tables ?? []) this.known.checked(name, fingerprint);
   }
 
   async run(): Promise<ScanOutcome> {
-    let snapshot = await this.look();
-    let settled = await this.scanFiles(snapshot);
-    for (let round = 1; !settled && round < limits.sigilScanRounds; round++) {
-      snapshot = await this.look();
-      settled = await this.scanFiles(snapshot);
-    }
+    const { snapshot, settled } = await this.scanAll();
     await this.confirm(this.sieve.take());
     const cleared = await this.clearedFindings(snapshot, settled, await this.compare(settled));
     this.request.onProgress?.(this.total);
@@ -119,7 +106,7 @@ export class ScanRun implements TableSink {
       moreFindings: this.findings.more,
       cleared,
       settled,
-      state: this.stateAfter(snapshot),
+      state: this.known.stateAfter(snapshot),
       inventory: this.taking?.result ?? null,
     };
   }
@@ -132,26 +119,47 @@ export class ScanRun implements TableSink {
   private async look(): Promise<Snapshot> {
     await this.pacer.rest();
     const snapshot = await takeSnapshot(this.files, this.window, this.pacer);
-    this.examined.add(snapshot.manifest);
+    this.known.wasExamined(snapshot.manifest);
     for (const { offset, detail } of snapshot.problems) {
       this.report({ check: 'manifest', file: snapshot.manifest, offset, range: null, detail });
     }
     return snapshot;
   }
 
-  /** False when a file was gone: compacted into others that a newer snapshot will name. The newest go soonest. */
-  private async scanFiles(snapshot: Snapshot): Promise<boolean> {
-    const tables = [...snapshot.tables].sort(([, left], [, right]) => right.number - left.number);
-    const logs = snapshot.logs.map((name): Place => [name, null]);
-    if (this.threads === null) return this.scanHere([...logs, ...tables], snapshot);
-    const settled = await this.scanHere(logs, snapshot);
-    return (await this.scanInThreads(tables, snapshot, this.threads)) && settled;
+  /** What settled is the store as it was at one moment, as long as all its files can be open at once. */
+  private async scanAll(): Promise<{ readonly snapshot: Snapshot; readonly settled: boolean }> {
+    let missed = 0;
+    for (let round = 1; ; round++) {
+      const snapshot = await this.look();
+      const outcome = await this.scanFiles(snapshot, missed < limits.sigilOpenAttempts);
+      if (outcome === 'settled') return { snapshot, settled: true };
+      if (outcome === 'missed') missed++;
+      else if (round - missed >= limits.sigilScanRounds) return { snapshot, settled: false };
+    }
   }
 
-  private async scanHere(places: readonly Place[], snapshot: Snapshot): Promise<boolean> {
+  /**
+   * `unsettled` when a file was gone: compacted into others that a newer snapshot will name. The newest go soonest.
+   * @param mayMiss whether nothing is to be read then, if all fit together, so that nothing old is among what is: `missed`
+   */
+  private async scanFiles(snapshot: Snapshot, mayMiss: boolean): Promise<'settled' | 'unsettled' | 'missed'> {
+    const tables = [...snapshot.tables].sort(([, left], [, right]) => right.number - left.number);
+    const logs = snapshot.logs.map((name): Place => [name, null]);
+    if (this.threads === null) {
+      const places = [...logs, ...tables];
+      const atOnce = mayMiss && places.length <= limits.sigilOpenFiles;
+      const settled = await this.scanHere(places, snapshot, atOnce);
+      return settled ? 'settled' : atOnce ? 'missed' : 'unsettled';
+    }
+    const settled = await this.scanHere(logs, snapshot);
+    return (await this.scanInThreads(tables, snapshot, this.threads)) && settled ? 'settled' : 'unsettled';
+  }
+
+  private async scanHere(places: readonly Place[], snapshot: Snapshot, orNothing = false): Promise<boolean> {
     let settled = true;
     for (let at = 0; at < places.length; at += limits.sigilOpenFiles) {
-      settled = (await this.scanTogether(places.slice(at, at + limits.sigilOpenFiles), snapshot)) && settled;
+      const together = places.slice(at, at + limits.sigilOpenFiles);
+      settled = (await this.scanTogether(together, snapshot, orNothing)) && settled;
       if (this.pacer.due) await this.pacer.rest();
     }
     return settled;
@@ -163,7 +171,7 @@ export class ScanRun implements TableSink {
     threads: ScanThreads,
   ): Promise<boolean> {
     const unknown: (typeof tables)[number][] = [];
-    for (const place of tables) if (!(await this.isKnown(place[0]))) unknown.push(place);
+    for (const place of tables) if (!(await this.known.isChecked(place[0]))) unknown.push(place);
     let settled = true;
     const outcome = (name: string, { kind, ...more }: TableOutcome) => {
       if ('fingerprint' in more) this.tableDone(name, more.fingerprint);
@@ -193,7 +201,7 @@ export class ScanRun implements TableSink {
   }
 
   /** All are opened before the first is read: an open file stays readable when the store drops it. */
-  private async scanTogether(places: readonly Place[], snapshot: Snapshot): Promise<boolean> {
+  private async scanTogether(places: readonly Place[], snapshot: Snapshot, orNothing: boolean): Promise<boolean> {
     const opened: StoreFile[] = [];
     let settled = true;
     try {
@@ -201,6 +209,7 @@ export class ScanRun implements TableSink {
         const there = await this.unlessUnreadable(name, table, () => this.openUnlessKnown(name, opened));
         settled = (there || this.isLost(name, snapshot)) && settled;
       }
+      if (orNothing && !settled) return false;
       for (const file of opened) {
         const table = snapshot.tables.get(file.name) ?? null;
         await this.unlessUnreadable(file.name, table, () => this.scanOpen(file, table));
@@ -211,15 +220,9 @@ export class ScanRun implements TableSink {
     return settled;
   }
 
-  /** Whether it has been checked, and is the same as then. */
-  private async isKnown(table: string): Promise<boolean> {
-    const known = this.checkedTables.get(table);
-    return known !== undefined && (await this.files.stamp(table))?.fingerprint === known;
-  }
-
   /** False when there is no such file. */
   private async openUnlessKnown(name: string, opened: StoreFile[]): Promise<boolean> {
-    if (await this.isKnown(name)) return true;
+    if (await this.known.isChecked(name)) return true;
     const file = await this.files.open(name);
     if (file !== null) opened.push(file);
     return file !== null;
@@ -252,16 +255,10 @@ export class ScanRun implements TableSink {
     this.report({ check: 'file_unreadable', file, offset: null, range: boundsOf(table), detail });
   }
 
-  /**
-   * LevelDB removes a file only after writing a MANIFEST without it. So a file that is missing from two snapshots in a row
-   * which both name it did not go that way.
-   */
+  /** False when it was probably compacted away. */
   private isLost(name: string, snapshot: Snapshot): boolean {
     if (snapshot.problems.length > 0) return true;
-    if (!this.absentOnce.has(name)) {
-      this.absentOnce.add(name);
-      return false;
-    }
+    if (!this.known.isAbsentAgain(name)) return false;
     const range = boundsOf(snapshot.tables.get(name) ?? null);
     this.report({
       check: 'file_missing',
@@ -274,28 +271,33 @@ export class ScanRun implements TableSink {
   }
 
   private async scanTable(file: StoreFile, table: LiveTable): Promise<void> {
+    const { total, remarks } = this;
     await this.tableScan.scan(file, table);
     this.tableDone(file.name, file.fingerprint);
+    if (this.remarks === remarks) {
+      await this.taking?.tableIsFine(file.name, file.fingerprint, countsSince(total, this.total));
+    }
+  }
+
+  /** How often there was something to say, of whatever file. */
+  private get remarks(): number {
+    return this.fileProblems + this.suspects + this.sieve.kept;
   }
 
   private tableDone(name: string, fingerprint: string): void {
     this.counts.tables++;
-    this.checkedTables.set(name, fingerprint);
-    this.examined.add(name);
+    this.known.checked(name, fingerprint);
   }
 
   private async scanLog(file: StoreFile): Promise<void> {
     const { name } = file;
-    const mark = this.readLogs.get(name);
-    const resumes = mark !== undefined && mark.identity === file.identity && mark.resumeAt <= file.bytes;
-    const startAt = resumes ? mark.resumeAt : 0;
-    if (startAt === 0) this.examined.add(name);
+    const startAt = this.known.resumeAt(file);
     const reading = await readLog(this.window, file, startAt, (record, endsAt) => this.scanBatch(name, record, endsAt));
     for (const { check, offset, detail } of reading.problems) {
       this.report({ check, file: name, offset, range: null, detail });
     }
     this.counts.bytes += reading.resumeAt - startAt;
-    this.readLogs.set(name, { identity: file.identity, resumeAt: reading.resumeAt });
+    this.known.wasRead(file, reading.resumeAt);
   }
 
   private async scanBatch(log: string, record: Buffer, endsAt: number): Promise<void> {
@@ -359,6 +361,7 @@ export class ScanRun implements TableSink {
   /** Reports the suspects that are what a reader of the store gets now; overwritten and deleted versions are history. */
   private async confirm(suspects: readonly Suspect[]): Promise<void> {
     if (suspects.length === 0) return;
+    this.suspects += suspects.length;
     const current = await this.currentRecords().lookUp(suspects.map((suspect) => suspect.key));
     for (const suspect of suspects) {
       const found = current.get(suspect.key.toString('latin1'));
@@ -378,11 +381,10 @@ export class ScanRun implements TableSink {
   }
 
   private clearedFindings(snapshot: Snapshot, settled: boolean, verdict: InventoryVerdict): Promise<string[]> {
-    const live = new Set([snapshot.manifest, ...snapshot.tables.keys(), ...snapshot.logs]);
     const isFull = settled && this.request.mode === 'full';
     return clearedFindings({
       unseen: this.request.openFindings.filter((finding) => !this.findings.wasSeen(finding)),
-      fileIsFine: (file) => !live.has(file) || this.examined.has(file),
+      fileIsFine: (file) => this.known.isFine(file, snapshot),
       sawEverything: isFull && this.fileProblems === 0 && this.findings.more === 0,
       compared: verdict.compared,
       settled: verdict.movedFindings,
@@ -399,19 +401,6 @@ export class ScanRun implements TableSink {
     this.fileProblems++;
     this.doubts.add(problem.range);
     this.findings.add(fileFinding(this.store, problem));
-  }
-
-  /** Only what is live: the state cannot outgrow the store. */
-  private stateAfter(snapshot: Snapshot): ScanState {
-    const tables = [...snapshot.tables.keys()].flatMap((name): [string, string][] => {
-      const fingerprint = this.checkedTables.get(name);
-      return fingerprint === undefined ? [] : [[name, fingerprint]];
-    });
-    const logs = snapshot.logs.flatMap((name): [string, string, number][] => {
-      const mark = this.readLogs.get(name);
-      return mark === undefined ? [] : [[name, mark.identity, mark.resumeAt]];
-    });
-    return { version: 1, tables: tables.slice(0, limits.sigilMaxRememberedTables), logs: logs.slice(-64) };
   }
 }
 

@@ -1,6 +1,9 @@
+import { createHmac } from 'node:crypto';
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { Clock } from '../../common/clock.ts';
 import { SigilChecker, type SigilRecord } from '../../common/sigil.ts';
+import { version } from '../../common/version.ts';
+import { FileWindow } from './file-window.ts';
 import { fsStoreFiles } from './fs-store-files.ts';
 import { InventoryTaking } from './inventory/taking.ts';
 import { oneScanAtATime } from './one-scan.ts';
@@ -8,6 +11,7 @@ import { Pacer } from './pacer.ts';
 import type { ScanRequest, ScanResult, StoreScanner } from './scan.ts';
 import { ScanRun } from './scan-run.ts';
 import { ScanThreads } from './scan-threads.ts';
+import { takeSnapshot } from './snapshot.ts';
 import type { StoreFiles } from './store-files.ts';
 
 export interface SigilStoreOptions {
@@ -39,6 +43,8 @@ export class SigilScanner implements StoreScanner {
   private readonly checker: SigilChecker;
   private readonly files: StoreFiles;
   private readonly clock: Clock;
+  /** What verdicts depend on beside the store; null when that cannot be told. */
+  private readonly judge: string | null;
   private readonly pause: () => Promise<void>;
   private readonly begin: (request: ScanRequest) => ScanThreads | null;
   private readonly alone: (request: ScanRequest) => Promise<ScanResult>;
@@ -51,6 +57,7 @@ export class SigilScanner implements StoreScanner {
       if (threads < 2 || mode !== 'full') return null;
       return new ScanThreads(threads, { path, secrets, versions: inventory !== undefined }, threadFile);
     };
+    this.judge = payloadOf === undefined ? judgeOf(secrets) : null;
     this.checker = new SigilChecker(payloadOf === undefined ? { secrets } : { secrets, payloadOf });
     this.files = files ?? fsStoreFiles(path);
     this.clock = clock;
@@ -68,10 +75,20 @@ export class SigilScanner implements StoreScanner {
   }
 
   /** Null where no inventory is wanted, or the scan would see too little for one. */
-  private async takingFor({ mode, inventory, signal }: ScanRequest): Promise<InventoryTaking | null> {
+  private async takingFor(
+    { mode, inventory, signal }: ScanRequest,
+    threads: ScanThreads | null,
+  ): Promise<InventoryTaking | null> {
     if (mode !== 'full' || inventory === undefined) return null;
-    const pacer = new Pacer(this.clock, this.pause, signal);
-    return InventoryTaking.begin({ ...inventory, store: this.name, pacer });
+    const { clock, judge } = this;
+    const pacer = new Pacer(clock, this.pause, signal);
+    const begin = { ...inventory, store: this.name, pacer };
+    // Threads and payloads of somebody's own are for scans that nobody cuts short.
+    if (judge === null || threads !== null || !inventory.keeps) return InventoryTaking.begin(begin);
+    const { tables, logs } = await takeSnapshot(this.files, new FileWindow(), pacer);
+    const numbers = [...tables.keys(), ...logs].map((name) => Number.parseInt(name, 10));
+    const highestFile = numbers.reduce((highest, number) => Math.max(highest, number), 0);
+    return InventoryTaking.begin({ ...begin, resumption: { clock, judge, highestFile } });
   }
 
   private async run(request: ScanRequest, threads: ScanThreads | null) {
@@ -80,7 +97,7 @@ export class SigilScanner implements StoreScanner {
     request.signal?.addEventListener('abort', stop);
     let taking: InventoryTaking | null = null;
     try {
-      taking = await this.takingFor(request);
+      taking = await this.takingFor(request, threads);
       return await new ScanRun({ store, files, checker, clock, pause, threads, taking, request }).run();
     } catch (thrown) {
       await taking?.drop();
@@ -91,4 +108,12 @@ export class SigilScanner implements StoreScanner {
       await threads?.stop();
     }
   }
+}
+
+/** Says no more of the secrets than the signatures in the store do. */
+function judgeOf(secrets: readonly string[]): string {
+  return secrets.reduce(
+    (text, secret) => createHmac('sha256', secret).update(text).digest('hex'),
+    createHmac('sha256', 'none').update(`judge ${version}`).digest('hex'),
+  );
 }

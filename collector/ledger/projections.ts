@@ -147,6 +147,9 @@ function gather(logged: LoggedEntry, into: Gathered): void {
         value: said.body,
       });
       break;
+    case 'sigil.accepted':
+      into.findings.push({ type: 'end', ...when, id: findingKey(said.body.store, said.body.finding) });
+      break;
     case 'sigil.cleared':
       into.findings.push({ type: 'end', ...when, id: findingKey(said.body.store, said.body.id) });
       break;

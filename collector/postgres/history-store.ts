@@ -161,7 +161,7 @@ async function readStatements(tx: Tx, { author, after, to }: ChainSpan, limit: n
        from (select index, author, seq, leaf_hash from entries
               where author = $1 and seq > $2 and seq <= $3
                 and kind in ('observed', 'drift.opened', 'drift.changed', 'drift.resolved', 'sigil.finding', 'sigil.cleared',
-                             'agent.started')
+                             'sigil.accepted', 'agent.started')
               order by seq limit $4) e
        left join entry_bodies b on b.index = e.index
       order by e.seq`,

@@ -42,6 +42,10 @@ const benches: Readonly<Record<string, KnownBench>> = {
     summary: 'a full scan of a sigil store beside plain reading of it, and one of what is new (--records N, --runs N)',
     load: async () => (await import('./sigil-scan.ts')).sigilScan,
   },
+  'snapshot-load': {
+    summary: 'what minute scans cost the program that writes the store (--runs PAIRS, --seconds N)',
+    load: async () => (await import('./snapshot-load.ts')).snapshotLoad,
+  },
 };
 
 const usage = [

@@ -1,14 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { takeCareOf } from '../../test/system/leftovers.ts';
-import { programs } from '../../test/system/program.ts';
-import { jsonLine, startProgram } from '../../test/system.ts';
+import { startProgram } from '../../test/system.ts';
 import type { Bench, BenchReport, Row } from './bench.ts';
-import { forgetPeak, peakRssMb } from './processes.ts';
 import { keepsLimits, quantile, round } from './report.ts';
+import { isOurs, startReader, type Way, ways } from './scan-reader.ts';
 import type { Reading } from './sigil-reader.ts';
 import { copyStore, storeSecret } from './store-cache.ts';
 
@@ -17,18 +14,6 @@ const most = { incrementalShare: 0.02, rssOverIdleMb: 64 } as const;
 const defaultRuns = 3;
 const defaultRecords = 1_000_000;
 const changedRecords = 1_000;
-const readDeadlineMs = 15 * 60_000;
-
-const ways = ['raw', 'plain', 'checksums', 'two-threads', 'signatures'] as const;
-type Way = (typeof ways)[number];
-
-const readingSchema = z.object({
-  nth: z.number(),
-  records: z.number(),
-  bad: z.number(),
-  wallMs: z.number(),
-  cpuMs: z.number(),
-});
 
 interface Measured {
   readonly readings: Readonly<Record<Way, readonly Reading[]>>;
@@ -68,41 +53,6 @@ export const sigilScan: Bench = {
     return report({ runs, records }, { readings, incremental, rssOverIdleMb });
   },
 };
-
-function isOurs(way: Way): boolean {
-  return way !== 'raw' && way !== 'plain';
-}
-
-/** The scanner runs with the options that the agent runs with, the others with none. */
-async function startReader(way: Way, store: string) {
-  const file = join(import.meta.dirname, 'sigil-reader.ts');
-  const args = [...(isOurs(way) ? agentOptions() : []), '--import', 'tsx', file, way, store, storeSecret];
-  const reader = startProgram({ name: `${way} reader`, command: process.execPath, args });
-  await reader.find('is ready', (line) => line === 'ready' || undefined);
-  let asked = 0;
-  const read = async () => {
-    forgetPeak(reader.pid);
-    const idleMb = peakRssMb(reader.pid);
-    asked += 1;
-    reader.send('read');
-    const reading = await reader.find('has read the store', nthReading(asked), readDeadlineMs);
-    return { reading, overIdleMb: peakRssMb(reader.pid) - idleMb };
-  };
-  return { read, stop: () => reader.stop() };
-}
-
-function nthReading(nth: number): (line: string) => Reading | undefined {
-  return (line) => {
-    const { data } = readingSchema.safeParse(jsonLine(line));
-    return data?.nth === nth ? data : undefined;
-  };
-}
-
-/** Node's options in the first line of the built agent. */
-function agentOptions(): string[] {
-  const [first = ''] = readFileSync(programs.agent, 'utf8').split('\n', 1);
-  return first.split(' ').filter((word) => word.startsWith('--'));
-}
 
 async function afterChanges(store: string): Promise<Measured['incremental']> {
   const reader = await startReader('checksums', store);

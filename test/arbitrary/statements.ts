@@ -15,6 +15,7 @@ import { limits } from '../../common/limits.ts';
 import { containerStates } from '../../common/observed.ts';
 import { orderActions, orderOrigins, orderOutcomes } from '../../common/order.ts';
 import { sigilChecks } from '../../common/sigil.ts';
+import { acceptableChecks } from '../../common/sigil-inventory.ts';
 
 /*
  * Statements of every kind, with the values that hurt: what a schema admits, somebody will send.
@@ -304,6 +305,13 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
   }),
   'sigil.finding': fc.record({ store: name, finding }),
   'sigil.cleared': fc.record({ store: name, id: fc.oneof(hex(32), name) }),
+  'sigil.accepted': fc.record({
+    store: name,
+    key: name,
+    check: fc.constantFrom(...acceptableChecks),
+    finding: fc.oneof(hex(32), name),
+    reason: ownText,
+  }),
   'desired.adopted': fc.record({ commit: ownText, digest: hex(64), containers: count }),
   'desired.rejected': fc.record({ commit, file: ownText, line: count, column: count, reason: ownText }),
   'coverage.gap': fc.record({

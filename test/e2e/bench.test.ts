@@ -65,6 +65,18 @@ const scanned = z.object({
   runs: z.literal(1),
 });
 
+const loaded = z.object({
+  bench: z.literal('snapshot-load'),
+  ratio: z.number().positive(),
+  alone_per_s: z.number().positive(),
+  watched_per_s: z.number().positive(),
+  snapshot_cpu_ms: z.number().positive(),
+  snapshot_every_ms: z.literal(1_000),
+  snapshots: z.literal(4),
+  limit_ratio: z.literal(0.95),
+  runs: z.literal(2),
+});
+
 function bench(...args: readonly string[]) {
   const command = ['--import', 'tsx', 'scripts/benches/main.ts', ...args];
   return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
@@ -78,7 +90,15 @@ describe('the benches', () => {
       const { exitCode, stdout, stderr } = await bench(...args);
       assert.equal(exitCode, 2);
       assert.equal(stdout, '');
-      for (const name of ['detect', 'agent-footprint', 'drift', 'ledger-append', 'ledger-verify', 'sigil-scan'])
+      for (const name of [
+        'detect',
+        'agent-footprint',
+        'drift',
+        'ledger-append',
+        'ledger-verify',
+        'sigil-scan',
+        'snapshot-load',
+      ])
         assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
     });
   }
@@ -127,5 +147,12 @@ describe('the benches', () => {
     assert.equal(exitCode, 0, stderr);
     scanned.parse(jsonLine(stdout.trimEnd().split('\n').at(-1) ?? ''));
     for (const limit of ['≥ 0.45', '≥ 3', '≥ 1.5', '≤ 0.02', '≤ 64 MB']) assert.ok(stdout.includes(limit), limit);
+  });
+
+  test('snapshot-load lets a writer write with snapshots and without, in turns', async () => {
+    const { exitCode, stdout, stderr } = await bench('snapshot-load', '--runs', '2', '--seconds', '2', '--json');
+    assert.equal(exitCode, 0, stderr);
+    loaded.parse(jsonLine(stdout.trimEnd().split('\n').at(-1) ?? ''));
+    assert.ok(stdout.includes('≥ 0.95'));
   });
 });

@@ -63,11 +63,18 @@ const spillName = /^[0-9a-f-]{36}\.spill$/;
  */
 export async function namelessFile(folder: string): Promise<ByteFile> {
   return refusing(folder, async () => {
-    for (const name of await readdir(folder)) if (spillName.test(name)) await unlinkIfThere(join(folder, name));
+    await removeSpills(folder);
     const path = join(folder, `${randomUUID()}.spill`);
     const handle = await open(path, 'wx+', ownerOnlyMode);
     await unlinkIfThere(path);
     return new ByteFile(handle, path);
+  });
+}
+
+/** Removes what kills have left of {@link namelessFile}. @throws AppError `state.conflict` */
+export async function removeSpills(folder: string): Promise<void> {
+  await refusing(folder, async () => {
+    for (const name of await readdir(folder)) if (spillName.test(name)) await unlinkIfThere(join(folder, name));
   });
 }
 
@@ -106,7 +113,7 @@ export async function refusing<T>(path: string, work: () => Promise<T>): Promise
   }
 }
 
-async function unlinkIfThere(path: string): Promise<void> {
+export async function unlinkIfThere(path: string): Promise<void> {
   await unlink(path).catch((cause: unknown) => {
     if (errnoOf(cause) !== 'ENOENT') throw cause;
   });

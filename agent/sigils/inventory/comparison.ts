@@ -2,6 +2,7 @@ import { limits } from '../../../common/limits.ts';
 import type { InventoryCheck } from '../../../common/sigil-inventory.ts';
 import { compareTimes, laterTime } from '../../../common/sigil-inventory.ts';
 import type { Pacer } from '../pacer.ts';
+import type { AcceptedChanges } from './accepted.ts';
 import type { ByteFile } from './byte-file.ts';
 import { type EntryView, HeldEntry, isOldForm, isPresent, isSound, writeEntry } from './entry.ts';
 import { EntryReader } from './entry-file.ts';
@@ -43,6 +44,7 @@ export interface ComparisonOptions {
   readonly spill: ByteFile;
   readonly pacer: Pacer;
   readonly sink: ComparisonSink;
+  readonly accepted: AcceptedChanges;
 }
 
 /**
@@ -119,18 +121,23 @@ export class Comparison {
     // What fails its checks is no witness for when it was made.
     const nowTime = now.has(isSound) ? now.time : '';
     const isSteady = old?.hasSameTime(now) ?? false;
-    if (!isSteady && (compareTimes(nowTime, oldTime) ?? 0) < 0) {
+    const isOlder = !isSteady && (compareTimes(nowTime, oldTime) ?? 0) < 0;
+    const isMeant = isOlder && this.options.accepted.rolledBack(now.key, nowTime);
+    if (isOlder && !isMeant) {
       this.suspect({ check: 'rolled_back', key: Buffer.from(now.key), before: oldTime, now: nowTime, other: null });
     }
     const flags = isPresent | (now.flags & isOldForm);
-    const time = isSteady ? now.time : laterTime(oldTime, nowTime);
+    const time = isSteady || isMeant ? now.time : laterTime(oldTime, nowTime);
     if (old === null || (now.hasId && time === now.time)) this.write(writer, now, flags);
     else this.writeParts(writer, { key: now, id: now.hasId ? now : old, time, flags });
   }
 
   private absent(writer: InventoryWriter, old: EntryView): void {
     const { key } = old;
-    const isGone = this.options.sink.isSeen(key);
+    const { sink, accepted } = this.options;
+    const isGone = sink.isSeen(key);
+    if (!isGone) accepted.wait(key);
+    else if (accepted.vanished(key)) return;
     // Of the older forms it may have been migrated; that is seen when the ids are joined.
     if (isGone && !old.has(isOldForm)) this.suspectVanished(key, old.time);
     this.write(writer, old, isGone ? old.flags & ~isPresent : old.flags);

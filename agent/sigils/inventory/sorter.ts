@@ -6,7 +6,7 @@ import { compareEntries, type EntryParts, EntryView } from './entry.ts';
 import { EntryReader, EntryWriter, type Extent } from './entry-file.ts';
 
 /** A sorted run, and how often what is in it has been merged. */
-interface Run extends Extent {
+export interface Run extends Extent {
   readonly level: number;
 }
 
@@ -21,10 +21,17 @@ export class EntrySorter {
   private readonly pacer: Pacer;
   private readonly arena: EntryArena;
   private readonly view = new EntryView();
-  private runs: Run[] = [];
+  private runs: Run[];
 
-  constructor(file: ByteFile, pacer: Pacer, arenaBytes: number = limits.inventoryArenaBytes) {
+  /** @param runs that are in the file already */
+  constructor(
+    file: ByteFile,
+    pacer: Pacer,
+    arenaBytes: number = limits.inventoryArenaBytes,
+    runs: readonly Run[] = [],
+  ) {
     this.file = file;
+    this.runs = [...runs];
     this.pacer = pacer;
     this.arena = new EntryArena(arenaBytes);
   }
@@ -57,6 +64,11 @@ export class EntrySorter {
     });
     this.arena.clear();
     for (let level = 0; await this.mergeLevel(level); level++);
+  }
+
+  /** What is in the file; the arena beside it. */
+  get sortedRuns(): readonly Run[] {
+    return this.runs;
   }
 
   /** All entries in order. Nothing may be added any more. @throws AppError `state.conflict` */

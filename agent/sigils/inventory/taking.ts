@@ -1,13 +1,18 @@
 import { mkdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError } from '../../../common/errors.ts';
+import { limits } from '../../../common/limits.ts';
 import { renameDurably, syncFolder } from '../../durable-file.ts';
 import type { Pacer } from '../pacer.ts';
-import { type ByteFile, emptyFile, namelessFile, presentFile, refusing } from './byte-file.ts';
+import type { ScanCounts } from '../scan.ts';
+import { type AcceptedChange, AcceptedChanges } from './accepted.ts';
+import { type ByteFile, emptyFile, namelessFile, presentFile, refusing, removeSpills } from './byte-file.ts';
+import { Checkpoints, type Resumed } from './checkpoints.ts';
 import { Comparison, type ComparisonSink } from './comparison.ts';
 import type { EntryParts } from './entry.ts';
 import type { EntryReader } from './entry-file.ts';
 import { readInventory } from './inventory-file.ts';
+import type { Resumption } from './progress.ts';
 import { EntrySorter } from './sorter.ts';
 import type { VersionSink } from './versions.ts';
 
@@ -17,6 +22,10 @@ export interface InventoryRequest {
   readonly path: string;
   /** Whether a new one is made; otherwise it is only read, and where there is none, nothing is compared. */
   readonly keeps: boolean;
+  /** Changes that the new one forgets about; none when absent. */
+  readonly accepted?: readonly AcceptedChange[];
+  /** As {@link CheckpointOptions.everyBytes}. */
+  readonly checkpointBytes?: number;
 }
 
 /** What became of the inventory in a scan. Call `keep` or `drop`; both may be called again. */
@@ -27,6 +36,10 @@ export interface TakenInventory {
   readonly anew: AppError | null;
   /** Why nothing, or not everything, was compared; there is no new one then. */
   readonly failed: AppError | null;
+  /** Accepted changes that need not be known any longer once it is kept, by the ids of their findings. */
+  readonly spent: readonly string[];
+  /** When the scan was begun that this one has gone on with, RFC 3339 UTC, and how many tables that had read; null when there was none. */
+  readonly resumed: { readonly startedAt: string; readonly tables: number } | null;
   /**
    * Puts the new one in the place of the one before; resolved means that a power cut cannot undo it.
    * @throws AppError `state.conflict`
@@ -38,13 +51,15 @@ export interface TakenInventory {
 export interface TakingOptions extends InventoryRequest {
   readonly store: string;
   readonly pacer: Pacer;
+  /** With which a scan that was cut short is gone on with; without, each begins anew. */
+  readonly resumption?: Resumption;
 }
 
 /**
  * Takes the inventory of a store while everything in it is read: each stored version goes into a sorter, and at the end they are
  * compared with the inventory before. A disk that refuses ends the taking, and not the scan.
  *
- * Crash points: everything but the new inventory is in files without names. That one stands beside the old, `PATH.new`, until its
+ * Crash points: but for {@link Checkpoints}, everything but the new inventory is in files without names. That one stands beside the old, `PATH.new`, until its
  * findings have been told; a crash before that repeats them, and the next scan overwrites it.
  */
 export class InventoryTaking implements VersionSink {
@@ -54,13 +69,17 @@ export class InventoryTaking implements VersionSink {
   private file: ByteFile | null = null;
   private before: EntryReader | null = null;
   private sorter: EntrySorter | null = null;
+  private checkpoints: Checkpoints | null = null;
+  private begun: Resumed | null = null;
   private anew: AppError | null = null;
   private failed: AppError | null = null;
   private keys = 0;
   private isMade = false;
+  private readonly accepted: AcceptedChanges;
 
   private constructor(options: TakingOptions) {
     this.options = options;
+    this.accepted = new AcceptedChanges(options.accepted ?? []);
   }
 
   /** Never rejects but with the signal's reason: what went wrong is in {@link result}. */
@@ -68,6 +87,18 @@ export class InventoryTaking implements VersionSink {
     const taking = new InventoryTaking(options);
     await taking.unlessRefused(() => taking.open());
     return taking;
+  }
+
+  /** What need not be read again. */
+  get resumed(): Resumed | null {
+    return this.begun;
+  }
+
+  /** A table was read to its end, and there is nothing to say of it. */
+  async tableIsFine(name: string, fingerprint: string, read: ScanCounts): Promise<void> {
+    const { checkpoints, sorter } = this;
+    if (checkpoints === null || sorter === null) return;
+    if (checkpoints.add(name, fingerprint, read)) await this.unlessRefused(() => checkpoints.write(sorter));
   }
 
   /** Whether {@link relieve} is to be awaited before much more is added. */
@@ -93,8 +124,9 @@ export class InventoryTaking implements VersionSink {
       const { sorter, spill, target, before } = this;
       if (sorter === null || spill === null || target === null) return;
       const { store, pacer } = this.options;
+      const { accepted } = this;
       const versions = await sorter.merged();
-      this.keys = await new Comparison({ versions, before, store, target, spill, pacer, sink }).run();
+      this.keys = await new Comparison({ versions, before, store, target, spill, pacer, sink, accepted }).run();
       this.isMade = true;
     });
     return this.isMade;
@@ -102,17 +134,19 @@ export class InventoryTaking implements VersionSink {
 
   get result(): TakenInventory {
     const { keys, anew, failed } = this;
-    return { keys, anew, failed, keep: () => this.keep(), drop: () => this.drop() };
+    const spent = this.isMade ? this.accepted.spent : [];
+    const resumed = this.begun && { startedAt: this.begun.startedAt, tables: this.begun.tables.length };
+    return { keys, anew, failed, spent, resumed, keep: () => this.keep(), drop: () => this.drop() };
   }
 
   async drop(): Promise<void> {
     const isOurs = this.options.keeps && this.target !== null;
-    await this.release();
+    await this.release(this.failed !== null);
     if (isOurs) await unlink(this.newPath).catch(() => {});
   }
 
   private async open(): Promise<void> {
-    const { path, keeps, store, pacer } = this.options;
+    const { path, keeps, store, pacer, resumption, checkpointBytes } = this.options;
     const folder = dirname(path);
     this.file = await presentFile(path);
     if (this.file === null && !keeps) return;
@@ -123,9 +157,16 @@ export class InventoryTaking implements VersionSink {
       const made = await mkdir(folder, { recursive: true, mode: 0o700 });
       if (made !== undefined) await syncFolder(dirname(made));
     });
-    this.spill = await namelessFile(folder);
+    if (keeps && resumption !== undefined) {
+      await removeSpills(folder);
+      const options = { ...resumption, ...(checkpointBytes !== undefined && { everyBytes: checkpointBytes }) };
+      const { checkpoints, resumed } = await Checkpoints.begin(options, path, pacer);
+      this.checkpoints = checkpoints;
+      this.begun = resumed;
+    }
+    this.spill = this.checkpoints?.spill ?? (await namelessFile(folder));
     this.target = keeps ? await emptyFile(this.newPath) : await namelessFile(folder);
-    this.sorter = new EntrySorter(this.spill, pacer);
+    this.sorter = new EntrySorter(this.spill, pacer, limits.inventoryArenaBytes, this.begun?.runs);
   }
 
   /** Where a new one will be made, that is to be told; where none is, there is nothing to compare with. */
@@ -143,12 +184,17 @@ export class InventoryTaking implements VersionSink {
     const { target } = this;
     if (!this.isMade || !this.options.keeps || target === null) return this.drop();
     await target.sync();
+    // First: what has led to an inventory must not count for the next one.
+    await this.checkpoints?.forget();
     await refusing(this.options.path, () => renameDurably(this.newPath, this.options.path));
-    await this.release();
+    await this.release(true);
   }
 
-  private async release(): Promise<void> {
-    const files = [this.spill, this.target, this.file];
+  /** @param isDone whether nobody has to go on with it */
+  private async release(isDone: boolean): Promise<void> {
+    const files = [this.checkpoints === null ? this.spill : null, this.target, this.file];
+    await this.checkpoints?.end(isDone);
+    this.checkpoints = null;
     this.sorter = null;
     this.spill = this.target = this.file = null;
     for (const file of files) await file?.close();

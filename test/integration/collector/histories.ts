@@ -25,6 +25,7 @@ const projected: readonly Kind[] = [
   'drift.resolved',
   'sigil.finding',
   'sigil.cleared',
+  'sigil.accepted',
   'coverage.gap',
   'order.local',
   'order.result',
@@ -71,6 +72,8 @@ function meeting({ author, statement, nth }: Said & { readonly nth: number }): S
       return { author, statement: { kind, body: { store: 'demo', finding: { ...body.finding, id: hex(32, nth) } } } };
     case 'sigil.cleared':
       return { author, statement: { kind, body: { store: 'demo', id: hex(32, nth) } } };
+    case 'sigil.accepted':
+      return { author, statement: { kind, body: { ...body, store: 'demo', finding: hex(32, nth) } } };
     case 'observed': {
       const upserted = body.upserted.map((container, at) => ({ ...container, id: hex(64, nth + at) }));
       const removed = body.removed.map((_, at) => hex(64, nth + at + 1));

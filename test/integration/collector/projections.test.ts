@@ -52,6 +52,7 @@ const projected: readonly Kind[] = [
   'drift.resolved',
   'sigil.finding',
   'sigil.cleared',
+  'sigil.accepted',
   'coverage.gap',
   'order.issued',
   'order.local',

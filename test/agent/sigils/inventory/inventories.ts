@@ -1,5 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import { join } from 'node:path';
+import type { AcceptedChange } from '../../../../agent/sigils/inventory/accepted.ts';
 import type { ScanResult } from '../../../../agent/sigils/scan.ts';
 import { SigilScanner } from '../../../../agent/sigils/scanner.ts';
 import type { SigilFinding } from '../../../../common/sigil.ts';
@@ -34,6 +35,7 @@ export interface NightOptions {
   readonly keeps?: boolean;
   /** Whether the new inventory takes the place of the one before. */
   readonly told?: boolean;
+  readonly accepted?: readonly AcceptedChange[];
   readonly threads?: number;
   readonly threadFile?: URL;
 }
@@ -49,9 +51,9 @@ export class Nights {
     this.inventory = join(folder, 'inventory', 'main.inventory');
   }
 
-  async scan({ keeps = true, told = true, ...threads }: NightOptions = {}): Promise<ScanResult> {
+  async scan({ keeps = true, told = true, accepted = [], ...threads }: NightOptions = {}): Promise<ScanResult> {
     const scanner = new SigilScanner({ name: 'main', path: this.path, secrets: [secret], clock, ...threads });
-    const inventory = { path: this.inventory, keeps };
+    const inventory = { path: this.inventory, keeps, accepted };
     const result = await scanner.scan({ mode: 'full', state: null, openFindings: this.open, inventory });
     if (told) {
       this.take(result);
