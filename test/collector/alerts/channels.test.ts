@@ -347,7 +347,7 @@ describe('what can go wrong', () => {
 describe('settings', () => {
   const open = (value: object) => openChannels(alertSettings.parse(parsedWith(value)), async () => 'nothing');
   const parsedWith = (value: object) => ({
-    ...{ slack: {}, discord: {}, pagerduty: {}, webhook: {}, alertmanager: {}, email: {} },
+    ...{ slack: {}, discord: {}, pagerduty: {}, webhook: {}, alertmanager: {}, email: {}, rules: {} },
     ...value,
   });
 

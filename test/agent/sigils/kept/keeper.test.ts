@@ -166,13 +166,14 @@ describe('where there can be no links', () => {
     t.after(() => rmSync(dataDir, { recursive: true, force: true }));
     const keeping = new Keeping(path, dataDir);
     await keeping.night();
-    await withStore(path, (db) => putRecords(db, 620, 640));
+    // Nothing is written in between: LevelDB might merge all tables into new ones.
     await keeping.night();
     assert.equal(keeping.logged.filter((line) => /^snapshot\.copied: .*EXDEV/.test(line)).length, 1);
     const [second, first] = await keeping.shelf.list();
     assert.ok(first && second);
-    const shared = [...second.copies.keys()].filter((name) => first.copies.has(name));
-    assert.ok(shared.length > 1);
+    const shared = [...second.copies.keys()];
+    assert.deepEqual(shared, [...first.copies.keys()]);
+    assert.ok(shared.length > 0);
     for (const name of shared) {
       const before = await keptFiles(first.folder).stamp(name);
       assert.equal((await keptFiles(second.folder).stamp(name))?.identity, before?.identity, name);
