@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -137,6 +140,33 @@ describe('a snapshot', () => {
     assert.deepEqual(await keeping.ids(), []);
     await keeping.night();
     assert.deepEqual(readdirSync(keeping.shelf.folder), await keeping.ids());
+  });
+
+  test('is made whatever lies beside the store, and none of that is in it', async (t) => {
+    const { path, dataDir } = await world(t);
+    const keeping = new Keeping(path, dataDir);
+    // No log that counts: the first numbers went to a MANIFEST and the tables.
+    execFileSync('mkfifo', [join(path, '000001.log'), join(path, 'any.log')]);
+    mkdirSync(join(path, '000002.log'));
+    await keeping.night();
+    const [snapshot] = await keeping.shelf.list();
+    assert.ok(snapshot, keeping.logged.join('\n'));
+    assert.equal(readdirSync(snapshot.folder).filter((name) => name.endsWith('.log.kept')).length, 1);
+    assert.deepEqual(await goodIn(keeping, 610), nthRecord(610).value);
+  });
+
+  test('is not made of a store whose logs are larger than what it may hold', async (t) => {
+    const { path, dataDir } = await world(t);
+    const keeping = new Keeping(path, dataDir, { maxBytes: 4 * 1024 ** 2 });
+    // Each small enough; zeros are what a log may end in.
+    for (const name of ['900001.log', '900002.log', '900003.log']) {
+      writeFileSync(join(path, name), '');
+      truncateSync(join(path, name), 3 * 1024 ** 2);
+    }
+    await keeping.night();
+    assert.match(keeping.logged.join('\n'), /snapshot\.failed: .*logs and MANIFEST .* more than the 4194304 allowed/);
+    assert.deepEqual(readdirSync(keeping.shelf.folder), []);
+    assert.equal(await keeping.tablesOfNextMinute(), 0);
   });
 
   test('never holds a symbolic link in place of a table', async (t) => {
