@@ -21,7 +21,7 @@ import { Level } from 'level';
 import { keptFiles } from '../../../../agent/sigils/kept/kept-files.ts';
 import { goodRecord } from '../../../../agent/sigils/kept/last-good.ts';
 import { filesEnding, intoTables, nthRecord, putRecords, secret, temporaryFolder, withStore } from '../stores.ts';
-import { digests, Keeping } from './keeping.ts';
+import { dayMs, digests, Keeping } from './keeping.ts';
 
 const small = { writeBufferSize: 64 * 1024, maxFileSize: 1024 * 1024 };
 
@@ -112,6 +112,18 @@ describe('a snapshot', () => {
     keeping.clock.stepMs -= 86_400_000 - 60_000;
     await keeping.night();
     assert.equal((await keeping.ids()).length, 1);
+  });
+
+  test('is made no more often while the clock is wrong', async (t) => {
+    const { path, dataDir } = await world(t);
+    const keeping = new Keeping(path, dataDir);
+    await keeping.night();
+    keeping.clock.stepMs -= 400 * dayMs;
+    for (let minute = 0; minute < 3; minute++) {
+      await keeping.night();
+      keeping.clock.stepMs -= dayMs - 60_000;
+    }
+    assert.equal((await keeping.ids()).length, 2);
   });
 
   test('opened as a database by mistake is an empty one, and neither it nor the store is touched', async (t) => {
