@@ -306,6 +306,10 @@ export const limits = {
   sigilWindowBytes: 256 * 1024,
   /** One table block, compressed or not; LevelDB aims at 4 KiB, but a record is never split over blocks. */
   sigilMaxBlockBytes: 32 * 1024 * 1024,
+  /** A longer record is a finding: what parsing takes is a multiple of it, and the agent is to stay small whatever a store holds. */
+  sigilMaxRecordBytes: 4 * 1024 * 1024,
+  /** And so is one of more values, within one another or not: an empty object of two bytes takes 56 in memory. */
+  sigilMaxRecordValues: 250_000,
   /** One write batch in a log, or one edit in a MANIFEST. */
   sigilMaxLogRecordBytes: 32 * 1024 * 1024,
   /** Tables a MANIFEST may name, at 2 MiB each some 200 GiB; a larger one is taken for corrupt, not into memory. */

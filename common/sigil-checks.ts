@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
+import { limits } from './limits.ts';
 import type { EventSecret } from './sigil-hmac.ts';
 import type { SigilKey } from './sigil-key.ts';
 import { shownValue } from './sigil-text.ts';
@@ -50,6 +51,8 @@ const hex64 = /^[0-9a-f]{64}$/i;
 export function recordFailures(keyBytes: Buffer, key: SigilKey, value: Buffer, rules: RecordRules): FailedCheck[] {
   const failures: FailedCheck[] = [];
   if (!isUtf8(keyBytes)) failures.push(failed('encoding', 'UTF-8', null, 'the key is not UTF-8'));
+  const oversize = oversizeOf(value);
+  if (oversize !== undefined) return [...failures, oversize];
   if (!isUtf8(value)) {
     return [...failures, failed('encoding', 'UTF-8', null, `byte ${firstBadByte(value)} of the value is not UTF-8`)];
   }
@@ -90,6 +93,31 @@ function firstBadByte(value: Buffer): number {
     at += size;
   }
   return at;
+}
+
+/** Why the value is not even parsed; undefined for any that a fast way may accept, and for most others. */
+export function oversizeOf(value: Buffer): FailedCheck | undefined {
+  const { sigilMaxRecordBytes, sigilMaxRecordValues } = limits;
+  if (value.length > sigilMaxRecordBytes) {
+    const [expected, actual] = [`at most ${sigilMaxRecordBytes} bytes`, `${value.length} bytes`];
+    return failed('json', expected, actual, 'the value is too long to be checked');
+  }
+  // No value takes less than a byte, and a comma or bracket of its own.
+  if (value.length < 2 * sigilMaxRecordValues || valuesIn(value) <= sigilMaxRecordValues) return undefined;
+  return failed('json', `at most ${sigilMaxRecordValues} values`, null, 'the value holds too much to be checked');
+}
+
+/** How many values JSON holds, at the most: each but the first stands behind a comma or bracket of its own. */
+function valuesIn(json: Buffer): number {
+  let count = 1;
+  let isText = false;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (byte === 0x22) isText = !isText;
+    else if (isText && byte === 0x5c) at++;
+    else if (!isText && (byte === 0x2c || byte === 0x5b || byte === 0x7b)) count++;
+  }
+  return count;
 }
 
 export function parseJson(text: string): { readonly value: unknown } | undefined {

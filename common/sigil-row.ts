@@ -1,4 +1,12 @@
-import { type FailedCheck, failed, isRecord, parseJson, type RecordRules, recordFailures } from './sigil-checks.ts';
+import {
+  type FailedCheck,
+  failed,
+  isRecord,
+  oversizeOf,
+  parseJson,
+  type RecordRules,
+  recordFailures,
+} from './sigil-checks.ts';
 import type { SigilKey } from './sigil-key.ts';
 import { shownValue } from './sigil-text.ts';
 
@@ -23,7 +31,7 @@ export interface SigilRow {
  */
 export function rowFailures(row: SigilRow, rules: RecordRules): FailedCheck[] {
   const key = keyOf(row);
-  const parsed = parseJson(row.record.toString('utf8'));
+  const parsed = oversizeOf(row.record) === undefined ? parseJson(row.record.toString('utf8')) : undefined;
   const record = parsed !== undefined && isRecord(parsed.value) ? parsed.value : undefined;
   const value = record === undefined ? row.record : completed(row, record);
   const failures = [...emptyColumns(row), ...recordFailures(row.key, key, value, rules)];

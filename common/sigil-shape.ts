@@ -1,10 +1,12 @@
-import type { SigilRecord } from './sigil-checks.ts';
+import { isRecord, type SigilRecord } from './sigil-checks.ts';
 
 /** Longer patterns cost more to build than they save. */
 const maxPatternChars = 4_096;
 /** Different kinds of items that the lists of one record may hold. */
 const maxItemPatterns = 4;
 const maxMembers = 32;
+/** Of lists and objects in one another; records may be nested deeper than a function can call itself. */
+const maxDepth = 16;
 /** Of SHA-256 and HMAC-SHA256. */
 const digestChars = 64;
 
@@ -117,7 +119,7 @@ export class RecordShape {
     const values = names.map(
       (name) =>
         fieldPattern(name, record[name]) ??
-        patternOf(record[name], { scalar: isAscii ? asciiScalar : scalar, room: maxPatternChars }),
+        patternOf([record[name]], { scalar: isAscii ? asciiScalar : scalar, room: maxPatternChars, depth: maxDepth }),
     );
     const length = values.reduce((sum, value) => sum + (value?.length ?? maxPatternChars), 0);
     const isPlain = names.every(isPrintable);
@@ -159,23 +161,27 @@ interface PatternOptions {
   readonly scalar: string;
   /** Characters that the pattern may have. */
   readonly room: number;
+  /** Lists and objects that may stand in one another. */
+  readonly depth: number;
 }
 
-/** For any value made like this one; undefined when that takes too much room. */
-function patternOf(value: unknown, options: PatternOptions): string | undefined {
-  if (typeof value !== 'object' || value === null) return options.scalar;
-  const pattern = Array.isArray(value) ? listPattern(value, options) : objectPattern(Object.entries(value), options);
+/** For any value made like these, which have one outline; undefined when that takes too much room. */
+function patternOf(alike: readonly unknown[], { depth, ...options }: PatternOptions): string | undefined {
+  const lists = alike.filter((value) => Array.isArray(value));
+  const objects = alike.filter(isRecord);
+  if (lists.length + objects.length === 0) return options.scalar;
+  if (depth === 0) return undefined;
+  const inner = { ...options, depth: depth - 1 };
+  const pattern = lists.length > 0 ? listPattern(lists.flat(), inner) : objectPattern(objects, inner);
   return pattern === undefined || pattern.length > options.room ? undefined : pattern;
 }
 
-function objectPattern(
-  members: readonly (readonly [string, unknown])[],
-  { scalar, room }: PatternOptions,
-): string | undefined {
+function objectPattern(alike: readonly SigilRecord[], options: PatternOptions): string | undefined {
   const parts: string[] = [];
-  let left = room;
-  for (const [name, value] of members) {
-    const pattern = left > 0 && isPrintable(name) ? patternOf(value, { scalar, room: left }) : undefined;
+  let left = options.room;
+  for (const name of Object.keys(alike[0] ?? {})) {
+    const values = alike.map((one) => one[name]);
+    const pattern = left > 0 && isPrintable(name) ? patternOf(values, { ...options, room: left }) : undefined;
     if (pattern === undefined) return undefined;
     parts.push(`${literal(JSON.stringify(name))}:${pattern}`);
     left -= pattern.length + name.length;
@@ -183,15 +189,35 @@ function objectPattern(
   return `\\{${parts.join(',')}\\}`;
 }
 
-/** Any number of items, each made like one of these. */
+/**
+ * Any number of items, each made like one of these. No item matches two of the patterns: each time one could, there would be twice as many ways
+ * to be tried before the whole is known not to match.
+ */
 function listPattern(items: readonly unknown[], options: PatternOptions): string | undefined {
+  const kinds = new Map<string, unknown[]>();
+  for (const item of items.filter((one) => typeof one === 'object' && one !== null)) {
+    const outline = outlineOf(item, options.depth);
+    const alike = kinds.get(outline);
+    if (alike === undefined) kinds.set(outline, [item]);
+    else alike.push(item);
+    if (kinds.size > maxItemPatterns) return undefined;
+  }
   const patterns = new Set([options.scalar]);
-  for (const item of items) {
-    const pattern = patterns.size > maxItemPatterns ? undefined : patternOf(item, options);
+  for (const alike of kinds.values()) {
+    const pattern = patternOf(alike, options);
     if (pattern === undefined) return undefined;
     patterns.add(pattern);
   }
   return String.raw`\[(?:(?:${[...patterns].join('|')})(?:,(?!\])|(?=\])))*\]`;
+}
+
+/** Nothing that is written is of two outlines: they differ in a name, or in what kind of value stands somewhere. Of items they say nothing. */
+function outlineOf(value: unknown, depth: number): string {
+  if (typeof value !== 'object' || value === null) return ':';
+  if (Array.isArray(value)) return '[]';
+  if (depth === 0) return '{}';
+  const members = Object.entries(value).map(([name, inner]) => JSON.stringify(name) + outlineOf(inner, depth - 1));
+  return `{${members.join(',')}}`;
 }
 
 /** Of a member that is no foreign data; undefined for others. */

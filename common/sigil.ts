@@ -129,8 +129,10 @@ export class SigilChecker {
 
   /** The fast way: true for a sigil that passes every check; otherwise only {@link check} can tell. Never throws. */
   isSound(record: StoredRecord): boolean {
-    const { text, valueStart, valueEnd } = record;
+    const { valueStart, valueEnd } = record;
     if (valueEnd - valueStart > maxShapedBytes) return false;
+    // Made when it is asked for.
+    const { text } = record;
     for (let nth = 0; nth < this.shapes.length; nth++) {
       const shape = this.shapes[nth];
       if (shape?.find(text, valueStart, valueEnd)) {

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
@@ -155,6 +155,10 @@ async function writeNew(path: string, value: Buffer): Promise<void> {
     try {
       await file.writeFile(value);
       await file.sync();
+    } catch (thrown) {
+      // A part of a record is none, and would be in the way of the next attempt.
+      await rm(path, { force: true });
+      throw thrown;
     } finally {
       await file.close();
     }

@@ -1,4 +1,4 @@
-import { constants, copyFile, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { constants, copyFile, lstat, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -109,12 +109,18 @@ const asidePrefix = 'before-';
  * copies stay.
  * @param shelf where the store's snapshots are
  * @returns the folder of the copy
- * @throws the file system's error
+ * @throws AppError `store.unreadable` where one of them is no file: a FIFO would keep us, and LevelDB, waiting, and a link may lead to
+ *   what only root may read; the file system's error
  */
 export async function copyAside(path: string, shelf: string, id: string): Promise<string> {
+  const names = (await readdir(path)).filter((name) => replacedByOpening.test(name));
+  for (const name of names) {
+    if ((await lstat(join(path, name))).isFile()) continue;
+    throw new AppError('store.unreadable', `${join(path, name)} is not a regular file; nothing was changed`);
+  }
   const folder = join(shelf, `${asidePrefix}${id}`);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const name of (await readdir(path)).filter((one) => replacedByOpening.test(one))) {
+  for (const name of names) {
     await copyFile(join(path, name), keptPath(folder, name), constants.COPYFILE_FICLONE);
   }
   await syncFolder(folder);

@@ -284,4 +284,32 @@ describe('the fast way', () => {
     ])
       assert.equal(isSound(Buffer.from(textOf({ data: '{}' }).replace('"data":{}', `"data":${data}`))), false);
   });
+
+  it('is no slower for lists whose items could be taken for one another', () => {
+    for (const [seen, item] of [
+      ['[[],[{"a":1}]]', '[]'],
+      ['[[1],[[1]],[[[1]]]]', '[1]'],
+      ['[{"a":[]},{"a":[{"a":[]}]}]', '{"a":[]}'],
+      ['{"x":[[],[[],[{}]]],"y":[{"z":[]},{"z":[[]]}]}', '[],[]'],
+    ] as const) {
+      const isSound = shownAll(bytesOf({ data: seen }));
+      assert.ok(isSound(bytesOf({ data: seen })), seen);
+      // Each item that could be two things would double the ways to be tried before this is known to be none of them.
+      assert.equal(isSound(bytesOf({ data: seen.replace('[', `[${`${item},`.repeat(200)}"\\u0041",`) })), false, seen);
+    }
+  });
+
+  it('is learnt from no record nested so deeply that only a parser can tell', () => {
+    for (const [open, close] of [
+      ['[', ']'],
+      ['{"a":', '}'],
+    ] as const) {
+      for (let depth = 1; depth < 4_600; depth += depth < 40 ? 1 : 40) {
+        const checker = new SigilChecker({ secrets: [] });
+        const record = bytesOf({ data: `${open.repeat(depth)}1${close.repeat(depth)}` });
+        const failed = checker.check(keyOf(), record).map(({ check }) => check);
+        assert.ok(failed.length === 0 || (depth > 1_000 && failed[0] === 'json'), `${depth}: ${failed}`);
+      }
+    }
+  });
 });

@@ -175,6 +175,19 @@ describe('a sigil record', () => {
     assert.ok(!JSON.stringify(failed).includes(String(right)));
   });
 
+  it('parses no record that would take the memory of many, and any other however long its texts', () => {
+    const failures = (data: unknown) =>
+      checkRecord(key, Buffer.from(JSON.stringify(record(data))), { secrets: [secret] }).map(
+        ({ check, detail }) => `${check}: ${detail}`,
+      );
+    const many = (count: number, make: () => unknown) => Array.from({ length: count }, make);
+    const most = limits.sigilMaxRecordValues;
+    assert.deepEqual(failures(['[{,"\\'.repeat(500_000), many(most - 100, () => 0)]), []);
+    for (const make of [() => 0, () => ({}), () => [[]]])
+      assert.deepEqual(failures(many(most, make)), ['json: the value holds too much to be checked']);
+    assert.deepEqual(failures('x'.repeat(limits.sigilMaxRecordBytes)), ['json: the value is too long to be checked']);
+  });
+
   it('survives nesting that no stack can hold', () => {
     const deep = `{"id":"x","signature":"${'0'.repeat(64)}","checksum":"x","data":${'['.repeat(200_000)}${']'.repeat(200_000)}}`;
     assert.ok(failedChecks(deep, { secrets: [secret] }, Buffer.from('sigil:x')).length > 0);

@@ -86,8 +86,10 @@ export class SnapshotKeeper {
   ): Promise<void> {
     const { path, store, settings, clock, logger } = this.options;
     const atMs = clock.now();
-    const [before] = await this.shelf.list();
-    if (before !== undefined && Math.abs(atMs - Date.parse(before.at)) < limits.snapshotGapMs) return;
+    const snapshots = await this.shelf.list();
+    // Not only the newest: after the clock was set back, that is one of the future.
+    if (snapshots.some(({ at }) => Math.abs(atMs - Date.parse(at)) < limits.snapshotGapMs)) return;
+    const [before] = snapshots;
     const id = snapshotIdAt(atMs);
     const folder = await this.shelf.stage(id);
     const { by, maxBytes } = settings;

@@ -57,6 +57,8 @@ export class Staging {
   private readonly options: StagingOptions;
   private readonly present = new Set<string>();
   private readonly copies = new Map<string, string>();
+  /** Bytes of what is no table, in this round. */
+  private beside = 0;
   private unlinked: string | null = null;
   private copying: boolean;
 
@@ -73,7 +75,8 @@ export class Staging {
       const live = await takeSnapshot(this.live, this.window, pacer);
       if (this.copying) await this.requireRoom(live);
       for (const name of live.tables.keys()) await this.takeTable(name, live);
-      if ((await this.copyLogs()) && (await this.copyManifest())) {
+      this.beside = 0;
+      if ((await this.copyLogs(live)) && (await this.copyManifest())) {
         const snapshot = await takeSnapshot(this.staged, this.window, pacer);
         if (snapshot.problems.length > 0) throw changed(storePath);
         if (await this.isWhole(snapshot)) {
@@ -139,8 +142,10 @@ export class Staging {
     }
   }
 
-  private async copyLogs(): Promise<boolean> {
-    const names = (await this.live.list()).filter((name) => name.endsWith('.log'));
+  /** Those that counted before, and all that came since; whatever else is called a log is not the store's. */
+  private async copyLogs({ logs }: Snapshot): Promise<boolean> {
+    const oldest = Math.min(...logs.map((name) => logNumber(name) ?? 0));
+    const names = (await this.live.list()).filter((name) => (logNumber(name) ?? -1) >= oldest);
     let whole = true;
     for (const name of names) whole = (await this.copyNamed(name)) && whole;
     return whole;
@@ -155,7 +160,7 @@ export class Staging {
       const manifest = text.toString('latin1', 0, await current.read(text, 0)).trimEnd();
       if (!/^MANIFEST-\d{1,20}$/.test(manifest)) throw changed(this.options.storePath);
       if (!(await this.copyNamed(manifest))) return false;
-      await this.copy(current);
+      await this.copyBeside(current);
       return true;
     } finally {
       await current.close();
@@ -166,11 +171,25 @@ export class Staging {
     const file = await this.live.open(name);
     if (file === null) return false;
     try {
-      await this.copy(file);
+      await this.copyBeside(file);
       return true;
     } finally {
       await file.close();
     }
+  }
+
+  /** What is no table is small, as long as nobody has made it otherwise. @throws AppError `state.conflict` */
+  private async copyBeside(file: StoreFile): Promise<void> {
+    const { storePath, folder, maxBytes } = this.options;
+    this.beside += file.bytes;
+    if (this.beside > maxBytes) {
+      throw new AppError(
+        'state.conflict',
+        `logs and MANIFEST of ${storePath} take ${this.beside} bytes, more than the ${maxBytes} allowed (integrity.snapshots.maxBytes)`,
+      );
+    }
+    await requireFree(folder, file.bytes, `a copy of ${file.name} of ${storePath} takes ${file.bytes} bytes`);
+    await this.copy(file);
   }
 
   /** As far as it went when it was opened. Only what a round before has copied is overwritten: nothing here that is linked. */
@@ -231,15 +250,21 @@ export class Staging {
         `a copy of ${storePath} takes ${all} bytes, more than the ${maxBytes} allowed: ${advice}${because}`,
       );
     }
-    const disk = await statfs(folder);
-    const free = disk.bavail * disk.bsize;
-    if (free < 2 * missing) {
-      throw new AppError(
-        'state.conflict',
-        `a copy of ${storePath} takes ${missing} bytes more, and the disk has ${free}${because}`,
-      );
-    }
+    await requireFree(folder, missing, `a copy of ${storePath} takes ${missing} bytes more`, because);
   }
+}
+
+/** As much again is to be left. @throws AppError `state.conflict` */
+async function requireFree(folder: string, bytes: number, what: string, because = ''): Promise<void> {
+  const disk = await statfs(folder);
+  const free = disk.bavail * disk.bsize;
+  if (free >= 2 * bytes) return;
+  throw new AppError('state.conflict', `${what}, and the disk has ${free}${because}`);
+}
+
+function logNumber(name: string): number | undefined {
+  const digits = /^(\d{1,15})\.log$/.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
 }
 
 /** False when the copy made before is gone. */

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, test } from 'node:test';
 import { integrityReport } from '../../../common/integrity-report.ts';
@@ -146,7 +155,35 @@ describe('integrity restore', () => {
   });
 });
 
+test('a disk that is full keeps no part of a record', async (t) => {
+  const small = join(folder, 'small');
+  mkdirSync(small);
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', small], { encoding: 'utf8' });
+  if (mounted.status !== 0) return t.skip(`no tmpfs can be mounted: ${mounted.stderr}`);
+  t.after(() => execFileSync('umount', [small]));
+  const large = makeSigilRecord({ tenant: 'lyra', symbol: 'LARGE', secret, data: { text: 'x'.repeat(10_000) } });
+  await withStore(path, (db) => db.put(large.key, large.value));
+  await keeping.night();
+  const { code, stderr } = await restore('--key', large.key, '--to', join(small, 'out.json'));
+  assert.equal(code, 4);
+  assert.match(stderr, /ENOSPC/);
+  assert.deepEqual(readdirSync(small), []);
+});
+
 describe('integrity restore --apply', () => {
+  test('opens no store in which something that is no file stands for a log', async () => {
+    await spoil(good.key);
+    for (const make of [(at: string) => execFileSync('mkfifo', [at]), (at: string) => symlinkSync('/etc/passwd', at)]) {
+      const planted = join(path, '900000.log');
+      make(planted);
+      const { code, stderr } = await restore('--key', good.key, '--apply', '--yes');
+      assert.equal(code, 2);
+      assert.match(stderr, /900000\.log is not a regular file/);
+      assert.ok(!readdirSync(keeping.shelf.folder).some((name) => name.startsWith('before-')));
+      unlinkSync(planted);
+    }
+  });
+
   test('puts the exact bytes back into a closed store, and leaves every snapshot as it was', async () => {
     await spoil(good.key);
     const snapshots = digests(join(keeping.shelf.folder, (await keeping.ids())[0] ?? ''));

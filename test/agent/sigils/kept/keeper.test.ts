@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -18,7 +21,7 @@ import { Level } from 'level';
 import { keptFiles } from '../../../../agent/sigils/kept/kept-files.ts';
 import { goodRecord } from '../../../../agent/sigils/kept/last-good.ts';
 import { filesEnding, intoTables, nthRecord, putRecords, secret, temporaryFolder, withStore } from '../stores.ts';
-import { digests, Keeping } from './keeping.ts';
+import { dayMs, digests, Keeping } from './keeping.ts';
 
 const small = { writeBufferSize: 64 * 1024, maxFileSize: 1024 * 1024 };
 
@@ -111,6 +114,18 @@ describe('a snapshot', () => {
     assert.equal((await keeping.ids()).length, 1);
   });
 
+  test('is made no more often while the clock is wrong', async (t) => {
+    const { path, dataDir } = await world(t);
+    const keeping = new Keeping(path, dataDir);
+    await keeping.night();
+    keeping.clock.stepMs -= 400 * dayMs;
+    for (let minute = 0; minute < 3; minute++) {
+      await keeping.night();
+      keeping.clock.stepMs -= dayMs - 60_000;
+    }
+    assert.equal((await keeping.ids()).length, 2);
+  });
+
   test('opened as a database by mistake is an empty one, and neither it nor the store is touched', async (t) => {
     const { path, dataDir } = await world(t);
     const keeping = new Keeping(path, dataDir);
@@ -137,6 +152,33 @@ describe('a snapshot', () => {
     assert.deepEqual(await keeping.ids(), []);
     await keeping.night();
     assert.deepEqual(readdirSync(keeping.shelf.folder), await keeping.ids());
+  });
+
+  test('is made whatever lies beside the store, and none of that is in it', async (t) => {
+    const { path, dataDir } = await world(t);
+    const keeping = new Keeping(path, dataDir);
+    // No log that counts: the first numbers went to a MANIFEST and the tables.
+    execFileSync('mkfifo', [join(path, '000001.log'), join(path, 'any.log')]);
+    mkdirSync(join(path, '000002.log'));
+    await keeping.night();
+    const [snapshot] = await keeping.shelf.list();
+    assert.ok(snapshot, keeping.logged.join('\n'));
+    assert.equal(readdirSync(snapshot.folder).filter((name) => name.endsWith('.log.kept')).length, 1);
+    assert.deepEqual(await goodIn(keeping, 610), nthRecord(610).value);
+  });
+
+  test('is not made of a store whose logs are larger than what it may hold', async (t) => {
+    const { path, dataDir } = await world(t);
+    const keeping = new Keeping(path, dataDir, { maxBytes: 4 * 1024 ** 2 });
+    // Each small enough; zeros are what a log may end in.
+    for (const name of ['900001.log', '900002.log', '900003.log']) {
+      writeFileSync(join(path, name), '');
+      truncateSync(join(path, name), 3 * 1024 ** 2);
+    }
+    await keeping.night();
+    assert.match(keeping.logged.join('\n'), /snapshot\.failed: .*logs and MANIFEST .* more than the 4194304 allowed/);
+    assert.deepEqual(readdirSync(keeping.shelf.folder), []);
+    assert.equal(await keeping.tablesOfNextMinute(), 0);
   });
 
   test('never holds a symbolic link in place of a table', async (t) => {
