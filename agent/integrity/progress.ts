@@ -1,7 +1,7 @@
 import type { Clock } from '../../common/clock.ts';
 import { fsStoreFiles } from '../sigils/fs-store-files.ts';
 import type { NamedStore } from '../sigils/full-scan.ts';
-import type { ScanCounts } from '../sigils/scan.ts';
+import type { ScanCounts } from '../sigils/scan-counts.ts';
 
 const barCells = 24;
 /** A terminal is told no more often than this. */

@@ -2,7 +2,8 @@ import type { AppError } from '../../common/errors.ts';
 import type { IntegrityStatus } from '../../common/integrity-report.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
 import { unchecked } from '../sigils/full-scan.ts';
-import type { ScanCounts, ScanResult } from '../sigils/scan.ts';
+import type { ScanResult } from '../sigils/scan.ts';
+import type { ScanCounts } from '../sigils/scan-counts.ts';
 
 /** What a look at all of one store came to. */
 export interface StoreCheck {

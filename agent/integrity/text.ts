@@ -1,7 +1,7 @@
 import { findingsOf, type IntegrityReport, type LastGood } from '../../common/integrity-report.ts';
 import { restoreCommand } from '../../common/restore-command.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
-import type { ScanCounts } from '../sigils/scan.ts';
+import type { ScanCounts } from '../sigils/scan-counts.ts';
 
 /** Of a report, or of a scan, which knows of nothing before itself. */
 type ToldFinding = SigilFinding & { readonly firstSeen?: string; readonly lastGood?: LastGood | null | undefined };

@@ -2,7 +2,8 @@ import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { storeScanner } from '../store-scanner.ts';
 import type { StorePlace } from '../tables/table-settings.ts';
-import type { ScanCounts, ScanResult } from './scan.ts';
+import type { ScanResult } from './scan.ts';
+import type { ScanCounts } from './scan-counts.ts';
 
 export interface NamedStore {
   readonly name: string;

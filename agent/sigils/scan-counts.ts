@@ -1,4 +1,11 @@
-import type { ScanCounts } from './scan.ts';
+/** What was looked at; table blocks and bytes exclude meta blocks, `records` counts stored versions, not keys. */
+export interface ScanCounts {
+  readonly tables: number;
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly records: number;
+  readonly sigils: number;
+}
 
 export const noCounts: ScanCounts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
 

@@ -1,5 +1,6 @@
 import type { SigilFinding } from '../../common/sigil.ts';
 import type { InventoryRequest, TakenInventory } from './inventory/taking.ts';
+import type { ScanCounts } from './scan-counts.ts';
 import type { ScanState } from './scan-state.ts';
 
 /** `incremental` checks what the state has not seen, `full` everything. */
@@ -15,15 +16,6 @@ export interface ScanRequest {
   readonly inventory?: InventoryRequest;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ScanCounts) => void;
-}
-
-/** What was looked at; table blocks and bytes exclude meta blocks, `records` counts stored versions, not keys. */
-export interface ScanCounts {
-  readonly tables: number;
-  readonly blocks: number;
-  readonly bytes: number;
-  readonly records: number;
-  readonly sigils: number;
 }
 
 /** Checks one sigil store without doing anything to it. */

@@ -119,6 +119,9 @@ export class TableScan {
       if (handle === null) this.reportAt(footer.index, 'an index entry points outside the file', { from, to });
       else await this.scanBlock(handle, { from, to });
       from = to;
+      // One block could be named any number of times, and reading would not end.
+      if (this.covered > this.reader.bytes)
+        return this.reportAt(footer.index, 'the index names more than the file holds');
     }
     if (this.indexCursor.problem !== null) this.reportAt(footer.index, this.indexCursor.problem);
   }

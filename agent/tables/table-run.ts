@@ -5,7 +5,8 @@ import type { FailedCheck, SigilChecker, SigilFinding } from '../../common/sigil
 import { foreignBytes } from '../../common/sigil-text.ts';
 import { type FileProblem, FindingList, fileFinding, isFileFinding, recordFinding } from '../sigils/findings.ts';
 import { Pacer } from '../sigils/pacer.ts';
-import type { ScanCounts, ScanOutcome, ScanRequest } from '../sigils/scan.ts';
+import type { ScanOutcome, ScanRequest } from '../sigils/scan.ts';
+import type { ScanCounts } from '../sigils/scan-counts.ts';
 import { amcheck, amcheckMark, findAmcheck } from './amcheck-store.ts';
 import type { TableLook, TablePart } from './catalog-store.ts';
 import { isCorruption, serverMessage, sqlStateOf, type TableConnection } from './connection.ts';

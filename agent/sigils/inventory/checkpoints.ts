@@ -1,6 +1,6 @@
 import { limits } from '../../../common/limits.ts';
 import type { Pacer } from '../pacer.ts';
-import type { ScanCounts } from '../scan.ts';
+import type { ScanCounts } from '../scan-counts.ts';
 import { addedCounts, noCounts } from '../scan-counts.ts';
 import { refusing, unlinkIfThere } from './byte-file.ts';
 import {

@@ -4,7 +4,7 @@ import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
 import { renameDurably, syncFolder } from '../../durable-file.ts';
 import type { Pacer } from '../pacer.ts';
-import type { ScanCounts } from '../scan.ts';
+import type { ScanCounts } from '../scan-counts.ts';
 import { type AcceptedChange, AcceptedChanges } from './accepted.ts';
 import { type ByteFile, emptyFile, namelessFile, presentFile, refusing, removeSpills } from './byte-file.ts';
 import { Checkpoints, type Resumed } from './checkpoints.ts';
