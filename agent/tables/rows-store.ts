@@ -82,6 +82,21 @@ export class TableRows {
   }
 
   /**
+   * Page by page; of one that has been looked at, nothing is kept while the next is on its way.
+   * @throws AppError as {@link page}, and what `pageDone` throws
+   */
+  async *all(of: RowsOf, pageDone: () => Promise<void>): AsyncGenerator<TableRow> {
+    let after: readonly string[] | undefined;
+    for (let more = true; more; ) {
+      const page = await this.page(of, after);
+      yield* page;
+      after = page.at(-1)?.at;
+      more = after !== undefined;
+      await pageDone();
+    }
+  }
+
+  /**
    * @param after where to go on from, {@link TableRow.at} of the last row before; undefined for the beginning
    * @throws AppError `store.unreadable`, with the server's code for damage ({@link isCorruption})
    */
