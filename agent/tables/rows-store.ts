@@ -32,7 +32,7 @@ const updatedKinds: Readonly<Record<string, UpdatedKind>> = {
   bigint: 'unix_ms',
 };
 
-const recordTypes = ['json', 'jsonb', 'text', 'character varying', 'character', 'bytea'];
+const recordTypes = ['json', 'jsonb', 'text', 'character varying', 'bpchar', 'bytea'];
 
 /** Undefined when there is no such column; null when nothing can be made of its type. */
 export function updatedKindOf({ columns }: TablePlace, look: TableLook): UpdatedKind | null | undefined {

@@ -198,6 +198,20 @@ describe('the key that an inventory is kept by', () => {
     assert.deepEqual([findings, inventory], [[], null]);
   });
 
+  test('may be of a fixed length', { timeout: 60_000 }, async () => {
+    const table = await sigilTable(postgres);
+    await table.sql('alter table "App".sigils alter auth_hash type char(64), alter symbol type char(8)');
+    await table.put(0, 200);
+    const watch = new TableWatch(table.place, newFile());
+    const stop = AbortSignal.timeout(30_000);
+    const { records, findings } = await watch.scan('full', () => stop.throwIfAborted());
+    assert.deepEqual([records, findings], [200, []]);
+    await remove(table, 9);
+    assert.deepEqual(shown(await watch.scan('full')), [gone(9)]);
+    await table.put(9, 10);
+    assert.equal((await watch.scan('incremental')).cleared.length, 1);
+  });
+
   test('may be of a type whose values another type cannot have', async () => {
     const table = await sigilTable(postgres);
     await table.sql('alter table "App".sigils drop constraint sigils_pkey; alter table "App".sigils add n text');
