@@ -48,7 +48,7 @@ export class TableRun {
   private readonly counts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
   /** Newest `updatedAt` seen, Unix milliseconds. */
   private newestMs = Number.NEGATIVE_INFINITY;
-  /** How often a row was read: of one that was read twice, the later time counts. */
+  /** How often a row was read: of one that was read twice, the later reading counts. */
   private readings = 0;
   /** Whether the server could not give a part of the rows. */
   private damaged = false;
