@@ -7,6 +7,7 @@ import {
   type RecordRules,
   recordFailures,
 } from './sigil-checks.ts';
+import { type SigilFacts, sigilFacts } from './sigil-inventory.ts';
 import type { SigilKey } from './sigil-key.ts';
 import { shownValue } from './sigil-text.ts';
 
@@ -36,6 +37,12 @@ export function rowFailures(row: SigilRow, rules: RecordRules): FailedCheck[] {
   const value = record === undefined ? row.record : completed(row, record);
   const failures = [...emptyColumns(row), ...recordFailures(row.key, key, value, rules)];
   return record === undefined ? failures : [...failures, ...disagreements(row, record, rules)];
+}
+
+/** What an inventory keeps of a row that passes all checks: the record's own members, or else its columns. */
+export function rowFacts({ record, beside, updatedAt }: SigilRow): SigilFacts {
+  const facts = sigilFacts(record);
+  return { id: facts.id || (beside.id ?? ''), updatedAt: facts.updatedAt || (updatedAt ?? '') };
 }
 
 function keyOf({ tenant, symbol, authHash }: SigilRow): SigilKey {

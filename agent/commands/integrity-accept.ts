@@ -15,8 +15,8 @@ export interface AcceptWish {
 /**
  * Tells the running agent that a sigil was deleted, or set back, on purpose. It puts that on record, and finds the same change no more.
  * Takes write access to the agent's data directory, and nothing else does it.
- * @throws AppError `validation.request` for a store that the settings do not name, one without an inventory, a key that was cut, or no
- *   reason; `validation.config` when there is no data directory; `state.busy` when too many wait already
+ * @throws AppError `validation.request` for a store that the settings do not name, a key that was cut, or no reason; `validation.config`
+ *   when there is no data directory; `state.busy` when too many wait already
  */
 export async function acceptChange(
   { dataDir, sigils }: AgentSettings,
@@ -27,18 +27,11 @@ export async function acceptChange(
   if (text === '' || text.length > limits.maxOwnTextChars) {
     throw new AppError('validation.request', `--reason: 1 to ${limits.maxOwnTextChars} characters are expected`);
   }
-  const place = Object.hasOwn(sigils.stores, store) ? sigils.stores[store] : undefined;
-  if (place === undefined) {
+  if (!Object.hasOwn(sigils.stores, store)) {
     const accepted = Object.keys(sigils.stores).join(', ') || 'none';
     throw new AppError(
       'validation.request',
       `the settings name no sigil store ${JSON.stringify(store)}; there is ${accepted}`,
-    );
-  }
-  if (typeof place !== 'string') {
-    throw new AppError(
-      'validation.request',
-      `${store} is a table of PostgreSQL, which has no inventory: nothing vanishes from it`,
     );
   }
   if (key === '' || key.length > limits.maxForeignTextChars || foreignBytes(key) === null) {

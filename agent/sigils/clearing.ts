@@ -1,27 +1,27 @@
 import type { SigilFinding } from '../../common/sigil.ts';
 import { compareTimes, inventoryChecks } from '../../common/sigil-inventory.ts';
 import { foreignBytes, foreignText } from '../../common/sigil-text.ts';
-import type { CurrentRecord, CurrentRecords } from './current-records.ts';
 import { isFileFinding } from './findings.ts';
+import type { FoundRecord, RecordLookUp } from './look-up.ts';
 
 export interface ClearingOptions {
   /** Open findings that the scan did not come by again. */
   readonly unseen: readonly SigilFinding[];
-  /** A file that was not looked at is as bad as it was: tables do not change, and a changed one is looked at. */
-  readonly fileIsFine: (file: string) => boolean;
+  /** Whether what a finding of a file was made of is well now. */
+  readonly fileIsFine: (finding: SigilFinding) => boolean;
   /** Whether everything was read, and nothing was left out of the findings. */
   readonly sawEverything: boolean;
   /** Whether all of it was compared with an inventory. */
   readonly compared: boolean;
   /** Findings that the comparison has settled. */
   readonly settled: readonly string[];
-  readonly current: () => CurrentRecords;
+  readonly current: () => RecordLookUp;
 }
 
-/** Ids of the open findings that are no longer true. @throws AppError as {@link CurrentRecords.lookUp} */
+/** Ids of the open findings that are no longer true. @throws AppError as {@link RecordLookUp.lookUp} */
 export async function clearedFindings(options: ClearingOptions): Promise<string[]> {
   const { unseen, fileIsFine, settled } = options;
-  const files = unseen.filter(isFileFinding).filter(({ file }) => file === null || fileIsFine(file));
+  const files = unseen.filter(isFileFinding).filter(fileIsFine);
   const records = unseen.filter((finding) => !isFileFinding(finding) && !settled.includes(finding.id));
   // The key of a cut text cannot be looked up; only a scan that read everything and did not see it again can tell.
   const gone = records.filter((finding) => keyOf(finding) === null && sawAllOf(finding, options));
@@ -46,7 +46,7 @@ async function mendedRecords(records: readonly SigilFinding[], options: Clearing
   });
 }
 
-function isMended({ check, expected }: SigilFinding, found: CurrentRecord): boolean {
+function isMended({ check, expected }: SigilFinding, found: FoundRecord): boolean {
   switch (check) {
     case 'vanished':
       return found.isPresent;

@@ -1,9 +1,10 @@
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import type { FailedCheck, SigilChecker } from '../../common/sigil.ts';
+import type { SigilChecker } from '../../common/sigil.ts';
 import { sigilFacts } from '../../common/sigil-inventory.ts';
 import { FileWindow } from './file-window.ts';
 import { readLog } from './log-scan.ts';
+import type { FoundRecord, RecordLookUp } from './look-up.ts';
 import type { Pacer } from './pacer.ts';
 import { takeSnapshot } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
@@ -13,17 +14,9 @@ import type { LiveTable } from './version-edit.ts';
 import { BatchCursor } from './write-batch.ts';
 
 /** The version of a key that a reader of the store would see now. */
-export interface CurrentRecord {
+export interface CurrentRecord extends FoundRecord {
   /** Sequence number of that version; -1 when the store has none. */
   readonly sequence: number;
-  /** Whether it is a record: false for a deletion, and when there is no version. */
-  readonly isPresent: boolean;
-  /** Of a record that fails nothing; else empty. */
-  readonly updatedAt: string;
-  /** What it fails; nothing for a deleted or absent key. */
-  readonly failures: readonly FailedCheck[];
-  /** A damaged place may hide a newer version, so nothing follows from what was found. */
-  readonly uncertain: boolean;
 }
 
 /** Told of every version that is the newest so far: views that live only during the call; null for a deletion. */
@@ -32,7 +25,7 @@ export type VersionSeen = (key: Buffer, value: Buffer | null) => void;
 const absent: CurrentRecord = { sequence: -1, isPresent: false, updatedAt: '', failures: [], uncertain: false };
 
 /** Looks up the current versions of a few keys across log and tables; the highest sequence number wins. */
-export class CurrentRecords {
+export class CurrentRecords implements RecordLookUp {
   private readonly files: StoreFiles;
   private readonly checker: SigilChecker;
   private readonly pacer: Pacer;

@@ -385,7 +385,8 @@ export class ScanRun implements TableSink {
     const isFull = settled && this.request.mode === 'full';
     return clearedFindings({
       unseen: this.request.openFindings.filter((finding) => !this.findings.wasSeen(finding)),
-      fileIsFine: (file) => this.known.isFine(file, snapshot),
+      // A file that was not looked at is as bad as it was: tables do not change, and a changed one is looked at.
+      fileIsFine: ({ file }) => file === null || this.known.isFine(file, snapshot),
       sawEverything: isFull && this.fileProblems === 0 && this.findings.more === 0,
       compared: verdict.compared,
       settled: verdict.movedFindings,

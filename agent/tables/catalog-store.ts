@@ -4,7 +4,7 @@ import type { TablePlace } from './table-settings.ts';
 
 export interface TableColumn {
   readonly name: string;
-  /** As a cast takes it. */
+  /** As a cast takes it, without a length: one that is made to `character` cuts all but the first. */
   readonly type: string;
   /** Made by PostgreSQL itself, or an enumeration: sorts the same wherever names are looked for. */
   readonly isPlain: boolean;
@@ -124,7 +124,7 @@ async function findTable(connection: TableConnection, schema: string, name: stri
 
 async function columnsOf(connection: TableConnection, oid: string): Promise<ReadonlyMap<string, TableColumn>> {
   const rows = await connection.query<{ name: string; type: string; isPlain: boolean; notNull: boolean }>(
-    `select a.attname::text as name, format_type(a.atttypid, null) as type, a.attnotnull as "notNull",
+    `select a.attname::text as name, format_type(a.atttypid, -1) as type, a.attnotnull as "notNull",
        n.nspname = 'pg_catalog' or t.typtype = 'e' as "isPlain"
      from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
      where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped order by a.attnum`,

@@ -32,7 +32,7 @@ const updatedKinds: Readonly<Record<string, UpdatedKind>> = {
   bigint: 'unix_ms',
 };
 
-const recordTypes = ['json', 'jsonb', 'text', 'character varying', 'character', 'bytea'];
+const recordTypes = ['json', 'jsonb', 'text', 'character varying', 'bpchar', 'bytea'];
 
 /** Undefined when there is no such column; null when nothing can be made of its type. */
 export function updatedKindOf({ columns }: TablePlace, look: TableLook): UpdatedKind | null | undefined {
@@ -79,6 +79,21 @@ export class TableRows {
       const column = look.columns.get(place.columns[name] ?? '');
       return column === undefined ? [] : [[name, column]];
     });
+  }
+
+  /**
+   * Page by page; of one that has been looked at, nothing is kept while the next is on its way.
+   * @throws AppError as {@link page}, and what `pageDone` throws
+   */
+  async *all(of: RowsOf, pageDone: () => Promise<void>): AsyncGenerator<TableRow> {
+    let after: readonly string[] | undefined;
+    for (let more = true; more; ) {
+      const page = await this.page(of, after);
+      yield* page;
+      after = page.at(-1)?.at;
+      more = after !== undefined;
+      await pageDone();
+    }
   }
 
   /**

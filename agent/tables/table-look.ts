@@ -1,6 +1,6 @@
 import { findAmcheck } from './amcheck-store.ts';
 import { connectTable } from './connection.ts';
-import { lookSafely } from './table-scanner.ts';
+import { hasLastingKeys, lookSafely } from './table-scanner.ts';
 import type { TablePlace } from './table-settings.ts';
 
 /**
@@ -10,7 +10,8 @@ import type { TablePlace } from './table-settings.ts';
 export async function describeTable(place: TablePlace): Promise<string> {
   const connection = await connectTable(place);
   try {
-    const { key, columns, estimatedRows } = await lookSafely(connection, place);
+    const look = await lookSafely(connection, place);
+    const { key, columns, estimatedRows } = look;
     const { index, heap } = await findAmcheck(connection);
     const run = [index === null ? [] : 'bt_index_check', heap === null ? [] : 'verify_heapam'].flat();
     return [
@@ -18,6 +19,7 @@ export async function describeTable(place: TablePlace): Promise<string> {
       `${estimatedRows === null ? 'an unknown number of' : `about ${estimatedRows}`} rows by ${key.map(({ name }) => name).join(', ')}`,
       run.length === 0 ? 'amcheck cannot be run' : `amcheck: ${run.join(', ')}`,
       ...(place.columns.updatedAt === undefined ? ['without updatedAt, so only full scans read it'] : []),
+      ...(hasLastingKeys(place, look) ? [] : ['without an inventory, since updatedAt is part of its key']),
       ...(columns.get(place.columns.record)?.type === 'jsonb' ? ['jsonb has its own order of members'] : []),
     ].join('; ');
   } finally {

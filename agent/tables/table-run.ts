@@ -1,15 +1,21 @@
-import { isUtf8 } from 'node:buffer';
 import type { Clock } from '../../common/clock.ts';
 import { limits } from '../../common/limits.ts';
-import type { FailedCheck, SigilChecker, SigilFinding } from '../../common/sigil.ts';
-import { foreignBytes } from '../../common/sigil-text.ts';
-import { type FileProblem, FindingList, fileFinding, isFileFinding, recordFinding } from '../sigils/findings.ts';
+import type { SigilChecker, SigilFinding } from '../../common/sigil.ts';
+import { rowFacts } from '../../common/sigil-row.ts';
+import { clearedFindings } from '../sigils/clearing.ts';
+import { type FileProblem, FindingList, fileFinding, recordFinding } from '../sigils/findings.ts';
+import { Doubts } from '../sigils/inventory/doubts.ts';
+import { Judge } from '../sigils/inventory/judge.ts';
+import type { InventoryTaking } from '../sigils/inventory/taking.ts';
+import { VersionTaker } from '../sigils/inventory/versions.ts';
 import { Pacer } from '../sigils/pacer.ts';
 import type { ScanOutcome, ScanRequest } from '../sigils/scan.ts';
 import type { ScanCounts } from '../sigils/scan-counts.ts';
 import { amcheck, amcheckMark, findAmcheck } from './amcheck-store.ts';
 import type { TableLook, TablePart } from './catalog-store.ts';
-import { isCorruption, serverMessage, sqlStateOf, type TableConnection } from './connection.ts';
+import { isCorruption, serverMessage, type TableConnection } from './connection.ts';
+import { CurrentRows } from './current-rows.ts';
+import { RowChecker } from './row-checker.ts';
 import { type RowsOf, type TableRow, TableRows, updatedKindOf } from './rows-store.ts';
 import type { TablePlace } from './table-settings.ts';
 
@@ -23,6 +29,8 @@ export interface TableRunOptions {
   readonly clock: Clock;
   /** Called after every few milliseconds of work. */
   readonly pause: () => Promise<void>;
+  /** Where all rows go to, in a full scan; its end is the caller's. */
+  readonly taking: InventoryTaking | null;
   readonly request: ScanRequest;
 }
 
@@ -33,38 +41,48 @@ const maxZoneMs = 86_400_000;
 export class TableRun {
   private readonly options: TableRunOptions;
   private readonly rows: TableRows;
+  private readonly checker: RowChecker;
+  private readonly current: CurrentRows;
+  private readonly versions: VersionTaker | null;
   private readonly pacer: Pacer;
   private readonly findings: FindingList;
   private readonly counts = { tables: 0, blocks: 0, bytes: 0, records: 0, sigils: 0 };
   /** Newest `updatedAt` seen, Unix milliseconds. */
   private newestMs = Number.NEGATIVE_INFINITY;
+  /** How often a row was read: of one that was read twice, the later reading counts. */
+  private readings = 0;
   /** Whether the server could not give a part of the rows. */
   private damaged = false;
+  /** Whether `amcheck` found something: an index may lack rows without anything being refused. */
+  private complained = false;
   /** What `amcheck` has told all of. */
   private readonly amchecked = new Set<SigilFinding['check']>();
 
   constructor(options: TableRunOptions) {
-    const { connection, place, look, clock, pause, request } = options;
+    const { connection, place, look, checker, clock, pause, taking, request } = options;
     this.options = options;
     this.rows = new TableRows(connection, place, look);
     this.pacer = new Pacer(clock, pause, request.signal);
+    this.checker = new RowChecker(look, checker);
+    this.current = new CurrentRows(this.rows, this.checker, this.pacer);
+    this.versions = taking && new VersionTaker(taking);
     this.findings = new FindingList(request.openFindings);
   }
 
   async run(): Promise<ScanOutcome> {
-    const { request } = this.options;
+    const { request, taking } = this.options;
     const seenMs = request.state !== null && 'rows' in request.state ? request.state.rows.seenMs : null;
     if (request.mode === 'full') await this.everything();
     else await this.whatIsNew(seenMs);
-    const cleared = request.mode === 'full' ? this.clearedByAll() : await this.mended();
+    const cleared = await this.cleared(await this.compare());
     request.onProgress?.(this.total);
     return {
       ...this.total,
       findings: this.findings.fresh,
       moreFindings: this.findings.more,
-      cleared: cleared.map(({ id }) => id),
+      cleared,
       settled: true,
-      inventory: null,
+      inventory: taking?.result ?? null,
       state: { version: 1, rows: { seenMs: this.seenAfter(seenMs) } },
     };
   }
@@ -102,23 +120,17 @@ export class TableRun {
   }
 
   private async read(of: RowsOf): Promise<void> {
-    for await (const row of this.rowsOf(of)) {
+    const { taking } = this.options;
+    for await (const row of this.rows.all(of, () => this.pageDone())) {
       this.judge(row);
+      if (taking?.isFull) await taking.relieve();
       if (this.pacer.due) await this.pacer.rest();
     }
   }
 
-  /** Page by page; of one that has been looked at, nothing is kept while the next is on its way. */
-  private async *rowsOf(of: RowsOf): AsyncGenerator<TableRow> {
-    let after: readonly string[] | undefined;
-    for (let more = true; more; ) {
-      const page = await this.rows.page(of, after);
-      yield* page;
-      after = page.at(-1)?.at;
-      more = after !== undefined;
-      this.options.request.onProgress?.(this.total);
-      await this.pacer.rest();
-    }
+  private async pageDone(): Promise<void> {
+    this.options.request.onProgress?.(this.total);
+    await this.pacer.rest();
   }
 
   private async readBlocks({ sqlName, bytes }: TablePart): Promise<void> {
@@ -149,45 +161,9 @@ export class TableRun {
     this.counts.sigils++;
     this.counts.bytes += row.bytes ?? 0;
     if (row.updatedMs !== null) this.newestMs = Math.max(this.newestMs, row.updatedMs);
-    const key = this.keyText(row);
-    for (const failed of this.failuresOf(row, key)) {
-      this.findings.add(recordFinding(this.options.store, key, failed));
-    }
-  }
-
-  private failuresOf({ record, bytes, columns, updatedMs }: TableRow, key: Buffer): readonly FailedCheck[] {
-    if (columns === null) return [tooLong('a column', limits.maxTableColumnBytes, null)];
-    if (record === null) {
-      return bytes === null ? [noRecord] : [tooLong('the record', limits.maxTableRecordBytes, bytes)];
-    }
-    const { tenant, symbol = null, authHash = null, ...beside } = columns;
-    return this.options.checker.checkRow({
-      ...{ key, tenant, symbol, authHash, beside },
-      record: typeof record === 'string' ? Buffer.from(record) : record,
-      updatedAt: timeOf(updatedMs),
-    });
-  }
-
-  /** As JSON: to be read, and to find the row by. */
-  private keyText({ key }: TableRow): Buffer {
-    const { look } = this.options;
-    return Buffer.from(JSON.stringify(Object.fromEntries(look.key.map(({ name }, nth) => [name, key[nth]]))));
-  }
-
-  /** What {@link keyText} says, or undefined when it is the key of something else. */
-  private keyOf(text: string): readonly string[] | undefined {
-    const bytes = foreignBytes(text);
-    if (bytes === null || !isUtf8(bytes)) return undefined;
-    try {
-      const parsed: unknown = JSON.parse(bytes.toString('utf8'));
-      if (typeof parsed !== 'object' || parsed === null) return undefined;
-      const found = new Map<string, unknown>(Object.entries(parsed));
-      const names = this.options.look.key.map(({ name }) => name);
-      const key = names.map((name) => found.get(name)).filter((value) => typeof value === 'string');
-      return key.length === names.length && found.size === names.length ? key : undefined;
-    } catch {
-      return undefined;
-    }
+    const { key, failures, sound } = this.checker.check(row);
+    this.versions?.row(key, sound && rowFacts(sound), ++this.readings);
+    for (const failed of failures) this.findings.add(recordFinding(this.options.store, key, failed));
   }
 
   private async amcheck(): Promise<void> {
@@ -202,55 +178,42 @@ export class TableRun {
     try {
       for await (const problem of amcheck(connection, look, found)) {
         if (problem === null) this.amchecked.clear();
-        else this.findings.add(fileFinding(store, problem));
+        else {
+          this.complained = true;
+          this.findings.add(fileFinding(store, problem));
+        }
         await this.pacer.rest();
       }
     } finally {
       clearInterval(beat);
     }
+    await connection.allowMs(limits.tableStatementTimeoutMs);
   }
 
-  /** After a look at everything, what was not seen again is gone; unless it may lie where nothing could be read. */
-  private clearedByAll(): SigilFinding[] {
-    if (this.damaged || this.findings.more > 0) return [];
-    const unseen = this.options.request.openFindings.filter((finding) => !this.findings.wasSeen(finding));
-    return unseen.filter(({ check, detail }) => this.amchecked.has(check) || !detail.startsWith(amcheckMark));
+  /** With the inventory before, if there is one. True when everything was compared. */
+  private async compare(): Promise<boolean> {
+    const { store, taking } = this.options;
+    if (taking === null) return false;
+    const [settled, doubts] = [!this.damaged && !this.complained, new Doubts()];
+    return taking.compare(new Judge({ store, settled, doubts, findings: this.findings, current: this.current }));
   }
 
-  /** Rows with open findings are looked at again, whenever they were changed. */
-  private async mended(): Promise<SigilFinding[]> {
-    const open = this.options.request.openFindings.flatMap((finding) => {
-      const key = isFileFinding(finding) || finding.key === null ? undefined : this.keyOf(finding.key);
-      return key === undefined ? [] : [{ finding, key }];
+  /**
+   * Ids of the open findings that are no longer true: rows are looked at again, whenever they were changed. After a look at everything, nothing is
+   * taken back that may lie where nothing could be read.
+   */
+  private async cleared(compared: boolean): Promise<string[]> {
+    const { mode, openFindings } = this.options.request;
+    const isFull = mode === 'full';
+    if (isFull && this.damaged) return [];
+    const sawEverything = isFull && this.findings.more === 0;
+    return clearedFindings({
+      unseen: openFindings.filter((finding) => !this.findings.wasSeen(finding)),
+      fileIsFine: ({ check, detail }) =>
+        sawEverything && (this.amchecked.has(check) || !detail.startsWith(amcheckMark)),
+      ...{ sawEverything, compared, settled: [] },
+      current: () => this.current,
     });
-    const gone: SigilFinding[] = [];
-    for (let at = 0; at < open.length; at += limits.tableLookUpRows) {
-      const asked = open.slice(at, at + limits.tableLookUpRows);
-      const failing = await this.failingOf(asked.map(({ key }) => key));
-      if (failing === undefined) continue;
-      gone.push(...asked.flatMap(({ finding }) => (failing.has(`${finding.check} ${finding.key}`) ? [] : [finding])));
-    }
-    return gone;
-  }
-
-  /** `check key` of every check that these rows fail now; undefined when the server cannot read them. */
-  private async failingOf(keys: readonly (readonly string[])[]): Promise<ReadonlySet<string> | undefined> {
-    const { store } = this.options;
-    const failing = new Set<string>();
-    try {
-      for await (const row of this.rowsOf({ kind: 'keys', keys })) {
-        const key = this.keyText(row);
-        for (const failed of this.failuresOf(row, key)) {
-          const { check, key: shown } = recordFinding(store, key, failed);
-          failing.add(`${check} ${shown}`);
-        }
-      }
-      return failing;
-    } catch (thrown) {
-      // A key of another type than the table has now names none of its rows.
-      if (isCorruption(thrown) || sqlStateOf(thrown)?.startsWith('22')) return undefined;
-      throw thrown;
-    }
   }
 
   /** A row that claims to be of the future must not keep those of the present from being seen. */
@@ -262,26 +225,4 @@ export class TableRun {
     if (this.damaged || !Number.isFinite(newest)) return before;
     return Math.max(newest, before ?? newest);
   }
-}
-
-const noRecord: FailedCheck = {
-  check: 'required_field',
-  expected: 'record',
-  actual: null,
-  detail: 'the row has no record',
-};
-
-function tooLong(what: string, maxBytes: number, bytes: number | null): FailedCheck {
-  const detail = `${what} is too long to be checked`;
-  return {
-    check: 'schema',
-    expected: `at most ${maxBytes} bytes`,
-    actual: bytes === null ? null : `${bytes} bytes`,
-    detail,
-  };
-}
-
-/** RFC 3339, or undefined for a time that has no such form. */
-function timeOf(ms: number | null): string | undefined {
-  return ms === null || Math.abs(ms) > 8_640_000_000_000_000 ? undefined : new Date(ms).toISOString();
 }

@@ -2,10 +2,12 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { SigilChecker } from '../../common/sigil.ts';
+import { InventoryTaking } from '../sigils/inventory/taking.ts';
 import { oneScanAtATime } from '../sigils/one-scan.ts';
+import { Pacer } from '../sigils/pacer.ts';
 import type { ScanRequest, ScanResult, StoreScanner } from '../sigils/scan.ts';
 import { lookAtTable, requireReadOnly, type TableLook } from './catalog-store.ts';
-import { connectTable, type TableConnection } from './connection.ts';
+import { connectTable, quoted, type TableConnection } from './connection.ts';
 import { isRecordColumn, updatedKindOf } from './rows-store.ts';
 import { TableRun } from './table-run.ts';
 import type { TablePlace } from './table-settings.ts';
@@ -47,16 +49,26 @@ export class TableScanner implements StoreScanner {
     return this.alone(request);
   }
 
+  /** Null where no inventory is wanted, or the scan would see too little for one, or the table can have none. */
+  private async takingFor({ mode, inventory, signal }: ScanRequest, look: TableLook): Promise<InventoryTaking | null> {
+    if (mode !== 'full' || inventory === undefined || !hasLastingKeys(this.place, look)) return null;
+    const pacer = new Pacer(this.clock, this.pause, signal);
+    return InventoryTaking.begin({ ...inventory, store: inventoryName(this.name, look), pacer });
+  }
+
   private async run(request: ScanRequest) {
     const { name: store, place, checker, clock, pause } = this;
     const connection = await connectTable(place);
     const stop = () => void connection.end();
     request.signal?.addEventListener('abort', stop);
+    let taking: InventoryTaking | null = null;
     try {
       request.signal?.throwIfAborted();
       const look = await lookSafely(connection, place);
-      return await new TableRun({ store, place, look, connection, checker, clock, pause, request }).run();
+      taking = await this.takingFor(request, look);
+      return await new TableRun({ store, place, look, connection, checker, clock, pause, taking, request }).run();
     } catch (thrown) {
+      await taking?.drop();
       request.signal?.throwIfAborted();
       throw thrown;
     } finally {
@@ -64,6 +76,16 @@ export class TableScanner implements StoreScanner {
       await connection.end();
     }
   }
+}
+
+/** Whether a row has the same key for as long as it is there: a key with its time in it has another one after each change. */
+export function hasLastingKeys({ columns }: TablePlace, { key }: Pick<TableLook, 'key'>): boolean {
+  return !key.some(({ name }) => name === columns.updatedAt);
+}
+
+/** Whose inventory it is. With another key, rows are called otherwise: what was there before cannot be compared, and has not vanished. */
+function inventoryName(store: string, { key }: TableLook): string {
+  return `${store} (${key.map(({ name, type }) => `${quoted(name)} ${type}`).join(', ')})`;
 }
 
 /**

@@ -1,8 +1,8 @@
 import type { SigilFinding } from '../../../common/sigil.ts';
 import { compareTimes } from '../../../common/sigil-inventory.ts';
 import { foreignText } from '../../../common/sigil-text.ts';
-import type { CurrentRecord, CurrentRecords } from '../current-records.ts';
 import { type FindingList, recordFinding } from '../findings.ts';
+import type { FoundRecord, RecordLookUp } from '../look-up.ts';
 import type { Candidate, ComparisonSink } from './comparison.ts';
 import type { Doubts } from './doubts.ts';
 
@@ -12,7 +12,7 @@ export interface JudgeOptions {
   readonly settled: boolean;
   readonly doubts: Doubts;
   readonly findings: FindingList;
-  readonly current: CurrentRecords;
+  readonly current: RecordLookUp;
 }
 
 /** Looks once more at what a comparison with the inventory suspects, and adds what is true to the findings. */
@@ -77,7 +77,7 @@ const details = {
   duplicate: 'the sigil with this id stands under a new key, too',
 } as const;
 
-function stands({ check, before }: Candidate, found?: CurrentRecord, other?: CurrentRecord): boolean {
+function stands({ check, before }: Candidate, found?: FoundRecord, other?: FoundRecord): boolean {
   if (found === undefined || found.uncertain) return false;
   switch (check) {
     case 'vanished':

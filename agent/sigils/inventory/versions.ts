@@ -1,6 +1,6 @@
 import { limits } from '../../../common/limits.ts';
 import type { StoredRecord } from '../../../common/sigil.ts';
-import { sigilFacts } from '../../../common/sigil-inventory.ts';
+import { type SigilFacts, sigilFacts } from '../../../common/sigil-inventory.ts';
 import type { RecordShape, Span } from '../../../common/sigil-shape.ts';
 import { type EntryParts, isOldForm, isPresent, isSound } from './entry.ts';
 
@@ -40,22 +40,29 @@ export class VersionTaker {
     value: Buffer,
     { sequence, isTenant, passes }: { readonly sequence: number; readonly isTenant: boolean; readonly passes: boolean },
   ): void {
-    const form = isTenant ? 0 : isOldForm;
+    this.record(key, passes ? sigilFacts(value) : null, sequence, isTenant ? 0 : isOldForm);
+  }
+
+  /** A row of a table, which has no older forms. @param facts null of one that fails a check */
+  row(key: Buffer, facts: SigilFacts | null, sequence: number): void {
+    this.record(key, facts, sequence, 0);
+  }
+
+  deleted(key: Buffer, sequence: number): void {
+    this.add({ key, keyLength: key.length, sequence, flags: 0, ...noTexts });
+  }
+
+  private record(key: Buffer, facts: SigilFacts | null, sequence: number, form: number): void {
     const place = { key, keyLength: key.length, sequence };
-    if (!passes) {
+    if (facts === null) {
       this.add({ ...place, flags: isPresent | form, ...noTexts });
       return;
     }
-    const facts = sigilFacts(value);
     const id = bounded(Buffer.from(facts.id), limits.maxInventoryIdBytes);
     const time = bounded(Buffer.from(facts.updatedAt), limits.maxInventoryTimeBytes);
     const from = Buffer.concat([id, time]);
     const spans = { idStart: 0, idEnd: id.length, timeStart: id.length, timeEnd: from.length };
     this.add({ ...place, flags: isPresent | isSound | form, from, ...spans });
-  }
-
-  deleted(key: Buffer, sequence: number): void {
-    this.add({ key, keyLength: key.length, sequence, flags: 0, ...noTexts });
   }
 
   private add(parts: EntryParts): void {

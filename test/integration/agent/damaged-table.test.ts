@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type EmbeddedPostgres, openEmbedded } from '../../../collector/postgres/embedded.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
@@ -59,7 +59,7 @@ async function tableOf(rows: number, name: string): Promise<SigilTable> {
 }
 
 /** Changes one byte of a table or index, and starts the server again. @returns the table as its reader finds it then */
-async function flip({ sql, place }: SigilTable, relation: string, at: number): Promise<TableWatch> {
+async function flip({ sql, place }: SigilTable, relation: string, at: number, inventory?: string): Promise<TableWatch> {
   const [found] = await sql(
     `select current_setting('data_directory') || '/' || pg_relation_filepath($1::regclass) as path`,
     [relation],
@@ -72,7 +72,7 @@ async function flip({ sql, place }: SigilTable, relation: string, at: number): P
   await file.close();
   await start();
   const url = Object.assign(new URL(place.url ?? ''), { port: new URL(server.url).port }).href;
-  return new TableWatch({ ...place, url });
+  return new TableWatch({ ...place, url }, inventory);
 }
 
 test('a block that cannot be read is a finding, and the rest of the table is checked', async () => {
@@ -88,6 +88,21 @@ test('a block that cannot be read is a finding, and the rest of the table is che
   assert.deepEqual(checksOf(findings.filter(({ file }) => file === null)), ['key_value_agreement XS4']);
   assert.ok(records > 1_900 && records < 2_000, `${records} rows`);
   assert.deepEqual((await watch.scan('full')).findings, [], 'told once');
+});
+
+test('rows that damage hides have not vanished, nor are they forgotten', async () => {
+  const table = await tableOf(600, 'hidden');
+  const inventory = join(dataDir, '..', `${basename(dataDir)}.kept`, 'rows.inventory');
+  await new TableWatch(table.place, inventory).scan('full');
+  const watch = await flip(table, '"App".sigils', 5 * 8192 + 4_000, inventory);
+  const damaged = await watch.scan('full');
+  assert.deepEqual(
+    damaged.findings.map(({ check }) => check),
+    ['heap_corrupt'],
+  );
+  assert.ok(damaged.records < 600, `${damaged.records} rows`);
+  assert.equal(damaged.inventory?.keys, 600);
+  await rm(dirname(inventory), { recursive: true });
 });
 
 test('an index that cannot be read does not keep its rows from being checked', async () => {

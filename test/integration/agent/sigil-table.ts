@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { AcceptedChange } from '../../../agent/sigils/inventory/accepted.ts';
 import type { ScanMode, ScanResult } from '../../../agent/sigils/scan.ts';
 import { parseScanState, type ScanState } from '../../../agent/sigils/scan-state.ts';
 import { storeScanner } from '../../../agent/store-scanner.ts';
@@ -87,16 +88,36 @@ export function nthRow(index: number) {
 export class TableWatch {
   open: SigilFinding[] = [];
   state: ScanState | null = null;
+  /** What its owner has meant, for the next full scan. */
+  accepted: readonly AcceptedChange[] = [];
   private readonly place: TablePlace;
+  private readonly inventory: string | undefined;
 
-  constructor(place: TablePlace) {
+  /** @param inventory the file of one, which is kept; without, none is taken */
+  constructor(place: TablePlace, inventory?: string) {
     this.place = place;
+    this.inventory = inventory;
   }
 
-  async scan(mode: ScanMode, onProgress?: () => void): Promise<ScanResult> {
-    const scanner = storeScanner({ name: 'rows', place: { postgres: this.place }, secrets: [secret], clock });
-    const request = { mode, state: this.state, openFindings: this.open, ...(onProgress && { onProgress }) };
-    const result = await scanner.scan(request);
+  /** @param afterPage waited for after each page */
+  async scan(mode: ScanMode, onProgress?: () => void, afterPage?: () => Promise<void>): Promise<ScanResult> {
+    let pages = 0;
+    const pause = async () => {
+      if (pages > 0) await afterPage?.();
+    };
+    const place = { postgres: this.place };
+    const options = { name: 'rows', place, secrets: [secret], clock };
+    const scanner = storeScanner(afterPage === undefined ? options : { ...options, pause });
+    const { state, inventory: path, accepted } = this;
+    const result = await scanner.scan({
+      ...{ mode, state, openFindings: this.open },
+      ...(path !== undefined && { inventory: { path, keeps: true, accepted } }),
+      onProgress: () => {
+        pages++;
+        onProgress?.();
+      },
+    });
+    await result.inventory?.keep();
     this.open = [...this.open.filter(({ id }) => !result.cleared.includes(id)), ...result.findings];
     this.state = parseScanState(JSON.parse(JSON.stringify(result.state)));
     return result;
