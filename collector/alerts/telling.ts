@@ -1,3 +1,4 @@
+import { limits } from '../../common/limits.ts';
 import { type AlertItem, isAtLeast, type Severity } from './alert.ts';
 import type { KnownChannel } from './ports.ts';
 import { type Alert, itemOf } from './standing.ts';
@@ -22,16 +23,23 @@ export function newsFor(
   told: Told,
   { isHeld, nowMs }: Moment,
 ): AlertItem | undefined {
-  if (alert.resolvedIndex !== null) return told === undefined ? undefined : itemOf(alert, 'resolved');
+  if (alert.resolvedIndex !== null) return told === undefined ? undefined : toldBefore(itemOf(alert, 'resolved'), told);
   if (isHeld || !isAtLeast(alert.worst, channel.level)) return undefined;
   if (told === undefined) return isTurnOf(channel, alert, nowMs) ? itemOf(alert, 'raised') : undefined;
-  return told === alert.severity ? undefined : { ...itemOf(alert, 'raised'), previousSeverity: told };
+  return told === alert.severity ? undefined : toldBefore(itemOf(alert, 'raised'), told);
+}
+
+/** Some channels know an alert by its severity too, and have to be told which one is meant. */
+function toldBefore(item: AlertItem, told: Severity): AlertItem {
+  return told === item.severity ? item : { ...item, previousSeverity: told };
 }
 
 /** A channel for escalation is told once nobody has acknowledged the alert for so long. */
 function isTurnOf({ escalateAfterMs }: KnownChannel, { acknowledged, heardAtMs }: Alert, nowMs: number): boolean {
   if (escalateAfterMs === null) return true;
-  return acknowledged === null && nowMs >= heardAtMs + escalateAfterMs;
+  // By a clock that was set back since: what it has yet to reach again must not be waited for.
+  const isLongAgo = nowMs >= heardAtMs + escalateAfterMs || heardAtMs > nowMs + limits.clockSuspectMs;
+  return acknowledged === null && isLongAgo;
 }
 
 /** Whether a channel is told at the end of the repeat interval that the alert still stands. */

@@ -27,6 +27,11 @@ describe('what a channel is told', () => {
     assert.equal(newsFor(channel, over, 'error', free)?.change, 'resolved');
   });
 
+  test('is the end with what it was told before, where it was told of nothing since', () => {
+    assert.equal(newsFor(channel, over, 'error', free)?.previousSeverity, null);
+    assert.equal(newsFor(channel, { ...over, severity: 'warning' }, 'error', free)?.previousSeverity, 'error');
+  });
+
   test('is never the end of what it was not told, whatever holds now', () => {
     for (const isHeld of [true, false]) {
       assert.equal(newsFor(channel, over, undefined, { isHeld, nowMs }), undefined);
@@ -52,6 +57,11 @@ describe('what a channel is told', () => {
       newsFor(later, { ...over, acknowledged: acknowledged.acknowledged }, 'error', at(0))?.change,
       'resolved',
     );
+  });
+
+  test('is, by escalation, not put off for ever by a clock that was set back', () => {
+    const heardAtMs = nowMs + 86_400_000;
+    assert.equal(newsFor(later, { ...alert, heardAtMs }, undefined, free)?.change, 'raised');
   });
 
   test('is told again only while nobody has acknowledged it, and only to whom it was told', () => {
