@@ -72,10 +72,11 @@ export function createConditionWatch(options: ConditionWatchOptions): ConditionW
         ...(endsOff ? off : []).map((alert) => endOf(alert, 'the rule is off')),
       ];
       const news = conditions.filter(({ key, severity }) => standing.get(key) !== severity).sort(worstFirst);
-      const afforded = affordable([...ends, ...news.map(beginningOf)], spent, nowMs);
+      const wished = [...ends, ...news.map(beginningOf)];
+      const afforded = affordable(wished, spent, nowMs);
       ({ spent } = afforded);
       await Promise.all(afforded.words.map(({ statement }) => ledger.record(statement)));
-      endsOff = false;
+      endsOff = endsOff && afforded.words.length < wished.length;
     },
   };
 }
