@@ -30,8 +30,8 @@ export function newsFor(
 }
 
 /** Some channels know an alert by its severity too, and have to be told which one is meant. */
-function toldBefore(item: AlertItem, told: Severity): AlertItem {
-  return told === item.severity ? item : { ...item, previousSeverity: told };
+export function toldBefore(item: AlertItem, told: Told): AlertItem {
+  return told === undefined || told === item.severity ? item : { ...item, previousSeverity: told };
 }
 
 /** A channel for escalation is told once nobody has acknowledged the alert for so long. */
@@ -43,6 +43,8 @@ function isTurnOf({ escalateAfterMs }: KnownChannel, { acknowledged, heardAtMs }
 }
 
 /** Whether a channel is told at the end of the repeat interval that the alert still stands. */
-export function isToldAgain({ level }: KnownChannel, alert: Alert, told: Told, isHeld: boolean): boolean {
-  return told !== undefined && !isHeld && alert.acknowledged === null && isAtLeast(alert.worst, level);
+export function isToldAgain({ level, forgets }: KnownChannel, alert: Alert, told: Told, isHeld: boolean): boolean {
+  if (told === undefined || !isAtLeast(alert.worst, level)) return false;
+  // Or it would tell people that the alert is over.
+  return forgets === true || (!isHeld && alert.acknowledged === null);
 }

@@ -68,6 +68,15 @@ describe('what a channel is told', () => {
     assert.equal(isToldAgain(channel, alert, 'error', false), true);
     assert.equal(isToldAgain(channel, alert, undefined, false), false);
     assert.equal(isToldAgain(channel, acknowledged, 'error', false), false);
+    assert.equal(isToldAgain(channel, alert, 'error', true), false);
+  });
+
+  test('is told again, where that is taken for over otherwise, for as long as it stands', () => {
+    const forgetful: KnownChannel = { ...channel, forgets: true };
+    for (const isHeld of [true, false]) {
+      assert.equal(isToldAgain(forgetful, acknowledged, 'error', isHeld), true);
+      assert.equal(isToldAgain(forgetful, alert, undefined, isHeld), false);
+    }
   });
 });
 
