@@ -196,7 +196,10 @@ function listPattern(items: readonly unknown[], options: PatternOptions): string
 
 /** Of a member that is no foreign data; undefined for others. */
 function fieldPattern(name: string, value: unknown): string | undefined {
-  return name === 'updatedAt' ? (typeof value === 'string' ? plainText : number) : fieldPatterns.get(name);
+  if (name === 'updatedAt') return typeof value === 'string' ? plainText : number;
+  // Whoever hashes one way hashes all that way; another length is another shape.
+  if (name === 'authHash' && typeof value === 'string' && value.length === digestChars) return digest;
+  return fieldPatterns.get(name);
 }
 
 function endOf(name: string, value: unknown): Member['end'] {

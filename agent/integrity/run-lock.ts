@@ -18,6 +18,8 @@ const holder = z.strictObject({
 
 type Holder = z.infer<typeof holder>;
 
+const claimPrefix = 'run.claim.';
+
 /**
  * Takes the lock of integrity runs in a folder: one run at a time on a node, the agent's own or a person's. Holds while its process
  * lives; a lock whose process is gone, however it ended, counts for nothing. What two runs at once would do is the same work twice.
@@ -29,7 +31,7 @@ type Holder = z.infer<typeof holder>;
  */
 export async function takeRunLock(folder: string): Promise<() => Promise<void>> {
   const token = randomUUID();
-  const claim = join(folder, `run.claim.${token}`);
+  const claim = join(folder, `${claimPrefix}${token}`);
   // Readable by whoever can look into the folder: a run of another user must be able to judge it.
   await writeFile(claim, JSON.stringify({ ...(await thisProcess()), token }), { flag: 'wx', mode: 0o644 });
   try {
@@ -41,7 +43,9 @@ export async function takeRunLock(folder: string): Promise<() => Promise<void>> 
       if (!(await linked(claim, pathOf(folder, mine)))) continue;
       const isLast = (await lastLock(folder)) === mine;
       await removeLocks(folder, (nth) => (isLast ? nth < mine : nth === mine));
-      if (isLast) return () => giveBack(pathOf(folder, mine), token);
+      if (!isLast) continue;
+      await removeDeadClaims(folder);
+      return () => giveBack(pathOf(folder, mine), token);
     }
   } finally {
     await unlink(claim);
@@ -86,11 +90,29 @@ async function linked(claim: string, path: string): Promise<boolean> {
   }
 }
 
+/** Left by whoever was killed with one foot in the door. */
+async function removeDeadClaims(folder: string): Promise<void> {
+  const claims = (await readdir(folder))
+    .filter((name) => name.startsWith(claimPrefix))
+    .map((name) => join(folder, name));
+  for (const path of claims) {
+    const found = await readHolder(path);
+    // One without a holder may be in the middle of being written.
+    if (found !== undefined && !found.isAlive) await rm(path, { force: true });
+  }
+}
+
 /** @throws AppError `state.busy` when the lock's holder is not gone */
 async function requireGone(path: string): Promise<void> {
+  const found = await readHolder(path);
+  if (found?.isAlive) throw busy(found.pid);
+}
+
+/** Undefined when nobody is named there. */
+async function readHolder(path: string): Promise<{ readonly pid: number; readonly isAlive: boolean } | undefined> {
   const [text, owner] = await readLock(path);
   const found = parseHolder(text);
-  if (found !== undefined && (await lives(found, owner))) throw busy(found.pid);
+  return found && { pid: found.pid, isAlive: await lives(found, owner) };
 }
 
 /** Text and owner of a lock. One that was given back, is not there or is no lock at all reads as empty. */

@@ -128,28 +128,36 @@ export class TableScan {
     const block = this.reader.blockAtHand(handle) ?? (await this.reader.block(handle));
     this.cover(handle);
     if (isProblem(block)) this.report(block, range);
-    else await this.scanEntries(block, handle, range);
+    else {
+      this.cursor.open(block);
+      while (this.scanSome(handle, range)) {
+        if (this.sink.isFull) await this.sink.relieve();
+        if (this.pacer.due) await this.pacer.rest();
+      }
+    }
     if (this.sink.isFull) await this.sink.relieve();
     const dealing = this.sink.blockDone(handle.size + trailerBytes);
     if (dealing !== undefined) await dealing;
     if (this.pacer.due) await this.pacer.rest();
   }
 
-  private async scanEntries(block: Buffer, handle: BlockHandle, range: KeyRange): Promise<void> {
-    const { cursor } = this;
-    cursor.open(block);
-    for (let entries = 1; cursor.next(); entries++) {
-      if (!cursor.isInternal || (cursor.type !== valuePut && cursor.type !== valueDeleted)) {
-        return this.reportAt(handle, 'an entry has no internal key', range);
+  /** The next entries of the open block; false after the last. */
+  private scanSome(handle: BlockHandle, range: KeyRange): boolean {
+    const { cursor, sink } = this;
+    for (let left = entriesPerLook; left > 0; left--) {
+      if (!cursor.next()) {
+        if (cursor.problem !== null) this.reportAt(handle, cursor.problem, range);
+        return false;
       }
-      if (cursor.type === valuePut) this.sink.record(cursor);
-      else this.sink.deletion(cursor);
-      if (entries % entriesPerLook === 0) {
-        if (this.sink.isFull) await this.sink.relieve();
-        if (this.pacer.due) await this.pacer.rest();
+      const { type } = cursor;
+      if (!cursor.isInternal || (type !== valuePut && type !== valueDeleted)) {
+        this.reportAt(handle, 'an entry has no internal key', range);
+        return false;
       }
+      if (type === valuePut) sink.record(cursor);
+      else sink.deletion(cursor);
     }
-    if (cursor.problem !== null) this.reportAt(handle, cursor.problem, range);
+    return true;
   }
 
   private cover(handle: BlockHandle): void {

@@ -272,10 +272,10 @@ describe('the nightly run', () => {
     stopping.abort();
     await ended;
     await db.close();
-    assert.deepEqual(
-      journal.said.map(({ kind }) => kind),
-      ['sigil.finding', 'sigil.scan', 'integrity.report'],
-    );
+    // The watch makes a full scan of its own when it begins; the run joins it, or has another one made.
+    const kinds = new Set(journal.said.map(({ kind }) => kind));
+    assert.deepEqual([...kinds], ['sigil.finding', 'sigil.scan', 'integrity.report']);
+    assert.equal(journal.said.at(-1)?.kind, 'integrity.report');
     assert.deepEqual([reports()[0]?.status, watch.lastCheck?.findings], ['findings', 1]);
   });
 

@@ -47,6 +47,19 @@ test('a run that was killed leaves no lock that counts', async () => {
   await (await takeRunLock(folder))();
 });
 
+test('what a run that was killed had in hand is cleared away by the next, and that of a living one is not', async () => {
+  const folder = freshFolder();
+  const giveBack = await takeRunLock(folder);
+  const mine: unknown = JSON.parse(readFileSync(lockOf(folder), 'utf8'));
+  await giveBack();
+  const claims = { dead: { ...Object(mine), startTicks: '1' }, living: mine };
+  for (const [name, text] of Object.entries(claims))
+    writeFileSync(join(folder, `run.claim.${name}`), JSON.stringify(text));
+  writeFileSync(join(folder, 'run.claim.half'), '');
+  await (await takeRunLock(folder))();
+  assert.deepEqual(readdirSync(folder).sort(), ['run.claim.half', 'run.claim.living', 'run.lock.2']);
+});
+
 test('of several that find a stale lock at once, one gets it', async (t) => {
   const folder = freshFolder();
   await killed((await contender(folder)).child);

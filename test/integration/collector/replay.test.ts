@@ -74,7 +74,7 @@ test('every table is part of the ledger, a way in, or a projection that replay r
     // What witnesses signed stands by its signatures.
     ...['checkpoints', 'cosignatures', 'witness_gaps', 'witnesses_wanted'],
     // What became of telling people; the entries say what there was to tell.
-    ...['alert_cursor', 'alerts', 'alert_channels', 'alert_notifications'],
+    ...['alert_cursor', 'alerts', 'alert_channels', 'alert_notifications', 'alert_told', 'alert_silences'],
     // What checks came to, as documents that entries vouch for, and when the last one was.
     ...['integrity_state', 'integrity_reports'],
   ];
