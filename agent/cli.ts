@@ -226,12 +226,14 @@ function addIntegrity(
     .description(
       'a sigil was deleted, or set back, on purpose: the running agent puts that on record, and finds it no more',
     )
-    .requiredOption('--store <name>', 'the sigil store')
+    .option('--store <name>', 'the sigil store (default: the only one there is)')
     .requiredOption('--key <key>', 'the key of a vanished or rolled_back finding, as reports show it')
     .requiredOption('--reason <text>', 'why, for the ledger')
-    .action((wish: AcceptWish) =>
+    .action((options: Omit<AcceptWish, 'store'> & { store?: string }) =>
       perform(async (settings, show) => {
         const { acceptChange, formatAcceptance } = await import('./commands/integrity-accept.ts');
+        const { storeOrOnly } = await import('./commands/integrity.ts');
+        const wish = { ...options, store: storeOrOnly(settings, options.store) };
         show(await acceptChange(settings, wish, systemClock.now()), formatAcceptance);
         return exitCodes.done;
       }),
@@ -257,16 +259,18 @@ function addSnapshots(
   integrity
     .command('restore')
     .description('write a record out as it last was good; puts it back into its store only with --apply')
-    .requiredOption('--store <name>', 'the store it is of')
+    .option('--store <name>', 'the store it is of (default: the only one there is)')
     .requiredOption('--key <key>', 'its key, as reports show it')
     .option('--from <snapshot>', 'a snapshot (default: the newest that has the record passing all checks)')
     .option('--to <file>', 'write the bytes of the record there, never over a file that exists; - is standard output')
     .option('--apply', 'put it back into its store, which nobody may have open')
     .option('--yes', 'with --apply: do not ask')
-    .action((options: RestoreOptions) =>
+    .action((options: Omit<RestoreOptions, 'store'> & { store?: string }) =>
       perform(async (settings) => {
         const { integrityRestore } = await import('./commands/integrity-restore.ts');
-        return integrityRestore(worldOf(settings), options);
+        const { storeOrOnly } = await import('./commands/integrity.ts');
+        const store = storeOrOnly(settings, options.store);
+        return integrityRestore(worldOf(settings), { ...options, store });
       }),
     );
 }

@@ -2,12 +2,14 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Cycle } from './agent.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import type { ScanResult } from './sigils/scan.ts';
-import type { AgentStatus } from './status.ts';
+import { type AgentStatus, scanShare } from './status.ts';
 
 export interface AgentMetrics {
   readonly registry: Registry;
   cycleDone(cycle: Cycle): void;
   storeScanned(result: ScanResult): void;
+  /** While a scan is under way: a full one may take hours. */
+  recordsRead(store: string, records: number): void;
 }
 
 /** The agent's metrics. Gauges are read from `status` when somebody asks, so they are never stale. */
@@ -16,6 +18,7 @@ export function agentMetrics(status: () => AgentStatus): AgentMetrics {
   registerProcessMetrics(registry);
   registerGauges(registry, status);
   registerChecks(registry, () => status().checks);
+  registerProgress(registry, () => status().scanning);
   const registers = [registry];
   const scans = new Counter({
     name: 'sigilwatch_agent_scans_total',
@@ -47,8 +50,8 @@ export function agentMetrics(status: () => AgentStatus): AgentMetrics {
       scans.inc({ coverage });
       scanSeconds.observe(scanMs / 1000);
     },
-    storeScanned: ({ store, mode, records: checked, durationMs }) => {
-      records.inc({ store }, checked);
+    recordsRead: (store, read) => records.inc({ store }, read),
+    storeScanned: ({ store, mode, durationMs }) => {
       storeSeconds.set({ store, mode }, durationMs / 1000);
     },
   };
@@ -119,4 +122,26 @@ function registerChecks(registry: Registry, checks: () => AgentStatus['checks'])
   gauge('last_success_timestamp_seconds', 'When a full check last found everything in order.', ({ lastOkAt }) =>
     lastOkAt === null ? undefined : Date.parse(lastOkAt) / 1000,
   );
+}
+
+/** How far scans under way have come; nothing where none is. */
+function registerProgress(registry: Registry, scanning: () => AgentStatus['scanning']): void {
+  const gauge = (name: string, help: string, read: (scan: AgentStatus['scanning'][number]) => number | undefined) => {
+    const made: Gauge<'store' | 'mode'> = new Gauge({
+      name: `sigilwatch_agent_sigil_scan_${name}`,
+      help,
+      labelNames: ['store', 'mode'],
+      registers: [registry],
+      collect: () => {
+        made.reset();
+        for (const scan of scanning()) {
+          const value = read(scan);
+          if (value !== undefined) made.set({ store: scan.store, mode: scan.mode }, value);
+        }
+      },
+    });
+  };
+  gauge('progress_records', 'Records that the scan under way has read until now.', ({ records }) => records);
+  gauge('progress_bytes', 'Bytes that the scan under way has read until now.', ({ bytes }) => bytes);
+  gauge('progress_ratio', 'Share of the store that the full scan under way has read until now.', scanShare);
 }

@@ -50,6 +50,7 @@ export interface SourceOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onScan?: (result: ScanResult) => void;
+  readonly onRead?: (store: string, records: number) => void;
 }
 
 /** What git wants on this node, from wherever commits come: the repository of the settings is one of several ways. */

@@ -174,7 +174,7 @@ async function watch(
 ): Promise<Watched> {
   let lastCycle: Cycle | undefined;
   const metrics = agentMetrics(() => status());
-  const sources = { node, journal: account, clock, logger, onScan: metrics.storeScanned };
+  const sources = { node, journal: account, clock, logger, onScan: metrics.storeScanned, onRead: metrics.recordsRead };
   const stores = storeWatchesOf(settings, sources);
   const engine = engineOf(settings);
   const agent = new Agent({

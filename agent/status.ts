@@ -1,7 +1,7 @@
 import { rfc3339 } from '../common/clock.ts';
 import type { Agent, Cycle, EngineState } from './agent.ts';
 import type { Link } from './link.ts';
-import type { StoreWatch } from './stores.ts';
+import type { ScanProgress, StoreWatch } from './stores.ts';
 
 export interface StatusSources {
   readonly node: string;
@@ -38,11 +38,18 @@ export function agentStatus({ node, version, agent, link, outbox, stores, lastCy
     /** That hold orders back, or ended what did; not `complete` where some were told that could not be remembered. */
     measures,
     stores: storeStates,
+    /** Scans under way, and how far they have come. */
+    scanning: stores.flatMap(({ name, progress }) => (progress === undefined ? [] : [{ store: name, ...progress }])),
     /** The last full check of each store that had one. */
     checks: stores.flatMap(({ name, lastCheck }) => (lastCheck === undefined ? [] : [{ store: name, ...lastCheck }])),
     outbox: { depth: outbox.depth, bytes: outbox.bytes, headSeq: outbox.head.seq },
     link: connection,
   };
+}
+
+/** From 0 to 1; undefined where it is not known how much there is to read. What was written meanwhile comes on top. */
+export function scanShare({ bytes, totalBytes }: Pick<ScanProgress, 'bytes' | 'totalBytes'>): number | undefined {
+  return totalBytes === null || totalBytes === 0 ? undefined : Math.min(bytes / totalBytes, 1);
 }
 
 /** `starting` until the engine is known to be there or not. */

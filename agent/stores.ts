@@ -11,10 +11,11 @@ import { appendPeriodic, toldPrefixes } from './account.ts';
 import type { AcceptanceFolder } from './integrity/acceptances.ts';
 import { Accepting } from './integrity/accepting.ts';
 import { type LastCheck, lastCheck, rememberedCheck } from './integrity/last-check.ts';
+import { storeBytes } from './integrity/progress.ts';
 import { checkDone, checkFailed, checkStatus, type StoreCheck } from './integrity/store-check.ts';
 import type { Journal, StateChange } from './ports.ts';
 import type { SnapshotKeeper } from './sigils/kept/keeper.ts';
-import type { ScanMode, ScanResult, StoreScanner } from './sigils/scan.ts';
+import type { ScanCounts, ScanMode, ScanResult, StoreScanner } from './sigils/scan.ts';
 import { parseScanState, type ScanState } from './sigils/scan-state.ts';
 import { storeScanner } from './store-scanner.ts';
 import { type StorePlace, shownPlace } from './tables/table-settings.ts';
@@ -35,6 +36,17 @@ export interface StoreWatchOptions {
   /** Where people leave word of changes that they meant. */
   readonly acceptances?: AcceptanceFolder;
   readonly onScan?: (result: ScanResult) => void;
+  /** Records that were read since it was called before. */
+  readonly onRead?: (store: string, records: number) => void;
+}
+
+/** How far the scan under way has come. */
+export interface ScanProgress {
+  readonly mode: ScanMode;
+  readonly records: number;
+  readonly bytes: number;
+  /** Of tables and logs as a full scan began; null where nobody knows how much there is to read. */
+  readonly totalBytes: number | null;
 }
 
 export type StoreSummary = Body<'report'>['stores'][number];
@@ -57,6 +69,7 @@ export class StoreWatch {
   #checkedRecords = 0;
   /** When the scan under way last got on, monotonic milliseconds; undefined while there is none. */
   #progressMs: number | undefined;
+  #progress: ScanProgress | undefined;
   #wake: () => void = () => {};
   /** Whether what was told has been read since the journal was opened or replaced. */
   #restored = false;
@@ -90,6 +103,11 @@ export class StoreWatch {
   get #where(): string {
     const { place } = this.#options;
     return typeof place === 'string' ? `the disk of ${place}` : `the database of ${shownPlace(place)}`;
+  }
+
+  /** How far the scan under way has come; undefined while there is none. */
+  get progress(): ScanProgress | undefined {
+    return this.#progress;
   }
 
   /** What the last full check came to, over restarts; undefined when there was none. */
@@ -171,9 +189,11 @@ export class StoreWatch {
     const accepted = this.#mode === 'full' ? ((await this.#accepting?.changes()) ?? []) : [];
     const request = {
       ...{ mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal },
+      onProgress: (done: ScanCounts) => this.#cameOn(done),
       ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true, accepted } }),
     };
     this.#progressMs = this.#options.clock.monotonicMs();
+    this.#progress = { mode: this.#mode, records: 0, bytes: 0, totalBytes: await this.#bytesToRead() };
     try {
       const result = await this.#scanner.scan(request);
       this.#error = undefined;
@@ -187,6 +207,7 @@ export class StoreWatch {
       this.#error = error;
       return error;
     } finally {
+      this.#progress = undefined;
       this.#progressMs = undefined;
     }
   }
@@ -330,6 +351,18 @@ export class StoreWatch {
   #status(): StoreSummary['status'] {
     if (this.#state === null) return 'pending';
     return this.#open.size > 0 ? 'findings' : 'ok';
+  }
+
+  /** A damaged table of PostgreSQL is read a second time, and counted anew. */
+  #cameOn({ records, bytes }: ScanCounts): void {
+    const before = this.#progress ?? { mode: this.#mode, records: 0, totalBytes: null };
+    this.#options.onRead?.(this.#options.name, Math.max(records - before.records, 0));
+    this.#progress = { ...before, records, bytes };
+  }
+
+  async #bytesToRead(): Promise<number | null> {
+    const { place } = this.#options;
+    return this.#mode === 'full' && typeof place === 'string' ? storeBytes(place) : null;
   }
 
   /** After every few milliseconds of work. A full scan of a large store is in no hurry. */

@@ -139,6 +139,14 @@ export function chosenStores({ sigils }: AgentSettings, names: readonly string[]
   });
 }
 
+/** The store that was named, or the only one. @throws AppError `validation.request` when there are several, as {@link chosenStores} */
+export function storeOrOnly(settings: AgentSettings, name: string | undefined): string {
+  if (name !== undefined) return name;
+  const [only, ...others] = chosenStores(settings, []).map((store) => store.name);
+  if (only !== undefined && others.length === 0) return only;
+  throw new AppError('validation.request', `give --store; there is ${[only, ...others].join(', ')}`);
+}
+
 async function checkStore(world: IntegrityWorld, store: NamedStore, threads = 1): Promise<StoreCheck> {
   const { settings, clock, terminal, stderr } = world;
   const startedMs = clock.monotonicMs();

@@ -1,7 +1,7 @@
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { AgentSettings } from '../config.ts';
-import type { AgentStatus } from '../status.ts';
+import { type AgentStatus, scanShare } from '../status.ts';
 
 /**
  * Asks the agent running on this machine.
@@ -34,11 +34,20 @@ export function formatStatus(status: AgentStatus): string {
     ['manifest', status.commit ?? 'none'],
     ...stores.map(({ store, status: state, openFindings, error }): [string, string] => [
       `store ${store}`,
-      error ?? `${state}, ${openFindings} findings`,
+      error ?? `${state}, ${openFindings} findings${scanText(status, store)}`,
     ]),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return `${rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')}\n`;
+}
+
+/** Of full scans, which may take hours. An agent of an earlier version does not say. */
+function scanText({ scanning = [] }: Partial<AgentStatus>, name: string): string {
+  const scan = scanning.find(({ store, mode }) => store === name && mode === 'full');
+  if (scan === undefined) return '';
+  const share = scanShare(scan);
+  const percent = share === undefined ? '' : `, ${Math.floor(share * 100)} %`;
+  return `; a full scan is under way: ${scan.records} records${percent}`;
 }
 
 function witnessLine({ held, cosigned, fork }: AgentStatus['link']['witness']): string {

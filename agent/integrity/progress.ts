@@ -38,8 +38,8 @@ function bar(share: number): string {
   return `[${'='.repeat(full)}${' '.repeat(barCells - full)}] ${String(Math.floor(share * 100)).padStart(3)}%`;
 }
 
-/** Size of tables and logs, for the bar only: 0 for a store that cannot be read, of which the scan says why. */
-async function storeBytes(path: string): Promise<number> {
+/** Size of tables and logs, to show how far a scan has come: 0 for a store that cannot be read, of which the scan says why. */
+export async function storeBytes(path: string): Promise<number> {
   const files = fsStoreFiles(path);
   try {
     const names = (await files.list()).filter((name) => /\.(ldb|sst|log)$/.test(name));

@@ -6,7 +6,7 @@ import type { LedgerCheck } from '../../common/ledger-check.ts';
 import { limits } from '../../common/limits.ts';
 import type { IntegrityStore, RunAlone } from './ports.ts';
 import { putOnRecord, type RecordNeeds } from './record.ts';
-import type { LedgerRun } from './report.ts';
+import { type LedgerRun, reportOf } from './report.ts';
 
 export interface NightlyNeeds extends RecordNeeds {
   readonly timetable: Timetable;
@@ -46,6 +46,10 @@ export function createNightly(needs: NightlyNeeds): Nightly {
       if (begunMs === undefined) return false;
       const run = await checkOnce(needs, signal);
       await confirm();
+      const { report, failed } = reportOf(run);
+      const { id, status } = report;
+      // A run by hand has shown it to whoever made it.
+      needs.logger[status === 'ok' ? 'info' : 'error']('integrity.report', { id, status, findings: failed });
       await putOnRecord(run, needs);
       await store.begun(begunMs);
       return true;

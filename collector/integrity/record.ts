@@ -22,10 +22,9 @@ export async function putOnRecord(
   { store, ledger, kept, logger }: RecordNeeds,
 ): Promise<number | undefined> {
   const made = reportOf(run);
-  const { id, status } = made.report;
+  const { id } = made.report;
   await store.archive(made);
   await store.tidy(kept);
-  logger[status === 'ok' ? 'info' : 'error']('integrity.report', { id, status, findings: made.failed });
   try {
     const { index } = await ledger.record(statementOf(run, made));
     await tell(run, { store, ledger });

@@ -12,9 +12,10 @@ export function formatCollected({ id, author, startedAt, status, composed, store
 
 function storeLines({ store, status, counts, findings, moreFindings }: CollectedStore): readonly string[] {
   const read = counts === null ? '' : `, ${counts.records} records (${counts.sigils} sigils), ${counts.blocks} blocks`;
-  const lines = findings.map(({ check, key, file, offset, detail, firstSeen }) => {
+  const lines = findings.flatMap(({ check, key, keyRange, file, offset, detail, firstSeen }) => {
     const place = key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`;
-    return `  ${check}  ${place}  ${detail}, first seen ${firstSeen}`;
+    const range = keyRange === null ? [] : [`    keys from ${keyRange.from} to ${keyRange.to}`];
+    return [`  ${check}  ${place}  ${detail}, first seen ${firstSeen}`, ...range];
   });
   const more = moreFindings === 0 ? [] : [`  and ${moreFindings} findings that are not listed`];
   return [`store ${store}: ${status}${read}: ${findings.length + moreFindings} findings`, ...lines, ...more];

@@ -101,6 +101,17 @@ describe('integrity restore', () => {
     assert.match(readFileSync(page, 'utf8'), /<dt>restore it<\/dt><dd><code>sigilwatch-agent integrity restore/);
   });
 
+  test('asks for the store only where there are several', async () => {
+    await withStore(path, (db) => db.del(good.key));
+    const only = await integrity('restore', '--key', good.key, '--to', '-');
+    assert.deepEqual([only.code, only.stdout], [0, JSON.stringify(good.value)]);
+    const stores = `{main: ${path}, side: ${path}}`;
+    writeFileSync(config, `dataDir: ${folder}/data\nsigils: {stores: ${stores}, secrets: [${secret}]}\n`);
+    const several = await integrity('restore', '--key', good.key, '--to', '-');
+    assert.equal(several.code, 2);
+    assert.match(several.stderr, /give --store; there is main, side/);
+  });
+
   test('brings a record back that is gone, and leaves the store alone while doing so', async () => {
     await withStore(path, (db) => db.del(good.key));
     const before = digests(path);

@@ -74,3 +74,18 @@ test('on a terminal, a value of a row moves no cursor and begins no line', () =>
   assert.match(shown, /100 rows of table0 are not what the entries say/);
   assert.equal(foundIn(checkWith({ fault }))[0], 'entry 12 is not in order (body): changed');
 });
+
+test('on a terminal, a bad place in a file comes with the keys that lie in it', () => {
+  const { report } = reportOf(runOf(checkWith({})));
+  const finding = {
+    ...{ id: 'ab'.repeat(16), check: 'block_checksum' as const, key: null, keyRange: { from: 'a!cc', to: 'a!f8' } },
+    ...{ file: '000009.ldb', offset: 4096, expected: null, actual: null, detail: 'damaged' },
+    firstSeen: report.startedAt,
+  };
+  const counts = { tables: 1, blocks: 2, bytes: 3, records: 4, sigils: 4 };
+  const store = { ...{ store: 'main', status: 'findings' as const, counts }, findings: [finding], moreFindings: 0 };
+  assert.match(
+    formatCollected({ ...report, ledger: null, stores: [store] }),
+    /000009\.ldb:4096 {2}damaged, .*\n {4}keys from a!cc to a!f8\n/,
+  );
+});
