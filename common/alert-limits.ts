@@ -31,6 +31,11 @@ export const alertLimits = {
   alertConditionLookMs: 10_000,
   /** A node that reports every minute, and was not heard for so long, is not observed. */
   alertNodeSilentMs: 180_000,
+  /** Between two looks further apart than this, nobody listened. */
+  alertListenGapMs: 90_000,
+  /** Beginnings and ends of one node's alerts that go on record within this time: twice all that it can have, for `maxStores` stores. */
+  maxAlertWordsPerNode: 250,
+  alertWordsWindowMs: 600_000,
   maxAlertEntriesRead: 200,
   /** That stand at a time; and how long one may last. */
   maxAlertSilences: 1_000,
@@ -62,6 +67,8 @@ export const alertLimits = {
   alertBackoffMaxMs: 30 * 60_000,
   /** A channel that asks for a pause gets it, up to so long. */
   maxAlertRetryAfterMs: 3_600_000,
+  /** No notification is put off for longer at a time, be it to be gathered or to be tried again. */
+  maxAlertWaitMs: 3_600_000,
   /** How long a notification belongs to whoever took it: longer than sending can take, so that two never send it at once. */
   alertLeaseMs: 30_000,
   /** Failures in a row after which a channel is left alone, and for how long: doubling up to the second with each probe. */

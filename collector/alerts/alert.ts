@@ -57,6 +57,8 @@ export interface AlertChannel {
   readonly level: Severity;
   /** Told only of what still stands, unacknowledged, so long after it was raised; null for at once. */
   readonly escalateAfterMs: number | null;
+  /** Takes for over what it is not told again; a program, which is not disturbed by it. */
+  readonly forgets?: boolean;
   readonly maxItems: number;
   /**
    * Sends one message; the same one may come again after a crash. Never takes longer than `limits.alertSendTimeoutMs`.

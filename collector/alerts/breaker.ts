@@ -12,7 +12,8 @@ export type BreakerPosition = 'closed' | 'open' | 'probing';
 
 /** `probing`: the next message decides. */
 export function breakerPosition({ failures, openUntilMs }: BreakerState, nowMs: number): BreakerPosition {
-  if (nowMs < openUntilMs) return 'open';
+  // No channel is left alone for longer: by then the clock was set back.
+  if (nowMs < openUntilMs && openUntilMs - nowMs <= limits.alertBreakerMaxMs) return 'open';
   return failures >= limits.alertBreakerFailures ? 'probing' : 'closed';
 }
 

@@ -16,9 +16,10 @@ export function isOff({ key }: { readonly key: string }, { settings }: Pick<Mome
   return settings.off.some((off) => off === name);
 }
 
-/** Everything that is wrong now, by the rules that are on. */
+/** Everything that is wrong now, by the rules that are on; each key once, whatever a node says twice. */
 export function conditionsOf(facts: Facts, moment: Moment): readonly Condition[] {
-  return rules
+  const found = rules
     .filter(({ name }) => !moment.settings.off.includes(name))
     .flatMap(({ conditions }) => conditions(facts, moment));
+  return [...new Map(found.map((condition) => [condition.key, condition])).values()];
 }

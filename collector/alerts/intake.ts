@@ -5,7 +5,7 @@ import { type AlertSilence, type HoldSources, holdOf } from './holds.ts';
 import { inhibitorsAmong } from './inhibition.ts';
 import type { AlertDesk, AlertStore, KnownChannel, NewNotification } from './ports.ts';
 import { type Alert, type AlertWord, hear, itemOf, wordOf } from './standing.ts';
-import { isToldAgain, newsFor } from './telling.ts';
+import { isToldAgain, newsFor, toldBefore } from './telling.ts';
 
 export interface IntakeOptions {
   readonly store: AlertStore;
@@ -109,7 +109,10 @@ export function createIntake({ store, logger, groupMs, repeatMs }: IntakeOptions
       isToldAgain(channel, alert, told.get(alert.id), holdOf(alert, sources) !== undefined),
     );
     await desk.enqueue(
-      due.map((alert) => notification(channel.name, alert, itemOf(alert, 'repeated'), nowMs)),
+      due.map((alert) => {
+        const item = toldBefore(itemOf(alert, 'repeated'), told.get(alert.id));
+        return notification(channel.name, alert, item, nowMs);
+      }),
       nowMs,
     );
   }

@@ -10,6 +10,8 @@ export interface KnownChannel {
   readonly level: Severity;
   /** Told only of what still stands, unacknowledged, so long after it was raised; null for at once. */
   readonly escalateAfterMs: number | null;
+  /** Takes for over what it is not told again. */
+  readonly forgets?: boolean;
 }
 
 /** One thing to tell one channel. */

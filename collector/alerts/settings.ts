@@ -123,7 +123,7 @@ export const alertSettings = z.strictObject({
   groupMs: z
     .int()
     .min(0)
-    .max(3_600_000)
+    .max(limits.maxAlertWaitMs)
     .default(limits.alertGroupMs)
     .describe('Alerts that begin within this time after another one share its message'),
   repeatMs: z

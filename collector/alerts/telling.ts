@@ -1,3 +1,4 @@
+import { limits } from '../../common/limits.ts';
 import { type AlertItem, isAtLeast, type Severity } from './alert.ts';
 import type { KnownChannel } from './ports.ts';
 import { type Alert, itemOf } from './standing.ts';
@@ -22,19 +23,28 @@ export function newsFor(
   told: Told,
   { isHeld, nowMs }: Moment,
 ): AlertItem | undefined {
-  if (alert.resolvedIndex !== null) return told === undefined ? undefined : itemOf(alert, 'resolved');
+  if (alert.resolvedIndex !== null) return told === undefined ? undefined : toldBefore(itemOf(alert, 'resolved'), told);
   if (isHeld || !isAtLeast(alert.worst, channel.level)) return undefined;
   if (told === undefined) return isTurnOf(channel, alert, nowMs) ? itemOf(alert, 'raised') : undefined;
-  return told === alert.severity ? undefined : { ...itemOf(alert, 'raised'), previousSeverity: told };
+  return told === alert.severity ? undefined : toldBefore(itemOf(alert, 'raised'), told);
+}
+
+/** Some channels know an alert by its severity too, and have to be told which one is meant. */
+export function toldBefore(item: AlertItem, told: Told): AlertItem {
+  return told === undefined || told === item.severity ? item : { ...item, previousSeverity: told };
 }
 
 /** A channel for escalation is told once nobody has acknowledged the alert for so long. */
 function isTurnOf({ escalateAfterMs }: KnownChannel, { acknowledged, heardAtMs }: Alert, nowMs: number): boolean {
   if (escalateAfterMs === null) return true;
-  return acknowledged === null && nowMs >= heardAtMs + escalateAfterMs;
+  // By a clock that was set back since: what it has yet to reach again must not be waited for.
+  const isLongAgo = nowMs >= heardAtMs + escalateAfterMs || heardAtMs > nowMs + limits.clockSuspectMs;
+  return acknowledged === null && isLongAgo;
 }
 
 /** Whether a channel is told at the end of the repeat interval that the alert still stands. */
-export function isToldAgain({ level }: KnownChannel, alert: Alert, told: Told, isHeld: boolean): boolean {
-  return told !== undefined && !isHeld && alert.acknowledged === null && isAtLeast(alert.worst, level);
+export function isToldAgain({ level, forgets }: KnownChannel, alert: Alert, told: Told, isHeld: boolean): boolean {
+  if (told === undefined || !isAtLeast(alert.worst, level)) return false;
+  // Or it would tell people that the alert is over.
+  return forgets === true || (!isHeld && alert.acknowledged === null);
 }

@@ -1,6 +1,9 @@
 import type { Clock } from '../../common/clock.ts';
+import { alertSeverities } from '../../common/kinds.ts';
+import { limits } from '../../common/limits.ts';
 import type { Recorder } from '../enforcement/ports.ts';
 import type { Severity } from './alert.ts';
+import { affordable, nothingSpent } from './budget.ts';
 import { conditionsOf, isOff, isOfRule } from './conditions.ts';
 import type { AlertStore } from './ports.ts';
 import type { Facts } from './rules/facts.ts';
@@ -30,12 +33,11 @@ export interface ConditionWatch {
 /** Listens from now on: a node that was silent before may not have been able to say anything. */
 export function createConditionWatch(options: ConditionWatchOptions): ConditionWatch {
   const { store, facts, settings, ledger, clock } = options;
-  const sinceMs = clock.now();
+  let sinceMs = clock.now();
+  let lookedMs = sinceMs;
+  let spent = nothingSpent;
   /** Once: where another collector has the rule on, the two would otherwise contradict each other for ever. */
   let endsOff = settings.off.length > 0;
-  const raise = ({ key, severity, summary, node }: Condition) =>
-    ledger.record({ kind: 'alert.raised', body: { key, severity, summary, node } });
-  const resolve = ({ key }: Alert, reason: string) => ledger.record({ kind: 'alert.resolved', body: { key, reason } });
 
   /** Undefined where what was raised a moment ago, here or elsewhere, has not been read yet: nobody can say what stands. */
   const readStanding = () =>
@@ -44,12 +46,19 @@ export function createConditionWatch(options: ConditionWatchOptions): ConditionW
       return (await desk.standing()).filter(isOfRule);
     });
 
+  /** While the database did not answer, this process stood still, or the clock was set, no node could be heard either. */
+  const listen = (nowMs: number): void => {
+    if (Math.abs(nowMs - lookedMs) > limits.alertListenGapMs) sinceMs = nowMs;
+    lookedMs = nowMs;
+  };
+
   return {
     look: async () => {
       const nowMs = clock.now();
       const found = await facts(nowMs);
       // Recorded once the desk is free again: the ledger needs a connection too, and the last one may be ours.
       const stands = await readStanding();
+      listen(nowMs);
       if (stands === undefined) return;
       const standing: ReadonlyMap<string, Severity> = new Map(stands.map(({ key, severity }) => [key, severity]));
       const conditions = conditionsOf(found, { nowMs, sinceMs, settings, standing });
@@ -58,12 +67,28 @@ export function createConditionWatch(options: ConditionWatchOptions): ConditionW
         stands.filter((alert) => isOff(alert, { settings })),
         stands.filter((alert) => !isOff(alert, { settings })),
       ];
-      await Promise.all([
-        ...conditions.filter(({ key, severity }) => standing.get(key) !== severity).map(raise),
-        ...on.filter(({ key }) => !wrong.has(key)).map((alert) => resolve(alert, 'it is not so any more')),
-        ...(endsOff ? off : []).map((alert) => resolve(alert, 'the rule is off')),
-      ]);
-      endsOff = false;
+      const ends = [
+        ...on.filter(({ key }) => !wrong.has(key)).map((alert) => endOf(alert, 'it is not so any more')),
+        ...(endsOff ? off : []).map((alert) => endOf(alert, 'the rule is off')),
+      ];
+      const news = conditions.filter(({ key, severity }) => standing.get(key) !== severity).sort(worstFirst);
+      const wished = [...ends, ...news.map(beginningOf)];
+      const afforded = affordable(wished, spent, nowMs);
+      ({ spent } = afforded);
+      await Promise.all(afforded.words.map(({ statement }) => ledger.record(statement)));
+      endsOff = endsOff && afforded.words.length < wished.length;
     },
   };
+}
+
+function endOf({ key, node }: Alert, reason: string) {
+  return { node, statement: { kind: 'alert.resolved', body: { key, reason } } } as const;
+}
+
+function beginningOf({ key, severity, summary, node }: Condition) {
+  return { node, statement: { kind: 'alert.raised', body: { key, severity, summary, node } } } as const;
+}
+
+function worstFirst(a: Condition, b: Condition): number {
+  return alertSeverities.indexOf(b.severity) - alertSeverities.indexOf(a.severity);
 }

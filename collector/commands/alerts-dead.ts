@@ -23,7 +23,9 @@ export async function alertsRetry(context: CommandContext, names: readonly strin
   const ids = names.map(requireId);
   await withCollectorData(context, async ({ database }) => {
     for (const id of ids) {
-      if (!(await retryDeadLetter(database.db, id))) throw noLetter(String(id));
+      const retried = await retryDeadLetter(database.db, id);
+      if (retried === 'unknown') throw noLetter(String(id));
+      if (retried === 'overtaken') throw overtaken(id);
     }
     show(context, { retried: ids }, () => `${ids.length === 1 ? 'it waits' : 'they wait'} to be sent again\n`);
   });
@@ -40,6 +42,13 @@ function noLetter(name: string): AppError {
   return new AppError(
     'resource.not_found',
     `there is no dead letter ${name.slice(0, 20)}; "alerts dead" lists those there are`,
+  );
+}
+
+function overtaken(id: number): AppError {
+  return new AppError(
+    'state.conflict',
+    `dead letter ${id} is not sent any more: its channel was told since what became of the alert`,
   );
 }
 

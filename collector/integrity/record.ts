@@ -41,10 +41,12 @@ async function tell({ id, check }: LedgerRun, { store, ledger }: Pick<RecordNeed
   const alert = alertOf(id, check);
   const alerted = await store.alerted();
   if (alert !== undefined) {
+    // First: an alert that nobody remembers would stand for ever, and the end of one that was not raised is no news.
+    if (!alerted) await store.setAlerted(true);
     await ledger.record({ kind: 'alert.raised', body: { key: integrityAlertKey, ...alert, node: null } });
   } else if (alerted) {
     const reason = `the check ${id} found nothing`;
     await ledger.record({ kind: 'alert.resolved', body: { key: integrityAlertKey, reason } });
+    await store.setAlerted(false);
   }
-  if ((alert !== undefined) !== alerted) await store.setAlerted(alert !== undefined);
 }

@@ -1,4 +1,5 @@
 import { rfc3339 } from '../../common/clock.ts';
+import { limits } from '../../common/limits.ts';
 import type { BreakerState } from '../alerts/breaker.ts';
 import type { Claimed, DeliveryStore, Verdict } from '../alerts/ports.ts';
 import { databaseNow } from './erasure-run-store.ts';
@@ -19,19 +20,26 @@ export function postgresDeliveryStore(db: Db): DeliveryStore {
   };
 }
 
+/** Whether a moment is over; one that is further away than any is set comes from a clock that was set back since, and is not waited for. */
+const isOver = (moment: string, mostMs: number) =>
+  `(${moment} <= $2::timestamptz or ${moment} > $2::timestamptz + interval '${2 * mostMs} milliseconds')`;
+
+const isFree = `(n.claimed_until is null or ${isOver('n.claimed_until', limits.alertLeaseMs)})`;
+const isDue = isOver('n.due_at', limits.maxAlertWaitMs);
+
 /** Free, and no older word on the same alert waits before it. */
-const ready = `n.channel = $1 and n.state = 'waiting' and (n.claimed_until is null or n.claimed_until <= $2)
+const ready = `n.channel = $1 and n.state = 'waiting' and ${isFree}
   and not exists (select from alert_notifications e
                    where e.channel = n.channel and e.alert = n.alert and e.state = 'waiting' and e.id < n.id)`;
 
 /** Once one is due, those that are still being gathered go along. */
 async function claim(db: Queryable, values: readonly [string, string, string, number]): Promise<readonly Claimed[]> {
   const { rows } = await db.query<Claimed>(
-    `with first as (select n.id, n.alone from alert_notifications n where ${ready} and n.due_at <= $2 order by n.id limit 1),
+    `with first as (select n.id, n.alone from alert_notifications n where ${ready} and ${isDue} order by n.id limit 1),
           taken as (select n.id from alert_notifications n
                      where ${ready}
                        and case when (select alone from first) then n.id = (select id from first)
-                                else not n.alone and (n.due_at <= $2 or n.attempts = 0) and exists (select from first) end
+                                else not n.alone and (${isDue} or n.attempts = 0) and exists (select from first) end
                      order by n.id limit $4 for update skip locked),
           mine as (update alert_notifications n set claimed_until = $3, attempts = attempts + 1, tried = true
                     where n.id in (select id from taken) returning n.id, n.item, n.attempts)

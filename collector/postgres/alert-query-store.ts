@@ -171,15 +171,28 @@ export async function listDeadLetters(db: Queryable, limit: number): Promise<rea
   return rows;
 }
 
-/** Puts a dead letter back into its queue, as if it had never been tried. @returns false when there is none with this id. */
-export async function retryDeadLetter(db: Queryable, id: number): Promise<boolean> {
-  const { rowCount } = await db.query(
-    `update alert_notifications
-        set state = 'waiting', attempts = 0, alone = true, due_at = now(), settled_at = null, claimed_until = null
-      where id = $1 and state = 'dead'`,
+/** `overtaken`: what became of the alert was told since. */
+export type Retried = 'waiting' | 'overtaken' | 'unknown';
+
+/**
+ * Puts a dead letter back into its queue, as if it had never been tried; not the beginning of what the channel knows to be over, or to
+ * stand: it would stand there for ever, or end what stands.
+ */
+export async function retryDeadLetter(db: Queryable, id: number): Promise<Retried> {
+  const { rows } = await db.query<{ overtaken: boolean }>(
+    `with letter as (select n.id, exists (select from alert_notifications later
+                                           where later.channel = n.channel and later.alert = n.alert and later.id > n.id
+                                             and later.state = 'delivered') as overtaken
+                       from alert_notifications n where n.id = $1 and n.state = 'dead'),
+          put_back as (update alert_notifications
+                          set state = 'waiting', attempts = 0, alone = true, due_at = now(), settled_at = null, claimed_until = null
+                        where id in (select id from letter where not overtaken))
+     select overtaken from letter`,
     [id],
   );
-  return rowCount === 1;
+  const [letter] = rows;
+  if (letter === undefined) return 'unknown';
+  return letter.overtaken ? 'overtaken' : 'waiting';
 }
 
 /** Counts for metrics. One statement, so the figures belong together. */

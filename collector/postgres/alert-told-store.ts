@@ -59,7 +59,8 @@ export async function takeBack(tx: Tx, alerts: readonly string[]): Promise<void>
                      where a.id = n.alert and n.alert = any($1) and n.state = 'waiting' and not n.tried
                        and n.change in ('raised', 'repeated') and (n.item ->> 'index')::bigint >= a.raised_index
                     returning n.id, n.alert, n.channel, n.change, n.item ->> 'previousSeverity' as previous),
-          first as (select distinct on (alert, channel) alert, channel, previous from taken where change = 'raised'
+          first as (select distinct on (alert, channel) alert, channel, previous from taken
+                     where change = 'raised' or previous is not null
                      order by alert, channel, id),
           forgotten as (delete from alert_told t using first f
                          where t.alert = f.alert and t.channel = f.channel and f.previous is null)

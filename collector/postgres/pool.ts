@@ -41,7 +41,8 @@ export function createPool({ url, applicationName, maxConnections, onIdleError }
 }
 
 /**
- * A connection of its own, for what must not wander through a pool: advisory locks and LISTEN. Without a statement timeout.
+ * A connection of its own, for what must not wander through a pool: advisory locks and LISTEN. Without a statement timeout, and the
+ * server does not end it for being idle: a lock would be lost in the middle of what it protects, each time.
  * The caller ends it.
  * @throws AppError `database.unreachable`.
  */
@@ -51,11 +52,19 @@ export async function connectClient(options: DatabaseOptions): Promise<pg.Client
   client.on('error', () => {});
   try {
     await client.connect();
+    // Where there is such a setting: servers that are too old are told so later.
+    await client.query(neverIdle).catch(async (thrown: unknown) => {
+      await client.end().catch(() => {});
+      throw thrown;
+    });
     return client;
   } catch (thrown) {
     throw unreachable(options.url, thrown);
   }
 }
+
+const neverIdle = `
+  select set_config('idle_session_timeout', '0', false) where current_setting('idle_session_timeout', true) is not null`;
 
 /**
  * Makes sure that the server answers and is not too old.

@@ -1,11 +1,19 @@
 import { limits } from '../../../common/limits.ts';
+import type { AlertKey } from '../catalog.ts';
 import type { NodeFacts, ReportFacts } from './facts.ts';
 import type { Condition, Moment, Rule } from './rule.ts';
 
-/** Whether nobody hears the node any more. Of one that is silent nothing else is known: what stood goes on standing. */
-export function isSilent({ heardAtMs }: NodeFacts, { nowMs, sinceMs }: Moment): boolean {
-  return nowMs - Math.max(heardAtMs, sinceMs) >= limits.alertNodeSilentMs;
+/**
+ * Whether nobody hears the node any more, and it could have been heard; one that was silent before is until it is heard. Of one that is
+ * silent nothing else is known: what stood goes on standing.
+ */
+export function isSilent({ node, heardAtMs }: NodeFacts, { nowMs, sinceMs, standing }: Moment): boolean {
+  // By a clock that was set back since: what it has yet to reach again must not be waited for.
+  const isLongAgo = nowMs - heardAtMs >= limits.alertNodeSilentMs || heardAtMs - nowMs > limits.clockSuspectMs;
+  return isLongAgo && (nowMs - sinceMs >= limits.alertNodeSilentMs || standing.has(silentKey(node)));
 }
+
+const silentKey = (node: string): AlertKey => `node.silent/${node}`;
 
 const silent: Rule = {
   name: 'node.silent',
@@ -13,7 +21,7 @@ const silent: Rule = {
     nodes
       .filter((facts) => isSilent(facts, moment))
       .map(({ node }) => ({
-        ...{ key: `node.silent/${node}`, severity: 'error', node },
+        ...{ key: silentKey(node), severity: 'error', node },
         summary: `${node} is not heard any more, so nothing that happens there is known: its agent, the network or the machine is down`,
       })),
 };

@@ -56,6 +56,20 @@ describe('people hear of', () => {
     assert.deepEqual(keysOf(nodeWith({ heardAtMs }), { sinceMs: nowMs - 1 }), []);
   });
 
+  test('a node that was silent before somebody began to listen, until it is heard', () => {
+    const listening = { sinceMs: nowMs - 1, ...standing('node.silent/lyra', 'error') };
+    assert.deepEqual(keysOf(nodeWith({ heardAtMs: nowMs - limits.alertNodeSilentMs }), listening), [
+      'node.silent/lyra',
+    ]);
+    assert.deepEqual(keysOf(nodeWith({ heardAtMs: nowMs - 1 }), listening), []);
+  });
+
+  test('a node that was heard last by a clock that was set back since, once it could have been heard again', () => {
+    const heardAtMs = nowMs + 24 * hourMs;
+    assert.deepEqual(keysOf(nodeWith({ heardAtMs })), ['node.silent/lyra']);
+    assert.deepEqual(keysOf(nodeWith({ heardAtMs }), { sinceMs: nowMs - 1 }), []);
+  });
+
   test('what a node cannot look at, and of doubtful clocks', () => {
     const covered = (coverage: ReportFacts['coverage']) => keysOf(reporting({ coverage }));
     assert.deepEqual([covered('observed'), covered('late')], [[], []]);
@@ -72,6 +86,13 @@ describe('people hear of', () => {
       { ...sound, store: 'new', status: 'pending' } as const,
     ];
     assert.deepEqual(keysOf(reporting({ stores })), ['sigils.findings/lyra/bad', 'sigils.unreadable/lyra/away']);
+  });
+
+  test('a store that a report names twice, once', () => {
+    const twice = { ...sound, status: 'findings', openFindings: 1 } as const;
+    assert.deepEqual(keysOf(reporting({ stores: [twice, { ...twice, openFindings: 2 }] })), [
+      'sigils.findings/lyra/main',
+    ]);
   });
 
   test('what stood when a node fell silent', () => {

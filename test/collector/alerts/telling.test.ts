@@ -27,6 +27,11 @@ describe('what a channel is told', () => {
     assert.equal(newsFor(channel, over, 'error', free)?.change, 'resolved');
   });
 
+  test('is the end with what it was told before, where it was told of nothing since', () => {
+    assert.equal(newsFor(channel, over, 'error', free)?.previousSeverity, null);
+    assert.equal(newsFor(channel, { ...over, severity: 'warning' }, 'error', free)?.previousSeverity, 'error');
+  });
+
   test('is never the end of what it was not told, whatever holds now', () => {
     for (const isHeld of [true, false]) {
       assert.equal(newsFor(channel, over, undefined, { isHeld, nowMs }), undefined);
@@ -54,10 +59,24 @@ describe('what a channel is told', () => {
     );
   });
 
+  test('is, by escalation, not put off for ever by a clock that was set back', () => {
+    const heardAtMs = nowMs + 86_400_000;
+    assert.equal(newsFor(later, { ...alert, heardAtMs }, undefined, free)?.change, 'raised');
+  });
+
   test('is told again only while nobody has acknowledged it, and only to whom it was told', () => {
     assert.equal(isToldAgain(channel, alert, 'error', false), true);
     assert.equal(isToldAgain(channel, alert, undefined, false), false);
     assert.equal(isToldAgain(channel, acknowledged, 'error', false), false);
+    assert.equal(isToldAgain(channel, alert, 'error', true), false);
+  });
+
+  test('is told again, where that is taken for over otherwise, for as long as it stands', () => {
+    const forgetful: KnownChannel = { ...channel, forgets: true };
+    for (const isHeld of [true, false]) {
+      assert.equal(isToldAgain(forgetful, acknowledged, 'error', isHeld), true);
+      assert.equal(isToldAgain(forgetful, alert, undefined, isHeld), false);
+    }
   });
 });
 

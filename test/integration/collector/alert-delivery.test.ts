@@ -32,6 +32,8 @@ beforeEach(async () => {
   world = await AlertWorld.begin(postgres);
 });
 
+const yearMs = 365 * 86_400_000;
+
 describe('delivery', () => {
   test('a channel that hangs keeps no other waiting', async () => {
     const [hanging, healthy] = [channelOf('slack'), channelOf('email')];
@@ -138,13 +140,51 @@ describe('delivery', () => {
     tries = [];
     channel.answer = async () => {};
     world.nowMs += limits.alertBreakerMaxMs;
-    assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), true);
-    assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), false);
+    assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), 'waiting');
+    assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), 'unknown');
     // Due by the clock of the database.
     world.nowMs = Date.now() + groupMs;
     await drain(world.courierOf(channel));
     assert.deepEqual(told(channel), [['raised a']]);
     assert.deepEqual(await listDeadLetters(world.db, 10), []);
+  });
+
+  test('a dead letter is not sent after what became of its alert', async () => {
+    const channel = channelOf('pager');
+    await world.intake.welcome([channel]);
+    await world.raise('a');
+    channel.answer = () => Promise.reject(refused);
+    await world.deliver(channel);
+    const [letter] = await listDeadLetters(world.db, 10);
+    await world.resolve('a');
+    channel.answer = async () => {};
+    await world.deliver(channel);
+    assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), 'overtaken');
+    await drain(world.courierOf(channel));
+    assert.deepEqual(told(channel), [['resolved a']]);
+  });
+
+  test('a clock that was ahead for a while leaves nothing waiting for it to get there again', async () => {
+    const [channel, other] = [channelOf('slack'), channelOf('pager', 'info', 1)];
+    channel.answer = () => Promise.reject(unreachable);
+    world.nowMs += yearMs;
+    await world.intake.welcome([channel, other]);
+    for (let i = 0; i < limits.alertBreakerFailures; i++) {
+      await world.raise(`alert ${i}`);
+      await world.readAll();
+      world.nowMs += groupMs;
+      await world.courierOf(channel).step(going);
+    }
+    // A collector dies while it sends.
+    await world.deliveryStore().claim('pager', { nowMs: world.nowMs, untilMs: world.nowMs + 30_000, limit: 1 });
+    await world.raise('gathered');
+    await world.readAll();
+    world.nowMs -= yearMs;
+    channel.answer = async () => {};
+    await drain(world.courierOf(channel));
+    await drain(world.courierOf(other));
+    assert.equal(told(channel).flat().length, limits.alertBreakerFailures + 1);
+    assert.equal(told(other).flat().length, limits.alertBreakerFailures + 1);
   });
 
   test('an open breaker costs the queue no attempts, and is probed with one notification', async () => {

@@ -67,6 +67,29 @@ describe('a silence', () => {
     assert.deepEqual(told(channel).slice(1), [['repeated b']]);
   });
 
+  test('is no end for who takes for over what is not told again: that goes on, with what was told before', async () => {
+    const forgetful = { ...channelOf('alertmanager'), forgets: true };
+    await world.intake.welcome([forgetful]);
+    await world.raise('a', 'error');
+    await world.tellAll(forgetful);
+    await world.silence('a', 10 * repeatMs);
+    await world.raise('a', 'warning');
+    for (const known of ['error', null]) {
+      world.nowMs += repeatMs;
+      await world.readAll();
+      await world.intake.catchUp([forgetful]);
+      // What is taken back is as if it had not been queued.
+      await world.silence('b', repeatMs);
+      await world.tellAll(forgetful);
+      const last = forgetful.notices.at(-1)?.items[0];
+      assert.deepEqual([last?.change, last?.severity, last?.previousSeverity], ['repeated', 'warning', known]);
+    }
+    await world.resolve('a');
+    await world.tellAll(forgetful);
+    assert.equal(forgetful.notices.at(-1)?.items[0]?.change, 'resolved');
+    assert.equal(forgetful.notices.length, 4);
+  });
+
   test('takes back what waits, unless somebody has tried to send it already: that may have arrived', async () => {
     const down = channelOf('email');
     await world.intake.welcome([down]);

@@ -7,7 +7,7 @@ import { frozenAlertKey } from '../../../collector/enforcement/freeze.ts';
 import { readFacts } from '../../../collector/postgres/alert-facts-store.ts';
 import { alertFigures, alertStands, listAlerts } from '../../../collector/postgres/alert-query-store.ts';
 import { fingerprint } from '../../../common/keys.ts';
-import type { Body, Statement } from '../../../common/kinds.ts';
+import type { Body, StatementOf } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { AlertWorld, channelOf, drain, groupMs, repeatMs, told } from './alert-world.ts';
@@ -197,7 +197,7 @@ describe('what is wrong with a node', () => {
     (await listAlerts(world.db, 'standing', { after: undefined, limit: 10 })).map(
       ({ severity, key }) => `${severity} ${key}`,
     );
-  const reportOf = (openFindings: number, disk?: Body<'report'>['disk']): Statement => {
+  const reportOf = (openFindings: number, disk?: Body<'report'>['disk']): StatementOf<'report'> => {
     const digest = '0'.repeat(64);
     const status = openFindings > 0 ? 'findings' : 'ok';
     const body: Body<'report'> = {
@@ -237,8 +237,14 @@ describe('what is wrong with a node', () => {
     let laterMs = 0;
     const clock = { now: () => Date.now() + laterMs };
     const watch = watchOver(clock);
-    laterMs = limits.alertNodeSilentMs;
-    await watch.look();
+    while (laterMs < limits.alertNodeSilentMs) {
+      laterMs += limits.alertNodeSilentMs / 3;
+      await watch.look();
+    }
+    await world.readAll();
+    assert.equal(await alertStands(db, 'node.silent/lyra'), true);
+    // A collector that has just started has not heard it either.
+    await watchOver(clock).look();
     await world.readAll();
     assert.equal(await alertStands(db, 'node.silent/lyra'), true);
     const body = { node: 'lyra', fingerprint: fingerprint(keys.publicKey), reason: 'lost' };
@@ -246,6 +252,59 @@ describe('what is wrong with a node', () => {
     await watch.look();
     await world.readAll();
     assert.equal(await alertStands(db, 'node.silent/lyra'), false);
+  });
+
+  test('is not its silence while the database did not answer, or when the clock was set', async () => {
+    const { db, ledger } = world;
+    await enrolDirectly(ledger, 'lyra');
+    let laterMs = 0;
+    const watch = watchOver({ now: () => Date.now() + laterMs });
+    for (const jumpMs of [limits.alertNodeSilentMs, -24 * 3_600_000, 48 * 3_600_000]) {
+      laterMs += jumpMs;
+      await watch.look();
+      await world.readAll();
+      assert.equal(await alertStands(db, 'node.silent/lyra'), false, `${jumpMs} ms`);
+    }
+  });
+
+  test('is told however often another says this and then that', async () => {
+    const { ledger } = world;
+    const [keys, others] = [await enrolDirectly(ledger, 'lyra'), await enrolDirectly(ledger, 'node1')];
+    let laterMs = 0;
+    const watch = watchOver({ now: () => Date.now() + laterMs });
+    const digest = '0'.repeat(64);
+    const { body } = reportOf(1);
+    const names = (round: number) => Array.from({ length: 100 }, (_, i) => `s${round}-${i}`);
+    for (let round = 0; round < 5; round++) {
+      const store = {
+        status: 'findings',
+        findingsDigest: digest,
+        openFindings: 1,
+        checkedRecords: 9,
+        error: null,
+      } as const;
+      const stores = names(round).map((name) => ({ ...store, store: name }));
+      await say(ledger, 'lyra', keys, [{ kind: 'report', body: { ...body, stores } }]);
+      await watch.look();
+      await world.readAll();
+    }
+    const { size } = await ledger.checkpoint();
+    await say(ledger, 'node1', others, [reportOf(1)]);
+    await watch.look();
+    await world.readAll();
+    assert.equal(await alertStands(world.db, 'sigils.findings/node1/main'), true);
+    assert.equal((await ledger.checkpoint()).size, size + 2);
+    // And nothing of the node itself stays untold: it waits.
+    for (let times = 0; times < 3; times++) {
+      laterMs += limits.alertWordsWindowMs;
+      await watch.look();
+      await world.readAll();
+    }
+    const told = await world.intake
+      .read()
+      .then(() => listAlerts(world.db, 'standing', { after: undefined, limit: 500 }));
+    assert.equal(told.filter(({ key }) => key.startsWith('sigils.findings/lyra/s4-')).length, 100);
+    assert.equal(told.length, 101);
   });
 
   test('is raised again when it becomes worse or milder, also by a collector that has just started, and only then', async () => {

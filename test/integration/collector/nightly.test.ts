@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { createNightly } from '../../../collector/integrity/nightly.ts';
 import { listAlerts } from '../../../collector/postgres/alert-query-store.ts';
 import { aloneInDatabase, postgresIntegrityStore } from '../../../collector/postgres/integrity-store.ts';
+import { connectClient } from '../../../collector/postgres/pool.ts';
 import { collectedReport } from '../../../common/collected-report.ts';
 import { parseCron } from '../../../common/cron.ts';
 import { parseLogged } from '../../../common/entry.ts';
@@ -166,6 +167,19 @@ describe('when', () => {
     assert.deepEqual(made.sort(), [false, true]);
     assert.deepEqual(await Promise.all(both.map((nightly) => nightly.look(going))), [false, false]);
     assert.equal((await checks()).length, 1);
+  });
+
+  test('a server that ends idle sessions does not end the one that the run is made in', async () => {
+    const url = under.settings.database.url ?? '';
+    await under.db.query(`alter role current_user set idle_session_timeout = '1s'`);
+    try {
+      const client = await connectClient({ url, applicationName: 'test' });
+      const { rows } = await client.query('show idle_session_timeout');
+      await client.end();
+      assert.deepEqual(rows, [{ idle_session_timeout: '0' }]);
+    } finally {
+      await under.db.query('alter role current_user reset idle_session_timeout');
+    }
   });
 
   test('entries are acknowledged while it runs', async () => {
