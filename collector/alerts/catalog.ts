@@ -11,11 +11,8 @@ interface KnownAlert {
   readonly severities: readonly Severity[];
 }
 
-/** By name: what the keys of an alert begin with, up to the slash. */
-const alerts = {
-  'enforcement.frozen': { title: 'A commit is frozen', severities: ['critical'] },
-  'enforcement.daily_limit': { title: 'The daily limit holds up answers', severities: ['error'] },
-  'enforcement.exhausted': { title: 'Orders came to nothing too often', severities: ['error'] },
+/** By name: what the keys of an alert begin with, up to the slash. A rule of `rules/` for each. */
+const raisedByRules = {
   'sigils.findings': { title: 'Findings in a sigil store', severities: ['critical'] },
   'sigils.unreadable': { title: 'A sigil store cannot be checked', severities: ['error'] },
   'node.silent': { title: 'A node is not heard', severities: ['error'] },
@@ -35,10 +32,20 @@ const alerts = {
   'integrity.unchecked': { title: 'An integrity run could not check everything', severities: ['warning'] },
   'notifications.dead': { title: 'Notifications were given up', severities: ['error'] },
   'disk.low': { title: 'A disk is filling up', severities: ['warning', 'error'] },
+} as const satisfies Readonly<Record<string, KnownAlert>>;
+
+/** By the planner of orders, and by checks of the ledger. */
+const raisedElsewhere = {
+  'enforcement.frozen': { title: 'A commit is frozen', severities: ['critical'] },
+  'enforcement.daily_limit': { title: 'The daily limit holds up answers', severities: ['error'] },
+  'enforcement.exhausted': { title: 'Orders came to nothing too often', severities: ['error'] },
   'ledger.integrity': { title: 'The ledger failed its check', severities: ['error', 'critical'] },
 } as const satisfies Readonly<Record<string, KnownAlert>>;
 
+const alerts = { ...raisedElsewhere, ...raisedByRules };
+
 export type AlertName = keyof typeof alerts;
+export type RuleName = keyof typeof raisedByRules;
 
 /** What names one condition: `node.silent/node1`. */
 export type AlertKey = `${AlertName}/${string}`;
@@ -52,6 +59,9 @@ export interface Runbook {
 }
 
 export const alertNames: readonly string[] = Object.keys(alerts);
+
+/** Of rules, as settings name them. */
+export const ruleNames: readonly string[] = Object.keys(raisedByRules);
 
 /** The name that a key begins with. */
 export function alertNameOf(key: string): string {

@@ -1,19 +1,16 @@
-import { alertNameOf } from './catalog.ts';
+import { alertNameOf, ruleNames } from './catalog.ts';
 import { rules } from './rules/all.ts';
 import type { Facts } from './rules/facts.ts';
 import type { Condition, Moment } from './rules/rule.ts';
 
-const ruleNames: ReadonlySet<string> = new Set(rules.map(({ name }) => name));
-
 /** Whether an alert is that of a rule: what stands under another key was raised by somebody else. */
 export function isOfRule({ key }: { readonly key: string }): boolean {
-  return ruleNames.has(alertNameOf(key));
+  return ruleNames.includes(alertNameOf(key));
 }
 
 /** Whether the rule of an alert is switched off. */
 export function isOff({ key }: { readonly key: string }, { settings }: Pick<Moment, 'settings'>): boolean {
-  const name = alertNameOf(key);
-  return settings.off.some((off) => off === name);
+  return settings.off.includes(alertNameOf(key));
 }
 
 /** Everything that is wrong now, by the rules that are on; each key once, whatever a node says twice. */

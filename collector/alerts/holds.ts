@@ -1,19 +1,6 @@
 import { matchesPattern } from '../../common/alert-pattern.ts';
 import { type Inhibitors, inhibitorOf } from './inhibition.ts';
-import type { Alert } from './standing.ts';
-
-/** An operator's wish that nobody is told of some alerts for a while. Times are Unix milliseconds. */
-export interface AlertSilence {
-  /** 64 hex digits, for ending it before its time. */
-  readonly id: string;
-  readonly pattern: string;
-  readonly untilMs: number;
-  readonly actor: string;
-  readonly reason: string;
-  /** Of the entry, and when that was made. */
-  readonly index: number;
-  readonly atMs: number;
-}
+import type { Alert, AlertSilence } from './standing.ts';
 
 /** Why nobody is told of an alert that stands. */
 export type AlertHold =

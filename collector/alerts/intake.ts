@@ -1,10 +1,10 @@
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import type { AlertItem } from './alert.ts';
-import { type AlertSilence, type HoldSources, holdOf } from './holds.ts';
+import { type HoldSources, holdOf } from './holds.ts';
 import { inhibitorsAmong } from './inhibition.ts';
 import type { AlertDesk, AlertStore, KnownChannel, NewNotification } from './ports.ts';
-import { type Alert, type AlertWord, hear, itemOf, wordOf } from './standing.ts';
+import { type Alert, type AlertSilence, type AlertWord, hear, itemOf, wordOf } from './standing.ts';
 import { isToldAgain, newsFor, toldBefore } from './telling.ts';
 
 export interface IntakeOptions {

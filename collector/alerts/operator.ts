@@ -5,7 +5,7 @@ import { limits } from '../../common/limits.ts';
 import type { RandomBytes } from '../auth/tokens.ts';
 import { recordAct, requireReason } from '../enforcement/operator.ts';
 import type { Recorder } from '../enforcement/ports.ts';
-import type { AlertSilence } from './holds.ts';
+import type { AlertSilence } from './standing.ts';
 import { alertSilenceView } from './view.ts';
 
 /** What an operator's wishes about alerts take. */

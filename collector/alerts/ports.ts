@@ -1,8 +1,7 @@
 import type { LoggedEntry } from '../../common/entry.ts';
 import type { AlertItem, Severity } from './alert.ts';
 import type { BreakerState } from './breaker.ts';
-import type { AlertSilence } from './holds.ts';
-import type { Alert } from './standing.ts';
+import type { Alert, AlertSilence } from './standing.ts';
 
 /** A channel that some collector has in its settings. */
 export interface KnownChannel {

@@ -3,7 +3,6 @@ import type { LoggedEntry } from '../../common/entry.ts';
 import { frozenAlertKey } from '../enforcement/freeze.ts';
 import { storable } from '../ledger/projections.ts';
 import { type AlertChange, type AlertItem, isAtLeast, type Severity } from './alert.ts';
-import type { AlertSilence } from './holds.ts';
 
 /** An alert as of its last occurrence. Times are Unix milliseconds, by the clock of the collector that put it on record. */
 export interface Alert {
@@ -33,6 +32,19 @@ export interface Acknowledgement {
   readonly atMs: number;
   readonly by: string;
   readonly reason: string;
+}
+
+/** An operator's wish that nobody is told of some alerts for a while. Times are Unix milliseconds. */
+export interface AlertSilence {
+  /** 64 hex digits, for ending it before its time. */
+  readonly id: string;
+  readonly pattern: string;
+  readonly untilMs: number;
+  readonly actor: string;
+  readonly reason: string;
+  /** Of the entry, and when that was made. */
+  readonly index: number;
+  readonly atMs: number;
 }
 
 /** What one entry says of one alert. */

@@ -1,6 +1,7 @@
 import { rfc3339 } from '../../common/clock.ts';
 import type { Severity } from './alert.ts';
-import { type AlertSilence, type HoldSources, holdOf } from './holds.ts';
+import { type HoldSources, holdOf } from './holds.ts';
+import type { AlertSilence } from './standing.ts';
 
 /** A silence as people are shown it. */
 export function alertSilenceView({ id, pattern, untilMs, actor, reason, index, atMs }: AlertSilence) {

@@ -1,10 +1,10 @@
 import { parseLogged } from '../../common/entry.ts';
 import { limits } from '../../common/limits.ts';
 import type { Severity } from '../alerts/alert.ts';
-import type { AlertSilence, HoldSources } from '../alerts/holds.ts';
+import type { HoldSources } from '../alerts/holds.ts';
 import { inhibitorsAmong } from '../alerts/inhibition.ts';
 import type { AlertFigures } from '../alerts/metrics.ts';
-import { type AlertWord, alertId, type SilenceWord, wordOf } from '../alerts/standing.ts';
+import { type AlertSilence, type AlertWord, alertId, type SilenceWord, wordOf } from '../alerts/standing.ts';
 import { alertKindList } from './alert-store.ts';
 import { readSilences } from './alert-told-store.ts';
 import { databaseNow } from './erasure-run-store.ts';

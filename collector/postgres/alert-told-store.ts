@@ -1,7 +1,7 @@
 import { rfc3339 } from '../../common/clock.ts';
 import type { Severity } from '../alerts/alert.ts';
-import type { AlertSilence } from '../alerts/holds.ts';
 import type { NewNotification } from '../alerts/ports.ts';
+import type { AlertSilence } from '../alerts/standing.ts';
 import type { Queryable, Tx } from './pool.ts';
 
 /*

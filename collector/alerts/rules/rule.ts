@@ -1,5 +1,5 @@
 import type { Severity } from '../alert.ts';
-import type { AlertKey, AlertName } from '../catalog.ts';
+import type { AlertKey, RuleName } from '../catalog.ts';
 import type { Facts } from './facts.ts';
 import type { RuleSettings } from './settings.ts';
 
@@ -25,6 +25,6 @@ export interface Moment {
 
 /** A kind of condition. Pure. */
 export interface Rule {
-  readonly name: AlertName;
+  readonly name: RuleName;
   readonly conditions: (facts: Facts, moment: Moment) => readonly Condition[];
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { limits } from '../../../common/limits.ts';
-import { rules } from './all.ts';
+import { ruleNames } from '../catalog.ts';
 
 const dayMs = 86_400_000;
 
@@ -11,10 +11,7 @@ const percent = (of: number) => z.number().min(0).max(90).default(of);
 
 /** When the rules begin to speak. Several collectors of a database need the same here. */
 export const ruleSettings = z.strictObject({
-  off: z
-    .array(z.enum(rules.map(({ name }) => name)))
-    .default([])
-    .describe('Rules that raise nothing'),
+  off: z.array(z.enum(ruleNames)).default([]).describe('Rules that raise nothing'),
   driftMs: waitMs(limits.alertDriftMs).describe('How long a drift may stand before people are told'),
   coverageMs: waitMs(limits.alertCoverageMs, { minMs: 60_000 }).describe(
     'For how long people are told of what a node has not watched, or its agent has dropped',

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Severity } from '../../../collector/alerts/alert.ts';
-import { type AlertSilence, holdOf } from '../../../collector/alerts/holds.ts';
+import { holdOf } from '../../../collector/alerts/holds.ts';
 import { inhibitions, inhibitorOf, inhibitorsAmong } from '../../../collector/alerts/inhibition.ts';
+import type { AlertSilence } from '../../../collector/alerts/standing.ts';
 
 const nowMs = Date.parse('2026-03-01T10:00:00.000Z');
 const standing = (...keys: string[]) => inhibitorsAmong(keys.map((key) => ({ key, worst: 'error' as const })));
