@@ -33,7 +33,7 @@ export function integrityPage(report: IntegrityReport): string {
 
 export const leads: Readonly<Record<IntegrityStatus, string>> = {
   ok: 'Everything was read, and every check that was made has passed.',
-  findings: 'Everything was read. What is listed below is not as its owner wrote it.',
+  findings: 'Everything was looked at. What is listed below is not as its owner wrote it, or cannot be read any more.',
   unchecked: 'Some of it could not be read, and nothing is known of that. What was found in the rest is listed below.',
 };
 
