@@ -87,12 +87,16 @@ function storeTable(stores: readonly ReportedStore[]): string {
 }
 
 function storeSection(store: ReportedStore, startedAt: string): string {
-  const { findings, moreFindings, error } = store;
-  if (error === null && findingsOf(store) === 0) return '';
+  const { findings, moreFindings, error, resumed } = store;
+  if (error === null && resumed == null && findingsOf(store) === 0) return '';
+  const before =
+    resumed == null
+      ? ''
+      : `<p>This check went on with one that was begun ${escaped(shownTime(resumed.startedAt))} and cut short: ${grouped(resumed.records)} of the records were read before.</p>`;
   const trouble = error === null ? '' : `<p class="error">${escaped(`${error.message} (${error.code})`)}</p>`;
   const more = moreFindings === 0 ? '' : `<p>And ${grouped(moreFindings)} more, which are not listed.</p>`;
   const items = findings.map((finding) => findingItem(store.store, finding, startedAt)).join('\n');
-  return `<section>\n<h2>${escaped(store.store)}</h2>\n${trouble}${items}${more}\n</section>`;
+  return `<section>\n<h2>${escaped(store.store)}</h2>\n${before}${trouble}${items}${more}\n</section>`;
 }
 
 /** One finding, as HTML. */

@@ -55,6 +55,13 @@ const reportedStore = z.strictObject({
   startedAt: timestamp,
   durationMs: count,
   counts: storeCounts.nullable().describe('null when the store could not be read'),
+  resumed: z
+    .strictObject({ startedAt: timestamp, records: count })
+    .nullable()
+    .optional()
+    .describe(
+      'check that was cut short and gone on with: its beginning, and the records it had read, which counts include',
+    ),
   rates: z.strictObject({ recordsPerSecond: count, bytesPerSecond: count }).nullable(),
   findings: z.array(reportedFinding).max(limits.maxReportFindings),
   moreFindings: count.describe('findings that are not listed, since there are too many'),

@@ -3,6 +3,7 @@ import { type IntegrityReport, type LastGood, type ReportedStore, worstStatus } 
 import { limits } from '../../common/limits.ts';
 import { printable } from '../../common/printable.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
+import { countsSince, noCounts } from '../sigils/scan-counts.ts';
 import type { ReportArchive } from './archive.ts';
 import { checkStatus, type StoreCheck } from './store-check.ts';
 
@@ -66,8 +67,10 @@ function listedOf(checks: readonly StoreCheck[]): number {
 }
 
 function storeOf(check: StoreCheck, { listed, firstSeen, lastGood, startedAt }: Listing): ReportedStore {
-  const { store, counts, findings, error } = check;
+  const { store, counts, findings, error, resumed } = check;
   const durationMs = Math.round(check.durationMs);
+  // What was read before was read in another time.
+  const read = counts && countsSince(resumed ?? noCounts, counts);
   const perSecond = (amount: number) => Math.round((amount * 1000) / Math.max(durationMs, 1));
   return {
     store,
@@ -75,7 +78,8 @@ function storeOf(check: StoreCheck, { listed, firstSeen, lastGood, startedAt }: 
     startedAt: check.startedAt,
     durationMs,
     counts,
-    rates: counts && { recordsPerSecond: perSecond(counts.records), bytesPerSecond: perSecond(counts.bytes) },
+    resumed: resumed && { startedAt: resumed.startedAt, records: resumed.records },
+    rates: read && { recordsPerSecond: perSecond(read.records), bytesPerSecond: perSecond(read.bytes) },
     findings: findings.slice(0, listed).map((finding) => {
       const { id } = finding;
       return { ...finding, firstSeen: firstSeen.get(id) ?? startedAt, lastGood: lastGood.get(id) ?? null };

@@ -1,4 +1,4 @@
-import { findingsOf, type IntegrityReport, type LastGood } from '../../common/integrity-report.ts';
+import { findingsOf, type IntegrityReport, type LastGood, type ReportedStore } from '../../common/integrity-report.ts';
 import { restoreCommand } from '../../common/restore-command.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
 import type { ScanCounts } from '../sigils/scan-counts.ts';
@@ -41,13 +41,20 @@ export function formatReport(report: IntegrityReport): string {
   const lines = stores.flatMap((store) => {
     const { counts, error } = store;
     const trouble = error === null ? [] : [`could not check store ${store.store}: ${error.message} (${error.code})`];
-    if (counts !== null) return [...storeLines({ ...store, counts }), ...trouble];
+    if (counts !== null) return [...storeLines({ ...store, counts }), ...resumedLine(store), ...trouble];
     const standing = findingsOf(store);
     return standing === 0 ? trouble : [...trouble, `  ${standing} findings stand from before`];
   });
   const unverified =
     eventSecrets === 0 ? ['signatures were not verified: there is no event secret (sigils.secrets)'] : [];
   return `${[`node ${node}, ${startedAt}: ${status} (report ${id})`, ...lines, ...unverified].join('\n')}\n`;
+}
+
+function resumedLine({ resumed }: ReportedStore): string[] {
+  if (resumed == null) return [];
+  return [
+    `  gone on with the check that was begun ${resumed.startedAt}: ${resumed.records} of the records were read before`,
+  ];
 }
 
 /** The archive as a list, newest first. */

@@ -53,6 +53,7 @@ function store(name: string, found: readonly SigilFinding[] = [], error?: AppErr
         findings: found,
         moreFindings: 0,
         error,
+        resumed: null,
       };
     },
   };
