@@ -6,7 +6,7 @@ import {
   type ReportedStore,
 } from './integrity-report.ts';
 import { badge, escaped, grouped, reportPage, shownBytes, shownTime } from './report-html.ts';
-import { restoreCommand } from './restore-command.ts';
+import { restoreCommand, restoreCommandInPlace } from './restore-command.ts';
 import type { SigilFinding } from './sigil.ts';
 
 /** A node's report as one HTML page for a person. */
@@ -117,5 +117,28 @@ export function findingItem(store: string, finding: ReportedFinding, startedAt: 
   const shown = rows.flatMap(([name, value]) =>
     value === null ? [] : [`<div><dt>${name}</dt><dd><code>${escaped(value)}</code></dd></div>`],
   );
-  return `<article><h3>${escaped(check)}</h3><p>${escaped(detail)}. <span class="why">${escaped(meanings[check])}</span></p><dl>${shown.join('')}</dl></article>`;
+  return `<article><h3>${escaped(check)}</h3><p>${escaped(detail)}. <span class="why">${escaped(meanings[check])}</span></p><dl>${shown.join('')}</dl>${placeRecords(store, finding)}</article>`;
+}
+
+/** Which records were in a bad place, and how each is brought back. */
+function placeRecords(store: string, finding: ReportedFinding): string {
+  const { records } = finding;
+  if (records === undefined) return '';
+  if (records === null) return '<p>No kept snapshot says which records are there, so there is no copy to restore.</p>';
+  const { keys, moreKeys, isWhole, at, snapshot } = records;
+  const rows = keys.map(({ key, lastGood }, nth) => {
+    const good = lastGood === null ? 'no good copy' : `${shownTime(lastGood.at)}, snapshot ${lastGood.snapshot}`;
+    const command = restoreCommandInPlace(store, finding, nth) ?? '–';
+    const cells = [key, good, command].map((text) => `<td><code>${escaped(text)}</code></td>`).join('');
+    return `<tr>${cells}</tr>`;
+  });
+  const head = ['key', 'last good', 'restore it'].map((name) => `<th scope="col">${name}</th>`).join('');
+  const table = `<div class="wide"><table><thead><tr>${head}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>`;
+  const many = isWhole
+    ? moreKeys === 0
+      ? ''
+      : `And ${grouped(moreKeys)} more.`
+    : `And at least ${grouped(moreKeys)} more.`;
+  const said = `Records there, by the snapshot of ${escaped(shownTime(at))} (${escaped(snapshot)}):`;
+  return `<p>${said}${keys.length === 0 && isWhole ? ' none.' : ''}</p>${keys.length === 0 ? '' : table}${many === '' ? '' : `<p>${many}</p>`}`;
 }

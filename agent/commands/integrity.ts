@@ -11,7 +11,7 @@ import type { AgentSettings } from '../config.ts';
 import { writeDurably } from '../durable-file.ts';
 import { ensureDataDir } from '../identity.ts';
 import { type ReportArchive, reportArchive } from '../integrity/archive.ts';
-import { lastGoodFinder } from '../integrity/last-good.ts';
+import { goodCopyFinder } from '../integrity/last-good.ts';
 import { scanBar } from '../integrity/progress.ts';
 import { knownBefore, reportOf } from '../integrity/report.ts';
 import { takeRunLock } from '../integrity/run-lock.ts';
@@ -71,7 +71,7 @@ export async function integrityRun(world: IntegrityWorld, options: RunOptions): 
     const when = { startedMs, finishedMs: clock.now() };
     const eventSecrets = settings.sigils.secrets.length;
     const run = { id: newReportId(startedMs, randomBytes), node: options.node, ...when, checks, eventSecrets };
-    const made = reportOf(run, await knownBefore(checks, archive, lastGoodFinder(settings, clock)));
+    const made = reportOf(run, await knownBefore(checks, archive, goodCopyFinder(settings, clock)));
     show(world, made);
     await orLost(archive.folder, () => archive.add(made));
     // Not before: a run that is killed until then has no report, and the next one goes on with its scans.

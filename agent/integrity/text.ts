@@ -1,10 +1,16 @@
-import { findingsOf, type IntegrityReport, type LastGood, type ReportedStore } from '../../common/integrity-report.ts';
-import { restoreCommand } from '../../common/restore-command.ts';
+import {
+  findingsOf,
+  type IntegrityReport,
+  type RecordsInPlace,
+  type ReportedFinding,
+  type ReportedStore,
+} from '../../common/integrity-report.ts';
+import { restoreCommand, restoreCommandInPlace } from '../../common/restore-command.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
 import type { ScanCounts } from '../sigils/scan-counts.ts';
 
 /** Of a report, or of a scan, which knows of nothing before itself. */
-type ToldFinding = SigilFinding & { readonly firstSeen?: string; readonly lastGood?: LastGood | null | undefined };
+type ToldFinding = SigilFinding & Partial<Pick<ReportedFinding, 'firstSeen' | 'lastGood' | 'records'>>;
 
 /** What is told of a store that was looked at. */
 export interface StoreTold {
@@ -24,15 +30,39 @@ export function storeLines({ store, counts, durationMs, findings, moreFindings }
     const place = key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`;
     const since = firstSeen === undefined ? '' : `, first seen ${firstSeen}`;
     const range = keyRange === null ? [] : [`    keys from ${keyRange.from} to ${keyRange.to}`];
-    const command = firstSeen === undefined ? null : restoreCommand(store, { ...finding, firstSeen });
+    const reported = firstSeen === undefined ? null : { ...finding, firstSeen };
+    const command = reported && restoreCommand(store, reported);
     const good = lastGood == null ? '' : `, last good ${lastGood.at}`;
     const restore = command === null ? [] : [`    restore it: ${command}`];
-    return [`  ${check}  ${place}  ${detail}${since}${good}`, ...range, ...restore];
+    return [
+      `  ${check}  ${place}  ${detail}${since}${good}`,
+      ...range,
+      ...restore,
+      ...(reported === null ? [] : placeLines(store, reported)),
+    ];
   });
   return [
     `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,
     ...lines,
   ];
+}
+
+/** Which records were in a bad place, and how each is brought back. */
+function placeLines(store: string, finding: ReportedFinding): string[] {
+  const { records } = finding;
+  if (records === undefined) return [];
+  if (records === null) return ['    no kept snapshot says which records are there, so there is no copy to restore'];
+  const lines = records.keys.flatMap(({ key, lastGood }, nth) => {
+    const command = restoreCommandInPlace(store, finding, nth);
+    const good = lastGood === null ? 'no good copy' : `last good ${lastGood.at}`;
+    return [`      ${key}, ${good}`, ...(command === null ? [] : [`        restore it: ${command}`])];
+  });
+  return [`    records there, by the snapshot of ${records.at}:`, ...lines, ...moreLines(records)];
+}
+
+function moreLines({ keys, moreKeys, isWhole }: RecordsInPlace): string[] {
+  if (isWhole) return moreKeys > 0 ? [`      and ${moreKeys} more`] : keys.length === 0 ? ['      none'] : [];
+  return [`      and at least ${moreKeys} more`];
 }
 
 /** A report for a person, on a terminal. */
