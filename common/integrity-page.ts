@@ -114,10 +114,14 @@ export function findingItem(store: string, finding: ReportedFinding, startedAt: 
     ['restore it', restoreCommand(store, finding)],
     ['finding', id],
   ];
+  return `<article><h3>${escaped(check)}</h3><p>${escaped(detail)}. <span class="why">${escaped(meanings[check])}</span></p>${valueList(rows)}${placeRecords(store, finding)}</article>`;
+}
+
+function valueList(rows: readonly (readonly [name: string, value: string | null])[]): string {
   const shown = rows.flatMap(([name, value]) =>
     value === null ? [] : [`<div><dt>${name}</dt><dd><code>${escaped(value)}</code></dd></div>`],
   );
-  return `<article><h3>${escaped(check)}</h3><p>${escaped(detail)}. <span class="why">${escaped(meanings[check])}</span></p><dl>${shown.join('')}</dl>${placeRecords(store, finding)}</article>`;
+  return `<dl>${shown.join('')}</dl>`;
 }
 
 /** Which records were in a bad place, and how each is brought back. */
@@ -126,19 +130,17 @@ function placeRecords(store: string, finding: ReportedFinding): string {
   if (records === undefined) return '';
   if (records === null) return '<p>No kept snapshot says which records are there, so there is no copy to restore.</p>';
   const { keys, moreKeys, isWhole, at, snapshot } = records;
-  const rows = keys.map(({ key, lastGood }, nth) => {
-    const good = lastGood === null ? 'no good copy' : `${shownTime(lastGood.at)}, snapshot ${lastGood.snapshot}`;
-    const command = restoreCommandInPlace(store, finding, nth) ?? '–';
-    const cells = [key, good, command].map((text) => `<td><code>${escaped(text)}</code></td>`).join('');
-    return `<tr>${cells}</tr>`;
+  const items = keys.map(({ key, lastGood }, nth) => {
+    const good = lastGood === null ? 'in no snapshot' : `${shownTime(lastGood.at)}, snapshot ${lastGood.snapshot}`;
+    const command = restoreCommandInPlace(store, finding, nth);
+    return `<li>${valueList([
+      ['key', key],
+      ['last good', good],
+      ['restore it', command],
+    ])}</li>`;
   });
-  const head = ['key', 'last good', 'restore it'].map((name) => `<th scope="col">${name}</th>`).join('');
-  const table = `<div class="wide"><table><thead><tr>${head}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>`;
-  const many = isWhole
-    ? moreKeys === 0
-      ? ''
-      : `And ${grouped(moreKeys)} more.`
-    : `And at least ${grouped(moreKeys)} more.`;
   const said = `Records there, by the snapshot of ${escaped(shownTime(at))} (${escaped(snapshot)}):`;
-  return `<p>${said}${keys.length === 0 && isWhole ? ' none.' : ''}</p>${keys.length === 0 ? '' : table}${many === '' ? '' : `<p>${many}</p>`}`;
+  const none = keys.length === 0 && isWhole ? ' none.' : '';
+  const more = isWhole && moreKeys === 0 ? '' : `<p>And ${isWhole ? '' : 'at least '}${grouped(moreKeys)} more.</p>`;
+  return `<p>${said}${none}</p><ol>${items.join('\n')}</ol>${more}`;
 }

@@ -1,5 +1,5 @@
 import { setImmediate as immediate } from 'node:timers/promises';
-import type { RecordsInPlace } from '../../../common/integrity-report.ts';
+import type { LastGood, RecordsInPlace } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
 import type { SigilFinding } from '../../../common/sigil.ts';
 import { cutText, foreignBytes, foreignText } from '../../../common/sigil-text.ts';
@@ -37,24 +37,45 @@ export async function recordsInPlaces(
   { dataDir, store, path, maxPlaces, ...options }: PlacesOptions,
 ): Promise<ReadonlyMap<string, RecordsInPlace | null>> {
   const places = findings.flatMap(placeOf).slice(0, maxPlaces);
-  const records = new Map<string, RecordsInPlace | null>(places.map(({ id }) => [id, null]));
-  if (places.length === 0) return records;
-  const snapshots = await new Shelf(dataDir, store).list();
+  const snapshots = places.length === 0 ? [] : await new Shelf(dataDir, store).list();
+  const told = await keysOf(places, snapshots, path, options);
+  // All at once: each look reads the logs of a snapshot.
+  const listed = [...told].flatMap(([id, { keys }]) => shownOf(keys).map((key) => ({ id: nameOf(id, key), key })));
+  const good = await newestGood(snapshots, listed, options);
+  return new Map(
+    places.map(({ id }) => {
+      const known = told.get(id);
+      return [id, known === undefined ? null : recordsOf(known, (key) => good.get(nameOf(id, key)) ?? null)];
+    }),
+  );
+}
+
+/** What a snapshot says of a place. */
+interface ToldKeys extends KeysFound {
+  readonly snapshot: KeptSnapshot;
+}
+
+/** By the ids of the places; nothing of one that no snapshot can be read at. */
+async function keysOf(
+  places: readonly Place[],
+  snapshots: readonly KeptSnapshot[],
+  path: string,
+  options: LookOptions,
+): Promise<ReadonlyMap<string, ToldKeys>> {
+  const told = new Map<string, ToldKeys>();
+  if (snapshots.length === 0) return told;
   const withoutFrom = await placesWithoutFrom(places, path, options);
   const budget = { left: limits.keysOfPlacesReadBytes };
-  let left: readonly Place[] = places;
   for (const snapshot of snapshots) {
-    const found = await keysIn(snapshot, left, budget, options);
-    for (const [{ id, range }, { keys, isWhole }] of found) {
-      const there = withoutFrom.has(id) ? keys.filter((key) => !key.equals(range.from)) : keys;
-      // Of a range that nothing was read of, an older snapshot says no more.
-      if (there.length === 0 && !isWhole) continue;
-      records.set(id, await recordsOf(there, isWhole, snapshot, snapshots, options));
-    }
-    left = left.filter(({ id }) => records.get(id) === null);
+    const left = places.filter(({ id }) => !told.has(id));
     if (left.length === 0) break;
+    for (const [{ id, range }, { keys, isWhole }] of await keysIn(snapshot, left, budget, options)) {
+      const there = withoutFrom.has(id) ? keys.filter((key) => !key.equals(range.from)) : keys;
+      // One that nothing was read of says nothing.
+      if (there.length > 0 || isWhole) told.set(id, { keys: there, isWhole, snapshot });
+    }
   }
-  return records;
+  return told;
 }
 
 /** One whose bounds were too long to be shown cannot be looked into. */
@@ -90,23 +111,22 @@ async function keysIn(
   });
 }
 
-async function recordsOf(
-  keys: readonly Buffer[],
-  isWhole: boolean,
-  { id, at }: KeptSnapshot,
-  snapshots: readonly KeptSnapshot[],
-  options: LookOptions,
-): Promise<RecordsInPlace> {
-  const listed = keys.slice(0, limits.maxKeysOfPlace);
-  const good = await newestGood(
-    snapshots,
-    listed.map((key) => ({ id: key.toString('latin1'), key })),
-    options,
-  );
+function shownOf(keys: readonly Buffer[]): readonly Buffer[] {
+  return keys.slice(0, limits.maxKeysOfPlace);
+}
+
+/** One key of one place. */
+function nameOf(id: string, key: Buffer): string {
+  return `${id} ${key.toString('latin1')}`;
+}
+
+function recordsOf(
+  { keys, isWhole, snapshot }: ToldKeys,
+  lastGoodOf: (key: Buffer) => LastGood | null,
+): RecordsInPlace {
+  const shown = shownOf(keys);
   return {
-    ...{ snapshot: id, at, isWhole, moreKeys: keys.length - listed.length },
-    keys: listed.map((key) => {
-      return { key: cutText(foreignText(key)), lastGood: good.get(key.toString('latin1')) ?? null };
-    }),
+    ...{ snapshot: snapshot.id, at: snapshot.at, isWhole, moreKeys: keys.length - shown.length },
+    keys: shown.map((key) => ({ key: cutText(foreignText(key)), lastGood: lastGoodOf(key) })),
   };
 }
