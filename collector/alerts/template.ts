@@ -83,14 +83,17 @@ function excerpt(found: string, text: string): string {
 }
 
 /**
- * The template with its values, each one line that does nothing but stand there. Not escaped for anybody, of any length, and blank where
- * the template is nothing but values that are not there.
+ * The template with its values, each one line that does nothing but stand there; lines that come out blank are left out. Not escaped for
+ * anybody, of any length, and empty where there is nothing to say.
  */
 export function fill<Name extends string>({ parts }: Template<Name>, values: TemplateValues<Name>): string {
   return parts
     .filter(({ when }) => when === null || values[when] !== null)
     .map(({ text, name }) => text ?? (name === null ? '' : inOneLine(values[name] ?? '')))
-    .join('');
+    .join('')
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .join('\n');
 }
 
 function inOneLine(value: string): string {

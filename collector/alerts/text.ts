@@ -84,7 +84,7 @@ function filled(name: 'title' | 'body', values: TemplateValues<AlertPlaceholder>
 }
 
 function orElse(text: string, other: () => string): string {
-  return text.trim() === '' ? other() : text;
+  return text === '' ? other() : text;
 }
 
 function valuesOf(item: AlertItem, { origin, runbookUrl }: AlertSurroundings): TemplateValues<AlertPlaceholder> {
