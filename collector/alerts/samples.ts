@@ -25,16 +25,21 @@ export function samples(
     ...{ raisedAtMs: nowMs - stoodMs, resolvedAtMs: null, reason: null, index: 4_711 },
   };
   const resolved: AlertItem = { ...raised, change: 'resolved', resolvedAtMs: nowMs, reason: 'none does any more' };
+  const ofMissing: AlertKey = 'drift.missing/node2';
   const ofLedger: AlertKey = 'witness.behind/ledger';
   const fleet: AlertItem = {
     ...{ ...raised, key: ofLedger, change: 'repeated', severity: 'error', node: null },
     summary: 'no quorum has cosigned the ledger for 10 minutes',
   };
+  const missing: AlertItem = {
+    ...{ ...resolved, key: ofMissing, severity: 'error', node: 'node2' },
+    ...{ summary: '2 containers of the manifest do not run on node2: db, web', reason: 'all do' },
+  };
   const groups: readonly (readonly [string, readonly AlertItem[]])[] = [
     ['an alert', [raised]],
     ['one without a node that still stands', [fleet]],
     ['the end of an alert', [resolved]],
-    ['several', [raised, fleet, { ...resolved, key: 'drift.missing/node2', node: 'node2', severity: 'error' }]],
+    ['several', [raised, fleet, missing]],
   ];
   return groups
     .filter(([, items]) => items.length <= maxItems)

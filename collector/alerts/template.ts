@@ -59,14 +59,14 @@ function readParts<Name extends string>(
 ): ReadTemplate<Name> {
   const parts: Part<Name>[] = [];
   let when: Name | null = null;
-  for (const { groups: { group, name, brace, text: plain } = {}, 0: found } of text.matchAll(token)) {
+  for (const { groups: { group, name, brace, text: plain } = {}, 0: found, index } of text.matchAll(token)) {
     if (plain !== undefined) parts.push({ when, text: plain, name: null });
-    else if (brace === '{') return wrong(`${excerpt(found, text)} is not closed`);
+    else if (brace === '{') return wrong(strayBrace(excerpt(text.slice(index))));
     else if (brace === '}' && when === null) return wrong('a } closes nothing');
     else if (brace === '}') when = null;
     else {
       const known: Name | undefined = names.find((one) => one === (group ?? name));
-      if (known === undefined) return wrong(`${excerpt(found, found)} is none of them`);
+      if (known === undefined) return wrong(`${excerpt(found)} is none of them`);
       if (group === undefined) parts.push({ when, text: null, name: known });
       else if (when !== null) return wrong(`${found} stands inside of {?${when}:`);
       else when = known;
@@ -75,11 +75,16 @@ function readParts<Name extends string>(
   return when === null ? { template: { parts } } : wrong(`{?${when}: is not closed`);
 }
 
+/** Whoever knows templates of another program writes two. */
+function strayBrace(from: string): string {
+  return from.startsWith('{{') ? `${from} has more than one brace` : `${from} is not closed`;
+}
+
 const maxExcerptChars = 40;
 
-/** The beginning of what is wrong, from where `found` stands. */
-function excerpt(found: string, text: string): string {
-  return text.slice(text.indexOf(found), text.indexOf(found) + maxExcerptChars);
+/** The beginning of what is wrong. */
+function excerpt(text: string): string {
+  return text.slice(0, maxExcerptChars);
 }
 
 /**
