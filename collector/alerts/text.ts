@@ -91,7 +91,7 @@ function valuesOf(item: AlertItem, { origin, runbookUrl }: AlertSurroundings): T
   const { change, severity, node, key, summary, reason, raisedAtMs, resolvedAtMs, index } = item;
   const runbook = runbookOf(key, runbookUrl);
   return {
-    ...{ state: stateOf(item), alert: conditionOf(item), meaning: runbook?.title ?? null },
+    ...{ state: stateOf(item), alert: conditionOf(item), meaning: runbook?.title ?? conditionOf(item) },
     ...{ severity, node, key, summary: summary.trim() === '' ? 'no summary' : summary },
     reason: change === 'resolved' ? reason : null,
     since: rfc3339(raisedAtMs),

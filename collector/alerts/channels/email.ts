@@ -37,8 +37,10 @@ export function emailMessage(notice: AlertNotice, templates: MessageTemplates) {
     '--',
     `Sigilwatch, ${oneLine(origin, limits.maxForeignTextChars)}, notification ${id}`,
   ];
+  // Folding would make lines of nothing but spaces out of many in a row (RFC 5322 §4.2), which servers may refuse.
+  const subject = `[Sigilwatch] ${titleOf(notice, templates)}`.replace(/\s+/g, ' ').trim();
   return {
-    subject: oneLine(`[Sigilwatch] ${titleOf(notice, templates)}`, limits.maxSubjectChars),
+    subject: oneLine(subject, limits.maxSubjectChars),
     text: `${lines.join('\n')}\n`,
     date: rfc3339(sentAtMs),
     // RFC 3834: holiday notices need not answer. A relay that gets the same message twice knows it by its id.

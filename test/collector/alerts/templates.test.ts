@@ -174,7 +174,8 @@ describe(`what templates say (seed ${seed})`, () => {
 
   test('has nothing where there is no value', () => {
     const item = itemWith({ key: 'test/1', node: null, index: null, reason: 'of before' });
-    assert.equal(said('<{node}{reason}{until}{index}{runbook}{meaning}>', item), '<>');
+    assert.equal(said('<{node}{reason}{until}{index}{runbook}>', item), '<>');
+    assert.equal(said('{meaning}', item), 'test');
   });
 
   test('counts for the title of several', () => {
