@@ -6,7 +6,7 @@ import { limits } from './limits.ts';
  * Store keys and values are foreign text: they reach logs and consoles only through here.
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is looked for
-const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\\]/g;
+const unsafe = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\\]/g;
 const nonAscii = /[\u0080-\u00ff]/g;
 
 /** Bytes as printable text that {@link foreignBytes} can turn back: what is not UTF-8 or not printable becomes `\xNN`. */
