@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants, type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -7,6 +7,7 @@ import { type IntegrityReport, integrityReport, reportId } from '../../common/in
 import { limits } from '../../common/limits.ts';
 import { printableJson } from '../../common/printable.ts';
 import { syncFolder, writeDurably } from '../durable-file.ts';
+import { readBounded } from '../plain-file.ts';
 
 export interface Retention {
   readonly keepDays: number;
@@ -127,21 +128,6 @@ async function readReport(path: string, id: string): Promise<ArchivedReport | un
     return parsed.success && parsed.data.id === id ? { report: parsed.data, text } : undefined;
   } catch {
     return undefined;
-  }
-}
-
-/**
- * The text of a plain file; undefined for anything else, and for a longer one.
- * @throws the file system's error
- */
-export async function readBounded(path: string, maxBytes: number): Promise<string | undefined> {
-  // O_NONBLOCK: whoever puts a FIFO here must not make us wait for its other end.
-  const file: FileHandle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-  try {
-    const found = await file.stat();
-    return found.isFile() && found.size <= maxBytes ? await file.readFile('utf8') : undefined;
-  } finally {
-    await file.close();
   }
 }
 

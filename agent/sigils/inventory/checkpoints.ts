@@ -65,7 +65,7 @@ export class Checkpoints {
     const found = fromStart ? null : await resumable(paths, options, pacer);
     if (found === null) {
       // First, or its word would count for what comes into the other.
-      await unlinkIfThere(paths.progress);
+      await refusing(paths.progress, () => unlinkIfThere(paths.progress));
       return { checkpoints: new Checkpoints(options, paths, await emptySpill(paths.spill), null), resumed: null };
     }
     const { progress, spill } = found;

@@ -1,10 +1,11 @@
 import { createHash, type Hash } from 'node:crypto';
-import { constants, open, readFile, rename } from 'node:fs/promises';
+import { constants, open, rename } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../../common/clock.ts';
 import { count, hex64, timestamp } from '../../../common/fields.ts';
 import { limits } from '../../../common/limits.ts';
 import { writeDurably } from '../../durable-file.ts';
+import { readBounded } from '../../plain-file.ts';
 import type { Pacer } from '../pacer.ts';
 import { ByteFile, presentFile, refusing, unlinkIfThere } from './byte-file.ts';
 
@@ -107,8 +108,8 @@ export function beginning(clock: Clock): string {
 }
 
 async function readProgress(path: string): Promise<Progress | null> {
-  const text = await readFile(path, 'utf8').catch(() => null);
-  if (text === null) return null;
+  const text = await readBounded(path, limits.maxScanPositionBytes).catch(() => undefined);
+  if (text === undefined) return null;
   try {
     return progressFile.parse(JSON.parse(text));
   } catch {
