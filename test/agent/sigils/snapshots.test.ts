@@ -66,7 +66,7 @@ it(`${snapshots} snapshots under full write load are each the store at one momen
   const batches = await endsWell();
   const seconds = (performance.now() - begunMs) / 1_000;
   assert.deepEqual(readdirSync(work), [], 'nothing is left of the snapshots');
-  t.diagnostic(`${told.snapshots} snapshots of ${told.records} records in ${seconds.toFixed(0)} s`);
+  t.diagnostic(`${told.snapshots} snapshots of ${told.records} records in ${seconds.toFixed(0)} s, seed ${seed}`);
   t.diagnostic(`${batches} batches of ${state.operations} operations, by ${told.writers} writers`);
   t.diagnostic(`${tables.seen.size} tables, ${tables.compared} hashed again, ${told.unsettled} unsettled`);
 });
