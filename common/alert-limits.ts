@@ -50,6 +50,9 @@ export const alertLimits = {
   alertGapMs: 5 * 60_000,
   /** Nodes make an integrity run each night, at about the same time. */
   alertIntegrityMs: 26 * 3_600_000,
+  /** The collector checks the ledger each night; a run that was missed is made up once it has begun, and takes its time. */
+  alertLedgerCheckMs: 26 * 3_600_000,
+  alertLedgerCheckGraceMs: 3_600_000,
   /** For so long people are told of what has happened and is over. */
   alertCoverageMs: 3_600_000,
   alertForkMs: 86_400_000,

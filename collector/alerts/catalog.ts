@@ -29,6 +29,7 @@ const raisedByRules = {
   'enforcement.failed': { title: 'Orders came to nothing', severities: ['error'] },
   'enforcement.waiting': { title: 'Orders wait for approvals', severities: ['warning'] },
   'integrity.overdue': { title: 'An integrity run is overdue', severities: ['warning'] },
+  'ledger.overdue': { title: 'A check of the ledger is overdue', severities: ['error'] },
   'integrity.unchecked': { title: 'An integrity run could not check everything', severities: ['warning'] },
   'notifications.dead': { title: 'Notifications were given up', severities: ['error'] },
   'disk.low': { title: 'A disk is filling up', severities: ['warning', 'error'] },

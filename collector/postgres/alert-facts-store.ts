@@ -16,6 +16,7 @@ import type {
 } from '../alerts/rules/facts.ts';
 import type { RuleSettings } from '../alerts/rules/settings.ts';
 import { readSilences, withStatus } from './enforcement-store.ts';
+import { readLedgerCheckFacts } from './integrity-store.ts';
 import type { Queryable } from './pool.ts';
 
 export interface FactsWish {
@@ -43,6 +44,7 @@ export async function readFacts(db: Queryable, { nowMs, settings, witnesses }: F
     failedOrders: await readFailedOrders(db, { silenced, nowMs }),
     waitingOrders: await readWaitingOrders(db, { nowMs, beforeMs: nowMs - settings.approvalMs }),
     integrityRuns: await readIntegrityRuns(db),
+    ledgerCheck: await readLedgerCheckFacts(db),
     witnesses: await witnesses(),
     deadLetters: await readDeadLetters(db, nowMs - settings.deadLetterMs),
   };

@@ -46,6 +46,17 @@ export interface LastIntegrityRun {
   readonly status: Body<'integrity.report'>['status'] | null;
 }
 
+/** What the collectors of the ledger have checked of it, by the schedule or by hand. Unix milliseconds. */
+export interface LedgerCheckFacts {
+  /**
+   * When the last check that came to an end, whatever it found, was put on record by the collector's clock. Null where none is known: one
+   * that could not be made has checked nothing, and one whose body was erased says no more what it was.
+   */
+  readonly endedAtMs: number | null;
+  /** When the first one was tried, or a collector was there to make them; null where nobody ever had any made. */
+  readonly awaitedSinceMs: number | null;
+}
+
 /** How far the witnesses are behind. */
 export interface WitnessFacts {
   /** Cosignatures that make a quorum: 0 where nobody is asked for any, null while nobody can say how many it takes. */
@@ -72,6 +83,7 @@ export interface Facts {
   /** Orders that wait for approvals for long. */
   readonly waitingOrders: readonly Concerned[];
   readonly integrityRuns: readonly LastIntegrityRun[];
+  readonly ledgerCheck: LedgerCheckFacts;
   readonly witnesses: WitnessFacts;
   readonly deadLetters: readonly DeadLetters[];
 }

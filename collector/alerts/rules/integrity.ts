@@ -1,3 +1,4 @@
+import { limits } from '../../../common/limits.ts';
 import type { AlertKey } from '../catalog.ts';
 import type { Facts, LastIntegrityRun } from './facts.ts';
 import { isSilent } from './node.ts';
@@ -37,4 +38,29 @@ const unchecked: Rule = {
       })),
 };
 
-export const integrityRules: readonly Rule[] = [overdue, unchecked];
+const ledgerOverdueKey: AlertKey = 'ledger.overdue/ledger';
+
+/**
+ * By what is on record alone, not by the schedule of this collector: of several, one may make the checks of all. Where nobody ever had any
+ * made, none is missed.
+ */
+const ledgerOverdue: Rule = {
+  name: 'ledger.overdue',
+  conditions: ({ ledgerCheck: { endedAtMs, awaitedSinceMs } }, moment) => {
+    const { nowMs, sinceMs, settings, standing } = moment;
+    const fromMs = endedAtMs ?? awaitedSinceMs;
+    // By a clock that was set back since: what it has yet to reach again must not be waited for.
+    const isAhead = fromMs !== null && fromMs - nowMs > limits.clockSuspectMs;
+    if (fromMs === null || (nowMs - fromMs < settings.ledgerCheckMs && !isAhead)) return [];
+    // What was missed while nobody was there is made up first.
+    if (nowMs - sinceMs < limits.alertLedgerCheckGraceMs && !standing.has(ledgerOverdueKey)) return [];
+    const told = `${new Date(fromMs).toISOString()}, and nobody has looked since whether history was altered`;
+    const summary =
+      endedAtMs === null
+        ? `no check of the ledger has come to an end yet; the first was awaited at ${told}`
+        : `the last check of the ledger that came to an end was put on record at ${told}`;
+    return [{ key: ledgerOverdueKey, severity: 'error', summary, node: null }];
+  },
+};
+
+export const integrityRules: readonly Rule[] = [overdue, unchecked, ledgerOverdue];

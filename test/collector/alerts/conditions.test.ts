@@ -23,7 +23,8 @@ const sound = {
 } as const;
 const quiet: Facts = {
   ...{ nodes: [], drifts: [], losses: [], forks: [], equivocations: [], failedOrders: [], waitingOrders: [] },
-  ...{ integrityRuns: [], deadLetters: [], witnesses: { required: 1, unwitnessedSinceMs: null } },
+  ...{ integrityRuns: [], ledgerCheck: { endedAtMs: null, awaitedSinceMs: null }, deadLetters: [] },
+  ...{ witnesses: { required: 1, unwitnessedSinceMs: null } },
 };
 
 /** Holds what is true of every condition. */
@@ -172,6 +173,35 @@ describe('people hear of', () => {
     assert.deepEqual(keysOf(silent, stood), ['node.silent/lyra', 'integrity.overdue/lyra']);
     // The collector has only just begun to listen, and the report may be on its way.
     assert.deepEqual(keysOf(silent, { sinceMs: nowMs - 1 }), []);
+  });
+
+  test('a ledger that nobody has checked for long, whatever the last check found', () => {
+    const key = 'ledger.overdue/ledger';
+    const ended = (agoMs: number, moment: Partial<Moment> = {}) =>
+      toldOf({ ledgerCheck: { endedAtMs: nowMs - agoMs, awaitedSinceMs: 0 } }, moment);
+    assert.deepEqual(ended(settings.ledgerCheckMs - 1), []);
+    assert.deepEqual(ended(settings.ledgerCheckMs), [`error ${key}`]);
+    // By a clock that was set back since.
+    assert.deepEqual(ended(-24 * hourMs), [`error ${key}`]);
+    assert.deepEqual(ended(-1), []);
+  });
+
+  test('a ledger of which no check ever came to an end, once there was time for one, and never where none is awaited', () => {
+    const never = (awaitedSinceMs: number | null) => keysOf({ ledgerCheck: { endedAtMs: null, awaitedSinceMs } });
+    assert.deepEqual(never(null), []);
+    assert.deepEqual(never(nowMs - settings.ledgerCheckMs + 1), []);
+    assert.deepEqual(never(nowMs - settings.ledgerCheckMs), ['ledger.overdue/ledger']);
+  });
+
+  test('no overdue check of the ledger while a collector that was away makes it up, unless it stood before', () => {
+    const ledgerCheck = { endedAtMs: nowMs - 48 * hourMs, awaitedSinceMs: 0 };
+    const begun = { sinceMs: nowMs - limits.alertLedgerCheckGraceMs + 1 };
+    const stood = standing('ledger.overdue/ledger', 'error');
+    assert.deepEqual(keysOf({ ledgerCheck }, begun), []);
+    assert.deepEqual(keysOf({ ledgerCheck }, { ...begun, ...stood }), ['ledger.overdue/ledger']);
+    assert.deepEqual(keysOf({ ledgerCheck }, { sinceMs: nowMs - limits.alertLedgerCheckGraceMs }), [
+      'ledger.overdue/ledger',
+    ]);
   });
 
   test('channels that notifications do not reach', () => {
