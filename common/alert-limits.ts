@@ -29,6 +29,8 @@ export const alertLimits = {
   alertRepeatLookMs: 15_000,
   /** How often it is looked what is wrong with nodes. */
   alertConditionLookMs: 10_000,
+  /** A rule that could not judge for so long is told of: some thirty looks. */
+  alertRuleFailedMs: 300_000,
   /** A node that reports every minute, and was not heard for so long, is not observed. */
   alertNodeSilentMs: 180_000,
   /** Between two looks further apart than this, nobody listened. */

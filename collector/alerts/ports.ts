@@ -116,4 +116,6 @@ export interface AlertMetrics {
   sent(channel: string, alerts: number): void;
   failed(channel: string): void;
   died(channel: string, notifications: number): void;
+  /** At one look. */
+  ruleFailed(rule: string): void;
 }

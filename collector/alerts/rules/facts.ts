@@ -70,7 +70,10 @@ export interface DeadLetters {
   readonly count: number;
 }
 
-/** Everything that rules judge by, of nodes whose keys are in force. */
+/**
+ * Everything that rules judge by, of nodes whose keys are in force. One that could not be read throws the reason at the rule that asks for it,
+ * and only at that one: what is not known must not pass for nothing.
+ */
 export interface Facts {
   readonly nodes: readonly NodeFacts[];
   readonly drifts: readonly LastingDrifts[];
@@ -86,4 +89,43 @@ export interface Facts {
   readonly ledgerCheck: LedgerCheckFacts;
   readonly witnesses: WitnessFacts;
   readonly deadLetters: readonly DeadLetters[];
+}
+
+/** Facts of which each is there, or throws an AppError. */
+export function factsFrom(read: { readonly [Name in keyof Facts]: () => Facts[Name] }): Facts {
+  return {
+    get nodes() {
+      return read.nodes();
+    },
+    get drifts() {
+      return read.drifts();
+    },
+    get losses() {
+      return read.losses();
+    },
+    get forks() {
+      return read.forks();
+    },
+    get equivocations() {
+      return read.equivocations();
+    },
+    get failedOrders() {
+      return read.failedOrders();
+    },
+    get waitingOrders() {
+      return read.waitingOrders();
+    },
+    get integrityRuns() {
+      return read.integrityRuns();
+    },
+    get ledgerCheck() {
+      return read.ledgerCheck();
+    },
+    get witnesses() {
+      return read.witnesses();
+    },
+    get deadLetters() {
+      return read.deadLetters();
+    },
+  };
 }
