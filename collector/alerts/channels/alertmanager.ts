@@ -64,7 +64,15 @@ export function alertmanagerChannel(options: AlertmanagerOptions, http: ChannelH
   const { name, level, escalateAfterMs, repeatMs } = options;
   const { url, headers } = withoutUser(options.url);
   return {
-    ...{ name, level, escalateAfterMs, forgets: true, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    ...{
+      name,
+      level,
+      escalateAfterMs,
+      forgets: true,
+      knowsKeys: true,
+      maxItems: limits.maxAlertsPerMessage,
+      close: http.close,
+    },
     send: (notice) => http.post({ url, headers, body: JSON.stringify(alertmanagerAlerts(notice, repeatMs)) }),
   };
 }

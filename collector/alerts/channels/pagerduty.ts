@@ -58,7 +58,7 @@ export interface PagerdutyOptions extends ChannelTraits {
 export function pagerdutyChannel({ routingKey, url, ...traits }: PagerdutyOptions, http: ChannelHttp): AlertChannel {
   const post = (event: ReturnType<typeof pagerdutyEvent>) => http.post({ url, body: JSON.stringify(event) });
   return {
-    ...{ ...traits, maxItems: 1, close: http.close },
+    ...{ ...traits, knowsKeys: true, maxItems: 1, close: http.close },
     send: async (notice) => {
       const [item] = notice.items;
       if (item === undefined) return { status: 'nothing', text: '' };
