@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { AlertsListOptions } from './commands/alerts-list.ts';
 import type { AlertsSilenceOptions } from './commands/alerts-silence.ts';
+import type { AlertsTestOptions } from './commands/alerts-test.ts';
 import type { CommandContext } from './commands/context.ts';
 
 type Perform = (action: (context: CommandContext) => Promise<number>) => Promise<void>;
@@ -71,7 +72,8 @@ function addTelling(alerts: Command, perform: Perform): void {
   alerts
     .command('test <channel>')
     .description('send a marked test to a channel of the settings; exit code 1 when it is not taken')
-    .action((channel: string) =>
-      perform(async (context) => (await import('./commands/alerts-test.ts')).alertsTest(context, channel)),
+    .option('--print', 'send nothing, and show what would be sent of some alerts')
+    .action((channel: string, options: AlertsTestOptions) =>
+      perform(async (context) => (await import('./commands/alerts-test.ts')).alertsTest(context, channel, options)),
     );
 }

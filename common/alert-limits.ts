@@ -13,6 +13,10 @@ export const alertLimits = {
   maxAlertsPerMessage: 10,
   /** Of a summary or reason in a chat message: ten of them, escaped, still fit into what Slack and Discord take in all. */
   maxChatTextChars: 400,
+  /** Of a template that an operator sets. */
+  maxAlertTemplateChars: 1_000,
+  /** Of a text for Alertmanager, which documents no limit: more than a summary with a reason has. */
+  maxAlertAnnotationChars: 8_000,
   /** Of the URL under which the runbook's pages are: with the name of one it fits beside the other texts of a message. */
   maxRunbookUrlChars: 150,
   /** A subject line is read in a list. */

@@ -16,7 +16,7 @@ import type { FoundValue, Reading } from './settings/sources.ts';
 import { readYaml } from './settings/yaml.ts';
 
 export { reservedEnvNames } from './settings/env.ts';
-export { type KnownSetting, knownSettings } from './settings/schema.ts';
+export { type KnownSetting, knownSettings, secretMask } from './settings/schema.ts';
 
 export const settingsEnvPrefix = 'SIGILWATCH_';
 

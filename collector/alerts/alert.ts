@@ -68,6 +68,8 @@ export interface AlertChannel {
    *   `details.retryAfterMs` where it says when; `channel.refused` when the same message would be refused again.
    */
   send(notice: AlertNotice): Promise<ChannelAnswer>;
+  /** What it would send, for people to look at: without secrets, as data or as text. */
+  preview(notice: AlertNotice): unknown;
   close(): Promise<void>;
 }
 

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { alertSeverities } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import { templateForms } from './message-templates.ts';
 import { ruleSettings } from './rules/settings.ts';
+import { readTemplate } from './template.ts';
 
 const severity = z.enum(alertSeverities);
 const level = severity.default('info').describe('Least severity that goes there');
@@ -10,6 +12,19 @@ const escalateAfterMs = period
   .optional()
   .describe('Told only of what still stands so long after it was raised, and that nobody has acknowledged');
 const traits = { level, escalateAfterMs };
+
+const template = (name: keyof typeof templateForms) =>
+  z
+    .string()
+    .superRefine((whole, { addIssue }) => {
+      const { problem } = readTemplate<string>(whole, templateForms[name]);
+      if (problem !== undefined) addIssue({ code: 'custom', message: problem });
+    })
+    .optional();
+
+const titleTemplate = template('titleTemplate').describe('Title of one alert; text with placeholders in braces');
+const bodyTemplate = template('bodyTemplate').describe('What is said of one alert; text with placeholders in braces');
+const severalTemplate = template('severalTemplate').describe('Title of a message with several alerts');
 
 /** What is told, and the secret in the URL with many vendors, is for nobody on the way. */
 const secureUrl = z
@@ -48,10 +63,12 @@ const mailbox = z
 export const channelForms = {
   slack: z.strictObject({
     webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Incoming webhook of Slack'),
+    ...{ titleTemplate, bodyTemplate, severalTemplate },
     ...traits,
   }),
   discord: z.strictObject({
     webhookUrl: secureUrl.optional().meta({ secret: true }).describe('Webhook of a Discord channel'),
+    ...{ titleTemplate, bodyTemplate, severalTemplate },
     ...traits,
   }),
   pagerduty: z.strictObject({
@@ -64,6 +81,7 @@ export const channelForms = {
     url: secureUrl
       .default('https://events.pagerduty.com/v2/enqueue')
       .describe('Where events go; https://events.eu.pagerduty.com/v2/enqueue for accounts in the EU'),
+    ...{ titleTemplate, bodyTemplate },
     ...traits,
   }),
   webhook: z.strictObject({
@@ -81,6 +99,7 @@ export const channelForms = {
       .optional()
       .meta({ secret: true })
       .describe('Prometheus Alertmanager, such as http://alertmanager:9093; user and password may stand in it'),
+    bodyTemplate,
     ...traits,
   }),
   email: z.strictObject({
@@ -94,6 +113,7 @@ export const channelForms = {
     password: z.string().min(1).optional().meta({ secret: true }).describe('and with what'),
     from: mailbox.optional().describe('Sender'),
     to: z.array(mailbox).max(limits.maxAlertRecipients).default([]).describe('Who gets it'),
+    ...{ titleTemplate, bodyTemplate, severalTemplate },
     ...traits,
   }),
 } as const;
@@ -114,6 +134,7 @@ const namedChannel = z.strictObject({
   ...{ url: secret, urlFile: text, secret, secretFile: text },
   ...{ host: text, port: z.int().optional(), security: text, user: text, password: secret, passwordFile: text },
   ...{ from: text, to: z.array(z.string()).optional() },
+  ...{ titleTemplate: text, bodyTemplate: text, severalTemplate: text },
 });
 
 export type NamedChannel = z.output<typeof namedChannel>;
@@ -149,6 +170,7 @@ export const alertSettings = z.strictObject({
     .describe(
       'Under which the pages of docs/runbook are, for links in messages; without it they say the path of the page',
     ),
+  ...{ titleTemplate, bodyTemplate, severalTemplate },
   ...channelForms,
   channels: z
     .array(namedChannel)

@@ -4,24 +4,48 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { type AlertChannel, testNotice } from '../alerts/alert.ts';
 import { openChannels } from '../alerts/open-channels.ts';
+import { samples } from '../alerts/samples.ts';
 import { channelKinds } from '../alerts/settings.ts';
 import { systemClock } from '../clock.ts';
 import type { CollectorSettings } from '../config.ts';
 import { type CommandContext, show } from './context.ts';
 import { shownCell } from './ledger-replay.ts';
 
+export interface AlertsTestOptions {
+  /** Shows what would be sent of some made-up alerts, and sends nothing. */
+  readonly print?: boolean;
+}
+
 /** Sends one marked message, whether a collector runs or not. Exit code 1 when the channel does not take it. */
-export async function alertsTest(context: CommandContext, name: string): Promise<number> {
+export async function alertsTest(context: CommandContext, name: string, options: AlertsTestOptions): Promise<number> {
   const { settings } = context;
   const channels = await openChannels(settings.alerts, (path) => readFile(path, 'utf8'));
   try {
     const channel = requireChannel(channels, name);
+    if (options.print === true) {
+      show(context, previewOf(channel, settings), formatPreview);
+      return exitCodes.done;
+    }
     const result = await outcomeOf(channel, settings);
     show(context, result, formatResult);
     return result.sent ? exitCodes.done : exitCodes.findings;
   } finally {
     for (const channel of channels) await channel.close();
   }
+}
+
+function previewOf(channel: AlertChannel, { alerts, ledger }: CollectorSettings) {
+  const at = { nowMs: systemClock.now(), origin: ledger.origin, runbookUrl: alerts.runbookUrl };
+  const messages = samples(at, channel.maxItems).map(({ of, notice }) => ({ of, message: channel.preview(notice) }));
+  return { channel: channel.name, sent: false, messages };
+}
+
+function formatPreview({ channel, messages }: ReturnType<typeof previewOf>): string {
+  const texts = messages.map(({ of, message }) => {
+    const text = typeof message === 'string' ? message.trimEnd() : JSON.stringify(message, null, 2);
+    return `== ${channel}: ${of}\n${text}\n\n`;
+  });
+  return `${texts.join('')}nothing was sent\n`;
 }
 
 async function outcomeOf(channel: AlertChannel, { ledger }: CollectorSettings) {

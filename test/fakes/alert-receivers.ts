@@ -124,10 +124,12 @@ function json(body: string): unknown {
 const slackText = z.string().refine((text) => !/[<>]|&(?!(amp|lt|gt);)/.test(text), 'not escaped');
 /** Neither empty nor blank, which the vendors take for empty, and without control characters. */
 const noControls = (text: string): boolean => text.trim() !== '' && !/\p{Cc}/u.test(text);
-const slackPlain = (max: number) =>
+/** As above, with lines. */
+const noControlsInLines = (text: string): boolean => noControls(text.replaceAll('\n', ' '));
+const slackPlain = (max: number, isFit = noControls) =>
   z.strictObject({
     type: z.literal('plain_text'),
-    text: slackText.min(1).max(max).refine(noControls),
+    text: slackText.min(1).max(max).refine(isFit),
     emoji: z.boolean().optional(),
   });
 
@@ -151,7 +153,7 @@ const slack = z
       .array(
         z.discriminatedUnion('type', [
           z.strictObject({ type: z.literal('header'), text: slackPlain(150) }),
-          z.strictObject({ type: z.literal('section'), text: slackPlain(3_000) }),
+          z.strictObject({ type: z.literal('section'), text: slackPlain(3_000, noControlsInLines) }),
           z.strictObject({
             type: z.literal('context'),
             elements: z
@@ -166,10 +168,8 @@ const slack = z
   .refine(({ blocks }) => JSON.stringify(blocks).length <= 13_000, 'msg_blocks_too_long');
 
 /** No sign that markdown could act on without a backslash before it. */
-const discordText = z
-  .string()
-  .refine((text) => !/[!-/:-@[-`{-~]/.test(text.replace(/\\[!-/:-@[-`{-~]/g, '')), 'markdown')
-  .refine(noControls);
+const unmarked = z.string().refine((text) => !/[!-/:-@[-`{-~]/.test(text.replace(/\\[!-/:-@[-`{-~]/g, '')), 'markdown');
+const discordText = unmarked.refine(noControls);
 
 const discord = z
   .strictObject({
@@ -190,7 +190,7 @@ const discord = z
             .url({ protocol: /^https?$/ })
             .max(2_048)
             .optional(),
-          description: discordText.min(1).max(4_096),
+          description: unmarked.refine(noControlsInLines).min(1).max(4_096),
           color: z.int().min(0).max(0xffffff),
           timestamp: z.iso.datetime(),
           footer: z.strictObject({ text: z.string().min(1).max(2_048).refine(noControls) }),

@@ -3,7 +3,8 @@ import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits, Severity } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
-import { bodyOf, conditionOf } from '../text.ts';
+import type { MessageTemplates } from '../message-templates.ts';
+import { bodyOf, conditionOf, fittedLines } from '../text.ts';
 
 /*
  * Prometheus Alertmanager, API v2. It knows an alert by its labels, so the same alert always has the same ones; and it takes every alert
@@ -14,23 +15,24 @@ import { bodyOf, conditionOf } from '../text.ts';
 const standsForRepeats = 3;
 const testMs = 5 * 60_000;
 
-/** The alerts as Alertmanager wants them. @param repeatMs after which a standing alert is sent again. */
-export function alertmanagerAlerts(notice: AlertNotice, repeatMs: number) {
+/** The alerts as Alertmanager wants them. Templates make one annotation, no label: by its labels it knows an alert. */
+export function alertmanagerAlerts(notice: AlertNotice, { repeatMs, templates }: AlertmanagerForm) {
   return notice.items.flatMap((item) => {
     const standsMs = notice.isTest ? testMs : repeatMs * standsForRepeats;
     const endsAtMs = item.resolvedAtMs ?? notice.sentAtMs + standsMs;
-    const alert = alertOf(item, notice, { severity: item.severity, endsAtMs });
+    const summary = fittedLines(bodyOf(item, notice, templates), limits.maxAlertAnnotationChars, (one) => one);
+    const alert = alertOf(item, notice, { summary, severity: item.severity, endsAtMs });
     const { previousSeverity } = item;
     if (previousSeverity === null || previousSeverity === item.severity) return [alert];
     // Under its old label it is another alert, which ends here.
-    return [alertOf(item, notice, { severity: previousSeverity, endsAtMs: notice.sentAtMs }), alert];
+    return [alertOf(item, notice, { summary, severity: previousSeverity, endsAtMs: notice.sentAtMs }), alert];
   });
 }
 
 function alertOf(
   item: AlertItem,
   { origin, isTest, runbookUrl }: AlertNotice,
-  as: { severity: Severity; endsAtMs: number },
+  as: { summary: string; severity: Severity; endsAtMs: number },
 ) {
   const { key, node, raisedAtMs, index } = item;
   const runbook = runbookOf(key, runbookUrl);
@@ -44,7 +46,7 @@ function alertOf(
       ...(node === null ? {} : { node }),
     },
     annotations: {
-      summary: bodyOf(item).toWellFormed(),
+      summary: as.summary,
       ...(index === null ? {} : { ledger_entry: String(index) }),
       // By this name interfaces make a link of it, so a path has another.
       ...(runbook && { [runbook.isLink ? 'runbook_url' : 'runbook']: runbook.place }),
@@ -54,14 +56,20 @@ function alertOf(
   };
 }
 
-export interface AlertmanagerOptions extends ChannelTraits {
+export interface AlertmanagerForm {
+  /** After which a standing alert is sent again. */
+  readonly repeatMs: number;
+  readonly templates: MessageTemplates;
+}
+
+export interface AlertmanagerOptions extends ChannelTraits, AlertmanagerForm {
   /** Of the server, below which its API is. */
   readonly url: string;
-  readonly repeatMs: number;
 }
 
 export function alertmanagerChannel(options: AlertmanagerOptions, http: ChannelHttp): AlertChannel {
-  const { name, level, escalateAfterMs, repeatMs } = options;
+  const { name, level, escalateAfterMs } = options;
+  const preview = (notice: AlertNotice) => alertmanagerAlerts(notice, options);
   const { url, headers } = withoutUser(options.url);
   return {
     ...{
@@ -72,8 +80,9 @@ export function alertmanagerChannel(options: AlertmanagerOptions, http: ChannelH
       knowsKeys: true,
       maxItems: limits.maxAlertsPerMessage,
       close: http.close,
+      preview,
     },
-    send: (notice) => http.post({ url, headers, body: JSON.stringify(alertmanagerAlerts(notice, repeatMs)) }),
+    send: (notice) => http.post({ url, headers, body: JSON.stringify(preview(notice)) }),
   };
 }
 

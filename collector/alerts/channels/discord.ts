@@ -3,7 +3,8 @@ import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits, Severity } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
-import { bodyOf, fitted, headlineOf, oneLine, titleOf } from '../text.ts';
+import type { MessageTemplates } from '../message-templates.ts';
+import { bodyOf, fitted, fittedLines, headlineOf, oneLine, titleOf } from '../text.ts';
 
 /*
  * Discord, execute webhook. Every ASCII sign is escaped with a backslash, which its markdown takes before all of them: no mention, link,
@@ -26,16 +27,17 @@ const colours: Readonly<Record<Severity, number>> = {
 const resolvedColour = 0x388e3c;
 
 /** The message as Discord wants it. */
-export function discordMessage(notice: AlertNotice) {
+export function discordMessage(notice: AlertNotice, templates: MessageTemplates) {
   return {
     username: 'Sigilwatch',
-    content: fitted(titleOf(notice), maxContentChars, escaped),
+    content: fitted(titleOf(notice, templates), maxContentChars, escaped),
     allowed_mentions: { parse: [] },
-    embeds: notice.items.map((item) => embedOf(item, notice)),
+    embeds: notice.items.map((item) => embedOf(item, notice, templates)),
   };
 }
 
-function embedOf(item: AlertItem, { origin, runbookUrl }: AlertNotice) {
+function embedOf(item: AlertItem, notice: AlertNotice, templates: MessageTemplates) {
+  const { origin, runbookUrl } = notice;
   const runbook = runbookOf(item.key, runbookUrl);
   const footer = [
     ...(runbook === null || runbook.isLink ? [] : [runbook.place]),
@@ -43,10 +45,10 @@ function embedOf(item: AlertItem, { origin, runbookUrl }: AlertNotice) {
     origin,
   ];
   return {
-    title: fitted(headlineOf(item), maxTitleChars, escaped),
+    title: fitted(headlineOf(item, notice, templates), maxTitleChars, escaped),
     // What the title leads to.
     ...(runbook?.isLink && { url: runbook.place }),
-    description: fitted(bodyOf(item), limits.maxChatTextChars, escaped),
+    description: fittedLines(bodyOf(item, notice, templates), limits.maxChatTextChars, escaped),
     color: item.change === 'resolved' ? resolvedColour : colours[item.severity],
     timestamp: rfc3339(item.resolvedAtMs ?? item.raisedAtMs),
     // No markdown is read here.
@@ -56,11 +58,13 @@ function embedOf(item: AlertItem, { origin, runbookUrl }: AlertNotice) {
 
 export interface DiscordOptions extends ChannelTraits {
   readonly webhookUrl: string;
+  readonly templates: MessageTemplates;
 }
 
-export function discordChannel({ webhookUrl, ...traits }: DiscordOptions, http: ChannelHttp): AlertChannel {
+export function discordChannel({ webhookUrl, templates, ...traits }: DiscordOptions, http: ChannelHttp): AlertChannel {
+  const preview = (notice: AlertNotice) => discordMessage(notice, templates);
   return {
-    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close },
-    send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(discordMessage(notice)) }),
+    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close, preview },
+    send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(preview(notice)) }),
   };
 }

@@ -5,7 +5,8 @@ import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import { unreachable } from '../http.ts';
-import { bodyOf, factsOf, headlineOf, oneLine, titleOf } from '../text.ts';
+import type { MessageTemplates } from '../message-templates.ts';
+import { bodyOf, factsOf, fittedLines, headlineOf, oneLine, titleOf } from '../text.ts';
 
 /*
  * E-mail by SMTP, always over TLS (RFC 8314): from the first byte, or by STARTTLS, without which nothing is said. Plain text, so no markup
@@ -22,21 +23,24 @@ export interface EmailOptions extends ChannelTraits {
   readonly password?: string | undefined;
   readonly from: string;
   readonly to: readonly string[];
+  readonly templates: MessageTemplates;
   /** PEM of the authorities that count instead of those of the system. */
   readonly ca?: string | undefined;
 }
 
 /** The message, without who sends it to whom. */
-export function emailMessage(notice: AlertNotice) {
+export function emailMessage(notice: AlertNotice, templates: MessageTemplates) {
   const { origin, id, isTest, sentAtMs, items } = notice;
   const lines = [
     ...(isTest ? ['This is a test. Nothing is wrong.', ''] : []),
-    ...items.flatMap((item) => [...itemLines(item, notice), '']),
+    ...items.flatMap((item) => [...itemLines(item, notice, templates), '']),
     '--',
     `Sigilwatch, ${oneLine(origin, limits.maxForeignTextChars)}, notification ${id}`,
   ];
+  // Folding would make lines of nothing but spaces out of many in a row (RFC 5322 §4.2), which servers may refuse.
+  const subject = `[Sigilwatch] ${titleOf(notice, templates)}`.replace(/\s+/g, ' ').trim();
   return {
-    subject: oneLine(`[Sigilwatch] ${titleOf(notice)}`, limits.maxSubjectChars),
+    subject: oneLine(subject, limits.maxSubjectChars),
     text: `${lines.join('\n')}\n`,
     date: rfc3339(sentAtMs),
     // RFC 3834: holiday notices need not answer. A relay that gets the same message twice knows it by its id.
@@ -45,11 +49,14 @@ export function emailMessage(notice: AlertNotice) {
   };
 }
 
-function itemLines(item: AlertItem, { runbookUrl }: AlertNotice): string[] {
-  const runbook = runbookOf(item.key, runbookUrl);
+function itemLines(item: AlertItem, notice: AlertNotice, templates: MessageTemplates): string[] {
+  const runbook = runbookOf(item.key, notice.runbookUrl);
+  const headline = oneLine(headlineOf(item, notice, templates), maxBodyTextChars);
+  const body = fittedLines(bodyOf(item, notice, templates), maxBodyTextChars, (character) => character);
   return [
-    headlineOf(item),
-    `  ${oneLine(bodyOf(item), maxBodyTextChars)}`,
+    // Two hyphens would begin a signature, below which many programs show nothing.
+    headline.replace(/^-/, ' -'),
+    ...body.split('\n').map((line) => `  ${line}`),
     `  ${factsOf(item)}`,
     `  key: ${oneLine(item.key, maxBodyTextChars)}`,
     ...(runbook === null ? [] : [`  runbook: ${runbook.place}`]),
@@ -57,13 +64,18 @@ function itemLines(item: AlertItem, { runbookUrl }: AlertNotice): string[] {
 }
 
 export function emailChannel(options: EmailOptions): AlertChannel {
-  const { name, level, escalateAfterMs, from, to } = options;
+  const { name, level, escalateAfterMs, from, to, templates } = options;
   let transporter: Promise<Transporter> | undefined;
   return {
     ...{ name, level, escalateAfterMs, maxItems: limits.maxAlertsPerMessage },
+    preview: (notice) => {
+      const { subject, text } = emailMessage(notice, templates);
+      return `Subject: ${subject}\n\n${text}`;
+    },
     send: async (notice) => {
       transporter ??= createTransporter(options);
-      const mail = { ...emailMessage(notice), from, to: [...to], disableFileAccess: true, disableUrlAccess: true };
+      const message = emailMessage(notice, templates);
+      const mail = { ...message, from, to: [...to], disableFileAccess: true, disableUrlAccess: true };
       try {
         const { response, rejected } = await inTime((await transporter).sendMail(mail));
         const missed = rejected?.length ? ` (refused for ${rejected.map(String).join(', ')})` : '';

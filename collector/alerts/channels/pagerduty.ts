@@ -1,8 +1,10 @@
 import { hash } from 'node:crypto';
 import { rfc3339 } from '../../../common/clock.ts';
+import { secretMask } from '../../../common/settings.ts';
 import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits } from '../alert.ts';
 import { runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
+import type { MessageTemplates } from '../message-templates.ts';
 import { bodyOf, conditionOf, headlineOf, oneLine } from '../text.ts';
 
 /*
@@ -15,18 +17,24 @@ const maxDedupChars = 255;
 const maxDetailChars = 2_000;
 
 /** The event as PagerDuty wants it. */
-export function pagerdutyEvent(item: AlertItem, { origin, isTest, id, runbookUrl }: AlertNotice, routingKey: string) {
+export function pagerdutyEvent(
+  item: AlertItem,
+  notice: AlertNotice,
+  { routingKey, templates }: Pick<PagerdutyOptions, 'routingKey' | 'templates'>,
+) {
+  const { origin, isTest, id, runbookUrl } = notice;
   const known = { routing_key: routingKey, dedup_key: dedupKey(origin, item.key) };
   if (item.change === 'resolved') return { ...known, event_action: 'resolve' as const };
   const runbook = runbookOf(item.key, runbookUrl);
   const mark = isTest ? 'TEST ' : '';
+  const body = bodyOf(item, notice, templates);
   return {
     ...known,
     event_action: 'trigger' as const,
     client: 'Sigilwatch',
     ...(runbook?.isLink && { links: [{ href: runbook.place, text: `Runbook: ${runbook.title}` }] }),
     payload: {
-      summary: oneLine(`${mark}${headlineOf(item)}. ${bodyOf(item)}`, maxSummaryChars),
+      summary: oneLine(`${mark}${headlineOf(item, notice, templates)}. ${body}`, maxSummaryChars),
       source: item.node ?? oneLine(origin, maxDedupChars),
       severity: item.severity,
       timestamp: rfc3339(item.raisedAtMs),
@@ -53,18 +61,22 @@ function dedupKey(origin: string, key: string): string {
 export interface PagerdutyOptions extends ChannelTraits {
   readonly routingKey: string;
   readonly url: string;
+  readonly templates: MessageTemplates;
 }
 
-export function pagerdutyChannel({ routingKey, url, ...traits }: PagerdutyOptions, http: ChannelHttp): AlertChannel {
+export function pagerdutyChannel(options: PagerdutyOptions, http: ChannelHttp): AlertChannel {
+  const { name, level, escalateAfterMs, url } = options;
   const post = (event: ReturnType<typeof pagerdutyEvent>) => http.post({ url, body: JSON.stringify(event) });
   return {
-    ...{ ...traits, knowsKeys: true, maxItems: 1, close: http.close },
+    ...{ name, level, escalateAfterMs, knowsKeys: true, maxItems: 1, close: http.close },
+    preview: (notice) =>
+      notice.items.map((item) => pagerdutyEvent(item, notice, { ...options, routingKey: secretMask })),
     send: async (notice) => {
       const [item] = notice.items;
       if (item === undefined) return { status: 'nothing', text: '' };
-      const answer = await post(pagerdutyEvent(item, notice, routingKey));
+      const answer = await post(pagerdutyEvent(item, notice, options));
       // A test pages, and leaves no incident behind.
-      return notice.isTest ? post(pagerdutyEvent({ ...item, change: 'resolved' }, notice, routingKey)) : answer;
+      return notice.isTest ? post(pagerdutyEvent({ ...item, change: 'resolved' }, notice, options)) : answer;
     },
   };
 }

@@ -2,11 +2,13 @@ import { limits } from '../../../common/limits.ts';
 import type { AlertChannel, AlertItem, AlertNotice, ChannelTraits, Severity } from '../alert.ts';
 import { type Runbook, runbookOf } from '../catalog.ts';
 import type { ChannelHttp } from '../http.ts';
-import { bodyOf, factsOf, fitted, headlineOf, titleOf } from '../text.ts';
+import type { MessageTemplates } from '../message-templates.ts';
+import { bodyOf, factsOf, fitted, fittedLines, headlineOf, titleOf } from '../text.ts';
 
 /*
  * Slack, incoming webhook with Block Kit. Foreign text stands in `plain_text` objects, where no markup counts; `&`, `<` and `>` are
- * escaped even so, as Slack asks for wherever text goes, since `<!channel>` calls everybody.
+ * escaped even so, as Slack asks for wherever text goes, since `<!channel>` calls everybody. So templates have no markup either: in
+ * Slack's there is no escape for `*`, `_` and the like, and values beside it would be read as it.
  */
 
 /** Block Kit: the text of a header; of a section or context element. All blocks together stay far below some 13,000. */
@@ -15,15 +17,12 @@ const maxFallbackChars = 1_000;
 
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' };
 const escaped = (character: string): string => escapes[character] ?? character;
-const plain = (text: string, maxChars: number) => ({
-  type: 'plain_text',
-  text: fitted(text, maxChars, escaped),
-  emoji: false,
-});
+const plainText = (text: string) => ({ type: 'plain_text', text, emoji: false });
+const plain = (text: string, maxChars: number) => plainText(fitted(text, maxChars, escaped));
 
 /** The message as Slack wants it. */
-export function slackMessage(notice: AlertNotice) {
-  const title = titleOf(notice);
+export function slackMessage(notice: AlertNotice, templates: MessageTemplates) {
+  const title = titleOf(notice, templates);
   return {
     // Shown where blocks are not: in notifications. `mrkdwn` and `parse` keep it from being read as markup.
     text: fitted(title, maxFallbackChars, escaped),
@@ -34,19 +33,19 @@ export function slackMessage(notice: AlertNotice) {
     unfurl_media: false,
     blocks: [
       { type: 'header', text: plain(`${markOf(notice)} ${title}`, maxHeaderChars) },
-      ...notice.items.flatMap((item) => itemBlocks(item, notice)),
+      ...notice.items.flatMap((item) => itemBlocks(item, notice, templates)),
       { type: 'context', elements: [plain(notice.origin, limits.maxChatTextChars)] },
     ],
   };
 }
 
-function itemBlocks(item: AlertItem, { items, runbookUrl }: AlertNotice) {
-  const runbook = runbookOf(item.key, runbookUrl);
-  const body = bodyOf(item);
+function itemBlocks(item: AlertItem, notice: AlertNotice, templates: MessageTemplates) {
+  const runbook = runbookOf(item.key, notice.runbookUrl);
+  const body = bodyOf(item, notice, templates);
   // With one alert the header has said it.
-  const text = items.length === 1 ? body : `${headlineOf(item)}. ${body}`;
+  const text = notice.items.length === 1 ? body : `${headlineOf(item, notice, templates)}. ${body}`;
   return [
-    { type: 'section', text: plain(text, limits.maxChatTextChars) },
+    { type: 'section', text: plainText(fittedLines(text, limits.maxChatTextChars, escaped)) },
     {
       type: 'context',
       elements: [plain(factsOf(item), limits.maxChatTextChars), ...(runbook === null ? [] : [linkTo(runbook)])],
@@ -69,11 +68,13 @@ function markOf({ items }: AlertNotice): string {
 
 export interface SlackOptions extends ChannelTraits {
   readonly webhookUrl: string;
+  readonly templates: MessageTemplates;
 }
 
-export function slackChannel({ webhookUrl, ...traits }: SlackOptions, http: ChannelHttp): AlertChannel {
+export function slackChannel({ webhookUrl, templates, ...traits }: SlackOptions, http: ChannelHttp): AlertChannel {
+  const preview = (notice: AlertNotice) => slackMessage(notice, templates);
   return {
-    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close },
-    send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(slackMessage(notice)) }),
+    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close, preview },
+    send: (notice) => http.post({ url: webhookUrl, body: JSON.stringify(preview(notice)) }),
   };
 }

@@ -7,14 +7,14 @@ import type { ChannelHttp } from '../http.ts';
 
 /*
  * Any HTTP server, signed as Standard Webhooks 1.0 has it (standardwebhooks.com): libraries in most languages check that. The body is for
- * programs, so texts are in it as they are.
+ * programs, so texts are in it as they are, and no template makes anything of them.
  */
 
-/** What is signed and sent. */
-export function webhookBody(notice: AlertNotice): string {
+/** What is signed and sent, as JSON. */
+export function webhookMessage(notice: AlertNotice) {
   const { id, sentAtMs, origin, isTest, items } = notice;
   const data = { notification: id, ledger: origin, test: isTest, alerts: items.map((item) => itemOf(item, notice)) };
-  return JSON.stringify({ type: isTest ? 'alert.test' : 'alert.changed', timestamp: rfc3339(sentAtMs), data });
+  return { type: isTest ? 'alert.test' : 'alert.changed', timestamp: rfc3339(sentAtMs), data };
 }
 
 function itemOf(item: AlertItem, { runbookUrl }: AlertNotice) {
@@ -48,9 +48,9 @@ export interface WebhookOptions extends ChannelTraits {
 
 export function webhookChannel({ url, secret, ...traits }: WebhookOptions, http: ChannelHttp): AlertChannel {
   return {
-    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close },
+    ...{ ...traits, maxItems: limits.maxAlertsPerMessage, close: http.close, preview: webhookMessage },
     send: (notice) => {
-      const body = webhookBody(notice);
+      const body = JSON.stringify(webhookMessage(notice));
       const headers = webhookHeaders(body, { id: notice.id, atMs: notice.sentAtMs, secret });
       return http.post({ url, body, headers });
     },

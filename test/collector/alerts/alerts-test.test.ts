@@ -51,3 +51,38 @@ test('--print-config shows which channels there are, and none of their secrets',
   assert.ok(!stdout.includes('XXXX') && !stdout.includes(receivers.routingKey));
   assert.match(stdout, /webhookUrl: "\*+"/);
 });
+
+test('alerts test shows the templates at work, and stays a test', async () => {
+  const templates = {
+    SIGILWATCH_ALERTS_TITLE_TEMPLATE: 'all is lost: {severity}',
+    SIGILWATCH_ALERTS_SLACK_BODY_TEMPLATE: '{summary} {?node:at {node}}',
+  };
+  const { code } = await collectorCli(['alerts', 'test', 'slack'], { ...env(), ...templates });
+  const { text, blocks } = Object(receivers.taken(receiverPaths.slack).at(-1));
+  assert.deepEqual([code, text], [0, 'TEST all is lost: info']);
+  assert.match(blocks[1].text.text, /^This is a test of this channel/);
+});
+
+test('--print sends nothing, and shows what would be sent, without secrets', async () => {
+  const before = receivers.received.length;
+  const templates = { SIGILWATCH_ALERTS_TITLE_TEMPLATE: 'at {key}', SIGILWATCH_ALERTS_SEVERAL_TEMPLATE: '{total}!' };
+  const told = await collectorCli(['alerts', 'test', 'slack', '--print'], { ...env(), ...templates });
+  assert.deepEqual([told.code, told.stderr], [0, '']);
+  assert.match(told.stdout, /"text": "at drift\.unauthorized\/node1"/);
+  assert.match(told.stdout, /"text": "3!"/);
+  assert.match(told.stdout, /nothing was sent\n$/);
+  const paged = await collectorCli(['alerts', 'test', 'pagerduty', '--print', '--json'], { ...env(), ...templates });
+  const { sent, messages } = JSON.parse(paged.stdout);
+  assert.deepEqual([sent, messages.length, messages[0].message[0].routing_key], [false, 3, '********']);
+  assert.ok(!`${told.stdout}${paged.stdout}`.includes(receivers.routingKey) && !told.stdout.includes('XXXX'));
+  assert.equal(receivers.received.length, before);
+});
+
+test('a template that is wrong is wrong usage, and names what is wrong and what there is', async () => {
+  const said = await collectorCli(['alerts', 'test', 'slack'], {
+    ...env(),
+    SIGILWATCH_ALERTS_TITLE_TEMPLATE: '{host}',
+  });
+  assert.deepEqual([said.code, said.stdout], [2, '']);
+  assert.match(said.stderr, /alerts\.titleTemplate: "\{host\}" from env .* \{state\} .*; \{host\} is none of them/);
+});

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { alertNameOf, alertNames, severitiesOf } from '../../../collector/alerts/catalog.ts';
+import { defaultTemplateTexts, templateForms } from '../../../collector/alerts/message-templates.ts';
 import { ruleSettings } from '../../../collector/alerts/rules/settings.ts';
 
 const docs = join(import.meta.dirname, '../../../docs');
@@ -18,6 +19,15 @@ test('the settings of rules are shown with their defaults', () => {
   for (const [name, value] of Object.entries(ruleSettings.parse({}))) {
     if (name !== 'off') assert.match(page, new RegExp(`^    ${name}: ${String(value)}\\b`, 'm'));
   }
+});
+
+test('templates are shown as they are by default, and each placeholder has its place in a table', () => {
+  for (const [name, text] of Object.entries(defaultTemplateTexts))
+    assert.ok(page.includes(`\n  ${name}: '${text}'`), name);
+  const rows = page.split('\n').filter((line) => /^\| `\{/.test(line));
+  const listed = rows.flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`\{(\w+)\}`/g)].map(([, name]) => name));
+  const { bodyTemplate, severalTemplate } = templateForms;
+  assert.deepEqual(listed, [...bodyTemplate.names, ...severalTemplate.names]);
 });
 
 /** As operators see it: without a part of it, whoever is woken up has to search. */

@@ -36,6 +36,7 @@ export function channelOf(
   const channel: TestChannel = {
     ...{ name, level, maxItems, escalateAfterMs, notices: [], close: async () => {} },
     answer: async () => {},
+    preview: (notice) => notice,
     send: async (notice) => {
       await channel.answer(notice);
       channel.notices.push(notice);
