@@ -54,11 +54,10 @@ const ledgerOverdue: Rule = {
     if (fromMs === null || (nowMs - fromMs < settings.ledgerCheckMs && !isAhead)) return [];
     // What was missed while nobody was there is made up first.
     if (nowMs - sinceMs < limits.alertLedgerCheckGraceMs && !standing.has(ledgerOverdueKey)) return [];
-    const told = `${new Date(fromMs).toISOString()}, and nobody has looked since whether history was altered`;
-    const summary =
-      endedAtMs === null
-        ? `no check of the ledger has come to an end yet; the first was awaited at ${told}`
-        : `the last check of the ledger that came to an end was put on record at ${told}`;
+    const since = new Date(fromMs).toISOString();
+    const missed =
+      endedAtMs === null ? `ever come to an end, and one is awaited since ${since}` : `come to an end since ${since}`;
+    const summary = `no check of the ledger has ${missed}: nobody has looked whether history was altered; "sigilwatch-collector integrity run" makes one`;
     return [{ key: ledgerOverdueKey, severity: 'error', summary, node: null }];
   },
 };
