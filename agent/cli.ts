@@ -171,6 +171,7 @@ interface IntegrityFlags extends ReportFiles {
   readonly node?: string;
   readonly store?: readonly string[];
   readonly threads?: number;
+  readonly fromStart?: boolean;
 }
 
 function addIntegrity(
@@ -195,6 +196,7 @@ function addIntegrity(
       name,
     ])
     .option('--threads <n>', 'threads that check a store, each on a core of its own (default: 1)', requireThreads)
+    .option('--from-start', 'read everything again, and do not go on with a run that was cut short')
     .option('--node <name>', 'name of this node in the report (default: the enrolled name, or the host name)')
     .action(({ store, ...options }: IntegrityFlags) =>
       perform(async (settings) => {

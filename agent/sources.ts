@@ -14,7 +14,7 @@ import { dockerControl, type SignedText } from './docker/dockerode-control.ts';
 import type { Engine } from './docker/engine.ts';
 import { AcceptanceFolder } from './integrity/acceptances.ts';
 import { reportArchive } from './integrity/archive.ts';
-import { lastGoodFinder } from './integrity/last-good.ts';
+import { goodCopyFinder } from './integrity/last-good.ts';
 import { Nightly } from './integrity/nightly.ts';
 import type { Journal } from './ports.ts';
 import { inventoryPath } from './sigils/inventory/inventory-file.ts';
@@ -104,6 +104,6 @@ export function nightlyOf(
   if (stores.length === 0 || integrity.schedule === noSchedule) return undefined;
   const timetable = { schedule: parseCron(integrity.schedule), jitterMs: jitterOf(node, integrity.jitterMs) };
   const archive = reportArchive(dataDir, integrity);
-  const [eventSecrets, findLastGood] = [sigils.secrets.length, lastGoodFinder(settings, clock)];
-  return new Nightly({ node, stores, eventSecrets, archive, findLastGood, timetable, journal, clock, logger });
+  const [eventSecrets, findGoodCopies] = [sigils.secrets.length, goodCopyFinder(settings, clock)];
+  return new Nightly({ node, stores, eventSecrets, archive, findGoodCopies, timetable, journal, clock, logger });
 }

@@ -4,6 +4,13 @@ export const integrityLimits = {
   maxStores: 100,
   /** Findings that one report lists, over all its stores; those beyond are counted. */
   maxReportFindings: 2_000,
+  /** Bad places in files that a report says the records of, over all its stores, and how many it lists of each. */
+  maxPlacesWithKeys: 100,
+  maxKeysOfPlace: 20,
+  /** What is read of a store's snapshots for it, and the keys that are in memory at once: what a store's MANIFEST claims has no bound. */
+  keysOfPlacesReadBytes: 128 * 1024 * 1024,
+  keysOfPlacesHeld: 50_000,
+  keysOfPlacesHeldBytes: 8 * 1024 * 1024,
   /** An archived report, some 9 KB for the longest of findings; a larger file is none of ours. */
   maxReportBytes: 32 * 1024 * 1024,
   /** Threads that may check one store. */

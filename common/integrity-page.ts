@@ -6,7 +6,7 @@ import {
   type ReportedStore,
 } from './integrity-report.ts';
 import { badge, escaped, grouped, reportPage, shownBytes, shownTime } from './report-html.ts';
-import { restoreCommand } from './restore-command.ts';
+import { restoreCommand, restoreCommandInPlace } from './restore-command.ts';
 import type { SigilFinding } from './sigil.ts';
 
 /** A node's report as one HTML page for a person. */
@@ -87,12 +87,16 @@ function storeTable(stores: readonly ReportedStore[]): string {
 }
 
 function storeSection(store: ReportedStore, startedAt: string): string {
-  const { findings, moreFindings, error } = store;
-  if (error === null && findingsOf(store) === 0) return '';
+  const { findings, moreFindings, error, resumed } = store;
+  if (error === null && resumed == null && findingsOf(store) === 0) return '';
+  const before =
+    resumed == null
+      ? ''
+      : `<p>This check went on with one that was begun ${escaped(shownTime(resumed.startedAt))} and cut short: ${grouped(resumed.records)} of the records were read before.</p>`;
   const trouble = error === null ? '' : `<p class="error">${escaped(`${error.message} (${error.code})`)}</p>`;
   const more = moreFindings === 0 ? '' : `<p>And ${grouped(moreFindings)} more, which are not listed.</p>`;
   const items = findings.map((finding) => findingItem(store.store, finding, startedAt)).join('\n');
-  return `<section>\n<h2>${escaped(store.store)}</h2>\n${trouble}${items}${more}\n</section>`;
+  return `<section>\n<h2>${escaped(store.store)}</h2>\n${before}${trouble}${items}${more}\n</section>`;
 }
 
 /** One finding, as HTML. */
@@ -110,8 +114,33 @@ export function findingItem(store: string, finding: ReportedFinding, startedAt: 
     ['restore it', restoreCommand(store, finding)],
     ['finding', id],
   ];
+  return `<article><h3>${escaped(check)}</h3><p>${escaped(detail)}. <span class="why">${escaped(meanings[check])}</span></p>${valueList(rows)}${placeRecords(store, finding)}</article>`;
+}
+
+function valueList(rows: readonly (readonly [name: string, value: string | null])[]): string {
   const shown = rows.flatMap(([name, value]) =>
     value === null ? [] : [`<div><dt>${name}</dt><dd><code>${escaped(value)}</code></dd></div>`],
   );
-  return `<article><h3>${escaped(check)}</h3><p>${escaped(detail)}. <span class="why">${escaped(meanings[check])}</span></p><dl>${shown.join('')}</dl></article>`;
+  return `<dl>${shown.join('')}</dl>`;
+}
+
+/** Which records were in a bad place, and how each is brought back. */
+function placeRecords(store: string, finding: ReportedFinding): string {
+  const { records } = finding;
+  if (records === undefined) return '';
+  if (records === null) return '<p>No kept snapshot says which records are there, so there is no copy to restore.</p>';
+  const { keys, moreKeys, isWhole, at, snapshot } = records;
+  const items = keys.map(({ key, lastGood }, nth) => {
+    const good = lastGood === null ? 'in no snapshot' : `${shownTime(lastGood.at)}, snapshot ${lastGood.snapshot}`;
+    const command = restoreCommandInPlace(store, finding, nth);
+    return `<li>${valueList([
+      ['key', key],
+      ['last good', good],
+      ['restore it', command],
+    ])}</li>`;
+  });
+  const said = `Records there, by the snapshot of ${escaped(shownTime(at))} (${escaped(snapshot)}):`;
+  const none = keys.length === 0 && isWhole ? ' none.' : '';
+  const more = isWhole && moreKeys === 0 ? '' : `<p>And ${isWhole ? '' : 'at least '}${grouped(moreKeys)} more.</p>`;
+  return `<p>${said}${none}</p><ol>${items.join('\n')}</ol>${more}`;
 }

@@ -39,6 +39,20 @@ const lastGood = z.strictObject({ snapshot: snapshotId, at: timestamp });
 /** Where a good copy of a record is. */
 export type LastGood = z.infer<typeof lastGood>;
 
+const recordsInPlace = z.strictObject({
+  snapshot: snapshotId.describe('newest that is not damaged in the range'),
+  at: timestamp,
+  keys: z
+    .array(z.strictObject({ key: foreignText, lastGood: lastGood.nullable() }))
+    .max(limits.maxKeysOfPlace)
+    .describe('in their order, each with the newest snapshot that has it passing all checks'),
+  moreKeys: count.describe('keys that are not listed, since there are too many'),
+  isWhole: z.boolean().describe('false: there may be more than moreKeys says'),
+});
+
+/** Which records were in a bad place of a file, by a snapshot. */
+export type RecordsInPlace = z.infer<typeof recordsInPlace>;
+
 export const reportedFinding = sigilFinding
   .extend({
     firstSeen: timestamp.describe('start of the run that found it first, as far back as reports are kept'),
@@ -46,6 +60,12 @@ export const reportedFinding = sigilFinding
       .nullable()
       .optional()
       .describe('newest snapshot with the record as it passes all checks, if any is kept; earlier reports do not say'),
+    records: recordsInPlace
+      .nullable()
+      .optional()
+      .describe(
+        'records in the key range of a bad place; null when no kept snapshot can say, absent when none was asked',
+      ),
   })
   .describe('one failed check of one record (key), or of one place in a store file (file, offset, keyRange)');
 
@@ -55,6 +75,13 @@ const reportedStore = z.strictObject({
   startedAt: timestamp,
   durationMs: count,
   counts: storeCounts.nullable().describe('null when the store could not be read'),
+  resumed: z
+    .strictObject({ startedAt: timestamp, records: count })
+    .nullable()
+    .optional()
+    .describe(
+      'check that was cut short and gone on with: its beginning, and the records it had read, which counts include',
+    ),
   rates: z.strictObject({ recordsPerSecond: count, bytesPerSecond: count }).nullable(),
   findings: z.array(reportedFinding).max(limits.maxReportFindings),
   moreFindings: count.describe('findings that are not listed, since there are too many'),

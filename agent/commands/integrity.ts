@@ -11,7 +11,7 @@ import type { AgentSettings } from '../config.ts';
 import { writeDurably } from '../durable-file.ts';
 import { ensureDataDir } from '../identity.ts';
 import { type ReportArchive, reportArchive } from '../integrity/archive.ts';
-import { lastGoodFinder } from '../integrity/last-good.ts';
+import { goodCopyFinder } from '../integrity/last-good.ts';
 import { scanBar } from '../integrity/progress.ts';
 import { knownBefore, reportOf } from '../integrity/report.ts';
 import { takeRunLock } from '../integrity/run-lock.ts';
@@ -19,6 +19,7 @@ import { checkDone, checkFailed, type StoreCheck } from '../integrity/store-chec
 import { formatReport, formatReports } from '../integrity/text.ts';
 import { type NamedStore, scanFully } from '../sigils/full-scan.ts';
 import { inventoryPath } from '../sigils/inventory/inventory-file.ts';
+import type { InventoryRequest, ResumedScan, TakenInventory } from '../sigils/inventory/taking.ts';
 
 export interface IntegrityWorld {
   readonly settings: AgentSettings;
@@ -46,11 +47,14 @@ export interface RunOptions extends ReportFiles {
   readonly stores?: readonly string[];
   /** That check a store at once; 1 without. */
   readonly threads?: number;
+  /** Whether a run that was cut short is not gone on with. */
+  readonly fromStart?: boolean;
+  readonly checkpointBytes?: InventoryRequest['checkpointBytes'];
 }
 
 /**
  * Checks sigil stores completely, now, and archives what it came to. Needs neither identity nor collector, and no agent to be
- * stopped. Exit code 0 clean, 1 findings, 2 when something could not be checked.
+ * stopped. One that was killed is gone on with where it was. Exit code 0 clean, 1 findings, 2 when something could not be checked.
  * @throws AppError `validation.request` for a store that the settings do not name, `validation.config`, `state.busy` while another
  *   run is under way, `state.conflict` when the result cannot be written; it is shown all the same
  */
@@ -61,14 +65,17 @@ export async function integrityRun(world: IntegrityWorld, options: RunOptions): 
   await ensureDataDir(settings.dataDir);
   const report = await underLock(archive, async () => {
     const startedMs = clock.now();
-    const checks: StoreCheck[] = [];
-    for (const store of stores) checks.push(await checkStore(world, store, options.threads));
+    const checked: CheckedStore[] = [];
+    for (const store of stores) checked.push(await checkStore(world, store, options, archive));
+    const checks = checked.map(({ check }) => check);
     const when = { startedMs, finishedMs: clock.now() };
     const eventSecrets = settings.sigils.secrets.length;
     const run = { id: newReportId(startedMs, randomBytes), node: options.node, ...when, checks, eventSecrets };
-    const made = reportOf(run, await knownBefore(checks, archive, lastGoodFinder(settings, clock)));
+    const made = reportOf(run, await knownBefore(checks, archive, goodCopyFinder(settings, clock)));
     show(world, made);
     await orLost(archive.folder, () => archive.add(made));
+    // Not before: a run that is killed until then has no report, and the next one goes on with its scans.
+    for (const { inventory } of checked) await inventory?.keep();
     return made;
   });
   await writeFiles(report, options);
@@ -147,20 +154,39 @@ export function storeOrOnly(settings: AgentSettings, name: string | undefined): 
   throw new AppError('validation.request', `give --store; there is ${[only, ...others].join(', ')}`);
 }
 
-async function checkStore(world: IntegrityWorld, store: NamedStore, threads = 1): Promise<StoreCheck> {
+interface CheckedStore {
+  readonly check: StoreCheck;
+  /** To be ended when the check is on record; null when the store could not be read. */
+  readonly inventory: TakenInventory | null;
+}
+
+async function checkStore(
+  world: IntegrityWorld,
+  store: NamedStore,
+  { threads = 1, fromStart = false, checkpointBytes }: RunOptions,
+  { folder }: ReportArchive,
+): Promise<CheckedStore> {
   const { settings, clock, terminal, stderr } = world;
   const startedMs = clock.monotonicMs();
   const startedAt = rfc3339(clock.now());
   const bar = terminal ? await scanBar(store, stderr, clock) : undefined;
   try {
     const { secrets } = settings.sigils;
-    const known = inventoryPath(settings.dataDir, store.name);
-    const options = { secrets, clock, threads, inventoryPath: known, onProgress: bar?.progress };
-    const result = await scanFully(store, options);
-    return checkDone(result, result.findings);
+    const onResumed = (resumed: ResumedScan) => {
+      const { startedAt, records } = resumed;
+      stderr(`${store.name}: going on with the run from ${startedAt}, ${records} records checked before\n`);
+      bar?.before(resumed);
+    };
+    // Beside the lock of the runs, and not beside the agent's own: no two scans may go on with the same.
+    const position = join(folder, `${store.name}.run`);
+    const left = { position, fromStart, onResumed, ...(checkpointBytes !== undefined && { checkpointBytes }) };
+    const inventory = { path: inventoryPath(settings.dataDir, store.name), ...left };
+    const result = await scanFully(store, { secrets, clock, threads, inventory, onProgress: bar?.progress });
+    return { check: checkDone(result, result.findings), inventory: result.inventory };
   } catch (thrown) {
     const durationMs = clock.monotonicMs() - startedMs;
-    return checkFailed({ store: store.name, startedAt, durationMs }, toAppError(thrown), []);
+    const check = checkFailed({ store: store.name, startedAt, durationMs }, toAppError(thrown), []);
+    return { check, inventory: null };
   } finally {
     bar?.end();
   }

@@ -11,7 +11,7 @@ import type { Logger } from '../../common/log.ts';
 import type { Journal, StateChange } from '../ports.ts';
 import { everySlot } from '../schedule.ts';
 import type { ReportArchive } from './archive.ts';
-import { type FindLastGood, type IntegrityRun, knownBefore, nothingKnown, reportOf } from './report.ts';
+import { type FindGoodCopies, type IntegrityRun, knownBefore, nothingKnown, reportOf } from './report.ts';
 import { takeRunLock } from './run-lock.ts';
 import { checkFailed, type StoreCheck } from './store-check.ts';
 
@@ -29,7 +29,7 @@ export interface NightlyOptions {
   /** How many secrets signatures are checked with. */
   readonly eventSecrets: number;
   readonly archive: ReportArchive;
-  readonly findLastGood: FindLastGood;
+  readonly findGoodCopies: FindGoodCopies;
   readonly timetable: Timetable;
   readonly journal: Journal;
   readonly clock: Clock;
@@ -187,10 +187,10 @@ export class Nightly {
 
   /** What the disk does not take still goes on record, without a digest. */
   async #archived(run: IntegrityRun): Promise<{ report: IntegrityReport; sha256: string | null }> {
-    const { archive, findLastGood, logger } = this.#options;
+    const { archive, findGoodCopies, logger } = this.#options;
     let report = reportOf(run, nothingKnown);
     try {
-      report = reportOf(run, await knownBefore(run.checks, archive, findLastGood));
+      report = reportOf(run, await knownBefore(run.checks, archive, findGoodCopies));
       return { report, sha256: await archive.add(report) };
     } catch (thrown) {
       const error = toAppError(thrown);

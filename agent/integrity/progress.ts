@@ -10,6 +10,8 @@ const clearLine = '\r\u001b[K';
 
 export interface ScanBar {
   readonly progress: (done: ScanCounts) => void;
+  /** So much was read before, and not in this time. */
+  readonly before: (read: ScanCounts) => void;
   /** Leaves the terminal as it was. */
   readonly end: () => void;
 }
@@ -19,15 +21,19 @@ export async function scanBar(store: NamedStore, write: (text: string) => void, 
   const total = typeof store.place === 'string' ? await storeBytes(store.place) : undefined;
   const startedMs = clock.monotonicMs();
   let drawnMs = Number.NEGATIVE_INFINITY;
+  let recordsBefore = 0;
   return {
     progress: ({ bytes, records }) => {
       const nowMs = clock.monotonicMs();
       if (nowMs - drawnMs < redrawMs) return;
       drawnMs = nowMs;
-      const rate = Math.round((records * 1000) / Math.max(nowMs - startedMs, 1));
+      const rate = Math.round(((records - recordsBefore) * 1000) / Math.max(nowMs - startedMs, 1));
       // How much a table holds is not known before it has been read.
       const share = total === undefined ? '' : `${bar(total === 0 ? 0 : Math.min(bytes / total, 1))} `;
       write(`${clearLine}${share}${store.name}: ${records} records, ${rate}/s`);
+    },
+    before: (read) => {
+      recordsBefore = read.records;
     },
     end: () => write(clearLine),
   };

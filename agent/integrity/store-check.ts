@@ -2,6 +2,7 @@ import type { AppError } from '../../common/errors.ts';
 import type { IntegrityStatus } from '../../common/integrity-report.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
 import { unchecked } from '../sigils/full-scan.ts';
+import type { ResumedScan } from '../sigils/inventory/taking.ts';
 import type { ScanResult } from '../sigils/scan.ts';
 import type { ScanCounts } from '../sigils/scan-counts.ts';
 
@@ -19,13 +20,16 @@ export interface StoreCheck {
   readonly moreFindings: number;
   /** What kept the store, or a part of it, from being checked. */
   readonly error: AppError | undefined;
+  /** The check that was cut short, and that this one has gone on with; null when there was none. */
+  readonly resumed: ResumedScan | null;
 }
 
 /** @param standing findings that stand after the scan */
 export function checkDone(result: ScanResult, standing: readonly SigilFinding[]): StoreCheck {
   const { store, startedAt, durationMs, tables, blocks, bytes, records, sigils, moreFindings } = result;
   const counts = { tables, blocks, bytes, records, sigils };
-  return { store, startedAt, durationMs, counts, findings: standing, moreFindings, error: unchecked(result) };
+  const resumed = result.inventory?.resumed ?? null;
+  return { store, startedAt, durationMs, counts, findings: standing, moreFindings, error: unchecked(result), resumed };
 }
 
 /** The check of a store that could not be read. */
@@ -34,7 +38,7 @@ export function checkFailed(
   error: AppError,
   standing: readonly SigilFinding[],
 ): StoreCheck {
-  return { store, startedAt, durationMs, counts: null, findings: standing, moreFindings: 0, error };
+  return { store, startedAt, durationMs, counts: null, findings: standing, moreFindings: 0, error, resumed: null };
 }
 
 export function checkStatus({ error, findings, moreFindings }: StoreCheck): IntegrityStatus {

@@ -1,11 +1,17 @@
 import { amount } from '../../common/amount.ts';
-import { findingsOf, type IntegrityReport, type LastGood } from '../../common/integrity-report.ts';
-import { restoreCommand } from '../../common/restore-command.ts';
+import {
+  findingsOf,
+  type IntegrityReport,
+  type RecordsInPlace,
+  type ReportedFinding,
+  type ReportedStore,
+} from '../../common/integrity-report.ts';
+import { restoreCommand, restoreCommandInPlace } from '../../common/restore-command.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
 import type { ScanCounts } from '../sigils/scan-counts.ts';
 
 /** Of a report, or of a scan, which knows of nothing before itself. */
-type ToldFinding = SigilFinding & { readonly firstSeen?: string; readonly lastGood?: LastGood | null | undefined };
+type ToldFinding = SigilFinding & Partial<Pick<ReportedFinding, 'firstSeen' | 'lastGood' | 'records'>>;
 
 /** What is told of a store that was looked at. */
 export interface StoreTold {
@@ -25,15 +31,39 @@ export function storeLines({ store, counts, durationMs, findings, moreFindings }
     const place = key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`;
     const since = firstSeen === undefined ? '' : `, first seen ${firstSeen}`;
     const range = keyRange === null ? [] : [`    keys from ${keyRange.from} to ${keyRange.to}`];
-    const command = firstSeen === undefined ? null : restoreCommand(store, { ...finding, firstSeen });
+    const reported = firstSeen === undefined ? null : { ...finding, firstSeen };
+    const command = reported && restoreCommand(store, reported);
     const good = lastGood == null ? '' : `, last good ${lastGood.at}`;
     const restore = command === null ? [] : [`    restore it: ${command}`];
-    return [`  ${check}  ${place}  ${detail}${since}${good}`, ...range, ...restore];
+    return [
+      `  ${check}  ${place}  ${detail}${since}${good}`,
+      ...range,
+      ...restore,
+      ...(reported === null ? [] : placeLines(store, reported)),
+    ];
   });
   return [
     `store ${store}: ${amount(records, 'record')} (${amount(sigils, 'sigil')}), ${amount(blocks, 'block')} in ${Math.round(durationMs)} ms: ${amount(found, 'finding')}`,
     ...lines,
   ];
+}
+
+/** Which records were in a bad place, and how each is brought back. */
+function placeLines(store: string, finding: ReportedFinding): string[] {
+  const { records } = finding;
+  if (records === undefined) return [];
+  if (records === null) return ['    no kept snapshot says which records are there, so there is no copy to restore'];
+  const lines = records.keys.flatMap(({ key, lastGood }, nth) => {
+    const command = restoreCommandInPlace(store, finding, nth);
+    const good = lastGood === null ? 'no good copy' : `last good ${lastGood.at}`;
+    return [`      ${key}, ${good}`, ...(command === null ? [] : [`        restore it: ${command}`])];
+  });
+  return [`    records there, by the snapshot of ${records.at}:`, ...lines, ...moreLines(records)];
+}
+
+function moreLines({ keys, moreKeys, isWhole }: RecordsInPlace): string[] {
+  if (isWhole) return moreKeys > 0 ? [`      and ${moreKeys} more`] : keys.length === 0 ? ['      none'] : [];
+  return [`      and at least ${moreKeys} more`];
 }
 
 /** A report for a person, on a terminal. */
@@ -42,7 +72,7 @@ export function formatReport(report: IntegrityReport): string {
   const lines = stores.flatMap((store) => {
     const { counts, error } = store;
     const trouble = error === null ? [] : [`could not check store ${store.store}: ${error.message} (${error.code})`];
-    if (counts !== null) return [...storeLines({ ...store, counts }), ...trouble];
+    if (counts !== null) return [...storeLines({ ...store, counts }), ...resumedLine(store), ...trouble];
     const standing = findingsOf(store);
     return standing === 0
       ? trouble
@@ -51,6 +81,13 @@ export function formatReport(report: IntegrityReport): string {
   const unverified =
     eventSecrets === 0 ? ['signatures were not verified: there is no event secret (sigils.secrets)'] : [];
   return `${[`node ${node}, ${startedAt}: ${status} (report ${id})`, ...lines, ...unverified].join('\n')}\n`;
+}
+
+function resumedLine({ resumed }: ReportedStore): string[] {
+  if (resumed == null) return [];
+  return [
+    `  gone on with the check that was begun ${resumed.startedAt}: ${resumed.records} of the records were read before`,
+  ];
 }
 
 /** The archive as a list, newest first. */

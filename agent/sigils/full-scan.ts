@@ -2,6 +2,7 @@ import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { storeScanner } from '../store-scanner.ts';
 import type { StorePlace } from '../tables/table-settings.ts';
+import type { InventoryRequest } from './inventory/taking.ts';
 import type { ScanResult } from './scan.ts';
 import type { ScanCounts } from './scan-counts.ts';
 
@@ -15,28 +16,27 @@ export interface FullScanOptions {
   readonly clock: Clock;
   /** As in {@link storeScanner}. */
   readonly threads?: number | undefined;
-  /** The file of an inventory that is compared with, and left as it is; nothing is where there is none. */
-  readonly inventoryPath?: string;
+  /** What is compared with an inventory that is left as it is, and how far it came; nothing of both without. */
+  readonly inventory?: Omit<InventoryRequest, 'keeps' | 'accepted'>;
   readonly onProgress?: ((done: ScanCounts) => void) | undefined;
 }
 
 /**
  * Looks at all of one store, as if for the first time: every finding is in the result. Only reads, so it works
- * beside whoever has the store open, and beside a running agent.
+ * beside whoever has the store open, and beside a running agent. With an inventory, it is the caller's to end: `keep` once the result
+ * is safe, `drop` where another scan is to go on with this one.
  * @throws AppError as `StoreScanner.scan`
  */
 export async function scanFully(
   { name, place }: NamedStore,
-  { secrets, clock, threads, inventoryPath, onProgress }: FullScanOptions,
+  { secrets, clock, threads, inventory, onProgress }: FullScanOptions,
 ): Promise<ScanResult> {
   const scanner = storeScanner({ name, place, secrets, clock, threads });
-  const result = await scanner.scan({
+  return scanner.scan({
     ...{ mode: 'full', state: null, openFindings: [] },
-    ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: false } }),
+    ...(inventory && { inventory: { ...inventory, keeps: false } }),
     ...(onProgress && { onProgress }),
   });
-  await result.inventory?.drop();
-  return result;
 }
 
 /** What kept some of the store from being checked; undefined when nothing did. */

@@ -15,7 +15,7 @@ import { Pacer } from './pacer.ts';
 import { RecordSieve, type Suspect } from './record-sieve.ts';
 import type { ScanOutcome, ScanRequest } from './scan.ts';
 import type { ScanCounts } from './scan-counts.ts';
-import { countsSince, noCounts } from './scan-counts.ts';
+import { addedCounts, countsSince, noCounts } from './scan-counts.ts';
 import type { ScanThreads, TableOutcome } from './scan-threads.ts';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
@@ -71,6 +71,8 @@ export class ScanRun implements TableSink {
   /** What one part of a thread's findings has led to is done before the next is looked at. */
   private dealing: Promise<void> = Promise.resolve();
 
+  /** Of the tables that threads have not done with. */
+  private readonly partsOf = new Map<string, { readonly isFine: boolean; readonly counts: ScanCounts }>();
   private readonly known: KnownFiles;
   private scanningFile = '';
   private fileProblems = 0;
@@ -174,8 +176,8 @@ export class ScanRun implements TableSink {
     const unknown: (typeof tables)[number][] = [];
     for (const place of tables) if (!(await this.known.isChecked(place[0]))) unknown.push(place);
     let settled = true;
-    const outcome = (name: string, { kind, ...more }: TableOutcome) => {
-      if ('fingerprint' in more) this.tableDone(name, more.fingerprint);
+    const outcome = async (name: string, { kind, ...more }: TableOutcome) => {
+      if ('fingerprint' in more) await this.tableDoneInThread(name, more.fingerprint);
       else if ('message' in more) this.reportUnreadable(name, snapshot.tables.get(name) ?? null, more.message);
       else settled = this.isLost(name, snapshot) && settled;
     };
@@ -183,11 +185,24 @@ export class ScanRun implements TableSink {
     return settled;
   }
 
-  private dealWith(
-    file: string,
-    { blocks, bytes, records, sigils, suspects, problems, versions }: Part,
-  ): Promise<void> {
+  private async tableDoneInThread(name: string, fingerprint: string): Promise<void> {
+    this.tableDone(name, fingerprint);
+    const parts = this.partsOf.get(name);
+    this.partsOf.delete(name);
+    if (parts?.isFine === false) return;
+    const read = { ...noCounts, ...parts?.counts, tables: 1 };
+    this.dealing = this.dealing.then(() => this.taking?.tableIsFine(name, fingerprint, read));
+    await this.dealing;
+  }
+
+  private dealWith(file: string, part: Part): Promise<void> {
     const { counts } = this;
+    const { blocks, bytes, records, sigils, suspects, problems, versions } = part;
+    const before = this.partsOf.get(file);
+    this.partsOf.set(file, {
+      isFine: (before?.isFine ?? true) && problems.length === 0 && suspects.length === 0,
+      counts: addedCounts(before?.counts ?? noCounts, { tables: 0, blocks, bytes, records, sigils }),
+    });
     counts.blocks += blocks;
     counts.bytes += bytes;
     counts.records += records;

@@ -36,12 +36,12 @@ export class ScanThreads {
     tables: readonly (readonly [name: string, table: LiveTable])[],
     on: {
       readonly part: (name: string, part: Part) => Promise<void>;
-      readonly outcome: (name: string, outcome: TableOutcome) => void;
+      readonly outcome: (name: string, outcome: TableOutcome) => Promise<void>;
     },
   ): Promise<void> {
     const left = tables.values();
     const work = async (worker: Worker): Promise<void> => {
-      for (const [name, table] of left) on.outcome(name, await scanOne(worker, { name, table }, on.part));
+      for (const [name, table] of left) await on.outcome(name, await scanOne(worker, { name, table }, on.part));
     };
     await Promise.all(this.workers.map(work));
   }

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { Clock } from '../../common/clock.ts';
 import { SigilChecker, type SigilRecord } from '../../common/sigil.ts';
@@ -75,20 +76,22 @@ export class SigilScanner implements StoreScanner {
   }
 
   /** Null where no inventory is wanted, or the scan would see too little for one. */
-  private async takingFor(
-    { mode, inventory, signal }: ScanRequest,
-    threads: ScanThreads | null,
-  ): Promise<InventoryTaking | null> {
+  private async takingFor({ mode, inventory, signal }: ScanRequest): Promise<InventoryTaking | null> {
     if (mode !== 'full' || inventory === undefined) return null;
     const { clock, judge } = this;
     const pacer = new Pacer(clock, this.pause, signal);
     const begin = { ...inventory, store: this.name, pacer };
-    // Threads and payloads of somebody's own are for scans that nobody cuts short.
-    if (judge === null || threads !== null || !inventory.keeps) return InventoryTaking.begin(begin);
+    // Of payloads of somebody's own nobody can tell whether they are still the same.
+    if (judge === null || (inventory.position === undefined && !inventory.keeps)) return InventoryTaking.begin(begin);
     const { tables, logs } = await takeSnapshot(this.files, new FileWindow(), pacer);
     const numbers = [...tables.keys(), ...logs].map((name) => Number.parseInt(name, 10));
     const highestFile = numbers.reduce((highest, number) => Math.max(highest, number), 0);
-    return InventoryTaking.begin({ ...begin, resumption: { clock, judge, highestFile } });
+    const stands = async (table: string, fingerprint: string) => {
+      const stamp = tables.has(table) ? await this.files.stamp(table).catch(() => null) : null;
+      return stamp?.fingerprint === fingerprint;
+    };
+    const folder = await folderIdentity(this.files.path);
+    return InventoryTaking.begin({ ...begin, resumption: { clock, judge, folder, highestFile, stands } });
   }
 
   private async run(request: ScanRequest, threads: ScanThreads | null) {
@@ -97,7 +100,7 @@ export class SigilScanner implements StoreScanner {
     request.signal?.addEventListener('abort', stop);
     let taking: InventoryTaking | null = null;
     try {
-      taking = await this.takingFor(request, threads);
+      taking = await this.takingFor(request);
       return await new ScanRun({ store, files, checker, clock, pause, threads, taking, request }).run();
     } catch (thrown) {
       await taking?.drop();
@@ -108,6 +111,13 @@ export class SigilScanner implements StoreScanner {
       await threads?.stop();
     }
   }
+}
+
+/** Another one in its place has another, even when the number of its inode is used again. */
+async function folderIdentity(path: string): Promise<string> {
+  // Of one that is gone meanwhile, the scan says so.
+  const found = await stat(path, { bigint: true }).catch(() => null);
+  return found === null ? '' : `${found.dev}:${found.ino}:${found.birthtimeNs}`;
 }
 
 /** Says no more of the secrets than the signatures in the store do. */

@@ -46,6 +46,15 @@ test('a record with a good copy comes with the command that restores it, and rep
   assert.equal(page.split('<dt>restore it</dt>').length, 2);
 });
 
+test('a page says of a clean store, too, that its check went on with one that was cut short', () => {
+  const report = reportAt(Date.parse(now));
+  const resumed = { startedAt: '2025-12-31T23:00:00.000Z', records: 4_321 };
+  const stores = report.stores.map((store) => ({ ...store, resumed }));
+  const page = integrityPage(integrityReport.parse({ ...report, stores }));
+  assert.match(page, /begun 2025-12-31 23:00:00 UTC and cut short: 4 321 of the records/);
+  assert.doesNotMatch(integrityPage(integrityReport.parse(report)), /cut short/);
+});
+
 test('a shell takes whatever a key is as one word', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 40 }), (text) => {

@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { limits } from '../../../common/limits.ts';
 import type { Pacer } from '../pacer.ts';
 import type { ScanCounts } from '../scan-counts.ts';
@@ -10,18 +12,23 @@ import {
   type Progress,
   type Resumption,
   resumable,
+  unfinishedCopy,
   writeProgress,
 } from './progress.ts';
 import type { EntrySorter, Run } from './sorter.ts';
 
 export interface CheckpointOptions extends Resumption {
+  /** Path of the two files, before their endings. */
+  readonly position: string;
+  /** Whatever was left of an earlier scan counts for nothing. */
+  readonly fromStart?: boolean;
   /** Tables read between two checkpoints, in bytes. */
   readonly everyBytes?: number;
 }
 
 /**
- * Remembers how far a full scan has come, so that one that is cut short goes on from there. Two files beside the inventory: `.taking` with the
- * sorted runs, and `.progress`, which says what of it counts.
+ * Remembers how far a full scan has come, so that one that is cut short goes on from there. Two files: `.taking` with the sorted runs of
+ * what is taken down, and `.progress`, which says what of it counts.
  *
  * Crash points: the runs are on disk before `.progress` speaks of them, and only grow; what is behind its word is cut off. Without a
  * word that is believed, the scan begins anew.
@@ -31,8 +38,8 @@ export class Checkpoints {
   private readonly options: CheckpointOptions;
   private readonly paths: SpillPaths;
   private readonly startedAt: string;
-  private readonly tables: [string, string][];
-  private counts: ScanCounts;
+  private readonly tables: Progress['tables'];
+  private bytes: number;
   private nextAtBytes: number;
   private isWritten: boolean;
 
@@ -42,51 +49,52 @@ export class Checkpoints {
     this.spill = spill;
     this.startedAt = from?.startedAt ?? beginning(options.clock);
     this.tables = [...(from?.tables ?? [])];
-    this.counts = from?.counts ?? noCounts;
+    this.bytes = sumOf(this.tables).bytes;
     this.isWritten = from !== null;
-    this.nextAtBytes = this.nextAfter(this.counts.bytes);
+    this.nextAtBytes = this.nextAfter(this.bytes);
   }
 
   /** @throws AppError `state.conflict` */
   static async begin(
     options: CheckpointOptions,
-    inventory: string,
     pacer: Pacer,
   ): Promise<{ readonly checkpoints: Checkpoints; readonly resumed: Resumed | null }> {
-    const paths = { spill: `${inventory}.taking`, progress: `${inventory}.progress` };
-    const found = await resumable(paths, options, pacer);
+    const { position, fromStart = false } = options;
+    const paths = { spill: `${position}.taking`, progress: `${position}.progress` };
+    await removeTorn(paths);
+    const found = fromStart ? null : await resumable(paths, options, pacer);
     if (found === null) {
       // First, or its word would count for what comes into the other.
       await unlinkIfThere(paths.progress);
       return { checkpoints: new Checkpoints(options, paths, await emptySpill(paths.spill), null), resumed: null };
     }
     const { progress, spill } = found;
-    const { startedAt, tables, counts } = progress;
-    const resumed = { startedAt, tables, counts, runs: progress.spill.runs };
+    const { startedAt, tables } = progress;
+    const resumed = { startedAt, tables, counts: sumOf(tables), runs: progress.spill.runs };
     return { checkpoints: new Checkpoints(options, paths, spill, progress), resumed };
   }
 
   /** A table was read, and there is nothing to say of it. True when {@link write} is to be called. */
   add(table: string, fingerprint: string, read: ScanCounts): boolean {
     if (this.tables.length >= limits.sigilMaxRememberedTables) return false;
-    this.tables.push([table, fingerprint]);
-    this.counts = addedCounts(this.counts, read);
-    return this.counts.bytes >= this.nextAtBytes;
+    this.tables.push([table, fingerprint, read]);
+    this.bytes += read.bytes;
+    return this.bytes >= this.nextAtBytes;
   }
 
-  /** @throws AppError `state.conflict` */
-  async write(sorter: EntrySorter): Promise<void> {
-    await sorter.relieve();
-    const { spill, startedAt, tables, counts, options } = this;
+  /** @param sorter null where nothing is taken down. @throws AppError `state.conflict` */
+  async write(sorter: EntrySorter | null): Promise<void> {
+    await sorter?.relieve();
+    const { spill, startedAt, tables, options } = this;
     await spill.sync();
-    const { judge, highestFile } = options;
-    const written = { bytes: spill.bytes, sha256: spill.sha256, runs: [...sorter.sortedRuns] };
+    const { judge, folder, highestFile } = options;
+    const written = { bytes: spill.bytes, sha256: spill.sha256, runs: [...(sorter?.sortedRuns ?? [])] };
     await writeProgress(this.paths.progress, {
-      ...{ version: 1, startedAt, judge, highestFile, tables, counts },
+      ...{ version: 2, startedAt, judge, folder, highestFile, tables },
       spill: written,
     });
     this.isWritten = true;
-    this.nextAtBytes = this.nextAfter(counts.bytes);
+    this.nextAtBytes = this.nextAfter(this.bytes);
   }
 
   /** The next scan begins anew. @throws AppError `state.conflict` */
@@ -109,12 +117,26 @@ export class Checkpoints {
   }
 }
 
+function sumOf(tables: Progress['tables']): ScanCounts {
+  return tables.reduce((sum, [, , read]) => addedCounts(sum, read), noCounts);
+}
+
 /** What a scan need not do again. */
 export interface Resumed {
   readonly startedAt: string;
-  readonly tables: readonly (readonly [name: string, fingerprint: string])[];
+  readonly tables: readonly (readonly [name: string, fingerprint: string, read: ScanCounts])[];
   readonly counts: ScanCounts;
   readonly runs: readonly Run[];
+}
+
+/** What kills have left of files that were being written. @throws AppError `state.conflict` */
+async function removeTorn({ progress, spill }: SpillPaths): Promise<void> {
+  const folder = dirname(progress);
+  const begins = `${basename(progress)}.`;
+  await refusing(folder, async () => {
+    const torn = (await readdir(folder)).filter((name) => name.startsWith(begins) && name.endsWith('.tmp'));
+    for (const path of [...torn.map((name) => join(folder, name)), unfinishedCopy(spill)]) await unlinkIfThere(path);
+  });
 }
 
 interface SpillPaths {

@@ -1,25 +1,27 @@
 import { createHash, type Hash } from 'node:crypto';
-import { constants, open, readFile } from 'node:fs/promises';
+import { constants, open, readFile, rename } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../../common/clock.ts';
 import { count, hex64, timestamp } from '../../../common/fields.ts';
 import { limits } from '../../../common/limits.ts';
 import { writeDurably } from '../../durable-file.ts';
 import type { Pacer } from '../pacer.ts';
-import { ByteFile, refusing, unlinkIfThere } from './byte-file.ts';
+import { ByteFile, presentFile, refusing, unlinkIfThere } from './byte-file.ts';
+
+const counts = z.strictObject({ tables: count, blocks: count, bytes: count, records: count, sigils: count });
 
 /** What a full scan that was cut short has behind it. */
 const progressFile = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   startedAt: timestamp,
   /** Of the program and the secrets it judged by. */
   judge: hex64,
+  /** The store's folder itself: another one in its place is another store. */
+  folder: z.string().max(128),
   /** Highest number of a file of the store: LevelDB never goes back. */
   highestFile: count,
-  /** Tables without anything to say of them: name and fingerprint. The others are read again. */
-  tables: z.array(z.tuple([z.string().max(32), z.string().max(128)])).max(limits.sigilMaxRememberedTables),
-  /** What was read in them. */
-  counts: z.strictObject({ tables: count, blocks: count, bytes: count, records: count, sigils: count }),
+  /** Tables without anything to say of them: name, fingerprint, and what was read in each. The others are read again. */
+  tables: z.array(z.tuple([z.string().max(32), z.string().max(128), counts])).max(limits.sigilMaxRememberedTables),
   /** The sorted runs, and what they are part of: so many bytes with this SHA-256. */
   spill: z.strictObject({
     bytes: count,
@@ -30,10 +32,14 @@ const progressFile = z.strictObject({
 
 export type Progress = z.infer<typeof progressFile>;
 
+/** What a scan that is cut short is known by. */
 export interface Resumption {
   readonly clock: Clock;
   readonly judge: string;
+  readonly folder: string;
   readonly highestFile: number;
+  /** Whether the table is still in the store, and the same. */
+  readonly stands: (table: string, fingerprint: string) => Promise<boolean>;
 }
 
 /** A file of our own whose bytes are hashed as they are appended. */
@@ -66,20 +72,28 @@ export async function emptySpill(path: string): Promise<HashedFile> {
 }
 
 /**
- * What can be gone on with: of this store, this program and these secrets, begun recently, and whole. Null when there is none.
+ * What can be gone on with: of this store, this program and these secrets, begun recently, and whole; of its tables those that are still
+ * there. Null when there is nothing.
  * @throws AppError `state.conflict`
  */
 export async function resumable(
   paths: { readonly progress: string; readonly spill: string },
-  { clock, judge, highestFile }: Resumption,
+  { clock, judge, folder, highestFile, stands }: Resumption,
   pacer: Pacer,
 ): Promise<{ readonly progress: Progress; readonly spill: HashedFile } | null> {
   const progress = await readProgress(paths.progress);
-  if (progress === null || progress.judge !== judge || progress.highestFile > highestFile) return null;
+  if (progress === null || progress.judge !== judge) return null;
+  if (progress.folder !== folder || progress.highestFile > highestFile) return null;
   const agoMs = clock.now() - Date.parse(progress.startedAt);
   if (agoMs < 0 || agoMs > limits.fullScanResumeMs) return null;
+  const tables: Progress['tables'] = [];
+  for (const table of progress.tables) {
+    if (await stands(table[0], table[1])) tables.push(table);
+    if (pacer.due) await pacer.rest();
+  }
+  if (tables.length === 0) return null;
   const spill = await reopenedSpill(paths.spill, progress.spill, pacer);
-  return spill && { progress, spill };
+  return spill && { progress: { ...progress, tables }, spill };
 }
 
 /** Durable, whole or not at all: the spill it speaks of is on disk already. @throws AppError `state.conflict` */
@@ -102,32 +116,47 @@ async function readProgress(path: string): Promise<Progress | null> {
   }
 }
 
-/** Without what a crash has left behind its end; null when it is not what was written. */
+/**
+ * A copy in the place of the file, without what a crash has left behind its end; null when it is not what was written. A copy, because a
+ * process that nobody here can see may be writing to the file still: it goes on with one that counts for nothing.
+ */
 async function reopenedSpill(
   path: string,
   { bytes, sha256 }: Progress['spill'],
   pacer: Pacer,
 ): Promise<HashedFile | null> {
-  return refusing(path, async () => {
-    const flags = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW;
-    const handle = await open(path, flags).catch(() => null);
-    if (handle === null) return null;
-    const found = await handle.stat();
-    const hash = createHash('sha256');
+  const from = await presentFile(path).catch(() => null);
+  if (from === null) return null;
+  const copyPath = unfinishedCopy(path);
+  const copy = await emptySpill(copyPath);
+  try {
     const buffer = Buffer.allocUnsafeSlow(limits.sigilWindowBytes);
-    let at = 0;
-    while (found.isFile() && at < bytes) {
-      const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, bytes - at), at);
-      if (bytesRead === 0) break;
-      hash.update(buffer.subarray(0, bytesRead));
-      at += bytesRead;
+    while (copy.bytes < bytes) {
+      const read = await from.read(buffer.subarray(0, Math.min(buffer.length, bytes - copy.bytes)), copy.bytes);
+      if (read === 0) break;
+      await copy.append(buffer.subarray(0, read));
       if (pacer.due) await pacer.rest();
     }
-    if (at === bytes && hash.copy().digest('hex') === sha256) {
-      await handle.truncate(bytes);
-      return new HashedFile([handle, path, bytes], hash);
+    if (copy.bytes === bytes && copy.sha256 === sha256) {
+      await refusing(path, () => rename(copyPath, path));
+      return copy;
     }
-    await handle.close();
-    return null;
-  });
+  } catch (thrown) {
+    await discard(copy, copyPath);
+    throw thrown;
+  } finally {
+    await from.close();
+  }
+  await discard(copy, copyPath);
+  return null;
+}
+
+/** Where a copy stands until it is whole. */
+export function unfinishedCopy(spill: string): string {
+  return `${spill}.new`;
+}
+
+async function discard(file: ByteFile, path: string): Promise<void> {
+  await file.close();
+  await unlinkIfThere(path).catch(() => {});
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError } from '../../../common/errors.ts';
@@ -24,8 +25,22 @@ export interface InventoryRequest {
   readonly keeps: boolean;
   /** Changes that the new one forgets about; none when absent. */
   readonly accepted?: readonly AcceptedChange[];
+  /**
+   * Path of what a scan leaves that is cut short, before its endings. When absent, it is `path` where a new inventory is made, and nothing
+   * is left by others. No two scans may have the same at once.
+   */
+  readonly position?: string;
+  /** What an earlier scan has left there counts for nothing. */
+  readonly fromStart?: boolean;
   /** As {@link CheckpointOptions.everyBytes}. */
   readonly checkpointBytes?: number;
+  /** Called before anything is read, if the scan goes on with one that was cut short. */
+  readonly onResumed?: (resumed: ResumedScan) => void;
+}
+
+/** What a scan has gone on with: when that was begun, RFC 3339 UTC, and what it had read. */
+export interface ResumedScan extends ScanCounts {
+  readonly startedAt: string;
 }
 
 /** What became of the inventory in a scan. Call `keep` or `drop`; both may be called again. */
@@ -38,10 +53,11 @@ export interface TakenInventory {
   readonly failed: AppError | null;
   /** Accepted changes that need not be known any longer once it is kept, by the ids of their findings. */
   readonly spent: readonly string[];
-  /** When the scan was begun that this one has gone on with, RFC 3339 UTC, and how many tables that had read; null when there was none. */
-  readonly resumed: { readonly startedAt: string; readonly tables: number } | null;
+  /** The scan that this one has gone on with; null when there was none. */
+  readonly resumed: ResumedScan | null;
   /**
-   * Puts the new one in the place of the one before; resolved means that a power cut cannot undo it.
+   * Puts the new one, if one was made, in the place of the one before, and nobody goes on with the scan any more; resolved means that a
+   * power cut cannot undo it.
    * @throws AppError `state.conflict`
    */
   keep(): Promise<void>;
@@ -97,7 +113,7 @@ export class InventoryTaking implements VersionSink {
   /** A table was read to its end, and there is nothing to say of it. */
   async tableIsFine(name: string, fingerprint: string, read: ScanCounts): Promise<void> {
     const { checkpoints, sorter } = this;
-    if (checkpoints === null || sorter === null) return;
+    if (checkpoints === null) return;
     if (checkpoints.add(name, fingerprint, read)) await this.unlessRefused(() => checkpoints.write(sorter));
   }
 
@@ -135,7 +151,7 @@ export class InventoryTaking implements VersionSink {
   get result(): TakenInventory {
     const { keys, anew, failed } = this;
     const spent = this.isMade ? this.accepted.spent : [];
-    const resumed = this.begun && { startedAt: this.begun.startedAt, tables: this.begun.tables.length };
+    const resumed = resumedScan(this.begun);
     return { keys, anew, failed, spent, resumed, keep: () => this.keep(), drop: () => this.drop() };
   }
 
@@ -146,10 +162,12 @@ export class InventoryTaking implements VersionSink {
   }
 
   private async open(): Promise<void> {
-    const { path, keeps, store, pacer, resumption, checkpointBytes } = this.options;
+    const { path, keeps, store, pacer } = this.options;
     const folder = dirname(path);
     this.file = await presentFile(path);
-    if (this.file === null && !keeps) return;
+    const takes = keeps || this.file !== null;
+    await this.openCheckpoints(takes);
+    if (!takes) return;
     if (this.file !== null) {
       this.before = await readInventory(this.file, store, pacer).catch((thrown: unknown) => this.unusable(thrown));
     }
@@ -157,16 +175,30 @@ export class InventoryTaking implements VersionSink {
       const made = await mkdir(folder, { recursive: true, mode: 0o700 });
       if (made !== undefined) await syncFolder(dirname(made));
     });
-    if (keeps && resumption !== undefined) {
-      await removeSpills(folder);
-      const options = { ...resumption, ...(checkpointBytes !== undefined && { everyBytes: checkpointBytes }) };
-      const { checkpoints, resumed } = await Checkpoints.begin(options, path, pacer);
-      this.checkpoints = checkpoints;
-      this.begun = resumed;
-    }
     this.spill = this.checkpoints?.spill ?? (await namelessFile(folder));
     this.target = keeps ? await emptyFile(this.newPath) : await namelessFile(folder);
     this.sorter = new EntrySorter(this.spill, pacer, limits.inventoryArenaBytes, this.begun?.runs);
+  }
+
+  /** @param takes whether versions are taken down: a scan that did not is of no use to one that does */
+  private async openCheckpoints(takes: boolean): Promise<void> {
+    const { path, keeps, pacer, resumption, checkpointBytes, fromStart = false } = this.options;
+    const position = this.options.position ?? (keeps ? path : undefined);
+    if (resumption === undefined || position === undefined) return;
+    const folder = dirname(position);
+    await refusing(folder, async () => {
+      const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+      if (made !== undefined) await syncFolder(dirname(made));
+    });
+    await removeSpills(folder);
+    const judge = takes ? resumption.judge : createHash('sha256').update(`${resumption.judge} alone`).digest('hex');
+    const options = { ...resumption, judge, position, fromStart };
+    const every = checkpointBytes !== undefined && { everyBytes: checkpointBytes };
+    const { checkpoints, resumed } = await Checkpoints.begin({ ...options, ...every }, pacer);
+    this.checkpoints = checkpoints;
+    this.begun = resumed;
+    const told = resumedScan(resumed);
+    if (told !== null) this.options.onResumed?.(told);
   }
 
   /** Where a new one will be made, that is to be told; where none is, there is nothing to compare with. */
@@ -182,7 +214,11 @@ export class InventoryTaking implements VersionSink {
 
   private async keep(): Promise<void> {
     const { target } = this;
-    if (!this.isMade || !this.options.keeps || target === null) return this.drop();
+    if (!this.options.keeps) {
+      await this.checkpoints?.forget();
+      return this.release(true);
+    }
+    if (!this.isMade || target === null) return this.drop();
     await target.sync();
     // First: what has led to an inventory must not count for the next one.
     await this.checkpoints?.forget();
@@ -210,6 +246,10 @@ export class InventoryTaking implements VersionSink {
       await this.drop();
     }
   }
+}
+
+function resumedScan(begun: Resumed | null): ResumedScan | null {
+  return begun && { startedAt: begun.startedAt, ...begun.counts };
 }
 
 function isRefusal(thrown: unknown): thrown is AppError {

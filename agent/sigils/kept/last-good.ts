@@ -53,14 +53,30 @@ export async function lastGoodOf(
   findings: readonly SigilFinding[],
   options: LookOptions,
 ): Promise<ReadonlyMap<string, LastGood>> {
-  const good = new Map<string, LastGood>();
-  let sought = findings.flatMap(({ id, check, key }) => {
+  const sought = findings.flatMap(({ id, check, key }) => {
     // A duplicate is one record too many: there is nothing to put back.
     const bytes = key === null || check === 'duplicate' ? null : foreignBytes(key);
     return bytes === null ? [] : [{ id, key: bytes }];
   });
-  if (sought.length === 0) return good;
-  for (const { id: snapshot, at, folder } of await new Shelf(dataDir, store).list()) {
+  return sought.length === 0 ? new Map() : newestGood(await new Shelf(dataDir, store).list(), sought, options);
+}
+
+/** A key to look for, under a name of the caller's. */
+interface SoughtKey {
+  readonly id: string;
+  readonly key: Buffer;
+}
+
+/** The first of these snapshots that has each key, passing every check; by the names. What none has is not in the result. */
+export async function newestGood(
+  snapshots: readonly KeptSnapshot[],
+  keys: readonly SoughtKey[],
+  options: LookOptions,
+): Promise<ReadonlyMap<string, LastGood>> {
+  const good = new Map<string, LastGood>();
+  let sought = keys;
+  for (const { id: snapshot, at, folder } of snapshots) {
+    if (sought.length === 0) break;
     const found = await lookQuietly(
       keptFiles(folder),
       sought.map(({ key }) => key),
@@ -71,7 +87,6 @@ export async function lastGoodOf(
       if (record !== undefined && whyNotGood(record) === undefined) good.set(id, { snapshot, at });
     }
     sought = sought.filter(({ id }) => !good.has(id));
-    if (sought.length === 0) break;
   }
   return good;
 }
@@ -109,11 +124,11 @@ export async function goodRecord(
   return without;
 }
 
-async function lookQuietly(files: StoreFiles, keys: readonly Buffer[], options: LookOptions) {
+/** Nothing of a store that cannot be looked at. */
+export async function lookQuietly(files: StoreFiles, keys: readonly Buffer[], options: LookOptions) {
   try {
     return await look(files, keys, options);
   } catch {
-    // A snapshot that cannot be read has nothing that is good.
     return new Map<string, CurrentRecord>();
   }
 }

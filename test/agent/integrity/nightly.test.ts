@@ -53,6 +53,7 @@ function store(name: string, found: readonly SigilFinding[] = [], error?: AppErr
         findings: found,
         moreFindings: 0,
         error,
+        resumed: null,
       };
     },
   };
@@ -62,8 +63,8 @@ function store(name: string, found: readonly SigilFinding[] = [], error?: AppErr
 function nightlyOf(stores: readonly CheckedStore[], lastGood: ReadonlyMap<string, LastGood> = new Map()) {
   const archive = reportArchive(dataDir, { keepDays: 90, keepReports: 100 });
   const timetable = { schedule: parseCron('0 2 * * *'), jitterMs: 1_000 };
-  const findLastGood = async () => lastGood;
-  const known = { node: 'lyra', stores, eventSecrets: 1, archive, findLastGood };
+  const findGoodCopies = async () => ({ lastGood, records: new Map() });
+  const known = { node: 'lyra', stores, eventSecrets: 1, archive, findGoodCopies };
   return { nightly: new Nightly({ ...known, timetable, journal, clock, logger: quietLogger }), archive };
 }
 

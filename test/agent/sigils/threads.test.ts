@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, statSync, truncateSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, truncateSync, unlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -97,5 +97,31 @@ describe('two threads', () => {
       threadFile: pathToFileURL(join(path, 'no-such-thread.js')),
     });
     await assert.rejects(scanner.scan({ mode: 'full', state: null, openFindings: [] }), { code: 'internal.error' });
+  });
+
+  it('go on with a scan that was cut short, as one thread does, with findings of its first part', async (t) => {
+    const path = join(temporaryFolder(t), 'store');
+    await storeOfManyTables(path);
+    const tables = filesEnding(path, '.ldb');
+    // The newest are read first.
+    flip(join(path, tables.at(-1) ?? ''), 100);
+    const whole = await scan(path, 1);
+    const position = join(temporaryFolder(t), 'main.run');
+    const inventory = { path: `${position}.none`, keeps: false, position, checkpointBytes: 1 };
+    const begin = (signal?: AbortSignal) => {
+      const scanner = new SigilScanner({ name: 'main', path, secrets: [secret], clock, threads: 2, threadFile });
+      const request = { mode: 'full', state: null, openFindings: [], inventory } as const;
+      return scanner.scan({ ...request, ...(signal && { signal, onProgress: () => stopWhenWritten() }) });
+    };
+    const cut = new AbortController();
+    const stopWhenWritten = () => {
+      if (existsSync(`${position}.progress`)) cut.abort(new Error('cut short'));
+    };
+    await assert.rejects(begin(cut.signal), /cut short/);
+    const { findings, records: stored, blocks, tables: read, inventory: taken } = await begin();
+    assert.ok((taken?.resumed?.tables ?? 0) > 0);
+    assert.deepEqual([findings, stored, blocks, read], [whole.findings, whole.records, whole.blocks, whole.tables]);
+    await taken?.keep();
+    assert.ok(!existsSync(`${position}.progress`));
   });
 });

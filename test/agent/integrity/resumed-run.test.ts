@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { integrityRun } from '../../../agent/commands/integrity.ts';
+import { type IntegrityReport, integrityReport } from '../../../common/integrity-report.ts';
+import { limits } from '../../../common/limits.ts';
+import { until } from '../../until.ts';
+import { Nights } from '../sigils/inventory/inventories.ts';
+import {
+  checksOf,
+  clock,
+  filesEnding,
+  flip,
+  intoTables,
+  nthRecord,
+  type Store,
+  secret,
+  temporaryFolder,
+  withStore,
+} from '../sigils/stores.ts';
+import { runSettings } from './run-settings.ts';
+
+const records = 3_000;
+/** Tables can be no smaller. */
+const shape = { compression: false, maxFileSize: 1024 * 1024 };
+
+async function putLarge(db: Store, from: number, to: number): Promise<void> {
+  for (let nth = from; nth < to; nth++) {
+    const { key, value } = nthRecord(nth);
+    await db.put(key, { ...value, extra: 'x'.repeat(4_000) });
+  }
+}
+
+/** A store of many tables, and some records in its log. */
+async function ground(t: TestContext) {
+  const folder = temporaryFolder(t);
+  const path = join(folder, 'db');
+  await withStore(
+    path,
+    async (db) => {
+      await putLarge(db, 0, records);
+      await intoTables(db);
+      await putLarge(db, records, records + 50);
+    },
+    shape,
+  );
+  return { path, dataDir: join(folder, 'data') };
+}
+
+type Ground = Awaited<ReturnType<typeof ground>>;
+
+/** How many tables need not be read again. */
+function done({ dataDir }: Ground): number {
+  const path = join(dataDir, 'reports', 'main.run.progress');
+  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).tables.length : 0;
+}
+
+/** Begins a run as a process of its own, and kills it once it has remembered so many tables more. */
+async function killedRun(on: Ground, tables = 1): Promise<void> {
+  const args = ['--import', 'tsx', join(import.meta.dirname, 'slow-run.ts'), on.path, on.dataDir];
+  const before = done(on);
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const ended = once(child, 'exit');
+  await until('it has got on', () => done(on) >= before + tables || child.exitCode !== null, 60_000);
+  child.kill('SIGKILL');
+  assert.deepEqual(await ended, [null, 'SIGKILL']);
+}
+
+async function run({ path, dataDir }: Ground, { fromStart = false, secrets = secret, now = clock.now } = {}) {
+  let [stdout, stderr] = ['', ''];
+  const world = {
+    ...{ settings: runSettings(path, dataDir, secrets), clock: { ...clock, now }, json: true, terminal: false },
+    stdout: (text: string) => {
+      stdout += text;
+    },
+    stderr: (text: string) => {
+      stderr += text;
+    },
+  };
+  const code = await integrityRun(world, { node: 'lyra', fromStart });
+  return { code, stderr, store: storeOf(integrityReport.parse(JSON.parse(stdout))) };
+}
+
+function storeOf({ stores: [store] }: IntegrityReport) {
+  assert.ok(store?.counts);
+  const { counts, status, resumed, findings } = store;
+  return { counts, status, resumed, findings: findings.map(({ firstSeen: _, ...finding }) => finding) };
+}
+
+describe('a run by hand that was killed', () => {
+  test('goes on where it was, time and again, says so, and its report is that of a whole one', async (t) => {
+    const on = await ground(t);
+    const tables = filesEnding(on.path, '.ldb');
+    // One that is read first, and one that is read last.
+    for (const file of [tables[0] ?? '', tables.at(-2) ?? '']) flip(join(on.path, file), 100);
+    const whole = await run({ ...on, dataDir: join(on.dataDir, '..', 'other') });
+    assert.deepEqual([whole.stderr, whole.store.resumed, whole.store.findings.length], ['', null, 2]);
+    for (let nth = 1; nth <= 3; nth++) await killedRun(on, 2);
+    const before = done(on);
+    const { code, stderr, store } = await run(on);
+    assert.ok(before >= 5 && before < tables.length, `${before} of ${tables.length} tables`);
+    const { startedAt, records: read } = store.resumed ?? assert.fail('not gone on with');
+    assert.equal(stderr, `main: going on with the run from ${startedAt}, ${read} records checked before\n`);
+    assert.ok(read > 0 && read < whole.store.counts.records);
+    assert.deepEqual([code, { ...store, resumed: null }], [1, whole.store]);
+    assert.deepEqual(
+      readdirSync(join(on.dataDir, 'reports')).filter((name) => name.startsWith('main.')),
+      [],
+    );
+    assert.equal((await run(on)).store.resumed, null, 'the next one begins anew');
+  });
+
+  test('begins anew when it is told to', async (t) => {
+    const on = await ground(t);
+    await killedRun(on, 3);
+    const { stderr, store } = await run(on, { fromStart: true });
+    assert.deepEqual([stderr, store.resumed, store.counts.sigils], ['', null, records + 50]);
+  });
+
+  test('compares with the inventory of the agent, whose own position it leaves alone', async (t) => {
+    const on = await ground(t);
+    await new Nights(on.path, on.dataDir).scan();
+    await withStore(on.path, (db) => db.del(nthRecord(20).key), shape);
+    const own = ['progress', 'taking'].map((ending) => join(on.dataDir, 'inventory', `main.inventory.${ending}`));
+    for (const path of own) writeFileSync(path, 'of the agent');
+    await killedRun(on, 3);
+    const { stderr, store } = await run(on);
+    assert.match(stderr, /going on/);
+    assert.deepEqual([checksOf(store.findings), store.findings[0]?.key], [['vanished'], nthRecord(20).key]);
+    assert.deepEqual(
+      own.map((path) => readFileSync(path, 'utf8')),
+      ['of the agent', 'of the agent'],
+    );
+  });
+
+  test('begins anew when there is an inventory that it has taken nothing down for', async (t) => {
+    const on = await ground(t);
+    await killedRun(on, 3);
+    await new Nights(on.path, on.dataDir).scan();
+    const { store } = await run(on);
+    assert.deepEqual([store.resumed, store.findings], [null, []]);
+  });
+
+  test('counts a table once that was rewritten since', async (t) => {
+    const on = await ground(t);
+    await killedRun(on, 5);
+    const newest = filesEnding(on.path, '.ldb').at(-1) ?? assert.fail();
+    const bytes = readFileSync(join(on.path, newest));
+    rmSync(join(on.path, newest));
+    writeFileSync(join(on.path, newest), bytes);
+    const { store } = await run(on);
+    assert.ok(store.resumed);
+    assert.equal(store.counts.sigils, records + 50);
+  });
+
+  test('begins anew after too long a time, with other secrets, and over a store that was replaced', async (t) => {
+    const on = await ground(t);
+    const copy = join(on.path, '..', 'copy');
+    const isAnew = async (options: Parameters<typeof run>[1] = {}) => {
+      assert.ok(done(on) > 0);
+      const { stderr, store } = await run(on, options);
+      assert.deepEqual([stderr, store.resumed, store.counts.records], ['', null, records + 50]);
+    };
+    await killedRun(on);
+    await isAnew({ now: () => clock.now() + limits.fullScanResumeMs + 1_000 });
+    await killedRun(on);
+    await isAnew({ secrets: 'another' });
+    await killedRun(on);
+    cpSync(on.path, copy, { recursive: true, preserveTimestamps: true });
+    rmSync(on.path, { recursive: true });
+    cpSync(copy, on.path, { recursive: true, preserveTimestamps: true });
+    await isAnew();
+    await killedRun(on);
+    // Even of the very same files: of a folder that was away, nobody knows what it was for.
+    renameSync(on.path, `${on.path}.away`);
+    mkdirSync(on.path);
+    for (const name of readdirSync(`${on.path}.away`)) renameSync(join(`${on.path}.away`, name), join(on.path, name));
+    await isAnew();
+  });
+});
