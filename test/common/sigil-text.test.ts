@@ -22,6 +22,19 @@ it('no mark of direction is left in foreign text', () => {
   }
 });
 
+it('what nobody can see in a key is written out, so that a command with it is that command when it was copied', () => {
+  const hidden = Array.from({ length: 0xffff }, (_, code) => String.fromCharCode(code)).filter((character) =>
+    /[\u2000-\u206f]|\p{Zs}|\u00ad|\u180e|\ufeff/u.test(character),
+  );
+  const isSeen = (character: string) => character === ' ' || /[\u2010-\u2027\u2030-\u205e]/u.test(character);
+  for (const character of hidden) {
+    const bytes = Buffer.from(`a${character}b`);
+    const text = foreignText(bytes);
+    assert.equal(text.includes(character), isSeen(character), character.codePointAt(0)?.toString(16));
+    assert.deepEqual(foreignBytes(text), bytes);
+  }
+});
+
 it('foreign text is printable and gives its bytes back', () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 100 }),
