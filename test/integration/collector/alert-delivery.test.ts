@@ -204,6 +204,29 @@ describe('delivery', () => {
     );
   });
 
+  test('who was told long ago is told of the end, though what was to be said since was given up', async () => {
+    const channel = channelOf('slack');
+    await world.intake.welcome([channel]);
+    await world.raise('a');
+    await world.deliver(channel);
+    await world.acknowledge('a');
+    await world.readAll();
+    // A collector has the channel all the time.
+    for (const endMs = world.nowMs + limits.alertHistoryMs; world.nowMs <= endMs; ) {
+      world.nowMs += limits.alertChannelForgottenMs / 2;
+      await world.intake.welcome([channel]);
+    }
+    await world.intake.tidy();
+    channel.answer = () => Promise.reject(refused);
+    await world.raise('a', 'critical');
+    await world.deliver(channel);
+    assert.equal((await listDeadLetters(world.db, 10)).length, 1);
+    channel.answer = async () => {};
+    await world.resolve('a');
+    await world.deliver(channel);
+    assert.deepEqual(told(channel), [['raised a'], ['resolved a']]);
+  });
+
   test('nor of an end that waits behind its beginning when that is given up', async () => {
     const channel = channelOf('slack');
     await world.intake.welcome([channel]);
