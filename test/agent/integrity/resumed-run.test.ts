@@ -159,25 +159,28 @@ describe('a run by hand that was killed', () => {
   test('begins anew after too long a time, with other secrets, and over a store that was replaced', async (t) => {
     const on = await ground(t);
     const copy = join(on.path, '..', 'copy');
-    const isAnew = async (options: Parameters<typeof run>[1] = {}) => {
+    const isAnew = async (why: string, options: Parameters<typeof run>[1] = {}) => {
       assert.ok(done(on) > 0);
       const { stderr, store } = await run(on, options);
-      assert.deepEqual([stderr, store.resumed, store.counts.records], ['', null, records + 50]);
+      const said = `main: beginning anew, and not going on with the run that was cut short: ${why}\n`;
+      assert.deepEqual([stderr, store.resumed, store.counts.records], [said, null, records + 50]);
     };
+    const judge =
+      'the program, its secrets, or whether there is an inventory to compare with, are not the same any more';
     await killedRun(on);
-    await isAnew({ now: () => clock.now() + limits.fullScanResumeMs + 1_000 });
+    await isAnew('it was begun more than 20 hours ago', { now: () => clock.now() + limits.fullScanResumeMs + 1_000 });
     await killedRun(on);
-    await isAnew({ secrets: 'another' });
+    await isAnew(judge, { secrets: 'another' });
     await killedRun(on);
     cpSync(on.path, copy, { recursive: true, preserveTimestamps: true });
     rmSync(on.path, { recursive: true });
     cpSync(copy, on.path, { recursive: true, preserveTimestamps: true });
-    await isAnew();
+    await isAnew('the store was replaced since');
     await killedRun(on);
     // Even of the very same files: of a folder that was away, nobody knows what it was for.
     renameSync(on.path, `${on.path}.away`);
     mkdirSync(on.path);
     for (const name of readdirSync(`${on.path}.away`)) renameSync(join(`${on.path}.away`, name), join(on.path, name));
-    await isAnew();
+    await isAnew('the store was replaced since');
   });
 });
