@@ -78,6 +78,8 @@ function canBeRead({ updatedAt }: KnownSigil, record: FoundRecord | undefined): 
   if (record === undefined) return false;
   if (!record.uncertain) return true;
   if (!record.isPresent || record.failures.length > 0) return false;
+  // The same text need not be a time that can be compared.
+  if (updatedAt !== '' && record.updatedAt === updatedAt) return true;
   return (compareTimes(record.updatedAt, updatedAt) ?? -1) >= 0;
 }
 
@@ -88,7 +90,7 @@ function recordsOf(sigils: readonly KnownSigil[], at: string, isWhole: boolean):
   return {
     ...{ by: 'inventory', snapshot: null, at, isWhole, moreKeys: sigils.length - shown.length },
     keys: shown.map(({ key, updatedAt }) => {
-      const time = updatedAt === '' ? {} : { updatedAt: shownText(Buffer.from(updatedAt, 'latin1')) };
+      const time = updatedAt === '' ? {} : { updatedAt: shownText(Buffer.from(updatedAt)) };
       return { key: shownText(key), lastGood: null, ...time };
     }),
   };

@@ -86,12 +86,12 @@ function compareKey({ bytes, keyStart, keyEnd }: EntryView, key: Buffer): number
 }
 
 function hold(one: Sought, entry: EntryView, room: { keys: number; bytes: number }): void {
-  const { key, time } = entry;
+  const { key, bytes, idEnd, end } = entry;
   if (room.keys === 0 || key.length > room.bytes) {
     one.isWhole = false;
     return;
   }
   room.keys--;
   room.bytes -= key.length;
-  one.sigils.push({ key: Buffer.from(key), updatedAt: time });
+  one.sigils.push({ key: Buffer.from(key), updatedAt: bytes.toString('utf8', idEnd, end) });
 }

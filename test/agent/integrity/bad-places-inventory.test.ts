@@ -20,7 +20,9 @@ const temp = tempFolder();
 /** Blocks of more sigils than are listed of one. */
 const shape = { compression: false, blockSize: 16_384 };
 /** What a page and a terminal could take for something else; before all others in the order of keys. */
-const odd = sigilAt({ form: 'plain', id: "<script>\u001b[2J\u202e'" }, 1);
+const oddKey = sigilAt({ form: 'plain', id: "<script>\u001b[2J\u202e'" }, 1);
+const oddTime = '<b>\u202e&';
+const odd = { ...oddKey, value: { ...oddKey.value, updatedAt: oddTime } };
 const sigils = [odd, ...Array.from({ length: 200 }, (_, nth) => sigilAt({ form: 'plain', id: `k${1000 + nth}` }, 1))];
 const keys = sigils.map(({ key }) => key);
 /** Is in no inventory. */
@@ -88,7 +90,8 @@ describe('a bad block that no snapshot has whole', () => {
     assert.deepEqual(
       records.keys,
       expected.slice(0, limits.maxKeysOfPlace).map((key) => {
-        return { key: foreignText(Buffer.from(key)), lastGood: null, updatedAt: timeAt(1) };
+        const updatedAt = key === odd.key ? foreignText(Buffer.from(oddTime)) : timeAt(1);
+        return { key: foreignText(Buffer.from(key)), lastGood: null, updatedAt };
       }),
     );
     const { by, snapshot, isWhole, moreKeys } = records;
@@ -100,7 +103,7 @@ describe('a bad block that no snapshot has whole', () => {
     assert.ok(page.includes('Sigils there, by the inventory of') && page.includes(`And ${moreKeys} more.`));
     assert.ok(!text.includes('restore it:') && !page.includes('restore it'));
     for (const raw of ['\u001b', '\u202e']) assert.ok(!text.includes(raw), raw);
-    for (const raw of ['<script>', '\u001b', '\u202e']) assert.ok(!page.includes(raw), raw);
+    for (const raw of ['<script>', '<b>', '\u001b', '\u202e']) assert.ok(!page.includes(raw), raw);
     assert.deepEqual({ store: digests(path), inventory: digests(join(dataDir, 'inventory')) }, before);
   });
 
