@@ -187,7 +187,7 @@ export class StoreWatch {
   /** Scans. An error when the store could not be read, undefined when the watch was stopped. */
   async #read(signal: AbortSignal): Promise<ScanResult | AppError | undefined> {
     const { name: store, inventoryPath, logger } = this.#options;
-    const onRefused = (reason: string) => logger.warn('sigil.scan_anew', { store, reason });
+    const onRefused = (reason: string) => logger.info('sigil.scan_anew', { store, reason });
     const accepted = this.#mode === 'full' ? ((await this.#accepting?.changes()) ?? []) : [];
     const request = {
       ...{ mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal },

@@ -158,7 +158,7 @@ function placeSigils(records: RecordsInPlace): string {
       ['updated', updatedAt ?? null],
     ])}</li>`;
   });
-  const advice = 'No kept snapshot has them, so bring them back from the application or a backup';
+  const advice = 'No kept snapshot can be read there, so bring them back from the application or a backup';
   return `<p>${by}. ${advice}:</p><ol>${items.join('\n')}</ol>${moreOf(records)}`;
 }
 

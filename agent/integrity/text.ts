@@ -70,7 +70,7 @@ function inventoryLines(records: RecordsInPlace): string[] {
   const lines = keys.map(
     ({ key, updatedAt }) => `      ${key}${updatedAt === undefined ? '' : `, updated ${updatedAt}`}`,
   );
-  const advice = 'no kept snapshot has them, so bring them back from the application or a backup';
+  const advice = 'no kept snapshot can be read there, so bring them back from the application or a backup';
   return [`${by}; ${advice}:`, ...lines, ...moreLines(records)];
 }
 
