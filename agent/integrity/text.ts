@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import {
   findingsOf,
   type IntegrityReport,
@@ -42,7 +43,7 @@ export function storeLines({ store, counts, durationMs, findings, moreFindings }
     ];
   });
   return [
-    `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,
+    `store ${store}: ${amount(records, 'record')} (${amount(sigils, 'sigil')}), ${amount(blocks, 'block')} in ${Math.round(durationMs)} ms: ${amount(found, 'finding')}`,
     ...lines,
   ];
 }
@@ -73,7 +74,9 @@ export function formatReport(report: IntegrityReport): string {
     const trouble = error === null ? [] : [`could not check store ${store.store}: ${error.message} (${error.code})`];
     if (counts !== null) return [...storeLines({ ...store, counts }), ...resumedLine(store), ...trouble];
     const standing = findingsOf(store);
-    return standing === 0 ? trouble : [...trouble, `  ${standing} findings stand from before`];
+    return standing === 0
+      ? trouble
+      : [...trouble, `  ${amount(standing, 'finding')} ${standing === 1 ? 'stands' : 'stand'} from before`];
   });
   const unverified =
     eventSecrets === 0 ? ['signatures were not verified: there is no event secret (sigils.secrets)'] : [];
@@ -94,7 +97,7 @@ export function formatReports(reports: readonly IntegrityReport[]): string {
   const lines = reports.map((report) => {
     const { id, node, status, stores } = report;
     const found = stores.reduce((sum, store) => sum + findingsOf(store), 0);
-    return `${id}  ${status.padEnd(width)}  node ${node}, ${stores.length} stores, ${found} findings`;
+    return `${id}  ${status.padEnd(width)}  node ${node}, ${amount(stores.length, 'store')}, ${amount(found, 'finding')}`;
   });
   return `${lines.join('\n')}\n`;
 }

@@ -6,7 +6,7 @@ import { FileWindow } from './file-window.ts';
 import { readLog } from './log-scan.ts';
 import type { FoundRecord, RecordLookUp } from './look-up.ts';
 import type { Pacer } from './pacer.ts';
-import { takeSnapshot } from './snapshot.ts';
+import { Snapshots } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
 import { BlockCursor, type BlockHandle, parseHandle, valuePut } from './table-format.ts';
 import { isProblem, TableReader } from './table-reader.ts';
@@ -31,6 +31,7 @@ export class CurrentRecords implements RecordLookUp {
   private readonly pacer: Pacer;
   private readonly seen: VersionSeen | undefined;
   private readonly window = new FileWindow();
+  private readonly snapshots: Snapshots;
   private readonly reader = new TableReader(this.window);
   private readonly cursor = new BlockCursor();
   private readonly indexCursor = new BlockCursor();
@@ -41,6 +42,7 @@ export class CurrentRecords implements RecordLookUp {
     this.files = files;
     this.checker = checker;
     this.pacer = pacer;
+    this.snapshots = new Snapshots(files, this.window, pacer);
     this.seen = seen;
   }
 
@@ -60,7 +62,7 @@ export class CurrentRecords implements RecordLookUp {
 
   /** False when a file was compacted away on the way. */
   private async tryLookUp(keys: readonly Buffer[]): Promise<boolean> {
-    const snapshot = await takeSnapshot(this.files, this.window, this.pacer);
+    const snapshot = await this.snapshots.take();
     let whole = true;
     for (const name of snapshot.logs)
       whole = (await this.withFile(name, keys, (file) => this.searchLog(file))) && whole;
