@@ -59,7 +59,7 @@ describe('a change that somebody accepts', () => {
       reason: 'the customer left',
     };
     assert.deepEqual(accepted(), [body]);
-    assert.equal(store.summary.openFindings, 1, 'the damaged record is a finding as before');
+    await until('the damaged record alone is a finding as before', () => store.summary.openFindings === 1);
     await stop();
     const again = watched.watch();
     for (const nth of [3, 4]) {
