@@ -171,13 +171,14 @@ export class StoreWatch {
 
   /** Scans. An error when the store could not be read, undefined when the watch was stopped. */
   async #read(signal: AbortSignal): Promise<ScanResult | AppError | undefined> {
-    const { inventoryPath } = this.#options;
+    const { name: store, inventoryPath, logger } = this.#options;
+    const onRefused = (reason: string) => logger.info('sigil.scan_anew', { store, reason });
     const accepted = this.#mode === 'full' ? await this.#told.acceptedChanges() : [];
     const { state, open } = this.#told;
     const request = {
       ...{ mode: this.#mode, state, openFindings: [...open.values()], signal },
       onProgress: (done: ScanCounts) => this.#cameOn(done),
-      ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true, accepted } }),
+      ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true, accepted, onRefused } }),
     };
     this.#progressMs = this.#options.clock.monotonicMs();
     this.#progress = { mode: this.#mode, records: 0, bytes: 0, totalBytes: await this.#bytesToRead() };

@@ -53,12 +53,25 @@ function placeLines(store: string, finding: ReportedFinding): string[] {
   const { records } = finding;
   if (records === undefined) return [];
   if (records === null) return ['    no kept snapshot says which records are there, so there is no copy to restore'];
+  if (records.by === 'inventory') return inventoryLines(records);
   const lines = records.keys.flatMap(({ key, lastGood }, nth) => {
     const command = restoreCommandInPlace(store, finding, nth);
     const good = lastGood === null ? 'no good copy' : `last good ${lastGood.at}`;
     return [`      ${key}, ${good}`, ...(command === null ? [] : [`        restore it: ${command}`])];
   });
   return [`    records there, by the snapshot of ${records.at}:`, ...lines, ...moreLines(records)];
+}
+
+/** Which sigils lie in a bad place that no snapshot has. */
+function inventoryLines(records: RecordsInPlace): string[] {
+  const { keys, at, isWhole } = records;
+  const by = `    sigils there, by the inventory of ${at}`;
+  if (keys.length === 0 && isWhole) return [`${by}: none, all that it has in this range can be read in other places`];
+  const lines = keys.map(
+    ({ key, updatedAt }) => `      ${key}${updatedAt === undefined ? '' : `, updated ${updatedAt}`}`,
+  );
+  const advice = 'no kept snapshot can be read there, so bring them back from the application or a backup';
+  return [`${by}; ${advice}:`, ...lines, ...moreLines(records)];
 }
 
 function moreLines({ keys, moreKeys, isWhole }: RecordsInPlace): string[] {
