@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import {
   alertFigures,
   listAlerts,
@@ -8,13 +8,13 @@ import {
 } from '../../../collector/postgres/alert-query-store.ts';
 import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import {
-  AlertWorld,
+  type AlertWorld,
   channelOf,
   drain,
   going,
   groupMs,
+  inAlertWorlds,
   maxAttempts,
   refused,
   repeatMs,
@@ -22,15 +22,10 @@ import {
   unreachable,
 } from './alert-world.ts';
 
-let postgres: TestPostgres;
 let world: AlertWorld;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  world = await AlertWorld.begin(postgres);
+inAlertWorlds((begun) => {
+  world = begun;
 });
 
 const yearMs = 365 * 86_400_000;
