@@ -13,6 +13,8 @@ export const integrityLimits = {
   keysOfPlacesHeldBytes: 8 * 1024 * 1024,
   /** A larger inventory, of some thirty million sigils, is not read for it. */
   inventoryOfPlacesBytes: 4 * 1024 * 1024 * 1024,
+  /** A file of `integrity accept`: a key, a reason and a name. */
+  maxAcceptanceBytes: 64 * 1024,
   /** An archived report, some 9 KB for the longest of findings; a larger file is none of ours. */
   maxReportBytes: 32 * 1024 * 1024,
   /** Threads that may check one store. */
