@@ -25,8 +25,9 @@ import {
   filesEnding,
   flip,
   intoTables,
+  manyTables,
   nthRecord,
-  type Store,
+  putLarge,
   secret,
   temporaryFolder,
   withStore,
@@ -34,16 +35,6 @@ import {
 import { runSettings } from './run-settings.ts';
 
 const records = 3_000;
-/** Tables can be no smaller. */
-const shape = { compression: false, maxFileSize: 1024 * 1024 };
-
-async function putLarge(db: Store, from: number, to: number): Promise<void> {
-  for (let nth = from; nth < to; nth++) {
-    const { key, value } = nthRecord(nth);
-    await db.put(key, { ...value, extra: 'x'.repeat(4_000) });
-  }
-}
-
 interface Ground {
   readonly path: string;
   readonly dataDir: string;
@@ -67,7 +58,7 @@ function makeLarge(path: string): Promise<void> {
       await intoTables(db);
       await putLarge(db, records, records + 50);
     },
-    shape,
+    manyTables,
   );
 }
 
@@ -187,7 +178,7 @@ describe('a run by hand that was killed', () => {
   test('compares with the inventory of the agent, whose own position it leaves alone', async (t) => {
     const on = await ground(t);
     await new Nights(on.path, on.dataDir).scan();
-    await withStore(on.path, (db) => db.del(nthRecord(20).key), shape);
+    await withStore(on.path, (db) => db.del(nthRecord(20).key), manyTables);
     const own = ['progress', 'taking'].map((ending) => join(on.dataDir, 'inventory', `main.inventory.${ending}`));
     for (const path of own) writeFileSync(path, 'of the agent');
     await killedRun(on, 3);

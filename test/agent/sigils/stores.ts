@@ -65,6 +65,17 @@ export async function putRecords(db: Store, from: number, to: number): Promise<v
   }
 }
 
+/** How a store is opened that is to have many tables; they can be no smaller. */
+export const manyTables = { compression: false, maxFileSize: 1024 * 1024 };
+
+/** Records {@link nthRecord} `from` to `to`, the last one aside, with 4 KB each. */
+export async function putLarge(db: Store, from: number, to: number): Promise<void> {
+  for (let nth = from; nth < to; nth++) {
+    const { key, value } = nthRecord(nth);
+    await db.put(key, { ...value, extra: 'x'.repeat(4_000) });
+  }
+}
+
 /** Moves everything from the log into tables. */
 export async function intoTables(db: Store): Promise<void> {
   // `level` hides what only its LevelDB half can do.

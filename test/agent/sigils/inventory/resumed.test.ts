@@ -16,24 +16,15 @@ import {
   filesEnding,
   flip,
   intoTables,
+  manyTables,
   nthRecord,
-  type Store,
+  putLarge,
   secret,
   temporaryFolder,
   withStore,
 } from '../stores.ts';
 
 const records = 3_000;
-/** Tables can be no smaller. */
-const shape = { compression: false, maxFileSize: 1024 * 1024 };
-
-async function putLarge(db: Store, from: number, to: number): Promise<void> {
-  for (let nth = from; nth < to; nth++) {
-    const { key, value } = nthRecord(nth);
-    await db.put(key, { ...value, extra: 'x'.repeat(4_000) });
-  }
-}
-
 /** A store of many tables, and some records in its log. */
 async function ground(t: TestContext) {
   const path = join(temporaryFolder(t), 'db');
@@ -44,7 +35,7 @@ async function ground(t: TestContext) {
       await intoTables(db);
       await putLarge(db, records, records + 50);
     },
-    shape,
+    manyTables,
   );
   return { path, inventory: join(temporaryFolder(t), 'inventory', 'main.inventory') };
 }
@@ -175,7 +166,7 @@ describe('a full scan that was cut short', () => {
         await db.del(nthRecord(20).key);
         await intoTables(db);
       },
-      shape,
+      manyTables,
     );
     await scan({ path, inventory, cutAfter: filesEnding(path, '.ldb').length - 1 });
     const { result } = await scan({ path, inventory });
@@ -238,7 +229,7 @@ describe('a full scan that was cut short', () => {
       const { path, inventory } = await ground(t);
       const older = join(temporaryFolder(t), 'older');
       cpSync(path, older, { recursive: true, preserveTimestamps: true });
-      await withStore(path, (db) => putLarge(db, 0, 2_000), shape);
+      await withStore(path, (db) => putLarge(db, 0, 2_000), manyTables);
       await scan({ path, inventory, cutAfter: 5 });
       assert.ok(existsSync(`${inventory}.progress`));
       rmSync(path, { recursive: true });
@@ -250,7 +241,7 @@ describe('a full scan that was cut short', () => {
       const { path, inventory } = await ground(t);
       const older = join(temporaryFolder(t), 'older');
       cpSync(path, older, { recursive: true, preserveTimestamps: true });
-      await withStore(path, (db) => putLarge(db, 0, 2_000), shape);
+      await withStore(path, (db) => putLarge(db, 0, 2_000), manyTables);
       await scan({ path, inventory, cutAfter: 5 });
       for (const name of readdirSync(path)) rmSync(join(path, name));
       for (const name of readdirSync(older)) cpSync(join(older, name), join(path, name), { preserveTimestamps: true });
@@ -260,7 +251,7 @@ describe('a full scan that was cut short', () => {
     test('when none of the tables that it had read is as it was', async (t) => {
       const { path, inventory } = await ground(t);
       await scan({ path, inventory, cutAfter: 5 });
-      await withStore(path, (db) => intoTables(db), shape);
+      await withStore(path, (db) => intoTables(db), manyTables);
       for (const name of filesEnding(path, '.ldb')) {
         const bytes = readFileSync(join(path, name));
         rmSync(join(path, name));
