@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
 import { parseArgs } from 'node:util';
 import { bundleTests } from './bundle.ts';
-import { openTestServer, testDatabaseVariable } from './postgres.ts';
+import { makeTestTemplate, openTestServer, testDatabaseVariable, testTemplateVariable } from './postgres.ts';
 import { report } from './reporter.ts';
 import { takeCareOf } from './system/leftovers.ts';
 
@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
 const server = values['with-postgres'] ? await openTestServer() : undefined;
 if (server !== undefined) {
   process.env[testDatabaseVariable] = server.url;
+  process.env[testTemplateVariable] = await makeTestTemplate(server.url);
   takeCareOf({ remove: server.stop, removeNow: () => {} });
 }
 
