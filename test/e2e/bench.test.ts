@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { z } from 'zod';
-import { jsonLine, removeLeftovers, runCommand } from '../system.ts';
+import { fromSource } from '../from-source.ts';
+import { jsonLine, projectRoot, removeLeftovers, runCommand } from '../system.ts';
 
 const measured = z.object({
   bench: z.literal('detect'),
@@ -78,7 +80,7 @@ const loaded = z.object({
 });
 
 function bench(...args: readonly string[]) {
-  const command = ['--import', 'tsx', 'scripts/benches/main.ts', ...args];
+  const command = [...fromSource(join(projectRoot, 'scripts/benches/main.ts')), ...args];
   return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
 }
 

@@ -7,6 +7,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { integrityRun } from '../../../agent/commands/integrity.ts';
 import { type IntegrityReport, integrityReport } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
+import { fromSource } from '../../from-source.ts';
 import { until } from '../../until.ts';
 import { Nights } from '../sigils/inventory/inventories.ts';
 import {
@@ -60,7 +61,7 @@ function done({ dataDir }: Ground): number {
 
 /** Begins a run as a process of its own, and kills it once it has remembered so many tables more. */
 async function killedRun(on: Ground, tables = 1): Promise<void> {
-  const args = ['--import', 'tsx', join(import.meta.dirname, 'slow-run.ts'), on.path, on.dataDir];
+  const args = [...fromSource(join(import.meta.dirname, 'slow-run.ts')), on.path, on.dataDir];
   const before = done(on);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = once(child, 'exit');

@@ -10,6 +10,7 @@ import { type EmbeddedPostgres, openEmbedded } from '../../../collector/postgres
 import { looseSettings } from '../../../collector/postgres/guards.ts';
 import { connectClient } from '../../../collector/postgres/pool.ts';
 import { runningPostmaster } from '../../../collector/postgres/postmaster.ts';
+import { fromSource } from '../../from-source.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
 
@@ -57,7 +58,7 @@ async function settingsThatLose(url: string): Promise<readonly string[]> {
 /** Another program that uses the server until it is told otherwise. */
 async function otherUser(dataDir: string): Promise<ChildProcess> {
   const program = fileURLToPath(new URL('./use-embedded.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', program, dataDir], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...fromSource(program), dataDir], { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
   return child;
 }
