@@ -186,12 +186,13 @@ export class StoreWatch {
 
   /** Scans. An error when the store could not be read, undefined when the watch was stopped. */
   async #read(signal: AbortSignal): Promise<ScanResult | AppError | undefined> {
-    const { inventoryPath } = this.#options;
+    const { name: store, inventoryPath, logger } = this.#options;
+    const onRefused = (reason: string) => logger.info('sigil.scan_anew', { store, reason });
     const accepted = this.#mode === 'full' ? ((await this.#accepting?.changes()) ?? []) : [];
     const request = {
       ...{ mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal },
       onProgress: (done: ScanCounts) => this.#cameOn(done),
-      ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true, accepted } }),
+      ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true, accepted, onRefused } }),
     };
     this.#progressMs = this.#options.clock.monotonicMs();
     this.#progress = { mode: this.#mode, records: 0, bytes: 0, totalBytes: await this.#bytesToRead() };

@@ -64,7 +64,7 @@ function startLoops(
   const alertStore = postgresAlertStore(db);
   const intake = createIntake({ store: alertStore, logger, groupMs, repeatMs });
   const facts = (nowMs: number) => readFacts(db, { nowMs, settings, witnesses: () => witnessFacts(witnesses) });
-  const watch = createConditionWatch({ store: alertStore, facts, settings, ledger, clock });
+  const watch = createConditionWatch({ store: alertStore, facts, settings, ledger, clock, metrics, logger });
   const store = postgresDeliveryStore(db);
   const couriers = channels.map((channel) =>
     createCourier({ channel, store, metrics, logger, origin, runbookUrl, maxAttempts: attempts, random }),

@@ -33,6 +33,8 @@ export const alertLimits = {
   alertRepeatLookMs: 15_000,
   /** How often it is looked what is wrong with nodes. */
   alertConditionLookMs: 10_000,
+  /** A rule that could not judge for so long is told of: some thirty looks. */
+  alertRuleFailedMs: 300_000,
   /** A node that reports every minute, and was not heard for so long, is not observed. */
   alertNodeSilentMs: 180_000,
   /** Between two looks further apart than this, nobody listened. */
@@ -54,6 +56,9 @@ export const alertLimits = {
   alertGapMs: 5 * 60_000,
   /** Nodes make an integrity run each night, at about the same time. */
   alertIntegrityMs: 26 * 3_600_000,
+  /** The collector checks the ledger each night; a run that was missed is made up once it has begun, and takes its time. */
+  alertLedgerCheckMs: 26 * 3_600_000,
+  alertLedgerCheckGraceMs: 3_600_000,
   /** For so long people are told of what has happened and is over. */
   alertCoverageMs: 3_600_000,
   alertForkMs: 86_400_000,

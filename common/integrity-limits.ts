@@ -7,10 +7,12 @@ export const integrityLimits = {
   /** Bad places in files that a report says the records of, over all its stores, and how many it lists of each. */
   maxPlacesWithKeys: 100,
   maxKeysOfPlace: 20,
-  /** What is read of a store's snapshots for it, and the keys that are in memory at once: what a store's MANIFEST claims has no bound. */
+  /** What is read of a store's snapshots for it, or of the store itself, and the keys that are in memory at once: what a store's MANIFEST claims has no bound. */
   keysOfPlacesReadBytes: 128 * 1024 * 1024,
   keysOfPlacesHeld: 50_000,
   keysOfPlacesHeldBytes: 8 * 1024 * 1024,
+  /** A larger inventory, of some thirty million sigils, is not read for it. */
+  inventoryOfPlacesBytes: 4 * 1024 * 1024 * 1024,
   /** An archived report, some 9 KB for the longest of findings; a larger file is none of ours. */
   maxReportBytes: 32 * 1024 * 1024,
   /** Threads that may check one store. */

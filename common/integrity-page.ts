@@ -2,6 +2,7 @@ import {
   findingsOf,
   type IntegrityReport,
   type IntegrityStatus,
+  type RecordsInPlace,
   type ReportedFinding,
   type ReportedStore,
 } from './integrity-report.ts';
@@ -129,7 +130,8 @@ function placeRecords(store: string, finding: ReportedFinding): string {
   const { records } = finding;
   if (records === undefined) return '';
   if (records === null) return '<p>No kept snapshot says which records are there, so there is no copy to restore.</p>';
-  const { keys, moreKeys, isWhole, at, snapshot } = records;
+  if (records.by === 'inventory') return placeSigils(records);
+  const { keys, isWhole, at, snapshot } = records;
   const items = keys.map(({ key, lastGood }, nth) => {
     const good = lastGood === null ? 'in no snapshot' : `${shownTime(lastGood.at)}, snapshot ${lastGood.snapshot}`;
     const command = restoreCommandInPlace(store, finding, nth);
@@ -139,8 +141,27 @@ function placeRecords(store: string, finding: ReportedFinding): string {
       ['restore it', command],
     ])}</li>`;
   });
-  const said = `Records there, by the snapshot of ${escaped(shownTime(at))} (${escaped(snapshot)}):`;
+  const said = `Records there, by the snapshot of ${escaped(shownTime(at))} (${escaped(snapshot ?? '')}):`;
   const none = keys.length === 0 && isWhole ? ' none.' : '';
-  const more = isWhole && moreKeys === 0 ? '' : `<p>And ${isWhole ? '' : 'at least '}${grouped(moreKeys)} more.</p>`;
-  return `<p>${said}${none}</p><ol>${items.join('\n')}</ol>${more}`;
+  return `<p>${said}${none}</p><ol>${items.join('\n')}</ol>${moreOf(records)}`;
+}
+
+/** Which sigils lie in a bad place that no snapshot has. */
+function placeSigils(records: RecordsInPlace): string {
+  const { keys, at, isWhole } = records;
+  const by = `Sigils there, by the inventory of ${escaped(shownTime(at))}`;
+  if (keys.length === 0 && isWhole)
+    return `<p>${by}: none, all that it has in this range can be read in other places.</p>`;
+  const items = keys.map(({ key, updatedAt }) => {
+    return `<li>${valueList([
+      ['key', key],
+      ['updated', updatedAt ?? null],
+    ])}</li>`;
+  });
+  const advice = 'No kept snapshot can be read there, so bring them back from the application or a backup';
+  return `<p>${by}. ${advice}:</p><ol>${items.join('\n')}</ol>${moreOf(records)}`;
+}
+
+function moreOf({ moreKeys, isWhole }: RecordsInPlace): string {
+  return isWhole && moreKeys === 0 ? '' : `<p>And ${isWhole ? '' : 'at least '}${grouped(moreKeys)} more.</p>`;
 }

@@ -39,18 +39,30 @@ const lastGood = z.strictObject({ snapshot: snapshotId, at: timestamp });
 /** Where a good copy of a record is. */
 export type LastGood = z.infer<typeof lastGood>;
 
+const recordInPlace = z.strictObject({
+  key: foreignText,
+  lastGood: lastGood.nullable(),
+  updatedAt: foreignText.optional().describe('of a sigil, by the inventory'),
+});
+
 const recordsInPlace = z.strictObject({
-  snapshot: snapshotId.describe('newest that is not damaged in the range'),
-  at: timestamp,
+  by: z
+    .literal('inventory')
+    .optional()
+    .describe("there when no kept snapshot can say, and the keys are by the agent's inventory, which has sigils alone"),
+  snapshot: snapshotId.nullable().describe('newest that is not damaged in the range; null by the inventory'),
+  at: timestamp.describe('when the snapshot was taken, or the inventory written'),
   keys: z
-    .array(z.strictObject({ key: foreignText, lastGood: lastGood.nullable() }))
+    .array(recordInPlace)
     .max(limits.maxKeysOfPlace)
-    .describe('in their order, each with the newest snapshot that has it passing all checks'),
+    .describe(
+      'in their order, each with the newest snapshot that has it passing all checks; by the inventory none has',
+    ),
   moreKeys: count.describe('keys that are not listed, since there are too many'),
   isWhole: z.boolean().describe('false: there may be more than moreKeys says'),
 });
 
-/** Which records were in a bad place of a file, by a snapshot. */
+/** Which records were in a bad place of a file, by a snapshot or by the inventory. */
 export type RecordsInPlace = z.infer<typeof recordsInPlace>;
 
 export const reportedFinding = sigilFinding
@@ -64,7 +76,7 @@ export const reportedFinding = sigilFinding
       .nullable()
       .optional()
       .describe(
-        'records in the key range of a bad place; null when no kept snapshot can say, absent when none was asked',
+        'records in the key range of a bad place; null when neither a kept snapshot nor the inventory can say, absent when none was asked',
       ),
   })
   .describe('one failed check of one record (key), or of one place in a store file (file, offset, keyRange)');

@@ -2,10 +2,13 @@ import { isAbsolute, relative, resolve } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 import { inspect } from 'node:util';
 
+const isLong = process.env.SIGILWATCH_TEST_LONG === '1';
+
 /**
  * The report of one stage for `scripts/test`. Quiet about what passes; tells each failure with its error, the output
  * of files that failed, each skip with its reason, and as its last line `counts <passed> <failed> <skipped>`. Only
- * leaves count: a suite, or a test that only holds others, is no test of its own.
+ * leaves count: a suite, or a test that only holds others, is no test of its own. Campaigns with their full counts also have
+ * told what they came to.
  * @param sourceOf the source of a file that was run, by full path.
  */
 export async function* report(
@@ -78,6 +81,8 @@ function take(event: TestEvent, record: FileRecord, totals: Totals): string | un
     case 'test:stderr':
       record.output.push(event.data.message);
       return undefined;
+    case 'test:diagnostic':
+      return isLong ? `${record.source}: ${event.data.message}\n` : undefined;
     case 'test:pass':
     case 'test:fail':
       return takeResult(event, record, totals);

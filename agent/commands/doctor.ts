@@ -1,4 +1,5 @@
 import { access, constants, stat, statfs } from 'node:fs/promises';
+import { amount } from '../../common/amount.ts';
 import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
@@ -162,7 +163,7 @@ async function readManifest({ manifest }: AgentSettings): Promise<string> {
   const repository = gitRepository(manifest.repository ?? '');
   const commit = await repository.head();
   const { containers, services } = parseManifestFiles(await readCommitted(repository, commit));
-  return `${containers.length + services.length} containers in commit ${commit.slice(0, 12)}`;
+  return `${amount(containers.length + services.length, 'container')} in commit ${commit.slice(0, 12)}`;
 }
 
 async function readStore(path: StorePlace): Promise<string> {
@@ -172,5 +173,5 @@ async function readStore(path: StorePlace): Promise<string> {
   }
   const files = await fsStoreFiles(path).list();
   if (!files.includes('CURRENT')) throw new AppError('store.not_a_store', `${path} is not a LevelDB folder`);
-  return `${path}, ${files.filter((file) => /\.(ldb|sst)$/.test(file)).length} tables`;
+  return `${path}, ${amount(files.filter((file) => /\.(ldb|sst)$/.test(file)).length, 'table')}`;
 }

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { amount } from '../../common/amount.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { printableJson, printableLines } from '../../common/printable.ts';
@@ -56,9 +57,9 @@ function storeText(shown: { store: string; heldBytes: number; snapshots: readonl
   const { store, snapshots } = shown;
   if (snapshots.length === 0) return `store ${store}: no snapshots are kept\n`;
   const lines = snapshots.map(({ id, at, files, bytes, heldBytes: held }) => {
-    return `  ${id}  ${at}  ${files} files, ${bytes} bytes, ${held} of them held by snapshots alone`;
+    return `  ${id}  ${at}  ${amount(files, 'file')}, ${amount(bytes, 'byte')}, ${held} of them held by snapshots alone`;
   });
-  return `${[`store ${store}: ${snapshots.length} snapshots, which hold ${shown.heldBytes} bytes`, ...lines].join('\n')}\n`;
+  return `${[`store ${store}: ${amount(snapshots.length, 'snapshot')}, which ${snapshots.length === 1 ? 'holds' : 'hold'} ${amount(shown.heldBytes, 'byte')}`, ...lines].join('\n')}\n`;
 }
 
 /**
@@ -106,7 +107,7 @@ function doneText({ store, key, snapshot, at, bytes, to, applied }: Restored, wa
   const written = to === null || to === '-' ? [] : [`written to ${to}`];
   const into = applied ? [`put back into store ${store}`] : ['in the store already, byte for byte'];
   const what = [...written, ...(wanted ? into : [])].join(', and ');
-  return `${key}, ${bytes} bytes as of ${at} (snapshot ${snapshot})${what === '' ? '' : `: ${what}`}\n`;
+  return `${key}, ${amount(bytes, 'byte')} as of ${at} (snapshot ${snapshot})${what === '' ? '' : `: ${what}`}\n`;
 }
 
 /** The folder of a LevelDB store. */

@@ -177,9 +177,18 @@ async function checkStore(
       stderr(`${store.name}: going on with the run from ${startedAt}, ${records} records checked before\n`);
       bar?.before(resumed);
     };
+    const onRefused = (why: string) => {
+      stderr(`${store.name}: beginning anew, and not going on with the run that was cut short: ${why}\n`);
+    };
     // Beside the lock of the runs, and not beside the agent's own: no two scans may go on with the same.
     const position = join(folder, `${store.name}.run`);
-    const left = { position, fromStart, onResumed, ...(checkpointBytes !== undefined && { checkpointBytes }) };
+    const left = {
+      position,
+      fromStart,
+      onResumed,
+      onRefused,
+      ...(checkpointBytes !== undefined && { checkpointBytes }),
+    };
     const inventory = { path: inventoryPath(settings.dataDir, store.name), ...left };
     const result = await scanFully(store, { secrets, clock, threads, inventory, onProgress: bar?.progress });
     return { check: checkDone(result, result.findings), inventory: result.inventory };

@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import type { Clock } from '../../common/clock.ts';
 import { type Drift, diff } from '../../common/drift.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
@@ -81,11 +82,11 @@ export function scanExitCode({ drifts, stores, unobserved, errors }: ScanOutcome
 /** The outcome for a person. */
 export function formatScan(outcome: ScanOutcome): string {
   const lines = [
-    `node ${outcome.node}: ${outcome.containers.length} containers, ${outcome.stores.length} sigil stores`,
+    `node ${outcome.node}: ${amount(outcome.containers.length, 'container')}, ${amount(outcome.stores.length, 'sigil store')}`,
   ];
   const manifest =
     outcome.commit === null ? 'no manifest, nothing to compare with' : `manifest of ${outcome.commit.slice(0, 12)}`;
-  lines.push(`${manifest}: ${outcome.drifts.length} drifts`);
+  lines.push(`${manifest}: ${amount(outcome.drifts.length, 'drift')}`);
   for (const { kind, container, differences } of outcome.drifts) {
     lines.push(`  ${kind}  ${container}`);
     for (const { field, desired, observed } of differences) {

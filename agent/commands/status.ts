@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { AgentSettings } from '../config.ts';
@@ -27,14 +28,20 @@ export function formatStatus(status: AgentStatus): string {
     ['node', `${status.node}, ${status.status} (version ${status.version})`],
     ['link', `${link.state}${link.lastError && link.state !== 'connected' ? `: ${link.lastError.message}` : ''}`],
     ['witness', witnessLine(link.witness)],
-    ['outbox', `${outbox.depth} entries waiting, last number ${outbox.headSeq}, acknowledged ${link.ackedSeq}`],
+    [
+      'outbox',
+      `${amount(outbox.depth, 'entry', 'entries')} waiting, last number ${outbox.headSeq}, acknowledged ${link.ackedSeq}`,
+    ],
     ['engine', status.engine],
     ['last scan', lastScan === null ? 'none yet' : `${lastScan.minute} ${lastScan.coverage} in ${lastScan.scanMs} ms`],
-    ['containers', `${status.containers} seen, ${status.unobserved} not observed, ${status.openDrifts} drifts`],
+    [
+      'containers',
+      `${status.containers} seen, ${status.unobserved} not observed, ${amount(status.openDrifts, 'drift')}`,
+    ],
     ['manifest', status.commit ?? 'none'],
     ...stores.map(({ store, status: state, openFindings, error }): [string, string] => [
       `store ${store}`,
-      error ?? `${state}, ${openFindings} findings${scanText(status, store)}`,
+      error ?? `${state}, ${amount(openFindings, 'finding')}${scanText(status, store)}`,
     ]),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
@@ -47,7 +54,7 @@ function scanText({ scanning = [] }: Partial<AgentStatus>, name: string): string
   if (scan === undefined) return '';
   const share = scanShare(scan);
   const percent = share === undefined ? '' : `, ${Math.floor(share * 100)} %`;
-  return `; a full scan is under way: ${scan.records} records${percent}`;
+  return `; a full scan is under way: ${amount(scan.records, 'record')}${percent}`;
 }
 
 function witnessLine({ held, cosigned, fork }: AgentStatus['link']['witness']): string {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { amount } from '../../common/amount.ts';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
@@ -47,7 +48,9 @@ export function formatWitness({ state, key, held, cosigned, forks }: WitnessShow
   const lines = [
     state === 'unknown' ? 'no agent answers here; what follows is from its files' : `link: ${state}`,
     key === null ? '' : `cosigns with: ${key}`,
-    held === null ? 'no checkpoint held' : `holds the checkpoint of ${held.size} entries:\n\n${held.note}`,
+    held === null
+      ? 'no checkpoint held'
+      : `holds the checkpoint of ${amount(held.size, 'entry', 'entries')}:\n\n${held.note}`,
     cosigned === null ? '' : `cosigned size ${cosigned.size} at ${rfc3339(cosigned.atMs)}`,
     ...forks.map(
       ({ id, at, reason }) =>

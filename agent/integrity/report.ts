@@ -30,11 +30,11 @@ export interface KnownBefore extends GoodCopies {
   readonly firstSeen: ReadonlyMap<string, string>;
 }
 
-/** What snapshots have, by the ids of findings. */
+/** What snapshots and inventories have, by the ids of findings. */
 export interface GoodCopies {
   /** Of the record that a finding is of. */
   readonly lastGood: ReadonlyMap<string, LastGood>;
-  /** Of the records in the bad place that a finding is of; null when no snapshot can say, nothing when none was asked. */
+  /** Of the records in the bad place that a finding is of; null when nothing can say, nothing when none was asked. */
   readonly records: ReadonlyMap<string, RecordsInPlace | null>;
 }
 

@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import {
   findingsOf,
   type IntegrityReport,
@@ -42,7 +43,7 @@ export function storeLines({ store, counts, durationMs, findings, moreFindings }
     ];
   });
   return [
-    `store ${store}: ${records} records (${sigils} sigils), ${blocks} blocks in ${Math.round(durationMs)} ms: ${found} findings`,
+    `store ${store}: ${amount(records, 'record')} (${amount(sigils, 'sigil')}), ${amount(blocks, 'block')} in ${Math.round(durationMs)} ms: ${amount(found, 'finding')}`,
     ...lines,
   ];
 }
@@ -52,12 +53,25 @@ function placeLines(store: string, finding: ReportedFinding): string[] {
   const { records } = finding;
   if (records === undefined) return [];
   if (records === null) return ['    no kept snapshot says which records are there, so there is no copy to restore'];
+  if (records.by === 'inventory') return inventoryLines(records);
   const lines = records.keys.flatMap(({ key, lastGood }, nth) => {
     const command = restoreCommandInPlace(store, finding, nth);
     const good = lastGood === null ? 'no good copy' : `last good ${lastGood.at}`;
     return [`      ${key}, ${good}`, ...(command === null ? [] : [`        restore it: ${command}`])];
   });
   return [`    records there, by the snapshot of ${records.at}:`, ...lines, ...moreLines(records)];
+}
+
+/** Which sigils lie in a bad place that no snapshot has. */
+function inventoryLines(records: RecordsInPlace): string[] {
+  const { keys, at, isWhole } = records;
+  const by = `    sigils there, by the inventory of ${at}`;
+  if (keys.length === 0 && isWhole) return [`${by}: none, all that it has in this range can be read in other places`];
+  const lines = keys.map(
+    ({ key, updatedAt }) => `      ${key}${updatedAt === undefined ? '' : `, updated ${updatedAt}`}`,
+  );
+  const advice = 'no kept snapshot can be read there, so bring them back from the application or a backup';
+  return [`${by}; ${advice}:`, ...lines, ...moreLines(records)];
 }
 
 function moreLines({ keys, moreKeys, isWhole }: RecordsInPlace): string[] {
@@ -73,7 +87,9 @@ export function formatReport(report: IntegrityReport): string {
     const trouble = error === null ? [] : [`could not check store ${store.store}: ${error.message} (${error.code})`];
     if (counts !== null) return [...storeLines({ ...store, counts }), ...resumedLine(store), ...trouble];
     const standing = findingsOf(store);
-    return standing === 0 ? trouble : [...trouble, `  ${standing} findings stand from before`];
+    return standing === 0
+      ? trouble
+      : [...trouble, `  ${amount(standing, 'finding')} ${standing === 1 ? 'stands' : 'stand'} from before`];
   });
   const unverified =
     eventSecrets === 0 ? ['signatures were not verified: there is no event secret (sigils.secrets)'] : [];
@@ -94,7 +110,7 @@ export function formatReports(reports: readonly IntegrityReport[]): string {
   const lines = reports.map((report) => {
     const { id, node, status, stores } = report;
     const found = stores.reduce((sum, store) => sum + findingsOf(store), 0);
-    return `${id}  ${status.padEnd(width)}  node ${node}, ${stores.length} stores, ${found} findings`;
+    return `${id}  ${status.padEnd(width)}  node ${node}, ${amount(stores.length, 'store')}, ${amount(found, 'finding')}`;
   });
   return `${lines.join('\n')}\n`;
 }

@@ -6,7 +6,8 @@ import { FileWindow } from './file-window.ts';
 import { readLog } from './log-scan.ts';
 import type { FoundRecord, RecordLookUp } from './look-up.ts';
 import type { Pacer } from './pacer.ts';
-import { takeSnapshot } from './snapshot.ts';
+import { type ReadingBudget, spend } from './reading-budget.ts';
+import { Snapshots } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
 import { BlockCursor, type BlockHandle, parseHandle, valuePut } from './table-format.ts';
 import { isProblem, TableReader } from './table-reader.ts';
@@ -31,25 +32,40 @@ export class CurrentRecords implements RecordLookUp {
   private readonly pacer: Pacer;
   private readonly seen: VersionSeen | undefined;
   private readonly window = new FileWindow();
+  private readonly snapshots: Snapshots;
   private readonly reader = new TableReader(this.window);
   private readonly cursor = new BlockCursor();
   private readonly indexCursor = new BlockCursor();
   private readonly batch = new BatchCursor();
   private found = new Map<string, CurrentRecord>();
+  private budget: ReadingBudget = { left: Number.POSITIVE_INFINITY };
+  private readonly unreadKeys = new Set<string>();
 
   constructor(files: StoreFiles, checker: SigilChecker, pacer: Pacer, seen?: VersionSeen) {
     this.files = files;
     this.checker = checker;
     this.pacer = pacer;
+    this.snapshots = new Snapshots(files, this.window, pacer);
     this.seen = seen;
   }
 
+  /** Keys of the last look-up, as latin1 text, that could not be looked for everywhere because its budget was spent; they are uncertain. */
+  get unread(): ReadonlySet<string> {
+    return this.unreadKeys;
+  }
+
   /**
+   * @param budget what may be read for it; without, all that has to be
    * @returns by latin1 text of the key, an answer for each of `keys`
    * @throws AppError `store.*` as a snapshot does
    */
-  async lookUp(keys: readonly Buffer[]): Promise<ReadonlyMap<string, CurrentRecord>> {
+  async lookUp(
+    keys: readonly Buffer[],
+    budget: ReadingBudget = { left: Number.POSITIVE_INFINITY },
+  ): Promise<ReadonlyMap<string, CurrentRecord>> {
+    this.budget = budget;
     for (let round = 0; round < limits.sigilLookUpAttempts; round++) {
+      this.unreadKeys.clear();
       this.found = new Map(keys.map((key) => [key.toString('latin1'), absent]));
       const lastRound = round === limits.sigilLookUpAttempts - 1;
       if ((await this.tryLookUp(keys)) || lastRound) break;
@@ -60,10 +76,10 @@ export class CurrentRecords implements RecordLookUp {
 
   /** False when a file was compacted away on the way. */
   private async tryLookUp(keys: readonly Buffer[]): Promise<boolean> {
-    const snapshot = await takeSnapshot(this.files, this.window, this.pacer);
+    const snapshot = await this.snapshots.take();
     let whole = true;
     for (const name of snapshot.logs)
-      whole = (await this.withFile(name, keys, (file) => this.searchLog(file))) && whole;
+      whole = (await this.withFile(name, keys, (file) => this.searchLog(file, keys))) && whole;
     for (const [name, table] of snapshot.tables) {
       const covered = keys.filter((key) => covers(table, key));
       if (covered.length === 0) continue;
@@ -92,8 +108,9 @@ export class CurrentRecords implements RecordLookUp {
     return file !== null;
   }
 
-  private async searchLog(file: StoreFile): Promise<void> {
+  private async searchLog(file: StoreFile, keys: readonly Buffer[]): Promise<void> {
     const { batch } = this;
+    if (!this.spend(file.bytes, keys)) return;
     const reading = await readLog(this.window, file, 0, async (record) => {
       batch.open(record);
       while (batch.next()) this.offer(batch.key, batch.type === valuePut ? batch.value() : null, batch.sequence);
@@ -104,7 +121,9 @@ export class CurrentRecords implements RecordLookUp {
 
   private async searchTable(file: StoreFile, keys: readonly Buffer[]): Promise<void> {
     const footer = await this.reader.open(file);
-    const index = isProblem(footer) ? footer : await this.reader.block(footer.index);
+    if (isProblem(footer)) return this.doubt(keys);
+    if (!this.spend(footer.index.size, keys)) return;
+    const index = await this.reader.block(footer.index);
     if (isProblem(index)) return this.doubt(keys);
     const kept = Buffer.from(index);
     for (const key of keys) {
@@ -131,6 +150,7 @@ export class CurrentRecords implements RecordLookUp {
   }
 
   private async searchBlock(handle: BlockHandle, key: Buffer): Promise<boolean> {
+    if (!this.spend(handle.size, [key])) return false;
     const block = await this.reader.block(handle);
     if (isProblem(block)) {
       this.doubt([key]);
@@ -157,6 +177,14 @@ export class CurrentRecords implements RecordLookUp {
     const updatedAt = value === null || failures.length > 0 ? '' : sigilFacts(value).updatedAt;
     const isPresent = value !== null;
     this.found.set(name, { sequence, isPresent, updatedAt, failures, uncertain: known.uncertain });
+  }
+
+  /** False when that is more than is left. */
+  private spend(bytes: number, keys: readonly Buffer[]): boolean {
+    if (spend(this.budget, bytes)) return true;
+    for (const key of keys) this.unreadKeys.add(key.toString('latin1'));
+    this.doubt(keys);
+    return false;
   }
 
   private doubt(keys: readonly Buffer[]): void {

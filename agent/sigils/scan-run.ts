@@ -1,23 +1,22 @@
-import type { Clock } from '../../common/clock.ts';
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { SigilChecker } from '../../common/sigil.ts';
 import { clearedFindings } from './clearing.ts';
 import { CurrentRecords } from './current-records.ts';
-import { FileWindow } from './file-window.ts';
+import type { FileWindow } from './file-window.ts';
 import { type FileProblem, FindingList, fileFinding, recordFinding } from './findings.ts';
 import { Doubts } from './inventory/doubts.ts';
 import { Judge } from './inventory/judge.ts';
 import type { InventoryTaking } from './inventory/taking.ts';
 import { KnownFiles } from './known-files.ts';
 import { readLog } from './log-scan.ts';
-import { Pacer } from './pacer.ts';
+import type { Pacer } from './pacer.ts';
 import { RecordSieve, type Suspect } from './record-sieve.ts';
 import type { ScanOutcome, ScanRequest } from './scan.ts';
 import type { ScanCounts } from './scan-counts.ts';
 import { addedCounts, countsSince, noCounts } from './scan-counts.ts';
 import type { ScanThreads, TableOutcome } from './scan-threads.ts';
-import { type Snapshot, takeSnapshot } from './snapshot.ts';
+import type { Snapshot, Snapshots } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
 import { valuePut } from './table-format.ts';
 import { type TableProblem, TableReader } from './table-reader.ts';
@@ -43,9 +42,11 @@ export interface ScanRunOptions {
   readonly store: string;
   readonly files: StoreFiles;
   readonly checker: SigilChecker;
-  readonly clock: Clock;
-  /** Called after every few milliseconds of work. */
-  readonly pause: () => Promise<void>;
+  readonly pacer: Pacer;
+  /** Nobody else uses it meanwhile, but for `snapshots`. */
+  readonly window: FileWindow;
+  /** Of the store; what was read of its MANIFEST before the scan is not read again. */
+  readonly snapshots: Snapshots;
   /** Who checks the tables; null does it here. */
   readonly threads: ScanThreads | null;
   /** Where all versions go to, in a full scan; its end is the caller's. */
@@ -59,9 +60,10 @@ export class ScanRun implements TableSink {
   private readonly files: StoreFiles;
   private readonly checker: SigilChecker;
   private readonly request: ScanRequest;
-  private readonly window = new FileWindow();
+  private readonly window: FileWindow;
   private readonly batch = new BatchCursor();
   private readonly pacer: Pacer;
+  private readonly snapshots: Snapshots;
   private readonly tableScan: TableScan;
   private readonly findings: FindingList;
   private current: CurrentRecords | null = null;
@@ -82,7 +84,8 @@ export class ScanRun implements TableSink {
 
   private readonly counts: { -readonly [count in keyof ScanCounts]: number };
 
-  constructor({ store, files, checker, clock, pause, threads, taking, request }: ScanRunOptions) {
+  constructor(options: ScanRunOptions) {
+    const { store, files, checker, pacer, window, snapshots, threads, taking, request } = options;
     this.store = store;
     this.files = files;
     this.checker = checker;
@@ -90,8 +93,10 @@ export class ScanRun implements TableSink {
     this.threads = threads;
     this.taking = taking;
     this.sieve = new RecordSieve(checker, taking);
-    this.pacer = new Pacer(clock, pause, request.signal);
-    this.tableScan = new TableScan(new TableReader(this.window), this.pacer, this);
+    this.pacer = pacer;
+    this.window = window;
+    this.snapshots = snapshots;
+    this.tableScan = new TableScan(new TableReader(window), this.pacer, this);
     this.findings = new FindingList(request.openFindings);
     this.known = new KnownFiles(files, request.mode === 'incremental' ? request.state : null);
     this.counts = { ...noCounts, ...taking?.resumed?.counts };
@@ -121,7 +126,7 @@ export class ScanRun implements TableSink {
 
   private async look(): Promise<Snapshot> {
     await this.pacer.rest();
-    const snapshot = await takeSnapshot(this.files, this.window, this.pacer);
+    const snapshot = await this.snapshots.take();
     this.known.wasExamined(snapshot.manifest);
     for (const { offset, detail } of snapshot.problems) {
       this.report({ check: 'manifest', file: snapshot.manifest, offset, range: null, detail });

@@ -10,9 +10,9 @@ import { InventoryTaking } from './inventory/taking.ts';
 import { oneScanAtATime } from './one-scan.ts';
 import { Pacer } from './pacer.ts';
 import type { ScanRequest, ScanResult, StoreScanner } from './scan.ts';
-import { ScanRun } from './scan-run.ts';
+import { ScanRun, type ScanRunOptions } from './scan-run.ts';
 import { ScanThreads } from './scan-threads.ts';
-import { takeSnapshot } from './snapshot.ts';
+import { Snapshots } from './snapshot.ts';
 import type { StoreFiles } from './store-files.ts';
 
 export interface SigilStoreOptions {
@@ -76,14 +76,16 @@ export class SigilScanner implements StoreScanner {
   }
 
   /** Null where no inventory is wanted, or the scan would see too little for one. */
-  private async takingFor({ mode, inventory, signal }: ScanRequest): Promise<InventoryTaking | null> {
+  private async takingFor(
+    { mode, inventory }: ScanRequest,
+    { pacer, snapshots }: Pick<ScanRunOptions, 'pacer' | 'snapshots'>,
+  ): Promise<InventoryTaking | null> {
     if (mode !== 'full' || inventory === undefined) return null;
     const { clock, judge } = this;
-    const pacer = new Pacer(clock, this.pause, signal);
     const begin = { ...inventory, store: this.name, pacer };
     // Of payloads of somebody's own nobody can tell whether they are still the same.
     if (judge === null || (inventory.position === undefined && !inventory.keeps)) return InventoryTaking.begin(begin);
-    const { tables, logs } = await takeSnapshot(this.files, new FileWindow(), pacer);
+    const { tables, logs } = await snapshots.take();
     const numbers = [...tables.keys(), ...logs].map((name) => Number.parseInt(name, 10));
     const highestFile = numbers.reduce((highest, number) => Math.max(highest, number), 0);
     const stands = async (table: string, fingerprint: string) => {
@@ -95,13 +97,16 @@ export class SigilScanner implements StoreScanner {
   }
 
   private async run(request: ScanRequest, threads: ScanThreads | null) {
-    const { name: store, files, checker, clock, pause } = this;
+    const { name: store, files, checker } = this;
+    const pacer = new Pacer(this.clock, this.pause, request.signal);
+    const window = new FileWindow();
+    const reading = { pacer, window, snapshots: new Snapshots(files, window, pacer) };
     const stop = () => void threads?.stop();
     request.signal?.addEventListener('abort', stop);
     let taking: InventoryTaking | null = null;
     try {
-      taking = await this.takingFor(request);
-      return await new ScanRun({ store, files, checker, clock, pause, threads, taking, request }).run();
+      taking = await this.takingFor(request, reading);
+      return await new ScanRun({ store, files, checker, ...reading, threads, taking, request }).run();
     } catch (thrown) {
       await taking?.drop();
       request.signal?.throwIfAborted();

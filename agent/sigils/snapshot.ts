@@ -27,22 +27,93 @@ const tableName = /^(\d{1,15})\.(?:ldb|sst)$/;
 const logName = /^(\d{1,15})\.log$/;
 const knownComparator = 'leveldb.BytewiseComparator';
 
+/** A MANIFEST as far as it was read, without a problem. */
+interface Followed {
+  readonly manifest: string;
+  readonly identity: string;
+  readonly version: VersionBuilder;
+  readonly resumeAt: number;
+}
+
 /**
- * Reads CURRENT and the MANIFEST it names. LevelDB deletes a file only after a MANIFEST without it is on disk, so a
- * file that turns out to be gone means: take a newer snapshot.
- * @throws AppError `store.missing`, `store.not_a_store`, `store.corrupt` (CURRENT or MANIFEST unusable), `store.unreadable`
+ * Takes snapshots of one store, one after another. A MANIFEST grows for as long as its store stays open, so the second look reads
+ * only what came since the first: the longer a look takes, the likelier it is that a file is gone before it can be opened.
  */
-export async function takeSnapshot(files: StoreFiles, window: FileWindow, pacer: Pacer): Promise<Snapshot> {
-  let failure: AppError | null = null;
-  for (let attempt = 0; attempt < limits.sigilLookUpAttempts; attempt++) {
-    const manifest = await currentManifest(files, window);
-    const file = manifest instanceof AppError ? null : await files.open(manifest);
-    if (file !== null) return readManifest(files, window, file);
-    // A store that is just being opened replaces CURRENT and removes the MANIFEST it named before.
-    failure = manifest instanceof AppError ? manifest : corrupt(files, `${manifest}, which CURRENT names, is missing`);
-    await pacer.rest();
+export class Snapshots {
+  private readonly files: StoreFiles;
+  private readonly window: FileWindow;
+  private readonly pacer: Pacer;
+  /** Null when the next look has to begin where the MANIFEST does. */
+  private followed: Followed | null = null;
+
+  /** @param window which nobody else uses while a snapshot is taken */
+  constructor(files: StoreFiles, window: FileWindow, pacer: Pacer) {
+    this.files = files;
+    this.window = window;
+    this.pacer = pacer;
   }
-  throw failure ?? corrupt(files, 'CURRENT does not settle');
+
+  /**
+   * Reads CURRENT and the MANIFEST it names. LevelDB deletes a file only after a MANIFEST without it is on disk, so a
+   * file that turns out to be gone means: take a newer snapshot.
+   * @throws AppError `store.missing`, `store.not_a_store`, `store.corrupt` (CURRENT or MANIFEST unusable), `store.unreadable`
+   */
+  async take(): Promise<Snapshot> {
+    const { files, window, pacer } = this;
+    let failure: AppError | null = null;
+    for (let attempt = 0; attempt < limits.sigilLookUpAttempts; attempt++) {
+      const manifest = await currentManifest(files, window);
+      const file = manifest instanceof AppError ? null : await files.open(manifest);
+      if (file !== null) return this.readManifest(file);
+      // A store that is just being opened replaces CURRENT and removes the MANIFEST it named before.
+      failure =
+        manifest instanceof AppError ? manifest : corrupt(files, `${manifest}, which CURRENT names, is missing`);
+      await pacer.rest();
+    }
+    throw failure ?? corrupt(files, 'CURRENT does not settle');
+  }
+
+  private async readManifest(file: StoreFile): Promise<Snapshot> {
+    const { files } = this;
+    const { version, resumeAt: startAt } = this.takeFollowed(file);
+    const problems: ManifestProblem[] = [];
+    let edits = 0;
+    try {
+      const reading = await readLog(this.window, file, startAt, async (edit, endsAt) => {
+        edits++;
+        const sound = version.apply(edit);
+        if (version.tables.size >= limits.sigilMaxTables) {
+          throw corrupt(files, `${file.name} names ${limits.sigilMaxTables} tables or more`);
+        }
+        if (!sound) problems.push({ offset: endsAt, detail: 'the edit ending here is malformed' });
+      });
+      problems.push(...reading.problems);
+      const { resumeAt } = reading;
+      const isEmpty = startAt === 0 && edits === 0;
+      if (problems.length === 0 && isEmpty) problems.push({ offset: 0, detail: 'the MANIFEST holds no edit' });
+      // Some went unread where edits were found, and reading is not to go on behind them.
+      const isWhole = problems.length === 0 && (edits === 0 || resumeAt > startAt);
+      this.followed = isWhole ? { manifest: file.name, identity: file.identity, version, resumeAt } : null;
+    } finally {
+      await file.close();
+    }
+    const known = version.comparator === null || version.comparator === knownComparator;
+    if (problems.length === 0 && !known) throw notAStore(files, `it orders keys by ${version.comparator}`);
+    return filesOf(file.name, problems, version, await files.list());
+  }
+
+  /** What was read of it before; nothing of another file. It does not count again before this look went well. */
+  private takeFollowed({ name, identity, bytes }: StoreFile): Pick<Followed, 'version' | 'resumeAt'> {
+    const { followed } = this;
+    this.followed = null;
+    const goesOn = followed?.manifest === name && followed.identity === identity && followed.resumeAt <= bytes;
+    return goesOn ? followed : { version: new VersionBuilder(), resumeAt: 0 };
+  }
+}
+
+/** The one snapshot of whoever needs no other; as {@link Snapshots.take}. */
+export function takeSnapshot(files: StoreFiles, window: FileWindow, pacer: Pacer): Promise<Snapshot> {
+  return new Snapshots(files, window, pacer).take();
 }
 
 async function currentManifest(files: StoreFiles, window: FileWindow): Promise<string | AppError> {
@@ -58,29 +129,6 @@ async function currentManifest(files: StoreFiles, window: FileWindow): Promise<s
   } finally {
     await file.close();
   }
-}
-
-async function readManifest(files: StoreFiles, window: FileWindow, file: StoreFile): Promise<Snapshot> {
-  const version = new VersionBuilder();
-  const problems: ManifestProblem[] = [];
-  let edits = 0;
-  try {
-    const reading = await readLog(window, file, 0, async (edit, endsAt) => {
-      edits++;
-      const sound = version.apply(edit);
-      if (version.tables.size >= limits.sigilMaxTables) {
-        throw corrupt(files, `${file.name} names ${limits.sigilMaxTables} tables or more`);
-      }
-      if (!sound) problems.push({ offset: endsAt, detail: 'the edit ending here is malformed' });
-    });
-    problems.push(...reading.problems);
-  } finally {
-    await file.close();
-  }
-  if (problems.length === 0 && edits === 0) problems.push({ offset: 0, detail: 'the MANIFEST holds no edit' });
-  const known = version.comparator === null || version.comparator === knownComparator;
-  if (problems.length === 0 && !known) throw notAStore(files, `it orders keys by ${version.comparator}`);
-  return filesOf(file.name, problems, version, await files.list());
 }
 
 /** The folder is listed after the MANIFEST was read: a log it still needs can only be gone if a newer MANIFEST exists. */

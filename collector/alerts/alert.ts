@@ -59,6 +59,8 @@ export interface AlertChannel {
   readonly escalateAfterMs: number | null;
   /** Takes for over what it is not told again; a program, which is not disturbed by it. */
   readonly forgets?: boolean;
+  /** Knows an alert by its key: the end of one that it never heard of does nothing there. A program, too. */
+  readonly knowsKeys?: boolean;
   readonly maxItems: number;
   /**
    * Sends one message; the same one may come again after a crash. Never takes longer than `limits.alertSendTimeoutMs`.

@@ -11,7 +11,7 @@ interface KnownAlert {
   readonly severities: readonly Severity[];
 }
 
-/** By name: what the keys of an alert begin with, up to the slash. A rule of `rules/` for each. */
+/** By name: what the keys of an alert begin with, up to the slash. A rule of `rules/` for each, and one alert of the rules themselves. */
 const raisedByRules = {
   'sigils.findings': { title: 'Findings in a sigil store', severities: ['critical'] },
   'sigils.unreadable': { title: 'A sigil store cannot be checked', severities: ['error'] },
@@ -29,7 +29,9 @@ const raisedByRules = {
   'enforcement.failed': { title: 'Orders came to nothing', severities: ['error'] },
   'enforcement.waiting': { title: 'Orders wait for approvals', severities: ['warning'] },
   'integrity.overdue': { title: 'An integrity run is overdue', severities: ['warning'] },
+  'ledger.overdue': { title: 'A check of the ledger is overdue', severities: ['error'] },
   'integrity.unchecked': { title: 'An integrity run could not check everything', severities: ['warning'] },
+  'alerts.rule_failed': { title: 'A rule of the alerts cannot judge', severities: ['error'] },
   'notifications.dead': { title: 'Notifications were given up', severities: ['error'] },
   'disk.low': { title: 'A disk is filling up', severities: ['warning', 'error'] },
 } as const satisfies Readonly<Record<string, KnownAlert>>;

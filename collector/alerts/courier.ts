@@ -69,14 +69,25 @@ export function createCourier(options: CourierOptions): Courier {
     logger.warn('notification.channel_left_alone', { channel: name, failures, forMs: untilMs - nowMs });
   }
 
+  /** Decided only now: until the older words are settled nobody knows whether it is half a story. A given up one may have arrived all the same. */
+  async function withoutUntoldEnds(claimed: readonly Claimed[]): Promise<readonly Claimed[]> {
+    const ends = claimed.filter(({ item }) => item.change === 'resolved');
+    if (channel.knowsKeys === true || ends.length === 0) return claimed;
+    const dropped = await store.dropUntoldEnds(idsOf(ends));
+    if (dropped.length > 0) logger.info('notification.untold_end', { channel: name, notifications: dropped.length });
+    return claimed.filter(({ id }) => !dropped.includes(id));
+  }
+
   return {
     step: async (signal) => {
       const nowMs = await store.now();
       const position = breakerPosition(await store.breaker(name), nowMs);
       if (position === 'open') return false;
       const limit = position === 'probing' ? 1 : channel.maxItems;
-      const claimed = await store.claim(name, { nowMs, untilMs: nowMs + limits.alertLeaseMs, limit });
-      if (claimed.length === 0) return false;
+      const taken = await store.claim(name, { nowMs, untilMs: nowMs + limits.alertLeaseMs, limit });
+      if (taken.length === 0) return false;
+      const claimed = await withoutUntoldEnds(taken);
+      if (claimed.length === 0) return true;
       const notice = { ...noticeOf(claimed, { name, origin, nowMs }), runbookUrl };
       const outcome = await channel.send(notice).then(({ status }) => ({ status }), toAppError);
       if ('status' in outcome) await delivered(claimed, notice, outcome.status);

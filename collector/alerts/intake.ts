@@ -2,7 +2,7 @@ import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import type { AlertItem } from './alert.ts';
 import { type HoldSources, holdOf } from './holds.ts';
-import { inhibitorsAmong } from './inhibition.ts';
+import { type Freeze, inhibitorsAmong } from './inhibition.ts';
 import type { AlertDesk, AlertStore, KnownChannel, NewNotification } from './ports.ts';
 import { type Alert, type AlertSilence, type AlertWord, hear, itemOf, wordOf } from './standing.ts';
 import { isToldAgain, newsFor, toldBefore } from './telling.ts';
@@ -40,7 +40,8 @@ export function createIntake({ store, logger, groupMs, repeatMs }: IntakeOptions
     if (last === undefined) return false;
     const channels = await desk.channels(forgottenBefore(nowMs));
     const silences = await desk.silences(nowMs);
-    const reading: Reading = { desk, channels, standing: await readStanding(desk), silences, nowMs };
+    const known = { standing: await readStanding(desk), freezes: await desk.freezes() };
+    const reading: Reading = { desk, channels, ...known, silences, nowMs };
     for (const { index, logged } of entries) {
       // Read so late that retention was faster: the entry proves that something was said, and nobody knows what.
       if (logged === undefined) logger.warn('alert.erased', { index });
@@ -97,7 +98,8 @@ export function createIntake({ store, logger, groupMs, repeatMs }: IntakeOptions
   /** Tells a channel what it was not told yet: since it is new, something was held back, or nobody has acknowledged it. */
   async function catchUp(desk: AlertDesk, channel: KnownChannel, nowMs: number): Promise<void> {
     const standing = await readStanding(desk);
-    const sources = sourcesOf({ standing, silences: await desk.silences(nowMs), nowMs });
+    const held = { silences: await desk.silences(nowMs), freezes: await desk.freezes() };
+    const sources = sourcesOf({ standing, ...held, nowMs });
     const told = await desk.toldTo(channel.name);
     const news = [...standing.values()].flatMap((alert) => {
       const isHeld = holdOf(alert, sources) !== undefined;
@@ -158,6 +160,7 @@ interface Reading {
   /** By id. These two change with the entries. */
   readonly standing: Map<string, Alert>;
   silences: readonly AlertSilence[];
+  readonly freezes: readonly Freeze[];
   readonly nowMs: number;
 }
 
@@ -165,8 +168,10 @@ async function readStanding(desk: AlertDesk): Promise<Map<string, Alert>> {
   return new Map((await desk.standing()).map((alert) => [alert.id, alert]));
 }
 
-function sourcesOf({ standing, silences, nowMs }: Pick<Reading, 'standing' | 'silences' | 'nowMs'>): HoldSources {
-  return { silences, inhibitors: inhibitorsAmong(standing.values()), nowMs };
+type Holding = Pick<Reading, 'standing' | 'silences' | 'freezes' | 'nowMs'>;
+
+function sourcesOf({ standing, silences, freezes, nowMs }: Holding): HoldSources {
+  return { silences, inhibitors: inhibitorsAmong(standing.values(), freezes), nowMs };
 }
 
 function notification(channel: string, { id }: Alert, item: AlertItem, dueAtMs: number): NewNotification {

@@ -21,16 +21,18 @@ export interface ChannelFigures {
 /** @param read at each scrape; gauges are missing while it fails. */
 export function alertMetrics(registry: Registry, read: () => Promise<AlertFigures>): AlertMetrics {
   const registers = [registry];
-  const counter = (name: string, help: string) =>
-    new Counter({ name: `sigilwatch_collector_${name}`, help, labelNames: ['channel'], registers });
+  const counter = (name: string, help: string, label = 'channel') =>
+    new Counter({ name: `sigilwatch_collector_${name}`, help, labelNames: [label], registers });
   const sent = counter('notifications_sent_total', 'Notifications that a channel took, one for each alert');
   const failed = counter('notification_failures_total', 'Messages that a channel did not take');
   const died = counter('notifications_given_up_total', 'Notifications that became dead letters');
+  const rules = counter('alert_rule_failures_total', 'Looks at which a rule of the alerts could not judge', 'rule');
   addGauges(registry, shared(read));
   return {
     sent: (channel, alerts) => sent.inc({ channel }, alerts),
     failed: (channel) => failed.inc({ channel }),
     died: (channel, notifications) => died.inc({ channel }, notifications),
+    ruleFailed: (rule) => rules.inc({ rule }),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { LoggedEntry } from '../../common/entry.ts';
 import type { AlertItem, Severity } from './alert.ts';
 import type { BreakerState } from './breaker.ts';
+import type { Freeze } from './inhibition.ts';
 import type { Alert, AlertSilence } from './standing.ts';
 
 /** A channel that some collector has in its settings. */
@@ -59,6 +60,8 @@ export interface AlertDesk {
   takeBack(alerts: readonly string[]): Promise<void>;
   /** Silences that are not over. */
   silences(nowMs: number): Promise<readonly AlertSilence[]>;
+  /** Of commits that are frozen. */
+  freezes(): Promise<readonly Freeze[]>;
   keepSilence(silence: AlertSilence): Promise<void>;
   endSilence(id: string): Promise<void>;
 }
@@ -100,6 +103,11 @@ export interface DeliveryStore {
    * one caller only until the lease ends, and counts as tried.
    */
   claim(channel: string, claim: { nowMs: number; untilMs: number; limit: number }): Promise<readonly Claimed[]>;
+  /**
+   * Drops, of claimed ones, the ends of what the channel was not told: all that was to be said of it before was given up.
+   * @returns ids of those it dropped.
+   */
+  dropUntoldEnds(ids: readonly number[]): Promise<readonly number[]>;
   delivered(ids: readonly number[], nowMs: number): Promise<void>;
   failed(verdicts: readonly Verdict[], why: { error: string; nowMs: number }): Promise<void>;
   /** Gives back what was not tried after all. */
@@ -116,4 +124,6 @@ export interface AlertMetrics {
   sent(channel: string, alerts: number): void;
   failed(channel: string): void;
   died(channel: string, notifications: number): void;
+  /** At one look. */
+  ruleFailed(rule: string): void;
 }

@@ -1,6 +1,7 @@
 import { limits } from '../../common/limits.ts';
 import { type AlertItem, isAtLeast, type Severity } from './alert.ts';
 import type { KnownChannel } from './ports.ts';
+import { deadLettersKey } from './rules/notifications.ts';
 import { type Alert, itemOf } from './standing.ts';
 
 /** What a channel knows of an alert that stands: as how bad it was told of it last. Undefined when it was not. */
@@ -24,9 +25,14 @@ export function newsFor(
   { isHeld, nowMs }: Moment,
 ): AlertItem | undefined {
   if (alert.resolvedIndex !== null) return told === undefined ? undefined : toldBefore(itemOf(alert, 'resolved'), told);
-  if (isHeld || !isAtLeast(alert.worst, channel.level)) return undefined;
+  if (isHeld || !isAtLeast(alert.worst, channel.level) || isAboutItself(channel, alert)) return undefined;
   if (told === undefined) return isTurnOf(channel, alert, nowMs) ? itemOf(alert, 'raised') : undefined;
   return told === alert.severity ? undefined : toldBefore(itemOf(alert, 'raised'), told);
+}
+
+/** That a channel takes nothing is not told through it: what cannot arrive would become the next dead letter. */
+function isAboutItself({ name }: KnownChannel, { key }: Alert): boolean {
+  return key === deadLettersKey(name);
 }
 
 /** Some channels know an alert by its severity too, and have to be told which one is meant. */
@@ -43,8 +49,9 @@ function isTurnOf({ escalateAfterMs }: KnownChannel, { acknowledged, heardAtMs }
 }
 
 /** Whether a channel is told at the end of the repeat interval that the alert still stands. */
-export function isToldAgain({ level, forgets }: KnownChannel, alert: Alert, told: Told, isHeld: boolean): boolean {
-  if (told === undefined || !isAtLeast(alert.worst, level)) return false;
+export function isToldAgain(channel: KnownChannel, alert: Alert, told: Told, isHeld: boolean): boolean {
+  const { level, forgets } = channel;
+  if (told === undefined || !isAtLeast(alert.worst, level) || isAboutItself(channel, alert)) return false;
   // Or it would tell people that the alert is over.
   return forgets === true || (!isHeld && alert.acknowledged === null);
 }

@@ -48,7 +48,7 @@ function noLetter(name: string): AppError {
 function overtaken(id: number): AppError {
   return new AppError(
     'state.conflict',
-    `dead letter ${id} is not sent any more: its channel was told since what became of the alert`,
+    `dead letter ${id} is not sent any more: its alert is over, began anew, or its channel was told since what became of it`,
   );
 }
 

@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { releaseCommit } from '../enforcement/measures.ts';
 import { type EnforcementView, enforcementView } from '../enforcement/view.ts';
@@ -36,7 +37,7 @@ function formatEnforcement({ commit, mode, manual_orders, approvers, frozen, sil
       : [`mode ${mode}, by commit ${commit}`, `orders of operators ${manual}`, `approvers: ${shownCell(named)}`];
   const freezes = frozen.map(
     (freeze) =>
-      `FROZEN since ${freeze.at}: ${shownCell(freeze.commit)}, ${freeze.drift} on ${freeze.nodes.length} nodes: ${shownCell(freeze.reason)}`,
+      `FROZEN since ${freeze.at}: ${shownCell(freeze.commit)}, ${freeze.drift} on ${amount(freeze.nodes.length, 'node')}: ${shownCell(freeze.reason)}`,
   );
   return `${[...lines, ...freezes].join('\n')}\n\n${formatSilences(silences)}`;
 }

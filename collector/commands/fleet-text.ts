@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import { driftSchema } from '../../common/drift.ts';
 import { sigilFinding } from '../../common/sigil.ts';
 import type { Fleet } from '../fleet/fleet.ts';
@@ -11,7 +12,7 @@ const shownIdChars = 12;
 export function formatFleet({ as_of, nodes }: Fleet): string {
   const { size, received_at, root, source } = as_of;
   const told = source === 'entries' ? 'told by the entries themselves' : 'the present, as the projections have it';
-  const head = `${size} entries, the last received at ${received_at}; ${told}\nroot ${root}\n`;
+  const head = `${amount(size, 'entry', 'entries')}, the last received at ${received_at}; ${told}\nroot ${root}\n`;
   if (nodes.length === 0) return `${head}\nno node was enrolled by then\n`;
   return head + nodes.map(formatNode).join('');
 }
@@ -37,17 +38,17 @@ function aboutNode({ agent, report, containers, drifts, findings }: FleetNode): 
   if (agent !== null) lines.push(`agent ${agent.version} on ${agent.hostname}, started ${agent.started_at}`);
   if (report !== null) {
     const { coverage, minute, unobserved, commit } = report;
-    const missed = unobserved === 0 ? '' : `, ${unobserved} containers not observed`;
+    const missed = unobserved === 0 ? '' : `, ${amount(unobserved, 'container')} not observed`;
     lines.push(`coverage ${coverage} at ${minute}${missed}, against ${commit ?? 'no desired state'}`);
   }
   lines.push(
-    [counted(containers, 'container'), counted(drifts, 'open drift'), counted(findings, 'finding')].join(', '),
+    [
+      amount(containers.length, 'container'),
+      amount(drifts.length, 'open drift'),
+      amount(findings.length, 'finding'),
+    ].join(', '),
   );
   return lines;
-}
-
-function counted({ length }: readonly unknown[], what: string): string {
-  return `${length} ${what}${length === 1 ? '' : 's'}`;
 }
 
 function section<T>(rows: readonly T[], heading: readonly string[], cells: (row: T) => readonly string[]): string {

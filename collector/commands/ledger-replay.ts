@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { printable } from '../../common/printable.ts';
 import { applicationName } from '../database.ts';
@@ -55,7 +56,7 @@ function formatResult(result: ReplayResult): string {
   const counts = tables.map((it) => [it.table, String(it.stored), String(it.rebuilt), String(it.differing)]);
   return [
     `${verdict(result)}\n`,
-    `rebuilt from ${size - from} entries${begun} (${seconds} s${rate})\n`,
+    `rebuilt from ${amount(size - from, 'entry', 'entries')}${begun} (${seconds} s${rate})\n`,
     formatTable([['PROJECTION', 'STORED', 'REBUILT', 'DIFFERING'], ...counts]),
     ...tables.filter(({ differing }) => differing > 0).map(formatDifferences),
   ].join('');

@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import type { DriftKind } from '../../common/drift-kind.ts';
 import { driftKinds } from '../../common/drift-kind.ts';
 import { enforcementPolicy } from '../../common/enforcement/policy.ts';
@@ -15,10 +16,10 @@ import type { WantedByManifest, WantedOnNode } from './manifest-wanted.ts';
 export function manifestLines(wanted: WantedByManifest): readonly string[] {
   const { manifest, on_node } = wanted;
   const warnings = manifest.warnings.length;
-  const containers = plural(manifest.containers.length + manifest.services.length, 'container');
-  const nodes = wanted.nodes.length === 0 ? '' : ` for ${plural(wanted.nodes.length, 'node')}`;
+  const containers = amount(manifest.containers.length + manifest.services.length, 'container');
+  const nodes = wanted.nodes.length === 0 ? '' : ` for ${amount(wanted.nodes.length, 'node')}`;
   return [
-    line(`in order: ${wanted.file} wants ${containers}${nodes}; ${plural(warnings, 'warning')}`),
+    line(`in order: ${wanted.file} wants ${containers}${nodes}; ${amount(warnings, 'warning')}`),
     ...part('wanted', countLines(wanted)),
     ...(on_node === null ? [] : part(`wanted on ${on_node.node}`, containerLines(on_node))),
     ...part(`rules${modeWords[manifest.config.enforcement_mode]}`, ruleLines(manifest)),
@@ -38,16 +39,12 @@ function line(text: string): string {
   return `${printable(text)}\n`;
 }
 
-function plural(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? '' : 's'}`;
-}
-
 function columns(rows: readonly (readonly string[])[]): readonly string[] {
   return formatTable(rows).split(/(?<=\n)/);
 }
 
 function countLines({ nodes, everywhere, not_watched }: WantedByManifest): readonly string[] {
-  const rows = nodes.map(({ node, containers }) => [node, plural(containers, 'container')]);
+  const rows = nodes.map(({ node, containers }) => [node, amount(containers, 'container')]);
   return [
     ...(rows.length === 0 ? [] : columns(rows)),
     ...(everywhere === 0 ? [] : [line(`on every node: ${everywhere}${nodes.length === 0 ? '' : ', counted at each'}`)]),
@@ -83,7 +80,7 @@ function ruleLines(manifest: Manifest): readonly string[] {
   const { config, drift_rules, witnesses } = manifest;
   const { exceptions } = drift_rules.unauthorized_containers;
   const { answers } = enforcementPolicy(manifest);
-  const outside = witnesses.outside.length === 0 ? '' : `, ${plural(witnesses.outside.length, 'outside witness key')}`;
+  const outside = witnesses.outside.length === 0 ? '' : `, ${amount(witnesses.outside.length, 'outside witness key')}`;
   const rows = driftKinds.map((kind) => {
     const { action, grace_period_ms } = drift_rules[ruleOf[kind]];
     const except =

@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import { driftKinds } from '../../common/drift-kind.ts';
 import { limits } from '../../common/limits.ts';
 import type { BacktestAction, BacktestHold, RuleTotals } from '../backtest/account.ts';
@@ -35,7 +36,7 @@ function headline({ period, nodes, mode, erased }: BacktestResult): string {
   const { from, to, first_index, size } = period;
   const entries = size - first_index;
   const lines = [
-    `${from} to ${to}: ${entries} ${entries === 1 ? 'entry' : 'entries'}, ${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}, mode ${mode}`,
+    `${from} to ${to}: ${amount(entries, 'entry', 'entries')}, ${amount(nodes.length, 'node')}, mode ${mode}`,
     ...(erased === null
       ? []
       : [
@@ -52,13 +53,9 @@ function table(title: string, rows: readonly (readonly string[])[]): string {
 
 function actionRows(actions: readonly BacktestAction[]): readonly (readonly string[])[] {
   return actions.map(({ at, node, action, container, reason, rule, drift_index, waits_for_approvals: waits }) => [
-    ...[at, node, waits === 0 ? action : `${action}, would have waited for ${approvals(waits)}`],
+    ...[at, node, waits === 0 ? action : `${action}, would have waited for ${amount(waits, 'approval')}`],
     ...[shownCell(container), shownCell(reason), rule, entryOf(drift_index)],
   ]);
-}
-
-function approvals(count: number): string {
-  return count === 1 ? '1 approval' : `${count} approvals`;
 }
 
 function holdRows(held: readonly BacktestHold[]): readonly (readonly string[])[] {

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { amount } from '../../common/amount.ts';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
@@ -150,14 +151,16 @@ async function verifyExport(file: FileHandle, path: string, needs: Needs): Promi
   const rate = seconds > 0 ? `, ${Math.round(counts.entries / seconds)}/s` : '';
   const span = counts.firstAt === undefined ? '' : `, written from ${counts.firstAt} to ${counts.lastAt}`;
   const lines = [
-    `proved: ${counts.entries} entries${end === undefined ? '' : ` of ${end.from} to ${end.to - 1}`}${span} (${seconds} s${rate})`,
-    `  ${counts.signed} signatures of authors verified`,
+    `proved: ${amount(counts.entries, 'entry', 'entries')}${end === undefined ? '' : ` of ${end.from} to ${end.to - 1}`}${span} (${seconds} s${rate})`,
+    `  ${amount(counts.signed, 'signature')} of authors verified`,
     ...(unsigned === 0
       ? []
       : [`  ${unsigned} not verified, since no key is known of ${Object.keys(unverifiable).join(', ')}`]),
     ...(erased === 0
       ? []
-      : [`  ${erased} entries without body, which was erased, as entries ledger.erased in this file say`]),
+      : [
+          `  ${amount(erased, 'entry', 'entries')} without body, which was erased, as entries ledger.erased in this file say`,
+        ]),
   ];
   const found = { verified: faults === 0, faults, fault: first ?? null, more };
   return { result: { ...result, ...found }, lines: [...lines, ...checkpointLines(judged, needs.policy)] };

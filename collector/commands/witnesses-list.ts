@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { defaultWitnesses } from '../../common/witnesses.ts';
 import { postgresWantedStore, postgresWitnessStore } from '../postgres/witness-store.ts';
@@ -36,5 +37,5 @@ function formatWitnesses({ quorum, ledger_size, witnessed_size, unwitnessed, wit
     unwitnessed === null
       ? 'all of it witnessed'
       : `entries ${unwitnessed.from} to ${unwitnessed.to - 1} not witnessed since ${unwitnessed.since}`;
-  return `${table}${wanted}\nledger of ${ledger_size} entries, witnessed up to ${witnessed_size}: ${gap}\n`;
+  return `${table}${wanted}\nledger of ${amount(ledger_size, 'entry', 'entries')}, witnessed up to ${witnessed_size}: ${gap}\n`;
 }

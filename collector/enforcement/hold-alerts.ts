@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { AlertKey } from '../alerts/catalog.ts';
@@ -23,12 +24,12 @@ const told = [
   {
     code: 'daily_limit',
     summary: (node: string, drifts: number) =>
-      `governance.daily_limit of ${node} is used up, and ${drifts} drifts are not answered because of it`,
+      `governance.daily_limit of ${node} is used up, and ${amount(drifts, 'drift')} ${drifts === 1 ? 'is' : 'are'} not answered because of it`,
   },
   {
     code: 'exhausted',
     summary: (node: string, drifts: number) =>
-      `on ${node}, the orders for ${drifts} drifts came to nothing as often as rollback.max_retries allows, and no more are given`,
+      `on ${node}, the orders for ${amount(drifts, 'drift')} came to nothing as often as rollback.max_retries allows, and no more are given`,
   },
 ] as const;
 type Told = (typeof told)[number];

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { amount } from '../../common/amount.ts';
 import { rfc3339 } from '../../common/clock.ts';
 import type { CollectedReport } from '../../common/collected-report.ts';
 import { collectorAuthor } from '../../common/entry.ts';
@@ -86,7 +87,8 @@ export function foundIn({ fault, projections }: LedgerCheck): readonly string[] 
   return [
     ...(fault === null ? [] : [`${where} is not in order (${fault.fault}): ${fault.message}`]),
     ...differing.map(
-      (it) => `${it.differing} ${it.differing === 1 ? 'row' : 'rows'} of ${it.table} are not what the entries say`,
+      (it) =>
+        `${amount(it.differing, 'row')} of ${it.table} ${it.differing === 1 ? 'is' : 'are'} not what the entries say`,
     ),
   ];
 }

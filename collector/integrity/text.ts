@@ -1,3 +1,4 @@
+import { amount } from '../../common/amount.ts';
 import type { CollectedReport, CollectedStore } from '../../common/collected-report.ts';
 import type { LedgerCheck } from '../../common/ledger-check.ts';
 import { printable } from '../../common/printable.ts';
@@ -11,14 +12,17 @@ export function formatCollected({ id, author, startedAt, status, composed, store
 }
 
 function storeLines({ store, status, counts, findings, moreFindings }: CollectedStore): readonly string[] {
-  const read = counts === null ? '' : `, ${counts.records} records (${counts.sigils} sigils), ${counts.blocks} blocks`;
+  const read =
+    counts === null
+      ? ''
+      : `, ${amount(counts.records, 'record')} (${amount(counts.sigils, 'sigil')}), ${amount(counts.blocks, 'block')}`;
   const lines = findings.flatMap(({ check, key, keyRange, file, offset, detail, firstSeen }) => {
     const place = key ?? `${file ?? ''}${offset === null ? '' : `:${offset}`}`;
     const range = keyRange === null ? [] : [`    keys from ${keyRange.from} to ${keyRange.to}`];
     return [`  ${check}  ${place}  ${detail}, first seen ${firstSeen}`, ...range];
   });
-  const more = moreFindings === 0 ? [] : [`  and ${moreFindings} findings that are not listed`];
-  return [`store ${store}: ${status}${read}: ${findings.length + moreFindings} findings`, ...lines, ...more];
+  const more = moreFindings === 0 ? [] : [`  and ${amount(moreFindings, 'finding')} not listed`];
+  return [`store ${store}: ${status}${read}: ${amount(findings.length + moreFindings, 'finding')}`, ...lines, ...more];
 }
 
 function ledgerLines(check: LedgerCheck): readonly string[] {
@@ -37,7 +41,9 @@ function ledgerLines(check: LedgerCheck): readonly string[] {
     ...(verified?.checkpoint === null ? ['no checkpoint kept outside the database was at hand'] : []),
     ...(projections === null
       ? []
-      : [`${projections.tables.length} projections rebuilt from ${projections.size - projections.from} entries`]),
+      : [
+          `${amount(projections.tables.length, 'projection')} rebuilt from ${amount(projections.size - projections.from, 'entry', 'entries')}`,
+        ]),
     ...foundIn(check).map((found) => `FOUND: ${found}`),
     ...rows,
     ...(error === null ? [] : [`NOT CHECKED: ${error.message} (${error.code})`]),
@@ -46,5 +52,5 @@ function ledgerLines(check: LedgerCheck): readonly string[] {
 
 function verifiedLine(origin: string, verified: NonNullable<LedgerCheck['verified']>): string {
   const { size, authors, batches, tiles, durationMs } = verified;
-  return `ledger ${origin}: ${size} entries of ${authors} authors in order, ${batches} batches, ${tiles} tiles (${durationMs} ms)`;
+  return `ledger ${origin}: ${amount(size, 'entry', 'entries')} of ${amount(authors, 'author')} in order, ${amount(batches, 'batch', 'batches')}, ${amount(tiles, 'tile')} (${durationMs} ms)`;
 }

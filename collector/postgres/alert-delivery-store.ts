@@ -10,6 +10,7 @@ export function postgresDeliveryStore(db: Db): DeliveryStore {
   return {
     now: () => databaseNow(db),
     claim: (channel, { nowMs, untilMs, limit }) => claim(db, [channel, rfc3339(nowMs), rfc3339(untilMs), limit]),
+    dropUntoldEnds: (ids) => dropUntoldEnds(db, ids),
     delivered: (ids, nowMs) => settle(db, ids, rfc3339(nowMs)),
     failed: (verdicts, { error, nowMs }) => putBack(db, verdicts, { error, now: rfc3339(nowMs) }),
     release: (ids) => release(db, ids),
@@ -47,6 +48,23 @@ async function claim(db: Queryable, values: readonly [string, string, string, nu
     [...values],
   );
   return rows;
+}
+
+/** Of what lies between the end before and this one; what was tidied away since was told long ago. */
+async function dropUntoldEnds(db: Queryable, ids: readonly number[]): Promise<readonly number[]> {
+  const { rows } = await db.query<{ id: number }>(
+    `with ends as (select n.id, array(select w.state from alert_notifications w
+                                       where w.channel = n.channel and w.alert = n.alert and w.id < n.id
+                                         and w.id > coalesce((select max(p.id) from alert_notifications p
+                                                               where p.channel = n.channel and p.alert = n.alert
+                                                                 and p.id < n.id and p.change = 'resolved'), 0)) as before
+                     from alert_notifications n where n.id = any($1) and n.change = 'resolved')
+     delete from alert_notifications n using ends e
+      where n.id = e.id and n.state = 'waiting' and 'dead' = any(e.before) and 'dead' = all(e.before)
+     returning n.id`,
+    [ids],
+  );
+  return rows.map(({ id }) => id);
 }
 
 async function settle(db: Queryable, ids: readonly number[], now: string): Promise<void> {

@@ -1,21 +1,24 @@
 import { rfc3339 } from '../../common/clock.ts';
 import { driftKinds } from '../../common/drift-kind.ts';
 import { collectorAuthor, parseLogged } from '../../common/entry.ts';
+import { toAppError } from '../../common/errors.ts';
 import { type Body, statementSchema } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
-import type {
-  Concerned,
-  DeadLetters,
-  Facts,
-  LastIntegrityRun,
-  LastingDrifts,
-  Losses,
-  NodeFacts,
-  ReportFacts,
-  WitnessFacts,
+import {
+  type Concerned,
+  type DeadLetters,
+  type Facts,
+  factsFrom,
+  type LastIntegrityRun,
+  type LastingDrifts,
+  type Losses,
+  type NodeFacts,
+  type ReportFacts,
+  type WitnessFacts,
 } from '../alerts/rules/facts.ts';
 import type { RuleSettings } from '../alerts/rules/settings.ts';
 import { readSilences, withStatus } from './enforcement-store.ts';
+import { readLedgerCheckFacts } from './integrity-store.ts';
 import type { Queryable } from './pool.ts';
 
 export interface FactsWish {
@@ -27,25 +30,43 @@ export interface FactsWish {
 
 /**
  * What alerts are raised by. One statement after another: a look every few seconds has time, and connections are few. Each costs by
- * the nodes there are and by what stands, not by what the ledger holds.
+ * the nodes there are and by what stands, not by what the ledger holds. Never rejects: see {@link Facts} for what could not be read.
  */
-export async function readFacts(db: Queryable, { nowMs, settings, witnesses }: FactsWish): Promise<Facts> {
-  const silenced = JSON.stringify((await readSilences(db, nowMs)).map(({ body }) => body.scope));
-  const lasting = await sizeAt(db, nowMs - settings.driftMs);
-  const lately = await sizeAt(db, nowMs - settings.coverageMs);
-  const forked = await sizeAt(db, nowMs - settings.forkMs);
-  return {
-    nodes: await readNodeFacts(db),
-    drifts: await readLastingDrifts(db, { silenced, before: lasting }),
-    losses: await readLosses(db, lately),
-    forks: await readForks(db, forked),
-    equivocations: await readEquivocations(db, forked),
-    failedOrders: await readFailedOrders(db, { silenced, nowMs }),
-    waitingOrders: await readWaitingOrders(db, { nowMs, beforeMs: nowMs - settings.approvalMs }),
-    integrityRuns: await readIntegrityRuns(db),
-    witnesses: await witnesses(),
-    deadLetters: await readDeadLetters(db, nowMs - settings.deadLetterMs),
-  };
+export async function readFacts(db: Queryable, { nowMs, settings, witnesses: view }: FactsWish): Promise<Facts> {
+  const sizeAgo = (ms: number) => attempt(() => sizeAt(db, nowMs - ms));
+  const silenced = await attempt(async () =>
+    JSON.stringify((await readSilences(db, nowMs)).map(({ body }) => body.scope)),
+  );
+  const lasting = await sizeAgo(settings.driftMs);
+  const lately = await sizeAgo(settings.coverageMs);
+  const forked = await sizeAgo(settings.forkMs);
+  const waits = { nowMs, beforeMs: nowMs - settings.approvalMs };
+  return factsFrom({
+    nodes: await attempt(() => readNodeFacts(db)),
+    drifts: await attempt(async () => readLastingDrifts(db, { silenced: silenced(), before: lasting() })),
+    losses: await attempt(async () => readLosses(db, lately())),
+    forks: await attempt(async () => readForks(db, forked())),
+    equivocations: await attempt(async () => readEquivocations(db, forked())),
+    failedOrders: await attempt(async () => readFailedOrders(db, { silenced: silenced(), nowMs })),
+    waitingOrders: await attempt(() => readWaitingOrders(db, waits)),
+    integrityRuns: await attempt(() => readIntegrityRuns(db)),
+    ledgerCheck: await attempt(() => readLedgerCheckFacts(db)),
+    witnesses: await attempt(view),
+    deadLetters: await attempt(() => readDeadLetters(db, nowMs - settings.deadLetterMs)),
+  });
+}
+
+/** What was read, or the reason why it could not be: thrown at whoever asks for it. */
+async function attempt<T>(read: () => Promise<T>): Promise<() => T> {
+  try {
+    const fact = await read();
+    return () => fact;
+  } catch (thrown) {
+    const error = toAppError(thrown);
+    return () => {
+      throw error;
+    };
+  }
 }
 
 /** How many entries the ledger held then, by when they were received: no clock of a node counts. */

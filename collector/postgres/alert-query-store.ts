@@ -7,6 +7,7 @@ import type { AlertFigures } from '../alerts/metrics.ts';
 import { type AlertSilence, type AlertWord, alertId, type SilenceWord, wordOf } from '../alerts/standing.ts';
 import { alertKindList } from './alert-store.ts';
 import { readSilences } from './alert-told-store.ts';
+import { readFrozen } from './enforcement-store.ts';
 import { databaseNow } from './erasure-run-store.ts';
 import type { Queryable } from './pool.ts';
 import type { Page } from './query-store.ts';
@@ -75,7 +76,11 @@ async function listStanding(db: Queryable): Promise<readonly Pick<AlertListRow, 
 /** What alerts are held back by at this moment, by the clock of the database. */
 export async function alertHoldSources(db: Queryable): Promise<HoldSources> {
   const nowMs = await databaseNow(db);
-  const inhibitors = inhibitorsAmong(await listStanding(db));
+  const frozen = await readFrozen(db);
+  const inhibitors = inhibitorsAmong(
+    await listStanding(db),
+    frozen.map(({ body }) => body),
+  );
   return { nowMs, inhibitors, silences: await alertSilences(db, nowMs) };
 }
 
@@ -175,14 +180,17 @@ export async function listDeadLetters(db: Queryable, limit: number): Promise<rea
 export type Retried = 'waiting' | 'overtaken' | 'unknown';
 
 /**
- * Puts a dead letter back into its queue, as if it had never been tried; not the beginning of what the channel knows to be over, or to
- * stand: it would stand there for ever, or end what stands.
+ * Puts a dead letter back into its queue, as if it had never been tried; not what the channel knows better by now, nor the beginning of what is
+ * over: it would end what stands, or stand there for ever.
  */
 export async function retryDeadLetter(db: Queryable, id: number): Promise<Retried> {
   const { rows } = await db.query<{ overtaken: boolean }>(
     `with letter as (select n.id, exists (select from alert_notifications later
                                            where later.channel = n.channel and later.alert = n.alert and later.id > n.id
-                                             and later.state = 'delivered') as overtaken
+                                             and later.state = 'delivered')
+                          or (n.change <> 'resolved'
+                              and not exists (select from alerts a where a.id = n.alert and a.resolved_index is null
+                                                 and (n.item ->> 'index')::bigint >= a.raised_index)) as overtaken
                        from alert_notifications n where n.id = $1 and n.state = 'dead'),
           put_back as (update alert_notifications
                           set state = 'waiting', attempts = 0, alone = true, due_at = now(), settled_at = null, claimed_until = null

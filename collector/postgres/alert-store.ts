@@ -15,6 +15,7 @@ import {
   readToldTo,
   takeBack,
 } from './alert-told-store.ts';
+import { readFrozen } from './enforcement-store.ts';
 import { databaseNow } from './erasure-run-store.ts';
 import { type Db, type Queryable, type Tx, withTransaction } from './pool.ts';
 
@@ -56,6 +57,7 @@ function deskOf(tx: Tx, nextIndex: number): AlertDesk {
     dropRepeats: (alert) => dropRepeats(tx, alert),
     takeBack: (alerts) => takeBack(tx, alerts),
     silences: (nowMs) => readSilences(tx, nowMs),
+    freezes: async () => (await readFrozen(tx)).map(({ body }) => body),
     keepSilence: (silence) => keepSilence(tx, silence),
     endSilence: (id) => endSilence(tx, id),
   };

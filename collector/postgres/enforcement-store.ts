@@ -279,7 +279,7 @@ function timed<K extends Kind>({ index, at, body }: TimedRow<K>): MeasureRow<K> 
 }
 
 /** Commits of which the last word is that they are frozen. */
-async function readFrozen(db: Queryable): Promise<readonly MeasureRow<'enforcement.frozen'>[]> {
+export async function readFrozen(db: Queryable): Promise<readonly MeasureRow<'enforcement.frozen'>[]> {
   const { rows } = await db.query<TimedRow<'enforcement.frozen'>>(
     `select index, at, body
        from (select distinct on (body ->> 'commit') index, at, kind, body from measures

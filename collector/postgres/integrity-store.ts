@@ -2,6 +2,7 @@ import { collectorAuthor } from '../../common/entry.ts';
 import type { IntegrityStatus } from '../../common/integrity-report.ts';
 import { limits } from '../../common/limits.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
+import type { LedgerCheckFacts } from '../alerts/rules/facts.ts';
 import {
   type IntegrityStore,
   type LastLedgerCheck,
@@ -154,8 +155,27 @@ async function readDocument(db: Queryable, id: string): Promise<string | undefin
  * quote within a string is escaped, so no string can hold these. Parsed by the database, one entry with U+0000 would break the list.
  */
 function marksOf(status: IntegrityStatus): readonly Buffer[] {
-  const member = `,"status":"${status}"`;
-  return [`${member},"stores":[`, `${member}},"kind":"ledger.checked"`].map((mark) => Buffer.from(mark));
+  return [Buffer.from(`,"status":"${status}","stores":[`), checkedMark(status)];
+}
+
+/** As {@link marksOf}, for checks of the ledger alone. */
+function checkedMark(status: IntegrityStatus): Buffer {
+  return Buffer.from(`,"status":"${status}"},"kind":"ledger.checked"`);
+}
+
+/** By when their batches were received; see {@link LedgerCheckFacts}. The first look of a collector that makes checks leaves a time too. */
+export async function readLedgerCheckFacts(db: Queryable): Promise<LedgerCheckFacts> {
+  const received = (index: string) => `(select received_ms from batches where size > (${index}) order by size limit 1)`;
+  const { rows } = await db.query<{ ended: number | null; first: number | null; begun: Date | null }>(
+    `select ${received(`select index from entries join entry_bodies using (index)
+                         where kind = 'ledger.checked' and position($1::bytea in bytes) = 0
+                         order by index desc limit 1`)} as ended,
+            ${received(`select index from entries where kind = 'ledger.checked' order by index limit 1`)} as first,
+            (select last_begun_at from integrity_state) as begun`,
+    [checkedMark('unchecked')],
+  );
+  const [row] = rows;
+  return { endedAtMs: row?.ended ?? null, awaitedSinceMs: row?.first ?? row?.begun?.getTime() ?? null };
 }
 
 const kindsInSql = reportKinds.map((kind) => `'${kind}'`).join(', ');

@@ -71,6 +71,8 @@ const scanned = z.object({
 const loaded = z.object({
   bench: z.literal('snapshot-load'),
   ratio: z.number().positive(),
+  ratio_minutely: z.number().positive().max(1),
+  lost_ms: z.number().nonnegative(),
   alone_per_s: z.number().positive(),
   watched_per_s: z.number().positive(),
   snapshot_cpu_ms: z.number().positive(),

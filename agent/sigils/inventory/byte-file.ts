@@ -20,6 +20,11 @@ export class ByteFile {
     return this.size;
   }
 
+  /** When it was last written to, Unix milliseconds. @throws AppError `state.conflict` */
+  async writtenMs(): Promise<number> {
+    return refusing(this.path, async () => (await this.handle.stat()).mtimeMs);
+  }
+
   /** @throws AppError `state.conflict` */
   async append(bytes: Buffer): Promise<void> {
     await refusing(this.path, async () => {

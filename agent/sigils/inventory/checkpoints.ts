@@ -10,6 +10,7 @@ import {
   emptySpill,
   type HashedFile,
   type Progress,
+  progressVersion,
   type Resumption,
   resumable,
   unfinishedCopy,
@@ -55,23 +56,21 @@ export class Checkpoints {
   }
 
   /** @throws AppError `state.conflict` */
-  static async begin(
-    options: CheckpointOptions,
-    pacer: Pacer,
-  ): Promise<{ readonly checkpoints: Checkpoints; readonly resumed: Resumed | null }> {
+  static async begin(options: CheckpointOptions, pacer: Pacer): Promise<Begun> {
     const { position, fromStart = false } = options;
     const paths = { spill: `${position}.taking`, progress: `${position}.progress` };
     await removeTorn(paths);
     const found = fromStart ? null : await resumable(paths, options, pacer);
-    if (found === null) {
+    if (found === null || 'refused' in found) {
       // First, or its word would count for what comes into the other.
       await unlinkIfThere(paths.progress);
-      return { checkpoints: new Checkpoints(options, paths, await emptySpill(paths.spill), null), resumed: null };
+      const checkpoints = new Checkpoints(options, paths, await emptySpill(paths.spill), null);
+      return { checkpoints, resumed: null, refused: found?.refused ?? null };
     }
     const { progress, spill } = found;
     const { startedAt, tables } = progress;
     const resumed = { startedAt, tables, counts: sumOf(tables), runs: progress.spill.runs };
-    return { checkpoints: new Checkpoints(options, paths, spill, progress), resumed };
+    return { checkpoints: new Checkpoints(options, paths, spill, progress), resumed, refused: null };
   }
 
   /** A table was read, and there is nothing to say of it. True when {@link write} is to be called. */
@@ -90,7 +89,7 @@ export class Checkpoints {
     const { judge, folder, highestFile } = options;
     const written = { bytes: spill.bytes, sha256: spill.sha256, runs: [...(sorter?.sortedRuns ?? [])] };
     await writeProgress(this.paths.progress, {
-      ...{ version: 2, startedAt, judge, folder, highestFile, tables },
+      ...{ version: progressVersion, startedAt, judge, folder, highestFile, tables },
       spill: written,
     });
     this.isWritten = true;
@@ -119,6 +118,14 @@ export class Checkpoints {
 
 function sumOf(tables: Progress['tables']): ScanCounts {
   return tables.reduce((sum, [, , read]) => addedCounts(sum, read), noCounts);
+}
+
+interface Begun {
+  readonly checkpoints: Checkpoints;
+  /** Null when it begins anew. */
+  readonly resumed: Resumed | null;
+  /** Why it does not go on with one that was cut short; null when it does, or there was none. */
+  readonly refused: string | null;
 }
 
 /** What a scan need not do again. */

@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants, open, readFile, rename } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../../common/clock.ts';
+import { errnoOf } from '../../../common/errors.ts';
 import { count, hex64, timestamp } from '../../../common/fields.ts';
 import { limits } from '../../../common/limits.ts';
 import { writeDurably } from '../../durable-file.ts';
@@ -10,9 +11,13 @@ import { ByteFile, presentFile, refusing, unlinkIfThere } from './byte-file.ts';
 
 const counts = z.strictObject({ tables: count, blocks: count, bytes: count, records: count, sigils: count });
 
+export const progressVersion = 2;
+/** Of any version. */
+const anyProgress = z.looseObject({ version: z.number() });
+
 /** What a full scan that was cut short has behind it. */
 const progressFile = z.strictObject({
-  version: z.literal(2),
+  version: z.literal(progressVersion),
   startedAt: timestamp,
   /** Of the program and the secrets it judged by. */
   judge: hex64,
@@ -71,29 +76,54 @@ export async function emptySpill(path: string): Promise<HashedFile> {
   });
 }
 
+/** Why a scan that was cut short is not gone on with, as a person is told. */
+const refusals = {
+  unreadable: 'what it wrote down cannot be read',
+  version: 'another version of the program wrote it down',
+  judge: 'the program, its secrets, or whether there is an inventory to compare with, are not the same any more',
+  folder: 'the store was replaced since',
+  numbers: 'the store went back to an earlier state since',
+  future: 'the clock was set back since',
+  age: `it was begun more than ${limits.fullScanResumeMs / 3_600_000} hours ago`,
+  tables: 'none of the tables that it had read is still the same',
+  spill: 'what it had taken down is gone or damaged',
+} as const;
+
+export interface Refused {
+  readonly refused: (typeof refusals)[keyof typeof refusals];
+}
+
+export interface Resumable {
+  readonly progress: Progress;
+  readonly spill: HashedFile;
+}
+
 /**
  * What can be gone on with: of this store, this program and these secrets, begun recently, and whole; of its tables those that are still
- * there. Null when there is nothing.
+ * there. Null when nothing was left.
  * @throws AppError `state.conflict`
  */
 export async function resumable(
   paths: { readonly progress: string; readonly spill: string },
   { clock, judge, folder, highestFile, stands }: Resumption,
   pacer: Pacer,
-): Promise<{ readonly progress: Progress; readonly spill: HashedFile } | null> {
+): Promise<Resumable | Refused | null> {
   const progress = await readProgress(paths.progress);
-  if (progress === null || progress.judge !== judge) return null;
-  if (progress.folder !== folder || progress.highestFile > highestFile) return null;
+  if (progress === null || 'refused' in progress) return progress;
+  if (progress.judge !== judge) return { refused: refusals.judge };
+  if (progress.folder !== folder) return { refused: refusals.folder };
+  if (progress.highestFile > highestFile) return { refused: refusals.numbers };
   const agoMs = clock.now() - Date.parse(progress.startedAt);
-  if (agoMs < 0 || agoMs > limits.fullScanResumeMs) return null;
+  if (agoMs < 0) return { refused: refusals.future };
+  if (agoMs > limits.fullScanResumeMs) return { refused: refusals.age };
   const tables: Progress['tables'] = [];
   for (const table of progress.tables) {
     if (await stands(table[0], table[1])) tables.push(table);
     if (pacer.due) await pacer.rest();
   }
-  if (tables.length === 0) return null;
+  if (tables.length === 0) return { refused: refusals.tables };
   const spill = await reopenedSpill(paths.spill, progress.spill, pacer);
-  return spill && { progress: { ...progress, tables }, spill };
+  return spill === null ? { refused: refusals.spill } : { progress: { ...progress, tables }, spill };
 }
 
 /** Durable, whole or not at all: the spill it speaks of is on disk already. @throws AppError `state.conflict` */
@@ -106,13 +136,14 @@ export function beginning(clock: Clock): string {
   return rfc3339(clock.now());
 }
 
-async function readProgress(path: string): Promise<Progress | null> {
-  const text = await readFile(path, 'utf8').catch(() => null);
-  if (text === null) return null;
+async function readProgress(path: string): Promise<Progress | Refused | null> {
   try {
-    return progressFile.parse(JSON.parse(text));
-  } catch {
-    return null;
+    const written: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const version = anyProgress.safeParse(written);
+    if (version.success && version.data.version !== progressVersion) return { refused: refusals.version };
+    return progressFile.parse(written);
+  } catch (thrown) {
+    return errnoOf(thrown) === 'ENOENT' ? null : { refused: refusals.unreadable };
   }
 }
 

@@ -36,6 +36,8 @@ export interface InventoryRequest {
   readonly checkpointBytes?: number;
   /** Called before anything is read, if the scan goes on with one that was cut short. */
   readonly onResumed?: (resumed: ResumedScan) => void;
+  /** Called likewise, with the reason, if there was one that it does not go on with. */
+  readonly onRefused?: (why: string) => void;
 }
 
 /** What a scan has gone on with: when that was begun, RFC 3339 UTC, and what it had read. */
@@ -194,11 +196,12 @@ export class InventoryTaking implements VersionSink {
     const judge = takes ? resumption.judge : createHash('sha256').update(`${resumption.judge} alone`).digest('hex');
     const options = { ...resumption, judge, position, fromStart };
     const every = checkpointBytes !== undefined && { everyBytes: checkpointBytes };
-    const { checkpoints, resumed } = await Checkpoints.begin({ ...options, ...every }, pacer);
+    const { checkpoints, resumed, refused } = await Checkpoints.begin({ ...options, ...every }, pacer);
     this.checkpoints = checkpoints;
     this.begun = resumed;
     const told = resumedScan(resumed);
     if (told !== null) this.options.onResumed?.(told);
+    if (refused !== null) this.options.onRefused?.(refused);
   }
 
   /** Where a new one will be made, that is to be told; where none is, there is nothing to compare with. */

@@ -2,6 +2,7 @@ import { limits } from '../../../common/limits.ts';
 import { FileWindow } from '../file-window.ts';
 import { readLog } from '../log-scan.ts';
 import type { Pacer } from '../pacer.ts';
+import { type ReadingBudget, spend } from '../reading-budget.ts';
 import { takeSnapshot } from '../snapshot.ts';
 import type { StoreFile, StoreFiles } from '../store-files.ts';
 import { BlockCursor, parseHandle, valueDeleted, valuePut } from '../table-format.ts';
@@ -9,12 +10,6 @@ import { isProblem, TableReader } from '../table-reader.ts';
 import type { KeyRange } from '../table-scan.ts';
 import type { LiveTable } from '../version-edit.ts';
 import { BatchCursor } from '../write-batch.ts';
-
-/** What may still be read, whoever has filled the store and whatever its MANIFEST claims. */
-export interface ReadingBudget {
-  /** Of files, in bytes. */
-  left: number;
-}
 
 /** Keys that have a record in a range. */
 export interface KeysFound {
@@ -174,10 +169,7 @@ export class KeysInRanges {
 
   /** False when that is more than is left. */
   private spend(bytes: number, sought: readonly Sought[]): boolean {
-    if (bytes <= this.budget.left) {
-      this.budget.left -= bytes;
-      return true;
-    }
+    if (spend(this.budget, bytes)) return true;
     for (const one of sought) one.isWhole = false;
     return false;
   }

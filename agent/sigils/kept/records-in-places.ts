@@ -4,10 +4,12 @@ import { limits } from '../../../common/limits.ts';
 import type { SigilFinding } from '../../../common/sigil.ts';
 import { cutText, foreignBytes, foreignText } from '../../../common/sigil-text.ts';
 import { fsStoreFiles } from '../fs-store-files.ts';
+import { recordsByInventory } from '../inventory/records-by-inventory.ts';
 import { Pacer } from '../pacer.ts';
+import type { ReadingBudget } from '../reading-budget.ts';
 import type { KeyRange } from '../table-scan.ts';
 import { keptFiles } from './kept-files.ts';
-import { type KeysFound, KeysInRanges, type ReadingBudget } from './keys-in-ranges.ts';
+import { type KeysFound, KeysInRanges } from './keys-in-ranges.ts';
 import { type LookOptions, lookQuietly, newestGood } from './last-good.ts';
 import { type KeptSnapshot, Shelf } from './shelf.ts';
 
@@ -28,7 +30,8 @@ interface Place {
 
 /**
  * For findings of bad places in files, by their ids, which records were there: the keys that the newest snapshot has in the range, of those
- * that can be read there, and the newest good copy of each. Null where no snapshot can say; findings without a range, or beyond the bound, are not
+ * that can be read there, and the newest good copy of each. Where no snapshot can say, the sigils that the agent's inventory has there; null
+ * where that has none. Findings without a range, or beyond the bound, are not
  * in the result.
  * @throws AppError `validation.config` for a folder of snapshots that cannot be read
  */
@@ -42,12 +45,28 @@ export async function recordsInPlaces(
   // All at once: each look reads the logs of a snapshot.
   const listed = [...told].flatMap(([id, { keys }]) => shownOf(keys).map((key) => ({ id: nameOf(id, key), key })));
   const good = await newestGood(snapshots, listed, options);
+  const untold = places.filter(({ id }) => !told.has(id));
+  const known = await byInventory(untold, { dataDir, store, path, ...options });
   return new Map(
     places.map(({ id }) => {
-      const known = told.get(id);
-      return [id, known === undefined ? null : recordsOf(known, (key) => good.get(nameOf(id, key)) ?? null)];
+      const kept = told.get(id);
+      const records = kept && recordsOf(kept, (key) => good.get(nameOf(id, key)) ?? null);
+      return [id, records ?? known.get(id) ?? null];
     }),
   );
+}
+
+/** By the ids of the places, as far as the inventory says something. */
+async function byInventory(
+  places: readonly Place[],
+  { dataDir, store, path, secrets, clock }: Omit<PlacesOptions, 'maxPlaces'>,
+): Promise<ReadonlyMap<string, RecordsInPlace | null>> {
+  if (places.length === 0) return new Map();
+  const pacer = new Pacer(clock, () => immediate(), undefined);
+  const ranges = places.map(({ range }) => range);
+  // An inventory that cannot be read, or a store that cannot be looked at beside it, says nothing.
+  const found = await recordsByInventory(ranges, { dataDir, store, path, secrets, pacer }).catch(() => []);
+  return new Map(places.map(({ id }, nth) => [id, found[nth] ?? null]));
 }
 
 /** What a snapshot says of a place. */

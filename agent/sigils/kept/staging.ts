@@ -5,7 +5,7 @@ import { limits } from '../../../common/limits.ts';
 import { FileWindow } from '../file-window.ts';
 import { fsStoreFiles } from '../fs-store-files.ts';
 import type { Pacer } from '../pacer.ts';
-import { type Snapshot, takeSnapshot } from '../snapshot.ts';
+import { type Snapshot, Snapshots, takeSnapshot } from '../snapshot.ts';
 import type { StoreFile, StoreFiles } from '../store-files.ts';
 import { keptFiles, keptPath } from './kept-files.ts';
 import type { KeptSnapshot, SnapshotNote } from './shelf.ts';
@@ -71,8 +71,9 @@ export class Staging {
 
   async fill(): Promise<Staged> {
     const { pacer, folder, storePath } = this.options;
+    const snapshots = new Snapshots(this.live, this.window, pacer);
     for (let round = 0; round < limits.sigilLookUpAttempts; round++) {
-      const live = await takeSnapshot(this.live, this.window, pacer);
+      const live = await snapshots.take();
       if (this.copying) await this.requireRoom(live);
       for (const name of live.tables.keys()) await this.takeTable(name, live);
       this.beside = 0;

@@ -77,6 +77,7 @@ export function alertmanagerChannel(options: AlertmanagerOptions, http: ChannelH
       level,
       escalateAfterMs,
       forgets: true,
+      knowsKeys: true,
       maxItems: limits.maxAlertsPerMessage,
       close: http.close,
       preview,

@@ -68,7 +68,7 @@ export function pagerdutyChannel(options: PagerdutyOptions, http: ChannelHttp): 
   const { name, level, escalateAfterMs, url } = options;
   const post = (event: ReturnType<typeof pagerdutyEvent>) => http.post({ url, body: JSON.stringify(event) });
   return {
-    ...{ name, level, escalateAfterMs, maxItems: 1, close: http.close },
+    ...{ name, level, escalateAfterMs, knowsKeys: true, maxItems: 1, close: http.close },
     preview: (notice) =>
       notice.items.map((item) => pagerdutyEvent(item, notice, { ...options, routingKey: secretMask })),
     send: async (notice) => {

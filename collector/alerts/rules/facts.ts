@@ -46,6 +46,17 @@ export interface LastIntegrityRun {
   readonly status: Body<'integrity.report'>['status'] | null;
 }
 
+/** What the collectors of the ledger have checked of it, by the schedule or by hand. Unix milliseconds. */
+export interface LedgerCheckFacts {
+  /**
+   * When the last check that came to an end, whatever it found, was put on record by the collector's clock. Null where none is known: one
+   * that could not be made has checked nothing, and one whose body was erased says no more what it was.
+   */
+  readonly endedAtMs: number | null;
+  /** When the first one was tried, or a collector was there to make them; null where nobody ever had any made. */
+  readonly awaitedSinceMs: number | null;
+}
+
 /** How far the witnesses are behind. */
 export interface WitnessFacts {
   /** Cosignatures that make a quorum: 0 where nobody is asked for any, null while nobody can say how many it takes. */
@@ -59,7 +70,10 @@ export interface DeadLetters {
   readonly count: number;
 }
 
-/** Everything that rules judge by, of nodes whose keys are in force. */
+/**
+ * Everything that rules judge by, of nodes whose keys are in force. One that could not be read throws the reason at the rule that asks for it,
+ * and only at that one: what is not known must not pass for nothing.
+ */
 export interface Facts {
   readonly nodes: readonly NodeFacts[];
   readonly drifts: readonly LastingDrifts[];
@@ -72,6 +86,46 @@ export interface Facts {
   /** Orders that wait for approvals for long. */
   readonly waitingOrders: readonly Concerned[];
   readonly integrityRuns: readonly LastIntegrityRun[];
+  readonly ledgerCheck: LedgerCheckFacts;
   readonly witnesses: WitnessFacts;
   readonly deadLetters: readonly DeadLetters[];
+}
+
+/** Facts of which each is there, or throws an AppError. */
+export function factsFrom(read: { readonly [Name in keyof Facts]: () => Facts[Name] }): Facts {
+  return {
+    get nodes() {
+      return read.nodes();
+    },
+    get drifts() {
+      return read.drifts();
+    },
+    get losses() {
+      return read.losses();
+    },
+    get forks() {
+      return read.forks();
+    },
+    get equivocations() {
+      return read.equivocations();
+    },
+    get failedOrders() {
+      return read.failedOrders();
+    },
+    get waitingOrders() {
+      return read.waitingOrders();
+    },
+    get integrityRuns() {
+      return read.integrityRuns();
+    },
+    get ledgerCheck() {
+      return read.ledgerCheck();
+    },
+    get witnesses() {
+      return read.witnesses();
+    },
+    get deadLetters() {
+      return read.deadLetters();
+    },
+  };
 }

@@ -1,3 +1,4 @@
+import { limits } from '../../../common/limits.ts';
 import type { AlertKey } from '../catalog.ts';
 import type { Facts, LastIntegrityRun } from './facts.ts';
 import { isSilent } from './node.ts';
@@ -37,4 +38,28 @@ const unchecked: Rule = {
       })),
 };
 
-export const integrityRules: readonly Rule[] = [overdue, unchecked];
+const ledgerOverdueKey: AlertKey = 'ledger.overdue/ledger';
+
+/**
+ * By what is on record alone, not by the schedule of this collector: of several, one may make the checks of all. Where nobody ever had any
+ * made, none is missed.
+ */
+const ledgerOverdue: Rule = {
+  name: 'ledger.overdue',
+  conditions: ({ ledgerCheck: { endedAtMs, awaitedSinceMs } }, moment) => {
+    const { nowMs, sinceMs, settings, standing } = moment;
+    const fromMs = endedAtMs ?? awaitedSinceMs;
+    // By a clock that was set back since: what it has yet to reach again must not be waited for.
+    const isAhead = fromMs !== null && fromMs - nowMs > limits.clockSuspectMs;
+    if (fromMs === null || (nowMs - fromMs < settings.ledgerCheckMs && !isAhead)) return [];
+    // What was missed while nobody was there is made up first.
+    if (nowMs - sinceMs < limits.alertLedgerCheckGraceMs && !standing.has(ledgerOverdueKey)) return [];
+    const since = new Date(fromMs).toISOString();
+    const missed =
+      endedAtMs === null ? `ever come to an end, and one is awaited since ${since}` : `come to an end since ${since}`;
+    const summary = `no check of the ledger has ${missed}: nobody has looked whether history was altered; "sigilwatch-collector integrity run" makes one`;
+    return [{ key: ledgerOverdueKey, severity: 'error', summary, node: null }];
+  },
+};
+
+export const integrityRules: readonly Rule[] = [overdue, unchecked, ledgerOverdue];

@@ -27,6 +27,9 @@ export const ruleSettings = z.strictObject({
   integrityMs: waitMs(limits.alertIntegrityMs, { minMs: 3_600_000, maxMs: 400 * dayMs }).describe(
     'How long the last integrity run of a node may be ago; more than its schedule lets pass',
   ),
+  ledgerCheckMs: waitMs(limits.alertLedgerCheckMs, { minMs: 3_600_000, maxMs: 400 * dayMs }).describe(
+    'How long the last check of the ledger that came to an end may be ago; more than its schedule lets pass',
+  ),
   deadLetterMs: waitMs(limits.alertDeadLetterMs, { minMs: 60_000 }).describe(
     'For how long people are told of a notification that was given up',
   ),

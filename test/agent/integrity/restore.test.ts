@@ -238,5 +238,5 @@ test('integrity snapshots lists what is kept, and what it takes', async () => {
   assert.deepEqual([stores[0].store, stores[0].snapshots[0].id], ['main', id]);
   assert.ok(stores[0].snapshots[0].bytes > stores[0].heldBytes);
   const text = await integrity('snapshots', '--store', 'main');
-  assert.match(text.stdout, /store main: 1 snapshots, which hold \d+ bytes\n {2}\d{8}T\d{9}Z /);
+  assert.match(text.stdout, /store main: 1 snapshot, which holds \d+ bytes\n {2}\d{8}T\d{9}Z /);
 });

@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, r
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { integrityRun } from '../../../agent/commands/integrity.ts';
-import { type IntegrityReport, integrityReport } from '../../../common/integrity-report.ts';
+import { integrityReport, type ReportedStore } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
 import { fromSource } from '../../from-source.ts';
 import { until } from '../../until.ts';
@@ -35,11 +35,23 @@ async function putLarge(db: Store, from: number, to: number): Promise<void> {
   }
 }
 
+interface Ground {
+  readonly path: string;
+  readonly dataDir: string;
+  /** Of a second store. */
+  readonly otherPath?: string;
+}
+
 /** A store of many tables, and some records in its log. */
-async function ground(t: TestContext) {
+async function ground(t: TestContext): Promise<Ground> {
   const folder = temporaryFolder(t);
   const path = join(folder, 'db');
-  await withStore(
+  await makeLarge(path);
+  return { path, dataDir: join(folder, 'data') };
+}
+
+function makeLarge(path: string): Promise<void> {
+  return withStore(
     path,
     async (db) => {
       await putLarge(db, 0, records);
@@ -48,32 +60,38 @@ async function ground(t: TestContext) {
     },
     shape,
   );
-  return { path, dataDir: join(folder, 'data') };
 }
 
-type Ground = Awaited<ReturnType<typeof ground>>;
-
 /** How many tables need not be read again. */
-function done({ dataDir }: Ground): number {
-  const path = join(dataDir, 'reports', 'main.run.progress');
+function done({ dataDir }: Ground, store = 'main'): number {
+  const path = join(dataDir, 'reports', `${store}.run.progress`);
   return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).tables.length : 0;
 }
 
 /** Begins a run as a process of its own, and kills it once it has remembered so many tables more. */
-async function killedRun(on: Ground, tables = 1): Promise<void> {
-  const args = [...fromSource(join(import.meta.dirname, 'slow-run.ts')), on.path, on.dataDir];
-  const before = done(on);
+async function killedRun(on: Ground, tables = 1, store = 'main'): Promise<void> {
+  const other = on.otherPath === undefined ? [] : [on.otherPath];
+  const args = [...fromSource(join(import.meta.dirname, 'slow-run.ts')), on.path, on.dataDir, ...other];
+  const before = done(on, store);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = once(child, 'exit');
-  await until('it has got on', () => done(on) >= before + tables || child.exitCode !== null, 60_000);
+  await until('it has got on', () => done(on, store) >= before + tables || child.exitCode !== null, 60_000);
   child.kill('SIGKILL');
   assert.deepEqual(await ended, [null, 'SIGKILL']);
 }
 
-async function run({ path, dataDir }: Ground, { fromStart = false, secrets = secret, now = clock.now } = {}) {
+async function run(
+  { path, dataDir, otherPath }: Ground,
+  { fromStart = false, secrets = secret, now = clock.now } = {},
+) {
   let [stdout, stderr] = ['', ''];
   const world = {
-    ...{ settings: runSettings(path, dataDir, secrets), clock: { ...clock, now }, json: true, terminal: false },
+    ...{
+      settings: runSettings(path, dataDir, secrets, otherPath),
+      clock: { ...clock, now },
+      json: true,
+      terminal: false,
+    },
     stdout: (text: string) => {
       stdout += text;
     },
@@ -82,11 +100,13 @@ async function run({ path, dataDir }: Ground, { fromStart = false, secrets = sec
     },
   };
   const code = await integrityRun(world, { node: 'lyra', fromStart });
-  return { code, stderr, store: storeOf(integrityReport.parse(JSON.parse(stdout))) };
+  const { stores } = integrityReport.parse(JSON.parse(stdout));
+  const [store, other] = stores.map(factsOf);
+  return { code, stderr, store: store ?? assert.fail(), other };
 }
 
-function storeOf({ stores: [store] }: IntegrityReport) {
-  assert.ok(store?.counts);
+function factsOf(store: ReportedStore) {
+  assert.ok(store.counts);
   const { counts, status, resumed, findings } = store;
   return { counts, status, resumed, findings: findings.map(({ firstSeen: _, ...finding }) => finding) };
 }
@@ -112,6 +132,40 @@ describe('a run by hand that was killed', () => {
       [],
     );
     assert.equal((await run(on)).store.resumed, null, 'the next one begins anew');
+  });
+
+  test('in its second store goes on in both: the first is not read anew, and the report has all of each', async (t) => {
+    const first = await ground(t);
+    const on = { ...first, otherPath: join(first.dataDir, '..', 'other') };
+    await makeLarge(on.otherPath);
+    const tables = filesEnding(on.path, '.ldb');
+    flip(join(on.path, tables[0] ?? ''), 100);
+    flip(join(on.otherPath, filesEnding(on.otherPath, '.ldb').at(-1) ?? ''), 100);
+    const whole = await run({ ...on, dataDir: join(on.dataDir, '..', 'whole') });
+    await killedRun(on, 3, 'other');
+    const { code, stderr, store, other } = await run(on);
+    // What was read of it behind its last checkpoint is read again, as is what had findings.
+    const again = whole.store.counts.records - (store.resumed?.records ?? 0);
+    assert.ok(store.resumed && again < whole.store.counts.records / 2, `${again} records are read again`);
+    assert.ok(other?.resumed);
+    const said = [store, other].map(({ resumed }, nth) => {
+      const { startedAt, records: read } = resumed ?? assert.fail();
+      return `${['main', 'other'][nth]}: going on with the run from ${startedAt}, ${read} records checked before\n`;
+    });
+    assert.equal(stderr, said.join(''));
+    assert.deepEqual(
+      [code, checksOf(store.findings), checksOf(other.findings)],
+      [1, ['block_checksum'], ['block_checksum']],
+    );
+    assert.deepEqual(
+      [
+        { ...store, resumed: null },
+        { ...other, resumed: null },
+      ],
+      [whole.store, whole.other],
+    );
+    const left = readdirSync(join(on.dataDir, 'reports')).filter((name) => name.includes('.run.'));
+    assert.deepEqual(left, [], 'nothing of either');
   });
 
   test('begins anew when it is told to', async (t) => {
@@ -160,25 +214,28 @@ describe('a run by hand that was killed', () => {
   test('begins anew after too long a time, with other secrets, and over a store that was replaced', async (t) => {
     const on = await ground(t);
     const copy = join(on.path, '..', 'copy');
-    const isAnew = async (options: Parameters<typeof run>[1] = {}) => {
+    const isAnew = async (why: string, options: Parameters<typeof run>[1] = {}) => {
       assert.ok(done(on) > 0);
       const { stderr, store } = await run(on, options);
-      assert.deepEqual([stderr, store.resumed, store.counts.records], ['', null, records + 50]);
+      const said = `main: beginning anew, and not going on with the run that was cut short: ${why}\n`;
+      assert.deepEqual([stderr, store.resumed, store.counts.records], [said, null, records + 50]);
     };
+    const judge =
+      'the program, its secrets, or whether there is an inventory to compare with, are not the same any more';
     await killedRun(on);
-    await isAnew({ now: () => clock.now() + limits.fullScanResumeMs + 1_000 });
+    await isAnew('it was begun more than 20 hours ago', { now: () => clock.now() + limits.fullScanResumeMs + 1_000 });
     await killedRun(on);
-    await isAnew({ secrets: 'another' });
+    await isAnew(judge, { secrets: 'another' });
     await killedRun(on);
     cpSync(on.path, copy, { recursive: true, preserveTimestamps: true });
     rmSync(on.path, { recursive: true });
     cpSync(copy, on.path, { recursive: true, preserveTimestamps: true });
-    await isAnew();
+    await isAnew('the store was replaced since');
     await killedRun(on);
     // Even of the very same files: of a folder that was away, nobody knows what it was for.
     renameSync(on.path, `${on.path}.away`);
     mkdirSync(on.path);
     for (const name of readdirSync(`${on.path}.away`)) renameSync(join(`${on.path}.away`, name), join(on.path, name));
-    await isAnew();
+    await isAnew('the store was replaced since');
   });
 });

@@ -1,6 +1,7 @@
 /**
- * Writes a history to a store as fast as the store takes it: `history-writer.ts FOLDER SEED`. Says `N` when N batches are in the store,
- * now and then, until SIGTERM; then closes the store, opens it again, reads all of it, and says as JSON what is there.
+ * Writes a history to a store as fast as the store takes it: `history-writer.ts FOLDER SEED [AFTER]`. Goes on behind AFTER batches,
+ * says `N` when N are in the store, now and then, until SIGTERM; then closes the store, opens it again, reads all of it, and says
+ * as JSON what is there.
  */
 import { Level } from 'level';
 import { digestOf, WrittenHistory } from './written-history.ts';
@@ -8,7 +9,7 @@ import { digestOf, WrittenHistory } from './written-history.ts';
 const batchesPerWord = 100;
 /** Small, so that tables are made and rewritten all the time. */
 const shape = { valueEncoding: 'json', writeBufferSize: 64 * 1024, maxFileSize: 64 * 1024 } as const;
-const [path = '', seed = '0'] = process.argv.slice(2);
+const [path = '', seed = '0', after = '0'] = process.argv.slice(2);
 const history = new WrittenHistory(Number(seed));
 let stopped = false;
 process.once('SIGTERM', () => {
@@ -17,7 +18,7 @@ process.once('SIGTERM', () => {
 
 const db = new Level<string, unknown>(path, shape);
 await db.open();
-let batches = 0;
+let batches = Number(after);
 while (!stopped) {
   await db.batch(history.operations(batches + 1));
   batches++;

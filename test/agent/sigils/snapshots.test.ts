@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { it } from 'node:test';
+import { it, type TestContext } from 'node:test';
 import { presentFile } from '../../../agent/sigils/inventory/byte-file.ts';
 import { isPresent } from '../../../agent/sigils/inventory/entry.ts';
 import { readInventory } from '../../../agent/sigils/inventory/inventory-file.ts';
@@ -21,6 +21,8 @@ import { digestOf, WrittenHistory, WrittenState } from './written-history.ts';
 
 const isLong = process.env.SIGILWATCH_TEST_LONG === '1';
 const snapshots = isLong ? 1_000 : 40;
+/** After so many the writer ends, opens its store again, says what it finds, and another goes on. */
+const snapshotsPerWriter = isLong ? 100 : 20;
 /** Tables that have to be made meanwhile, so that files go while they are read. */
 const tablesAtLeast = snapshots;
 const storeFile = /^(CURRENT|LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.(ldb|log|dbtmp))$/;
@@ -32,11 +34,18 @@ it(`${snapshots} snapshots under full write load are each the store at one momen
   const state = new WrittenState(history);
   const scanner = new SigilScanner({ name: 'main', path, secrets: [secret], clock });
   const tables = new Tables(path);
-  const writer = startWriter(path, seed);
-  t.after(() => writer.process.kill('SIGKILL'));
-  await until('the writer writes', () => writer.batches > 0 || writer.process.exitCode !== null, 60_000);
-  let unsettled = 0;
+  const told = { writers: 0, snapshots: 0, unsettled: 0, records: 0 };
+  let writer = await writing(t, path, seed, 0);
+  const endsWell = async () => {
+    const found = await writer.stop();
+    told.writers++;
+    const meant = state.goTo(found.batches);
+    assert.deepEqual([found.records, found.digest], [meant.size, digestOf(meant)], 'the writer finds what it wrote');
+    return found.batches;
+  };
+  const begunMs = performance.now();
   for (let nth = 0; nth < snapshots || tables.seen.size < tablesAtLeast; nth++) {
+    if (nth > 0 && nth % snapshotsPerWriter === 0) writer = await writing(t, path, seed, await endsWell());
     assert.ok(nth < 10 * snapshots && writer.process.exitCode === null, 'the writer goes on writing');
     const where = `snapshot ${nth}, seed ${seed}`;
     const written = writer.batches;
@@ -44,23 +53,32 @@ it(`${snapshots} snapshots under full write load are each the store at one momen
     assert.deepEqual([result.findings, result.moreFindings, result.inventory?.failed], [[], 0, null], where);
     tables.saw(result);
     tables.hash(where);
+    told.snapshots++;
     if (!result.settled) {
-      unsettled++;
+      told.unsettled++;
       continue;
     }
+    told.records += records.size;
     const batch = records.get(history.head) ?? 0;
     assert.ok(batch >= written, `${where}: shows ${batch} batches of ${written} that were written before it`);
     assert.equal(difference(records, state.goTo(batch)), '', `${where}: is not what ${batch} batches made`);
   }
-  assert.ok(unsettled < snapshots / 10, `${unsettled} snapshots did not settle`);
-  const found = await writer.stop();
-  const meant = state.goTo(found.batches);
-  assert.deepEqual([found.records, found.digest], [meant.size, digestOf(meant)], 'the writer finds what it wrote');
+  assert.ok(told.unsettled < snapshots / 10, `${told.unsettled} snapshots did not settle`);
+  const batches = await endsWell();
+  const seconds = (performance.now() - begunMs) / 1_000;
   assert.deepEqual(readdirSync(work), [], 'nothing is left of the snapshots');
-  t.diagnostic(
-    `${found.batches} batches, ${tables.seen.size} tables, ${tables.compared} hashed again, ${unsettled} unsettled`,
-  );
+  t.diagnostic(`${told.snapshots} snapshots of ${told.records} records in ${seconds.toFixed(0)} s, seed ${seed}`);
+  t.diagnostic(`${batches} batches of ${state.operations} operations, by ${told.writers} writers`);
+  t.diagnostic(`${tables.seen.size} tables, ${tables.compared} hashed again, ${told.unsettled} unsettled`);
 });
+
+/** A writer that goes on behind so many batches, and has begun to. */
+async function writing(t: TestContext, path: string, seed: number, after: number): Promise<Writer> {
+  const writer = startWriter(path, seed, after);
+  t.after(() => writer.process.kill('SIGKILL'));
+  await until('the writer writes', () => writer.batches > after || writer.process.exitCode !== null, 60_000);
+  return writer;
+}
 
 /** What a full scan took down in an inventory of its own: `updatedAt` by key. */
 async function snapshot(
@@ -158,13 +176,13 @@ interface Writer {
   stop(): Promise<Found>;
 }
 
-function startWriter(path: string, seed: number): Writer {
+function startWriter(path: string, seed: number, after: number): Writer {
   const file = join(import.meta.dirname, 'history-writer.ts');
-  const child = spawn(process.execPath, [...fromSource(file), path, String(seed)], {
+  const child = spawn(process.execPath, [...fromSource(file), path, String(seed), String(after)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
-  let last = '0';
+  let last = String(after);
   const lines = createInterface({ input: child.stdout });
   const closed = once(lines, 'close');
   lines.on('line', (line) => {

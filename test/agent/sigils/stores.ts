@@ -40,6 +40,7 @@ export interface StoreShape {
   readonly compression?: boolean;
   readonly writeBufferSize?: number;
   readonly maxFileSize?: number;
+  readonly blockSize?: number;
 }
 
 /** Opens a real store, lets `work` use it, closes it. */

@@ -21,13 +21,14 @@ interface Blank {
  */
 export class WrittenHistory {
   readonly head: string;
+  private readonly headBlank = blank(keys);
   private readonly blanks: readonly Blank[];
   private readonly seed: number;
 
   constructor(seed: number) {
     this.seed = seed;
     this.blanks = Array.from({ length: keys }, (_, index) => blank(index));
-    this.head = blank(keys).key;
+    this.head = this.headBlank.key;
   }
 
   /** @param batch from 1 */
@@ -41,7 +42,7 @@ export class WrittenHistory {
       if (nth >= putsPerBatch) return [{ type: 'del', key: one.key }];
       return [{ type: 'put', key: one.key, value: { ...one.value, updatedAt: batch } }];
     });
-    return [{ type: 'put', key: this.head, value: { ...blank(keys).value, updatedAt: batch } }, ...operations];
+    return [{ type: 'put', key: this.head, value: { ...this.headBlank.value, updatedAt: batch } }, ...operations];
   }
 
   private draw(batch: number, nth: number): number {
@@ -55,6 +56,8 @@ export class WrittenHistory {
 export class WrittenState {
   readonly at = new Map<string, number>();
   batch = 0;
+  /** Of those batches. */
+  operations = 0;
   private readonly history: WrittenHistory;
 
   constructor(history: WrittenHistory) {
@@ -67,6 +70,7 @@ export class WrittenState {
     while (this.batch < batch) {
       this.batch++;
       for (const { type, key } of this.history.operations(this.batch)) {
+        this.operations++;
         if (type === 'put') this.at.set(key, this.batch);
         else this.at.delete(key);
       }

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Severity } from '../../../collector/alerts/alert.ts';
 import { alertNameOf, ruleNames, severitiesOf } from '../../../collector/alerts/catalog.ts';
-import { conditionsOf, isOfRule } from '../../../collector/alerts/conditions.ts';
+import { isOfRule, judge as judged } from '../../../collector/alerts/conditions.ts';
 import { rules } from '../../../collector/alerts/rules/all.ts';
-import type { Facts, NodeFacts, ReportFacts } from '../../../collector/alerts/rules/facts.ts';
+import { type Facts, factsFrom, type NodeFacts, type ReportFacts } from '../../../collector/alerts/rules/facts.ts';
+import { type Failing, failingConditions, failingFrom } from '../../../collector/alerts/rules/failing.ts';
 import type { Moment } from '../../../collector/alerts/rules/rule.ts';
 import { ruleSettings } from '../../../collector/alerts/rules/settings.ts';
+import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
 
 const nowMs = Date.parse('2026-03-01T10:00:00.000Z');
@@ -23,13 +25,15 @@ const sound = {
 } as const;
 const quiet: Facts = {
   ...{ nodes: [], drifts: [], losses: [], forks: [], equivocations: [], failedOrders: [], waitingOrders: [] },
-  ...{ integrityRuns: [], deadLetters: [], witnesses: { required: 1, unwitnessedSinceMs: null } },
+  ...{ integrityRuns: [], ledgerCheck: { endedAtMs: null, awaitedSinceMs: null }, deadLetters: [] },
+  ...{ witnesses: { required: 1, unwitnessedSinceMs: null } },
 };
 
 /** Holds what is true of every condition. */
 function judge(facts: Partial<Facts>, moment: Partial<Moment> = {}) {
   const at: Moment = { nowMs, sinceMs: 0, settings, standing: new Map(), ...moment };
-  const conditions = conditionsOf({ ...quiet, ...facts }, at);
+  const { conditions, failed } = judged({ ...quiet, ...facts }, at);
+  assert.deepEqual([...failed], []);
   for (const { key, summary, severity } of conditions) {
     assert.ok(isOfRule({ key }), key);
     assert.ok(summary.length <= limits.maxOwnTextChars && summary.isWellFormed() && !/\p{Cc}/u.test(summary), summary);
@@ -174,6 +178,35 @@ describe('people hear of', () => {
     assert.deepEqual(keysOf(silent, { sinceMs: nowMs - 1 }), []);
   });
 
+  test('a ledger that nobody has checked for long, whatever the last check found', () => {
+    const key = 'ledger.overdue/ledger';
+    const ended = (agoMs: number, moment: Partial<Moment> = {}) =>
+      toldOf({ ledgerCheck: { endedAtMs: nowMs - agoMs, awaitedSinceMs: 0 } }, moment);
+    assert.deepEqual(ended(settings.ledgerCheckMs - 1), []);
+    assert.deepEqual(ended(settings.ledgerCheckMs), [`error ${key}`]);
+    // By a clock that was set back since.
+    assert.deepEqual(ended(-24 * hourMs), [`error ${key}`]);
+    assert.deepEqual(ended(-1), []);
+  });
+
+  test('a ledger of which no check ever came to an end, once there was time for one, and never where none is awaited', () => {
+    const never = (awaitedSinceMs: number | null) => keysOf({ ledgerCheck: { endedAtMs: null, awaitedSinceMs } });
+    assert.deepEqual(never(null), []);
+    assert.deepEqual(never(nowMs - settings.ledgerCheckMs + 1), []);
+    assert.deepEqual(never(nowMs - settings.ledgerCheckMs), ['ledger.overdue/ledger']);
+  });
+
+  test('no overdue check of the ledger while a collector that was away makes it up, unless it stood before', () => {
+    const ledgerCheck = { endedAtMs: nowMs - 48 * hourMs, awaitedSinceMs: 0 };
+    const begun = { sinceMs: nowMs - limits.alertLedgerCheckGraceMs + 1 };
+    const stood = standing('ledger.overdue/ledger', 'error');
+    assert.deepEqual(keysOf({ ledgerCheck }, begun), []);
+    assert.deepEqual(keysOf({ ledgerCheck }, { ...begun, ...stood }), ['ledger.overdue/ledger']);
+    assert.deepEqual(keysOf({ ledgerCheck }, { sinceMs: nowMs - limits.alertLedgerCheckGraceMs }), [
+      'ledger.overdue/ledger',
+    ]);
+  });
+
   test('channels that notifications do not reach', () => {
     assert.deepEqual(toldOf({ deadLetters: [{ channel: 'slack', count: 2 }] }), ['error notifications.dead/slack']);
   });
@@ -199,9 +232,72 @@ test('a rule that is off says nothing, and the others go on', () => {
   assert.equal(ruleSettings.safeParse({ off: ['no.such'] }).success, false);
 });
 
+describe('a rule that cannot judge', () => {
+  const broken = new AppError('internal.error', 'no such column');
+  const of =
+    <T>(fact: T) =>
+    () =>
+      fact;
+  const unread = factsFrom({
+    ...{ nodes: of([]), drifts: of([]), forks: of(['lyra']), failedOrders: of([]), waitingOrders: of([]) },
+    ...{ integrityRuns: of([]), equivocations: of([]), deadLetters: of([]), witnesses: of(quiet.witnesses) },
+    ledgerCheck: of(quiet.ledgerCheck),
+    losses: () => {
+      throw broken;
+    },
+  });
+  const moment: Moment = { nowMs, sinceMs: 0, settings, standing: new Map() };
+  const failed = new Map([['coverage.lost', broken]]);
+  const key = 'alerts.rule_failed/coverage.lost';
+
+  test('keeps no other from it, and is known with the reason', () => {
+    const judgement = judged(unread, moment);
+    assert.deepEqual(
+      judgement.conditions.map((condition) => condition.key),
+      ['witness.fork/lyra'],
+    );
+    assert.deepEqual([...judgement.failed], [...failed]);
+  });
+
+  test('is off when it is off', () => {
+    const off = ruleSettings.parse({ off: ['coverage.lost'] });
+    assert.deepEqual([...judged(unread, { ...moment, settings: off }).failed], []);
+  });
+
+  test('is told of once it lasts, until it can judge again', () => {
+    const at = (ms: number, stands = false) => ({
+      ...{ nowMs: nowMs + ms, settings },
+      standing: new Map<string, Severity>(stands ? [[key, 'error']] : []),
+    });
+    const keys = (failing: Failing, then: ReturnType<typeof at>) =>
+      failingConditions(failing, then).map((it) => it.key);
+    const begun = failingFrom(new Map(), failed, at(0));
+    const almost = at(limits.alertRuleFailedMs - 1);
+    const lasts = at(limits.alertRuleFailedMs);
+    assert.deepEqual(keys(failingFrom(begun, failed, almost), almost), []);
+    assert.deepEqual(keys(failingFrom(begun, failed, lasts), lasts), [key]);
+    assert.deepEqual(keys(failingFrom(begun, new Map(), lasts), lasts), []);
+    assert.deepEqual(
+      failingConditions(begun, { ...lasts, settings: ruleSettings.parse({ off: ['alerts.rule_failed'] }) }),
+      [],
+    );
+    for (const { summary, severity } of failingConditions(begun, lasts)) {
+      assert.ok(summary.length <= limits.maxOwnTextChars && severitiesOf(alertNameOf(key)).includes(severity));
+    }
+  });
+
+  test('is not told of at every look where another collector can judge', () => {
+    const lasts = { nowMs: nowMs + limits.alertRuleFailedMs, settings };
+    const standing = new Map([[key, 'error']] as const);
+    const stood = failingFrom(new Map([['coverage.lost', nowMs]]), failed, { ...lasts, standing });
+    assert.equal(failingConditions(stood, { ...lasts, standing }).length, 1);
+    assert.deepEqual(failingConditions(stood, { ...lasts, standing: new Map() }), []);
+  });
+});
+
 test('every rule has a name of its own, which no slash ends early', () => {
   const names = rules.map(({ name }) => name);
-  assert.deepEqual(names.toSorted(), ruleNames.toSorted());
+  assert.deepEqual([...names, 'alerts.rule_failed'].toSorted(), ruleNames.toSorted());
   assert.ok(names.every((name) => /^[a-z]+\.[a-z_]+$/.test(name) && alertNameOf(`${name}/x/y`) === name));
   assert.ok(!isOfRule({ key: 'enforcement.frozen/0a1b' }) && !isOfRule({ key: 'disk.lower/lyra' }));
 });

@@ -3,10 +3,18 @@ import { describe, test } from 'node:test';
 import type { Severity } from '../../../collector/alerts/alert.ts';
 import { holdOf } from '../../../collector/alerts/holds.ts';
 import { inhibitions, inhibitorOf, inhibitorsAmong } from '../../../collector/alerts/inhibition.ts';
+import { driftAlerts } from '../../../collector/alerts/rules/drift.ts';
 import type { AlertSilence } from '../../../collector/alerts/standing.ts';
+import { frozenAlertKey } from '../../../collector/enforcement/freeze.ts';
+import { type DriftKind, driftKinds } from '../../../common/drift-kind.ts';
+import { limits } from '../../../common/limits.ts';
 
 const nowMs = Date.parse('2026-03-01T10:00:00.000Z');
-const standing = (...keys: string[]) => inhibitorsAmong(keys.map((key) => ({ key, worst: 'error' as const })));
+const standing = (...keys: string[]) =>
+  inhibitorsAmong(
+    keys.map((key) => ({ key, worst: 'error' as const })),
+    [],
+  );
 const of = (key: string, worst: Severity = 'error') => ({ key, worst });
 
 describe('what follows from what', () => {
@@ -31,11 +39,27 @@ describe('what follows from what', () => {
     }
   });
 
-  test('where the engine is down drifts are not told, and while a commit is frozen no drifts of any node', () => {
-    assert.equal(inhibitorOf(of('drift.open/node2/web'), standing('engine.down/node2')), 'engine.down/node2');
-    const frozen = standing('enforcement.frozen/4f2a');
-    assert.equal(inhibitorOf(of('drift.open/node1/web'), frozen), 'enforcement.frozen/4f2a');
-    assert.equal(inhibitorOf(of('engine.down/node1'), frozen), undefined);
+  test('where the engine is down drifts are not told', () => {
+    assert.equal(inhibitorOf(of('drift.image/node2'), standing('engine.down/node2')), 'engine.down/node2');
+  });
+
+  test('while a commit is frozen the drifts are not told that it was frozen for, and all others are', () => {
+    const key = frozenAlertKey('4f2a');
+    const frozenFor = (drift: DriftKind, nodes: readonly string[]) =>
+      inhibitorsAmong([{ key, worst: 'critical' }], [{ commit: '4f2a', drift, nodes: [...nodes] }]);
+    const frozen = frozenFor('IMAGE_DRIFT', ['node1', 'node2']);
+    for (const node of ['node1', 'node2']) assert.equal(inhibitorOf(of(`drift.image/${node}`), frozen), key, node);
+    for (const other of ['drift.image/node3', 'drift.image/node', 'drift.unauthorized/node1', 'engine.down/node1']) {
+      assert.equal(inhibitorOf(of(other), frozen), undefined, other);
+    }
+    for (const drift of driftKinds) {
+      assert.equal(inhibitorOf(of(`${driftAlerts[drift]}/node1`), frozenFor(drift, ['node1'])), key);
+    }
+    // More than are named: those that are not may have been among them.
+    const many = Array.from({ length: limits.maxFrozenNodesNamed }, (_, i) => `node${i}`);
+    assert.equal(inhibitorOf(of('drift.image/lyra'), frozenFor('IMAGE_DRIFT', many)), key);
+    // And where nobody knows what was frozen, nobody is kept from hearing of anything.
+    assert.equal(inhibitorOf(of('drift.image/node1'), standing(key)), undefined);
   });
 
   test('what is worse than its cause is told all the same', () => {

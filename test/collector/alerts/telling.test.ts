@@ -80,6 +80,19 @@ describe('what a channel is told', () => {
   });
 });
 
+test('that a channel takes nothing is told to all others, and to that one only the end of what it was told before', () => {
+  const dead: Alert = { ...alert, key: 'notifications.dead/slack', node: null };
+  const other: KnownChannel = { ...channel, name: 'slack-2' };
+  assert.equal(newsFor(other, dead, undefined, free)?.change, 'raised');
+  assert.equal(isToldAgain(other, dead, 'error', false), true);
+  assert.equal(newsFor(channel, dead, undefined, free), undefined);
+  assert.equal(newsFor(channel, { ...dead, severity: 'warning' }, 'error', free), undefined);
+  for (const forgets of [true, false]) assert.equal(isToldAgain({ ...channel, forgets }, dead, 'error', false), false);
+  const ended = { ...over, key: dead.key };
+  assert.equal(newsFor(channel, ended, undefined, free), undefined);
+  assert.equal(newsFor(channel, ended, 'error', free)?.change, 'resolved');
+});
+
 describe('an acknowledgement', () => {
   const word = { id: alert.id, key, index: 3, atMs: nowMs };
   const raised = (severity: Alert['severity']) =>

@@ -17,6 +17,7 @@ import {
   groupMs,
   maxAttempts,
   refused,
+  repeatMs,
   told,
   unreachable,
 } from './alert-world.ts';
@@ -150,18 +151,75 @@ describe('delivery', () => {
   });
 
   test('a dead letter is not sent after what became of its alert', async () => {
-    const channel = channelOf('pager');
+    const pager = channelOf('pager');
+    const channel = { ...pager, knowsKeys: true };
     await world.intake.welcome([channel]);
     await world.raise('a');
-    channel.answer = () => Promise.reject(refused);
+    pager.answer = () => Promise.reject(refused);
     await world.deliver(channel);
     const [letter] = await listDeadLetters(world.db, 10);
     await world.resolve('a');
-    channel.answer = async () => {};
+    pager.answer = async () => {};
     await world.deliver(channel);
     assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), 'overtaken');
     await drain(world.courierOf(channel));
+    // Where keys are known the end does nothing if the beginning did not arrive, and who knows whether it did.
     assert.deepEqual(told(channel), [['resolved a']]);
+  });
+
+  test('people are not told of the end of what was given up before they were told of it', async () => {
+    const channel = channelOf('slack');
+    await world.intake.welcome([channel]);
+    const beginning = async () => {
+      channel.answer = () => Promise.reject(refused);
+      await world.raise('a');
+      await world.deliver(channel);
+      const [letter] = await listDeadLetters(world.db, 1);
+      channel.answer = async () => {};
+      return letter?.id ?? 0;
+    };
+    const letter = await beginning();
+    await world.resolve('a');
+    await world.raise('b');
+    await world.deliver(channel);
+    assert.deepEqual(told(channel), [['raised b']]);
+    // Nor later of the beginning of what is over: nobody would tell of its end.
+    assert.equal(await retryDeadLetter(world.db, letter), 'overtaken');
+    // What begins anew is another story.
+    await world.raise('a');
+    await world.deliver(channel);
+    assert.equal(await retryDeadLetter(world.db, letter), 'overtaken');
+    await world.resolve('a');
+    await world.deliver(channel);
+    // And what arrived after all has its end.
+    await beginning();
+    world.nowMs += repeatMs;
+    await world.tellAll(channel);
+    await world.resolve('a');
+    await world.deliver(channel);
+    const ends = told(channel).flat();
+    assert.deepEqual(
+      ends.filter((word) => word.endsWith(' a')),
+      ['raised a', 'resolved a', 'repeated a', 'resolved a'],
+    );
+  });
+
+  test('nor of an end that waits behind its beginning when that is given up', async () => {
+    const channel = channelOf('slack');
+    await world.intake.welcome([channel]);
+    channel.answer = () => Promise.reject(refused);
+    await world.raise('a');
+    await world.resolve('a');
+    await world.raise('b');
+    await world.readAll();
+    world.nowMs += groupMs;
+    // Refused together, and then each by itself.
+    for (let times = 0; times < 3; times++) await drain(world.courierOf(channel));
+    assert.equal((await listDeadLetters(world.db, 10)).length, 2);
+    channel.answer = async () => {};
+    await world.deliver(channel);
+    assert.deepEqual(told(channel), []);
+    assert.deepEqual((await alertFigures(world.db)).channels[0]?.waiting, 0);
   });
 
   test('a clock that was ahead for a while leaves nothing waiting for it to get there again', async () => {

@@ -4,8 +4,10 @@ import type { Facts } from '../../../collector/alerts/rules/facts.ts';
 import { ruleSettings } from '../../../collector/alerts/rules/settings.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import { readFacts } from '../../../collector/postgres/alert-facts-store.ts';
+import { postgresIntegrityStore } from '../../../collector/postgres/integrity-store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
+import type { IntegrityStatus } from '../../../common/integrity-report.ts';
 import { fingerprint, type KeyPair } from '../../../common/keys.ts';
 import type { Body, Statement } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
@@ -230,6 +232,34 @@ test('the last integrity run is known by when it was received, and by what came 
   assert.deepEqual(await runs(), [{ node: 'lyra', receivedAtMs: firstMs, status: 'unchecked' }]);
   await says(ran('ok'));
   assert.deepEqual(await runs(), [{ node: 'lyra', receivedAtMs: nowMs, status: 'ok' }]);
+});
+
+test('checks of the ledger are known by when the last one came to an end, and awaited once somebody has had them made', async () => {
+  const check = async () => (await facts()).ledgerCheck;
+  const times = { startedAt: '2026-03-01T02:00:00.000Z', finishedAt: '2026-03-01T02:01:00.000Z' };
+  const made = (status: IntegrityStatus) => {
+    const empty = { verified: null, fault: null, projections: null, error: null };
+    const body = { report: '20260301T020000000Z-00000000', sha256: '0'.repeat(64), status, ...times };
+    const check = { origin: testOrigin, status, startedAt: times.startedAt, durationMs: 0, ...empty };
+    return ledger.record({ kind: 'ledger.checked', body: { ...body, check } });
+  };
+  assert.deepEqual(await check(), { endedAtMs: null, awaitedSinceMs: null });
+  const { lastMs } = await postgresIntegrityStore(db).turn();
+  assert.deepEqual(await check(), { endedAtMs: null, awaitedSinceMs: lastMs });
+  await made('unchecked');
+  const firstMs = nowMs;
+  nowMs += hourMs;
+  await made('unchecked');
+  assert.deepEqual(await check(), { endedAtMs: null, awaitedSinceMs: firstMs });
+  for (const status of ['findings', 'ok'] as const) {
+    nowMs += hourMs;
+    await made(status);
+    assert.deepEqual(await check(), { endedAtMs: nowMs, awaitedSinceMs: firstMs });
+  }
+  const endedMs = nowMs;
+  nowMs += hourMs;
+  await made('unchecked');
+  assert.deepEqual(await check(), { endedAtMs: endedMs, awaitedSinceMs: firstMs });
 });
 
 test('how full a disk is comes from the last report, and an older agent says nothing of it', async () => {

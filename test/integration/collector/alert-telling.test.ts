@@ -16,10 +16,12 @@ let world: AlertWorld;
 before(async () => {
   postgres = await startPostgres();
   world = await AlertWorld.begin(postgres);
+  const frozen = { commit: '4f2a', drift: 'IMAGE_DRIFT', nodes: ['a'], reason: 'on 1 node' } as const;
+  await world.ledger.record({ kind: 'enforcement.frozen', body: { ...frozen, nodes: [...frozen.nodes] } });
 });
 after(() => postgres.stop());
 
-const keys = [...['node.silent/a', 'engine.down/a', 'drift.open/a/web', 'enforcement.frozen/4f2a']];
+const keys = [...['node.silent/a', 'engine.down/a', 'drift.image/a', 'enforcement.frozen/4f2a']];
 const escalateAfterMs = 300_000;
 const silenceMs = 900_000;
 
@@ -125,7 +127,9 @@ function assertWholeStories({ name, notices }: TestChannel): void {
 async function assertTold({ channels }: Run): Promise<void> {
   const stands = await standing();
   const silences = await world.alertStore().atDesk((desk) => desk.silences(world.nowMs));
-  const sources = { silences, inhibitors: inhibitorsAmong(stands), nowMs: world.nowMs };
+  const freezes = await world.alertStore().atDesk((desk) => desk.freezes());
+  assert.equal(freezes.length, 1);
+  const sources = { silences, inhibitors: inhibitorsAmong(stands, freezes), nowMs: world.nowMs };
   for (const channel of channels) {
     assertWholeStories(channel);
     for (const of of keys) {

@@ -52,7 +52,7 @@ export const told = ({ notices }: TestChannel): string[][] =>
 export const unreachable = new AppError('channel.unreachable', 'no answer', { retryable: true });
 export const refused = new AppError('channel.refused', 'no');
 
-const metrics: AlertMetrics = { sent: () => {}, failed: () => {}, died: () => {} };
+const metrics: AlertMetrics = { sent: () => {}, failed: () => {}, died: () => {}, ruleFailed: () => {} };
 
 /** A ledger and its alerts on a database of its own, at a time that the test says. */
 export class AlertWorld {

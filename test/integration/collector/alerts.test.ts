@@ -10,6 +10,7 @@ import { fingerprint } from '../../../common/keys.ts';
 import type { Body, StatementOf } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { quietLogger } from '../../quiet-logger.ts';
 import { AlertWorld, channelOf, drain, groupMs, repeatMs, told } from './alert-world.ts';
 import { enrolDirectly, say } from './collectors.ts';
 
@@ -191,7 +192,8 @@ describe('what is wrong with a node', () => {
     const { db, ledger } = world;
     const witnesses = async () => ({ required: 0, unwitnessedSinceMs: null });
     const facts = (nowMs: number) => readFacts(db, { nowMs, settings, witnesses });
-    return createConditionWatch({ store: world.alertStore(), facts, settings, ledger, clock });
+    const others = { metrics: { ruleFailed: () => {} }, logger: quietLogger };
+    return createConditionWatch({ store: world.alertStore(), facts, settings, ledger, clock, ...others });
   };
   const standing = async () =>
     (await listAlerts(world.db, 'standing', { after: undefined, limit: 10 })).map(
@@ -335,6 +337,38 @@ describe('what is wrong with a node', () => {
     await say(ledger, 'lyra', keys, [reportOf(0, { freeBytes: 5e10, totalBytes: 1e11 })]);
     await look();
     assert.deepEqual(await standing(), []);
+  });
+
+  test('is told of although something else cannot be read, and what that is about stays as it is until it can', async () => {
+    const { ledger, db } = world;
+    const keys = await enrolDirectly(ledger, 'lyra');
+    let laterMs = 0;
+    const watch = watchOver({ now: () => Date.now() + laterMs });
+    const look = async () => {
+      await watch.look();
+      await world.readAll();
+    };
+    await world.raise('coverage.lost/lyra', 'warning');
+    await world.readAll();
+    await db.query('alter table coverage_gaps rename to away');
+    await say(ledger, 'lyra', keys, [reportOf(1)]);
+    await look();
+    const known = ['critical sigils.findings/lyra/main', 'warning coverage.lost/lyra'];
+    assert.deepEqual(await standing(), known);
+    for (; laterMs < limits.alertRuleFailedMs; laterMs += limits.alertListenGapMs) await look();
+    await say(ledger, 'lyra', keys, [reportOf(1)]);
+    await look();
+    const failed = 'error alerts.rule_failed/coverage.lost';
+    assert.deepEqual(
+      (await standing()).filter((alert) => !alert.includes('node.silent')),
+      [failed, ...known],
+    );
+    await db.query('alter table away rename to coverage_gaps');
+    await look();
+    assert.deepEqual(
+      (await standing()).filter((alert) => !alert.includes('node.silent')),
+      known.slice(0, 1),
+    );
   });
 
   test('ends when its rule is switched off, with the reason, and what others raised stays', async () => {

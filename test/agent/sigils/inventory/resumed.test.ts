@@ -60,9 +60,11 @@ interface Scan {
   readonly cutAfter?: number;
 }
 
-/** A full scan as an agent makes it, and which tables it read; no result when it was cut short. */
+/** A full scan as an agent makes it, which tables it read, and why it began anew; no result when it was cut short. */
 async function scan({ path, inventory, open = [], secrets = [secret], now = clock.now, cutAfter }: Scan) {
   const read: string[] = [];
+  const refused: string[] = [];
+  const onRefused = (why: string) => void refused.push(why);
   const cut = new AbortController();
   const real = fsStoreFiles(path);
   let ended = 0;
@@ -87,12 +89,12 @@ async function scan({ path, inventory, open = [], secrets = [secret], now = cloc
   const scanner = new SigilScanner({ name: 'main', path, secrets, clock: { ...clock, now }, files });
   const request = { mode: 'full', state: null, openFindings: open, signal: cut.signal } as const;
   const result = await scanner
-    .scan({ ...request, inventory: { path: inventory, keeps: true, checkpointBytes: 1 } })
+    .scan({ ...request, inventory: { path: inventory, keeps: true, checkpointBytes: 1, onRefused } })
     .catch((thrown: unknown): undefined => {
       if (!cut.signal.aborted) throw thrown;
     });
   await result?.inventory?.keep();
-  return { result, read };
+  return { result, read, refused };
 }
 
 /** What a scan comes to, without how long it took and what is kept. */
@@ -183,8 +185,10 @@ describe('a full scan that was cut short', () => {
   });
 
   describe('begins anew', () => {
-    const isAnew = async (options: Scan) => {
-      const { result } = await scan(options);
+    const isAnew = async (options: Scan, why: RegExp | null) => {
+      const { result, refused } = await scan(options);
+      assert.equal(refused.length, why === null ? 0 : 1);
+      if (why !== null) assert.match(refused[0] ?? '', why);
       assert.deepEqual([result?.inventory?.resumed, result?.inventory?.failed], [null, null]);
       assert.deepEqual([result?.findings, result?.inventory?.keys], [[], records + 50]);
       assert.deepEqual(left(options.inventory), ['main.inventory']);
@@ -192,32 +196,37 @@ describe('a full scan that was cut short', () => {
 
     test('when too much time has passed, or the clock was set back', async (t) => {
       const { path, inventory } = await ground(t);
-      for (const ms of [limits.fullScanResumeMs + 1_000, -60_000]) {
+      for (const [ms, why] of [
+        [limits.fullScanResumeMs + 1_000, /more than 20 hours ago/],
+        [-60_000, /the clock was set back/],
+      ] as const) {
         await scan({ path, inventory, cutAfter: 5 });
-        await isAnew({ path, inventory, now: () => clock.now() + ms });
+        await isAnew({ path, inventory, now: () => clock.now() + ms }, why);
       }
     });
 
     test('when it is judged by other secrets', async (t) => {
       const { path, inventory } = await ground(t);
       await scan({ path, inventory, cutAfter: 5, secrets: ['another', secret] });
-      await isAnew({ path, inventory });
+      await isAnew({ path, inventory }, /its secrets/);
     });
 
     test('when its files are torn, changed or gone, and not when a crash left more than counts', async (t) => {
       const { path, inventory } = await ground(t);
       const [taking, progress] = [`${inventory}.taking`, `${inventory}.progress`];
-      const damages = [
-        () => flip(taking, 10),
-        () => writeFileSync(taking, ''),
-        () => rmSync(taking),
-        () => rmSync(progress),
-        () => writeFileSync(progress, '{"version":1}'),
+      const damages: readonly (readonly [damage: () => void, why: RegExp | null])[] = [
+        [() => flip(taking, 10), /taken down is gone or damaged/],
+        [() => writeFileSync(taking, ''), /taken down is gone or damaged/],
+        [() => rmSync(taking), /taken down is gone or damaged/],
+        [() => rmSync(progress), null],
+        [() => writeFileSync(progress, '{"version":1}'), /another version/],
+        [() => writeFileSync(progress, '{"version":2}'), /wrote down cannot be read/],
+        [() => writeFileSync(progress, '{'), /wrote down cannot be read/],
       ];
-      for (const damage of damages) {
+      for (const [damage, why] of damages) {
         await scan({ path, inventory, cutAfter: 5 });
         damage();
-        await isAnew({ path, inventory });
+        await isAnew({ path, inventory }, why);
       }
       await scan({ path, inventory, cutAfter: 5 });
       appendFileSync(taking, 'what a crash has left');
@@ -235,7 +244,30 @@ describe('a full scan that was cut short', () => {
       assert.ok(existsSync(`${inventory}.progress`));
       rmSync(path, { recursive: true });
       cpSync(older, path, { recursive: true, preserveTimestamps: true });
-      await isAnew({ path, inventory });
+      await isAnew({ path, inventory }, /the store was replaced/);
+    });
+
+    test('when its files are those of an older one, in the same folder', async (t) => {
+      const { path, inventory } = await ground(t);
+      const older = join(temporaryFolder(t), 'older');
+      cpSync(path, older, { recursive: true, preserveTimestamps: true });
+      await withStore(path, (db) => putLarge(db, 0, 2_000), shape);
+      await scan({ path, inventory, cutAfter: 5 });
+      for (const name of readdirSync(path)) rmSync(join(path, name));
+      for (const name of readdirSync(older)) cpSync(join(older, name), join(path, name), { preserveTimestamps: true });
+      await isAnew({ path, inventory }, /went back to an earlier state/);
+    });
+
+    test('when none of the tables that it had read is as it was', async (t) => {
+      const { path, inventory } = await ground(t);
+      await scan({ path, inventory, cutAfter: 5 });
+      await withStore(path, (db) => intoTables(db), shape);
+      for (const name of filesEnding(path, '.ldb')) {
+        const bytes = readFileSync(join(path, name));
+        rmSync(join(path, name));
+        writeFileSync(join(path, name), bytes);
+      }
+      await isAnew({ path, inventory }, /none of the tables/);
     });
   });
 });
