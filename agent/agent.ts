@@ -1,23 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffDelayMs } from '../common/backoff.ts';
 import type { Clock } from '../common/clock.ts';
-import { rfc3339 } from '../common/clock.ts';
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
 import { type AppError, toAppError } from '../common/errors.ts';
-import type { Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
-import { appendPeriodic } from './account.ts';
-import {
-  type Coverage,
-  clockStepMs,
-  coverageGap,
-  coverageOf,
-  type Gap,
-  joinDropped,
-  type PastScan,
-  skipReason,
-} from './coverage.ts';
+import { CoverageAccount, type Cycle } from './coverage-account.ts';
 import type { Adopted, DesiredSource } from './desired/desired-source.ts';
 import { DesiredUpkeep } from './desired/upkeep.ts';
 import type { DiskSpace } from './disk.ts';
@@ -31,7 +19,7 @@ import type { MeasureWord } from './orders/measure-book.ts';
 import type { AdoptedPolicy } from './orders/ports.ts';
 import { createGoodImages, type GoodImages, type GoodImagesOptions } from './orders/protect.ts';
 import { Owed } from './owed.ts';
-import type { Journal, StateChange } from './ports.ts';
+import type { Journal } from './ports.ts';
 import { everySlot, type Tick } from './schedule.ts';
 import type { StoreWatch } from './stores.ts';
 
@@ -68,18 +56,8 @@ export interface AgentOptions {
   readonly onCycle?: (cycle: Cycle) => void;
 }
 
-/** One scan interval, done. */
-export interface Cycle {
-  readonly slot: number;
-  readonly coverage: Coverage;
-  readonly scanMs: number;
-}
-
 /** Whether the engine answers; `unknown` until the first word from it. */
 export type EngineState = 'unknown' | 'up' | 'down';
-
-/** Key of the last accounted interval, RFC 3339: where the next run finds out how long nobody watched. */
-const lastSlotKey = 'slot';
 
 const nothingInHand: InHand = { names: new Set(), ids: new Set() };
 
@@ -107,12 +85,11 @@ export class Agent {
   readonly #desk: OrderDesk | undefined;
   readonly #goodImages: GoodImages | undefined;
   readonly #owed: Owed;
+  readonly #coverage: CoverageAccount;
   readonly #stopping = new AbortController();
   /** Everything under way; stopping waits for it. */
   readonly #running = new Set<Promise<unknown>>();
   #engine: EngineState = 'unknown';
-  #lastSlot: number | undefined;
-  #lastScan: PastScan | undefined;
   #insisting = false;
   readonly #desired: DesiredUpkeep;
 
@@ -128,12 +105,23 @@ export class Agent {
     this.#desk = this.#openDesk(options);
     const { images } = options;
     this.#goodImages = images && createGoodImages({ control: images, journal, clock, logger });
-    this.#owed = new Owed(journal);
+    this.#owed = new Owed(journal, logger);
+    this.#coverage = this.#openCoverage(options);
     this.#desired = new DesiredUpkeep({
       source: desired,
       holding: options.holding,
       guarded: (work) => this.#guarded('desired', work),
       onAdopted: () => this.#observer.compare(),
+    });
+  }
+
+  #openCoverage({ journal, scanIntervalMs, clockOffsetMs, stores, disk, logger }: AgentOptions): CoverageAccount {
+    return new CoverageAccount({
+      ...{ journal, scanIntervalMs, clockOffsetMs, disk, logger, owed: this.#owed },
+      containers: () => this.#observer.observed.values(),
+      settled: (work) => this.#observer.settled(work),
+      contents: () => ({ ...this.summary, stores: stores.map((store) => store.summary) }),
+      guarded: (doing, work) => this.#guarded(doing, work),
     });
   }
 
@@ -185,7 +173,7 @@ export class Agent {
   async start(): Promise<void> {
     const { about, stores, logger } = this.#options;
     await this.#guarded('restore', () => this.#restore());
-    await this.#guarded('start', () => this.#say({ kind: 'agent.started', body: about }));
+    await this.#guarded('start', () => this.#owed.say({ kind: 'agent.started', body: about }));
     await this.#guarded('desired', () => this.#desired.refresh());
     await this.#guarded('desired', () => this.#desired.tellHolding());
     this.#run(this.#watch());
@@ -213,8 +201,7 @@ export class Agent {
   }
 
   async #restore(): Promise<void> {
-    const lastSlot = (await this.#options.journal.state(lastSlotKey)).get(lastSlotKey);
-    if (typeof lastSlot === 'string' && !Number.isNaN(Date.parse(lastSlot))) this.#lastSlot = Date.parse(lastSlot);
+    await this.#coverage.restore();
     await this.#desk?.restore();
     await this.#observer.restore();
     await this.#options.desired?.restore();
@@ -248,7 +235,9 @@ export class Agent {
     await this.#guarded('engine', () => this.#observer.scan());
     await this.#desk?.resume();
     if (missedSinceMs === undefined) return;
-    await this.#guarded('gap', () => this.#sayGap({ fromMs: missedSinceMs, toMs: atMs, reason: 'engine-down' }));
+    await this.#guarded('gap', () =>
+      this.#coverage.tellGap({ fromMs: missedSinceMs, toMs: atMs, reason: 'engine-down' }),
+    );
   }
 
   #engineWent({ error }: EngineDown): void {
@@ -267,9 +256,8 @@ export class Agent {
 
   /** One minute: what git wants, everything that runs, and the report. */
   async #cycle({ slot, delayMs }: Tick): Promise<void> {
-    const { clock, clockOffsetMs, stores } = this.#options;
+    const { clock, stores } = this.#options;
     const began = { wallMs: slot + delayMs, monotonicMs: clock.monotonicMs() };
-    const stepMs = clockStepMs(this.#lastScan, began);
     for (const store of stores) store.wake();
     if (this.#desk !== undefined) this.#run(this.#desk.tidy());
     // A repository that does not answer must not make the scan late.
@@ -282,17 +270,7 @@ export class Agent {
     if (this.#stopping.signal.aborted) return;
     const scanMs = Math.round(clock.monotonicMs() - began.monotonicMs);
     await refreshed;
-    const skipped = this.#skipped(slot, stepMs);
-    if (skipped !== undefined) {
-      const mark = this.#slotMark(slot - this.#options.scanIntervalMs);
-      await this.#guarded('gap', () => this.#sayGap(skipped, [mark]));
-    }
-    const wentBack = this.#lastSlot !== undefined && slot <= this.#lastSlot;
-    const circumstances = { engineUp, delayMs, clockOffsetMs: clockOffsetMs(), clockStepMs: stepMs, wentBack };
-    const cycle: Cycle = { slot, coverage: coverageOf(circumstances), scanMs };
-    this.#lastSlot = slot;
-    this.#lastScan = { ...began, coverage: cycle.coverage };
-    await this.#account(cycle);
+    const cycle = await this.#coverage.tell({ slot, delayMs, began, scanMs, engineUp });
     if (engineUp) this.#run(this.#guarded('images', () => this.#keepImages()));
     this.#options.onCycle?.(cycle);
   }
@@ -316,62 +294,6 @@ export class Agent {
       }),
     );
     return engineUp;
-  }
-
-  /** The intervals between the last one and this, if any. */
-  #skipped(slot: number, stepMs: number): Gap | undefined {
-    if (this.#lastSlot === undefined) return undefined;
-    const fromMs = this.#lastSlot + this.#options.scanIntervalMs;
-    return fromMs < slot ? { fromMs, toMs: slot, reason: skipReason(this.#lastScan, stepMs) } : undefined;
-  }
-
-  /**
-   * The report of one interval; when the journal does not take it, its absence is accounted for instead. So it is while anything is
-   * owed: the mark may not pass that, or a crash would lose it, and a report before its mark would be told again as a gap.
-   */
-  async #account(cycle: Cycle): Promise<void> {
-    await this.#guarded('owed', () => this.#owed.settle());
-    const mark = this.#slotMark(cycle.slot);
-    const disk = await this.#options.disk?.();
-    const say = () => appendPeriodic(this.#options.journal, this.#report(cycle, disk), [mark]);
-    const said = this.#owed.size === 0 && (await this.#guarded('report', () => this.#observer.settled(say)));
-    if (!said) this.#oweReport(cycle.slot);
-  }
-
-  #report({ slot, coverage, scanMs }: Cycle, disk: DiskSpace | undefined): Statement {
-    const { containers, drifts, commit } = this.summary;
-    const stores = this.#options.stores.map((store) => store.summary);
-    const body = { minute: rfc3339(slot), coverage, scanMs, containers, drifts, stores, commit };
-    return { kind: 'report', body: { ...body, ...(disk && { disk }) } };
-  }
-
-  #oweReport(slot: number): void {
-    const gap = coverageGap({ fromMs: slot, toMs: slot + this.#options.scanIntervalMs, reason: 'dropped' }, []);
-    const changes = [this.#slotMark(slot)];
-    const joined = joinDropped(this.#owed.last?.statement, gap);
-    if (joined === undefined) this.#owe(gap, changes);
-    else this.#owed.replaceLast({ statement: joined, changes });
-  }
-
-  #slotMark(slot: number): StateChange {
-    return { key: lastSlotKey, value: rfc3339(slot) };
-  }
-
-  async #sayGap(gap: Gap, changes: readonly StateChange[] = []): Promise<void> {
-    const statement = coverageGap(gap, this.#observer.observed.values());
-    const { from, to, reason } = statement.body;
-    this.#options.logger.warn('coverage.gap', { from, to, reason });
-    await this.#say(statement, changes);
-  }
-
-  async #say(statement: Statement, changes: readonly StateChange[] = []): Promise<void> {
-    this.#owe(statement, changes);
-    await this.#owed.settle();
-  }
-
-  #owe(statement: Statement, changes: readonly StateChange[]): void {
-    if (this.#owed.add(statement, changes)) return;
-    this.#options.logger.error('agent.unsaid', { statement });
   }
 
   /** What a refusing journal left unsaid is said as soon as it takes it, not only at the next tick. */

@@ -1,44 +1,21 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { AppError, toAppError } from '../common/errors.ts';
+import { Command, CommanderError } from 'commander';
+import { toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
-import { nodeName } from '../common/fields.ts';
-import { limits } from '../common/limits.ts';
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import { systemClock } from './clock.ts';
-import type { IntegrityWorld, ReportFiles } from './commands/integrity.ts';
-import type { AcceptWish } from './commands/integrity-accept.ts';
-import type { RestoreOptions } from './commands/integrity-restore.ts';
-import { type AgentSettings, agentSettings } from './config.ts';
-
-/** The command line's outside. */
-export interface CliContext {
-  readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly hostname: string;
-  readonly readFile: (path: string) => string;
-  readonly stdout: (text: string) => void;
-  readonly stderr: (text: string) => void;
-  /** Whether standard error is a terminal. */
-  readonly terminal: boolean;
-  /** Asks whoever sits at the terminal; absent where nobody does. */
-  readonly confirm?: (question: string) => Promise<boolean>;
-  /** Runs the agent until it is told to stop; resolves to the exit code. */
-  readonly run: (settings: AgentSettings) => Promise<number>;
-}
-
-/** Options that every command takes. */
-interface GlobalOptions {
-  readonly config?: string;
-  readonly dataDir?: string;
-  readonly printConfig?: boolean;
-  readonly json?: boolean;
-}
-
-type Action = (settings: AgentSettings, show: Show) => Promise<number>;
-/** Prints a result as JSON or, formatted, for a person. */
-type Show = <T>(result: T, format: (result: T) => string) => void;
+import {
+  type Action,
+  type CliContext,
+  type GlobalOptions,
+  nodeMeant,
+  type Perform,
+  requireNodeName,
+  type Show,
+} from './commands/context.ts';
+import { agentSettings } from './config.ts';
+import { addIntegrity } from './integrity-cli.ts';
 
 /** Runs one command line; resolves to the exit code. The one boundary where a command's errors are told. */
 export async function runCli(context: CliContext): Promise<number> {
@@ -64,7 +41,7 @@ export async function runCli(context: CliContext): Promise<number> {
 }
 
 /** Commands are loaded when they are asked for: `run` must not pay for the others' memory. */
-function addCommands(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
+function addCommands(program: Command, context: CliContext, perform: Perform): void {
   program
     .description('Watches the containers and sigil stores of one node.')
     .version(version)
@@ -129,7 +106,7 @@ interface EnrollFlags {
   readonly executorDir?: string;
 }
 
-function addEnroll(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
+function addEnroll(program: Command, context: CliContext, perform: Perform): void {
   program
     .command('enroll')
     .description('make a key on this node and join a collector')
@@ -149,7 +126,7 @@ function addEnroll(program: Command, context: CliContext, perform: (action: Acti
     );
 }
 
-function addScan(program: Command, context: CliContext, perform: (action: Action) => Promise<void>): void {
+function addScan(program: Command, context: CliContext, perform: Perform): void {
   program
     .command('scan')
     .description('look at everything once, without a collector; exit code 0 clean, 1 findings, 2 not all could be seen')
@@ -158,121 +135,10 @@ function addScan(program: Command, context: CliContext, perform: (action: Action
     .action((options: { node?: string }) =>
       perform(async (settings, show) => {
         const { formatScan, scanExitCode, scanOnce } = await import('./commands/scan.ts');
-        const { enrolledNode } = await import('./identity.ts');
-        const node = options.node ?? (await enrolledNode(settings.dataDir)) ?? context.hostname;
-        const outcome = await scanOnce(settings, requireNodeName(node), systemClock);
+        const node = await nodeMeant(options.node, settings.dataDir, context.hostname);
+        const outcome = await scanOnce(settings, node, systemClock);
         show(outcome, formatScan);
         return scanExitCode(outcome);
-      }),
-    );
-}
-
-interface IntegrityFlags extends ReportFiles {
-  readonly node?: string;
-  readonly store?: readonly string[];
-  readonly threads?: number;
-  readonly fromStart?: boolean;
-}
-
-function addIntegrity(
-  integrity: Command,
-  context: CliContext,
-  program: Command,
-  perform: (action: Action) => Promise<void>,
-): void {
-  const worldOf = (settings: AgentSettings) => {
-    const { stdout, stderr, terminal, confirm } = context;
-    const json = program.opts<GlobalOptions>().json ?? false;
-    return { settings, clock: systemClock, json, stdout, stderr, terminal, confirm };
-  };
-  const withFiles = (command: Command) =>
-    command
-      .option('--html <file>', 'also write the report there, as one self-contained page')
-      .option('--report <file>', 'also write the report there, as JSON');
-  withFiles(integrity.command('run'))
-    .description('check sigil stores completely, now; exit code 0 clean, 1 findings, 2 not all could be checked')
-    .option('--store <name>', 'only this store; may be given several times', (name: string, others: string[] = []) => [
-      ...others,
-      name,
-    ])
-    .option('--threads <n>', 'threads that check a store, each on a core of its own (default: 1)', requireThreads)
-    .option('--from-start', 'read everything again, and do not go on with a run that was cut short')
-    .option('--node <name>', 'name of this node in the report (default: the enrolled name, or the host name)')
-    .action(({ store, ...options }: IntegrityFlags) =>
-      perform(async (settings) => {
-        const { integrityRun } = await import('./commands/integrity.ts');
-        const { enrolledNode } = await import('./identity.ts');
-        const node = requireNodeName(options.node ?? (await enrolledNode(settings.dataDir)) ?? context.hostname);
-        return integrityRun(worldOf(settings), { ...options, node, ...(store && { stores: store }) });
-      }),
-    );
-  integrity
-    .command('reports')
-    .description('the reports that are kept, newest first')
-    .action(() =>
-      perform(async (settings) => {
-        const { integrityReports } = await import('./commands/integrity.ts');
-        return integrityReports(worldOf(settings));
-      }),
-    );
-  withFiles(integrity.command('show <id>'))
-    .description('one of them')
-    .action((id: string, options: ReportFiles) =>
-      perform(async (settings) => {
-        const { integrityShow } = await import('./commands/integrity.ts');
-        return integrityShow(worldOf(settings), id, options);
-      }),
-    );
-  integrity
-    .command('accept')
-    .description(
-      'a sigil was deleted, or set back, on purpose: the running agent puts that on record, and finds it no more',
-    )
-    .option('--store <name>', 'the sigil store (default: the only one there is)')
-    .requiredOption('--key <key>', 'the key of a vanished or rolled_back finding, as reports show it')
-    .requiredOption('--reason <text>', 'why, for the ledger')
-    .action((options: Omit<AcceptWish, 'store'> & { store?: string }) =>
-      perform(async (settings, show) => {
-        const { acceptChange, formatAcceptance } = await import('./commands/integrity-accept.ts');
-        const { storeOrOnly } = await import('./commands/integrity.ts');
-        const wish = { ...options, store: storeOrOnly(settings, options.store) };
-        show(await acceptChange(settings, wish, systemClock.now()), formatAcceptance);
-        return exitCodes.done;
-      }),
-    );
-  addSnapshots(integrity, worldOf, perform);
-}
-
-function addSnapshots(
-  integrity: Command,
-  worldOf: (settings: AgentSettings) => IntegrityWorld,
-  perform: (action: Action) => Promise<void>,
-): void {
-  integrity
-    .command('snapshots')
-    .description('the last good states that are kept, newest first')
-    .option('--store <name>', 'only of this store')
-    .action(({ store }: { store?: string }) =>
-      perform(async (settings) => {
-        const { integritySnapshots } = await import('./commands/integrity-restore.ts');
-        return integritySnapshots(worldOf(settings), store);
-      }),
-    );
-  integrity
-    .command('restore')
-    .description('write a record out as it last was good; puts it back into its store only with --apply')
-    .option('--store <name>', 'the store it is of (default: the only one there is)')
-    .requiredOption('--key <key>', 'its key, as reports show it')
-    .option('--from <snapshot>', 'a snapshot (default: the newest that has the record passing all checks)')
-    .option('--to <file>', 'write the bytes of the record there, never over a file that exists; - is standard output')
-    .option('--apply', 'put it back into its store, which nobody may have open')
-    .option('--yes', 'with --apply: do not ask')
-    .action((options: Omit<RestoreOptions, 'store'> & { store?: string }) =>
-      perform(async (settings) => {
-        const { integrityRestore } = await import('./commands/integrity-restore.ts');
-        const { storeOrOnly } = await import('./commands/integrity.ts');
-        const store = storeOrOnly(settings, options.store);
-        return integrityRestore(worldOf(settings), { ...options, store });
       }),
     );
 }
@@ -286,12 +152,7 @@ interface AdoptFlags {
   readonly dropMissing?: boolean;
 }
 
-function addManifest(
-  manifest: Command,
-  context: CliContext,
-  program: Command,
-  perform: (action: Action) => Promise<void>,
-): void {
+function addManifest(manifest: Command, context: CliContext, program: Command, perform: Perform): void {
   manifest
     .command('adopt')
     .description('make a patch (for git am) that has the manifest want what runs on this node; changes nothing itself')
@@ -304,8 +165,7 @@ function addManifest(
     .action((options: AdoptFlags) =>
       perform(async (settings) => {
         const { manifestAdopt } = await import('./commands/manifest-adopt.ts');
-        const { enrolledNode } = await import('./identity.ts');
-        const node = requireNodeName(options.node ?? (await enrolledNode(settings.dataDir)) ?? context.hostname);
+        const node = await nodeMeant(options.node, settings.dataDir, context.hostname);
         const { json = false } = program.opts<GlobalOptions>();
         const { stdout, stderr, env } = context;
         const world = { settings, clock: systemClock, json, stdout, stderr, home: env.HOME };
@@ -314,7 +174,7 @@ function addManifest(
     );
 }
 
-function addWitness(witness: Command, perform: (action: Action) => Promise<void>): void {
+function addWitness(witness: Command, perform: Perform): void {
   witness
     .command('show')
     .description('the checkpoint held, and forks that stand; exit code 1 when there is one')
@@ -339,7 +199,7 @@ function addWitness(witness: Command, perform: (action: Action) => Promise<void>
     );
 }
 
-function addDesired(desired: Command, perform: (action: Action) => Promise<void>): void {
+function addDesired(desired: Command, perform: Perform): void {
   desired
     .command('show')
     .description('the commit in force, who signed it, and what was refused last and why')
@@ -383,19 +243,4 @@ async function withSettings(context: CliContext, options: GlobalOptions, action:
     context.stdout(options.json ? `${JSON.stringify(result)}\n` : format(result));
   };
   return action(loaded.values, show);
-}
-
-function requireThreads(text: string): number {
-  const threads = /^\d{1,3}$/.test(text) ? Number(text) : 0;
-  if (threads >= 1 && threads <= limits.maxScanThreads) return threads;
-  throw new InvalidArgumentError(`It is not a number from 1 to ${limits.maxScanThreads}.`);
-}
-
-function requireNodeName(name: string): string {
-  const parsed = nodeName.safeParse(name.toLowerCase());
-  if (parsed.success) return parsed.data;
-  throw new AppError(
-    'validation.config',
-    `"${name}" cannot be a node name: lower-case letters, digits and hyphens; give --node`,
-  );
 }

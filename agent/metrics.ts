@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Cycle } from './agent.ts';
+import type { Cycle } from './coverage-account.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import type { ScanResult } from './sigils/scan.ts';
 import { type AgentStatus, scanShare } from './status.ts';

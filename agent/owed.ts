@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import type { Statement } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
+import type { Logger } from '../common/log.ts';
 import type { Journal, StateChange } from './ports.ts';
 
 /** A statement made once, and what is remembered when it is said. */
@@ -15,12 +16,14 @@ export interface Debt {
  */
 export class Owed {
   readonly #journal: Journal;
+  readonly #logger: Logger;
   readonly #oneAtATime = pLimit(1);
   readonly #debts: Debt[] = [];
   #saying: Debt | undefined;
 
-  constructor(journal: Journal) {
+  constructor(journal: Journal, logger: Logger) {
     this.#journal = journal;
+    this.#logger = logger;
   }
 
   /** The newest that is not being said this moment. */
@@ -33,11 +36,16 @@ export class Owed {
     return this.#debts.length;
   }
 
-  /** @returns whether there was room for it. */
-  add(statement: Statement, changes: readonly StateChange[] = []): boolean {
-    if (this.#debts.length >= limits.maxOwedStatements) return false;
-    this.#debts.push({ statement, changes });
-    return true;
+  /** Where there is no room for it, it goes to the log. */
+  add(statement: Statement, changes: readonly StateChange[] = []): void {
+    if (this.#debts.length < limits.maxOwedStatements) this.#debts.push({ statement, changes });
+    else this.#logger.error('agent.unsaid', { statement });
+  }
+
+  /** Says it after all that is owed. @throws AppError as {@link settle}; it is owed then */
+  async say(statement: Statement, changes: readonly StateChange[] = []): Promise<void> {
+    this.add(statement, changes);
+    await this.settle();
   }
 
   /** Puts `debt` in the place of `last`. */

@@ -1,5 +1,6 @@
 import { rfc3339 } from '../common/clock.ts';
-import type { Agent, Cycle, EngineState } from './agent.ts';
+import type { Agent, EngineState } from './agent.ts';
+import type { Cycle } from './coverage-account.ts';
 import type { Link } from './link.ts';
 import type { ScanProgress, StoreWatch } from './stores.ts';
 

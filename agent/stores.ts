@@ -3,39 +3,28 @@ import { type Clock, rfc3339 } from '../common/clock.ts';
 import { setDigest } from '../common/entry.ts';
 import { AppError, toAppError } from '../common/errors.ts';
 import { clip } from '../common/fields.ts';
-import type { Body, Statement } from '../common/kinds.ts';
+import type { Body } from '../common/kinds.ts';
 import { limits } from '../common/limits.ts';
-import type { Logger } from '../common/log.ts';
-import { type SigilFinding, sigilFinding } from '../common/sigil.ts';
-import { appendPeriodic, toldPrefixes } from './account.ts';
-import type { AcceptanceFolder } from './integrity/acceptances.ts';
-import { Accepting } from './integrity/accepting.ts';
-import { type LastCheck, lastCheck, rememberedCheck } from './integrity/last-check.ts';
+import type { LastCheck } from './integrity/last-check.ts';
 import { storeBytes } from './integrity/progress.ts';
 import { checkDone, checkFailed, checkStatus, type StoreCheck } from './integrity/store-check.ts';
-import type { Journal, StateChange } from './ports.ts';
 import type { SnapshotKeeper } from './sigils/kept/keeper.ts';
 import type { ScanMode, ScanResult, StoreScanner } from './sigils/scan.ts';
 import type { ScanCounts } from './sigils/scan-counts.ts';
-import { parseScanState, type ScanState } from './sigils/scan-state.ts';
 import { storeScanner } from './store-scanner.ts';
 import { type StorePlace, shownPlace } from './tables/table-settings.ts';
+import { ToldOfStore, type ToldOfStoreOptions } from './told-of-store.ts';
 
-export interface StoreWatchOptions {
-  readonly name: string;
+export interface StoreWatchOptions extends ToldOfStoreOptions {
   readonly place: StorePlace;
   readonly secrets: readonly string[];
   /** Share of one core a full scan may take, above 0 up to 1. */
   readonly fullScanCpuShare: number;
-  readonly journal: Journal;
   readonly clock: Clock;
-  readonly logger: Logger;
   /** The file of its inventory, made and compared with by full scans; without, none is. */
   readonly inventoryPath?: string;
   /** Keeps snapshots of its clean states; without, none are. */
   readonly keeper?: Pick<SnapshotKeeper, 'afterFullScan'> | undefined;
-  /** Where people leave word of changes that they meant. */
-  readonly acceptances?: AcceptanceFolder;
   readonly onScan?: (result: ScanResult) => void;
   /** Records that were read since it was called before. */
   readonly onRead?: (store: string, records: number) => void;
@@ -58,38 +47,33 @@ export type StoreSummary = Body<'report'>['stores'][number];
 export class StoreWatch {
   readonly #options: StoreWatchOptions;
   readonly #scanner: StoreScanner;
-  readonly #accepting: Accepting | undefined;
-  readonly #open = new Map<string, SigilFinding>();
-  #state: ScanState | null = null;
+  readonly #told: ToldOfStore;
   #mode: ScanMode = 'full';
   /** Somebody asked for a full check that has not been made, and told, yet. */
   #fullIsDue = false;
   #askers: ((check: StoreCheck) => void)[] = [];
-  #lastCheck: LastCheck | undefined;
   #error: AppError | undefined;
-  #checkedRecords = 0;
   /** When the scan under way last got on, monotonic milliseconds; undefined while there is none. */
   #progressMs: number | undefined;
   #progress: ScanProgress | undefined;
   #wake: () => void = () => {};
-  /** Whether what was told has been read since the journal was opened or replaced. */
-  #restored = false;
 
   constructor(options: StoreWatchOptions) {
     this.#options = options;
-    const { name, place, secrets, clock, acceptances: folder } = options;
-    this.#accepting = folder && new Accepting({ ...options, store: name, folder });
+    const { name, place, secrets, clock } = options;
+    this.#told = new ToldOfStore(options);
     this.#scanner = storeScanner({ name, place, secrets, clock, pause: () => this.#pause() });
   }
 
   get summary(): StoreSummary {
     const trouble = this.#trouble();
+    const { open, checkedRecords } = this.#told;
     return {
       store: this.#options.name,
       status: trouble === undefined ? this.#status() : 'unreadable',
-      findingsDigest: setDigest(this.#open.keys()),
-      openFindings: this.#open.size,
-      checkedRecords: this.#checkedRecords,
+      findingsDigest: setDigest(open.keys()),
+      openFindings: open.size,
+      checkedRecords,
       error: trouble === undefined ? null : clip(trouble),
     };
   }
@@ -113,7 +97,7 @@ export class StoreWatch {
 
   /** What the last full check came to, over restarts; undefined when there was none. */
   get lastCheck(): LastCheck | undefined {
-    return this.#lastCheck;
+    return this.#told.lastCheck;
   }
 
   get name(): string {
@@ -134,7 +118,7 @@ export class StoreWatch {
 
   /** The journal was replaced: the findings told are read again, and everything is checked anew, before more is said. */
   forget(): void {
-    this.#restored = false;
+    this.#told.forget();
     this.wake();
   }
 
@@ -158,9 +142,9 @@ export class StoreWatch {
 
   async #scan(signal: AbortSignal): Promise<void> {
     try {
-      if (!this.#restored) await this.#restore();
-      await this.#takeUpAccepted();
-      this.#mode = this.#fullIsDue || this.#state === null ? 'full' : 'incremental';
+      await this.#told.restore();
+      await this.#told.takeUpAccepted();
+      this.#mode = this.#fullIsDue || this.#told.state === null ? 'full' : 'incremental';
       const begun = { startedAt: rfc3339(this.#options.clock.now()), ms: this.#options.clock.monotonicMs() };
       const read = await this.#read(signal);
       if (read === undefined) return;
@@ -168,8 +152,9 @@ export class StoreWatch {
       const result = check === undefined ? read : await this.#kept(read, check, signal);
       try {
         if (!(result instanceof AppError)) {
-          await this.#say(result);
-          await this.#keepInventory(result);
+          const isTold = await this.#told.say(result);
+          if (isTold && result.mode === 'full') this.#fullIsDue = false;
+          await this.#told.keepInventory(result);
           this.#options.onScan?.(result);
         }
       } finally {
@@ -188,9 +173,10 @@ export class StoreWatch {
   async #read(signal: AbortSignal): Promise<ScanResult | AppError | undefined> {
     const { name: store, inventoryPath, logger } = this.#options;
     const onRefused = (reason: string) => logger.info('sigil.scan_anew', { store, reason });
-    const accepted = this.#mode === 'full' ? ((await this.#accepting?.changes()) ?? []) : [];
+    const accepted = this.#mode === 'full' ? await this.#told.acceptedChanges() : [];
+    const { state, open } = this.#told;
     const request = {
-      ...{ mode: this.#mode, state: this.#state, openFindings: [...this.#open.values()], signal },
+      ...{ mode: this.#mode, state, openFindings: [...open.values()], signal },
       onProgress: (done: ScanCounts) => this.#cameOn(done),
       ...(inventoryPath !== undefined && { inventory: { path: inventoryPath, keeps: true, accepted, onRefused } }),
     };
@@ -234,7 +220,7 @@ export class StoreWatch {
   /** What a full scan came to. Findings that were open and are still true stand beside the new ones. */
   #checkOf(result: ScanResult | AppError, { startedAt, ms }: { startedAt: string; ms: number }): StoreCheck {
     const { name: store, clock } = this.#options;
-    const open = [...this.#open.values()];
+    const open = [...this.#told.open.values()];
     if (result instanceof AppError) {
       return checkFailed({ store, startedAt, durationMs: clock.monotonicMs() - ms }, result, open);
     }
@@ -243,106 +229,11 @@ export class StoreWatch {
   }
 
   async #checked(check: StoreCheck): Promise<void> {
-    const { journal, clock } = this.#options;
-    const before = this.#lastCheck;
-    const now = rememberedCheck(check, before, clock.now());
-    this.#lastCheck = now;
+    const remembered = this.#told.remember(check, this.#options.clock.now());
     const askers = this.#askers;
     this.#askers = [];
     for (const answer of askers) answer(check);
-    // A store that is away is tried every minute, which is not worth a write each.
-    if (now.status !== 'unchecked' || before?.status !== 'unchecked') {
-      await journal.append([], [{ key: this.#checkKey, value: now }]);
-    }
-  }
-
-  /** Takes up the findings told and the scan state of the last run. */
-  async #restore(): Promise<void> {
-    this.#restored = true;
-    try {
-      const { journal } = this.#options;
-      const findings = await journal.state(this.#findingPrefix);
-      const state = (await journal.state(this.#scanKey)).get(this.#scanKey);
-      const check = lastCheck.safeParse((await journal.state(this.#checkKey)).get(this.#checkKey));
-      this.#open.clear();
-      for (const value of findings.values()) {
-        const finding = sigilFinding.safeParse(value);
-        if (finding.success) this.#open.set(finding.data.id, finding.data);
-      }
-      this.#state = parseScanState(state);
-      this.#lastCheck = check.data ?? this.#lastCheck;
-    } catch (thrown) {
-      this.#restored = false;
-      throw thrown;
-    }
-  }
-
-  /** Before a scan, so that it finds none of it again. */
-  async #takeUpAccepted(): Promise<void> {
-    const closes = (id: string): StateChange => ({ key: `${this.#findingPrefix}${id}`, value: undefined });
-    const closed = (await this.#accepting?.takeUp(this.#open.values(), closes)) ?? [];
-    for (const id of closed) this.#open.delete(id);
-  }
-
-  /** Findings first, a bounded number in one write; the scan's own state last, so that a crash repeats the scan. */
-  async #say(result: ScanResult): Promise<void> {
-    const { name, logger } = this.#options;
-    for (let i = 0; i < result.findings.length; i += limits.findingsPerWrite) {
-      // Was compared with what an earlier journal was told: the next scan tells the rest.
-      if (!this.#restored) return;
-      const findings = result.findings.slice(i, i + limits.findingsPerWrite);
-      await this.#sayFindings(findings);
-      for (const finding of findings) logger.warn('sigil.finding', { store: name, finding });
-    }
-    if (this.#restored) await this.#sayScan(result);
-  }
-
-  /** Only once all it led to has been told: a crash before that finds the same again, by the inventory before. */
-  async #keepInventory({ inventory }: ScanResult): Promise<void> {
-    if (inventory === null) return;
-    const { name: store, logger } = this.#options;
-    const { anew, failed, keys, resumed } = inventory;
-    if (resumed !== null) logger.info('sigil.scan_resumed', { store, ...resumed });
-    if (anew !== null) logger.error('inventory.anew', { store, code: anew.code, error: anew });
-    if (failed !== null) logger.error('inventory.failed', { store, code: failed.code, error: failed });
-    if (failed !== null || !this.#restored) return;
-    try {
-      await inventory.keep();
-      logger.info('inventory.taken', { store, keys });
-    } catch (thrown) {
-      // The one before stands, and the next full scan is compared with that.
-      const error = toAppError(thrown);
-      logger.error('inventory.failed', { store, code: error.code, error });
-      return;
-    }
-    await this.#accepting?.forget(inventory.spent);
-  }
-
-  async #sayScan(result: ScanResult): Promise<void> {
-    const { name, journal } = this.#options;
-    const cleared = result.cleared.filter((id) => this.#open.has(id));
-    const scanned: StateChange = { key: this.#scanKey, value: result.state };
-    await journal.append(
-      cleared.map((id): Statement => ({ kind: 'sigil.cleared', body: { store: name, id } })),
-      cleared.map((id): StateChange => ({ key: `${this.#findingPrefix}${id}`, value: undefined })),
-    );
-    for (const id of cleared) this.#open.delete(id);
-    if (!this.#restored) return;
-    if (result.mode === 'full') {
-      await appendPeriodic(journal, scanStatement(result), [scanned]);
-      this.#fullIsDue = false;
-    } else await journal.append([], [scanned]);
-    this.#state = result.state;
-    this.#checkedRecords = result.records;
-  }
-
-  async #sayFindings(findings: readonly SigilFinding[]): Promise<void> {
-    const { name, journal } = this.#options;
-    await journal.append(
-      findings.map((finding): Statement => ({ kind: 'sigil.finding', body: { store: name, finding } })),
-      findings.map((finding): StateChange => ({ key: `${this.#findingPrefix}${finding.id}`, value: finding })),
-    );
-    for (const finding of findings) this.#open.set(finding.id, finding);
+    await remembered;
   }
 
   /** Why nothing is known of the store as it is now: the last scan failed, or the one under way hangs. */
@@ -351,8 +242,8 @@ export class StoreWatch {
   }
 
   #status(): StoreSummary['status'] {
-    if (this.#state === null) return 'pending';
-    return this.#open.size > 0 ? 'findings' : 'ok';
+    if (this.#told.state === null) return 'pending';
+    return this.#told.open.size > 0 ? 'findings' : 'ok';
   }
 
   /** A damaged table of PostgreSQL is read a second time, and counted anew. */
@@ -373,36 +264,4 @@ export class StoreWatch {
     const share = this.#mode === 'full' ? this.#options.fullScanCpuShare : 1;
     return share < 1 ? delay(limits.sigilScanSliceMs * (1 / share - 1)) : immediate();
   }
-
-  get #scanKey(): string {
-    return `${toldPrefixes.scan}${this.#options.name}`;
-  }
-
-  /** Outside of what is told: it holds whatever the ledger believes. */
-  get #checkKey(): string {
-    return `checked/${this.#options.name}`;
-  }
-
-  get #findingPrefix(): string {
-    return `${toldPrefixes.finding}${this.#options.name}/`;
-  }
-}
-
-function scanStatement(result: ScanResult): Statement {
-  const { store, mode, startedAt, tables, blocks, bytes, records, sigils } = result;
-  return {
-    kind: 'sigil.scan',
-    body: {
-      store,
-      mode,
-      startedAt,
-      durationMs: Math.round(result.durationMs),
-      tables,
-      blocks,
-      bytes,
-      records,
-      sigils,
-      findings: result.findings.length + result.moreFindings,
-    },
-  };
 }

@@ -6,6 +6,7 @@ import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
 import { addAlerts } from './alerts-cli.ts';
+import { addArtifact } from './artifact-cli.ts';
 import { addChanges } from './changes-cli.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
 import type { FleetShowOptions } from './commands/fleet-show.ts';
@@ -40,7 +41,7 @@ interface GlobalOptions {
 type Action = (context: CommandContext) => Promise<number>;
 type Perform = (action: Action) => Promise<void>;
 /** For commands that need no settings, so that none of them can be wrong. */
-type PerformAlone = (action: (world: VerifyWorld) => Promise<number>) => Promise<void>;
+type PerformAlone = (action: (world: VerifyWorld & Pick<CliWorld, 'env'>) => Promise<number>) => Promise<void>;
 
 /** Runs one command line and answers with the exit code. The one place where a command's error becomes text. */
 export async function runCli(world: CliWorld): Promise<number> {
@@ -57,6 +58,7 @@ export async function runCli(world: CliWorld): Promise<number> {
     exitCode = await action({ ...world, json: program.opts<GlobalOptions>().json === true });
   };
   addVerify(program, performAlone);
+  addArtifact(program.command('artifact').description('what was built, known by its SHA-256'), performAlone);
   addManifest(program.command('manifest').description('what should run'), performAlone);
   try {
     await program.parseAsync(world.argv, { from: 'user' });

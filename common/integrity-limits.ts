@@ -13,6 +13,8 @@ export const integrityLimits = {
   keysOfPlacesHeldBytes: 8 * 1024 * 1024,
   /** A larger inventory, of some thirty million sigils, is not read for it. */
   inventoryOfPlacesBytes: 4 * 1024 * 1024 * 1024,
+  /** A file of `integrity accept`: a key, a reason and a name. */
+  maxAcceptanceBytes: 64 * 1024,
   /** An archived report, some 9 KB for the longest of findings; a larger file is none of ours. */
   maxReportBytes: 32 * 1024 * 1024,
   /** Threads that may check one store. */
@@ -59,6 +61,8 @@ export const integrityLimits = {
   /** Longer ids link no sigils, and longer `updatedAt` are no times. */
   maxInventoryIdBytes: 200,
   maxInventoryTimeBytes: 64,
+  /** Where a full scan has come: some 300 bytes for each of the tables that are remembered. A larger file is none of ours. */
+  maxScanPositionBytes: 32 * 1024 * 1024,
   /** Damaged places whose key ranges are remembered; with more of them, no key counts as vanished. */
   maxInventoryDoubts: 1_000,
   /** Snapshots of a store: how long they are kept, how many, and what they may hold of a disk that the store itself does not. */

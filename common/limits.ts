@@ -1,4 +1,5 @@
 import { alertLimits } from './alert-limits.ts';
+import { artifactLimits } from './artifact-limits.ts';
 import { enforcementLimits } from './enforcement-limits.ts';
 import { executorLimits } from './executor-limits.ts';
 import { integrityLimits } from './integrity-limits.ts';
@@ -10,6 +11,7 @@ import { tableLimits } from './table-limits.ts';
  */
 export const limits = {
   ...enforcementLimits,
+  ...artifactLimits,
   /** C2SP tlog-tiles carries each log entry behind a 16-bit length, so no leaf may be longer. */
   maxLeafBytes: 65_535,
   /** Canonical bytes of one entry; leaves room for the signature in a leaf. */

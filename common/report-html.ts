@@ -95,7 +95,7 @@ thead th { color: var(--dim); font-size: 0.8rem; }
 article { border: 1px solid var(--line); border-radius: 0.5rem; background: var(--soft); padding: 0.9rem 1rem; margin: 0.75rem 0; break-inside: avoid; overflow-wrap: anywhere; }
 article dl { display: block; margin: 0.5rem 0 0; }
 article dl div { display: grid; grid-template-columns: 6.5rem 1fr; align-items: baseline; }
-code { font: 0.85rem/1.5 ui-monospace, monospace; }
+code { font: 0.85rem/1.5 ui-monospace, monospace; white-space: pre-wrap; }
 `;
 
 /** Nothing but this very style: no script, no image, no frame, no form, from anywhere. */

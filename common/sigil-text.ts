@@ -2,11 +2,13 @@ import { isUtf8 } from 'node:buffer';
 import { limits } from './limits.ts';
 
 /**
- * Characters that would move a terminal's cursor, reorder text or end a line, and the backslash that starts an escape.
+ * Characters that would move a terminal's cursor, reorder text or end a line; spaces other than the plain one and what takes no room, which
+ * nobody sees and which are changed or lost when text is copied; and the backslash that starts an escape.
  * Store keys and values are foreign text: they reach logs and consoles only through here.
  */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is looked for
-const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\\]/g;
+const unsafe =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is looked for
+  /[\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\\]/g;
 const nonAscii = /[\u0080-\u00ff]/g;
 
 /** Bytes as printable text that {@link foreignBytes} can turn back: what is not UTF-8 or not printable becomes `\xNN`. */

@@ -89,6 +89,23 @@ function shown(offenders: readonly Import[]): readonly string[] {
   return offenders.map(({ path, target }) => `${path} imports ${target}`);
 }
 
+/** Files that are reached from themselves, types included: each as the way round. */
+function circles(all: readonly Import[]): readonly string[] {
+  const next = new Map<string, string[]>();
+  for (const { path, target } of all) next.set(path, [...(next.get(path) ?? []), target]);
+  const done = new Set<string>();
+  const found: string[] = [];
+  const walk = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) found.push([...way.slice(way.indexOf(path)), path].join(' -> '));
+    else if (!done.has(path)) {
+      for (const target of next.get(path) ?? []) walk(target, [...way, path]);
+      done.add(path);
+    }
+  };
+  for (const path of next.keys()) walk(path, []);
+  return found;
+}
+
 function filesMatching(pattern: RegExp, sources: readonly Source[]): readonly string[] {
   return sources.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
 }
@@ -119,6 +136,16 @@ describe('imports run one way', () => {
         (isWithin(path, 'collector') && isWithin(target, 'agent', 'scripts', 'test')),
     );
     assert.deepEqual(shown(offenders), []);
+  });
+
+  test('no file is imported in a circle', () => {
+    const round = [
+      { path: 'a', target: 'b' },
+      { path: 'b', target: 'c' },
+      { path: 'c', target: 'b' },
+    ];
+    assert.deepEqual(circles(round), ['b -> c -> b']);
+    assert.deepEqual(circles(imports), []);
   });
 
   for (const [packageName, places] of adapters) {

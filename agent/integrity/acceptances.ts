@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { chown, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chown, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf } from '../../common/errors.ts';
 import { foreignText, ownText, timestamp } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
 import { writeDurably } from '../durable-file.ts';
+import { readBounded } from '../plain-file.ts';
 
 /** What `integrity accept` leaves for the agent: whoever can write into the data directory may act as this node anyway. */
 const acceptanceFile = z.strictObject({
@@ -70,9 +71,10 @@ export class AcceptanceFolder {
 
   private async read(file: string): Promise<Acceptance | undefined> {
     try {
-      return acceptanceFile.parse(JSON.parse(await readFile(join(this.folder, file), 'utf8')));
+      const text = await readBounded(join(this.folder, file), limits.maxAcceptanceBytes);
+      return text === undefined ? undefined : acceptanceFile.parse(JSON.parse(text));
     } catch (thrown) {
-      const isAway = ['ENOENT', 'EACCES', 'EISDIR'].includes(errnoOf(thrown) ?? '');
+      const isAway = ['ENOENT', 'EACCES', 'ELOOP', 'ENXIO'].includes(errnoOf(thrown) ?? '');
       if (isAway || thrown instanceof SyntaxError || thrown instanceof z.ZodError) return undefined;
       throw thrown;
     }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants, type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
@@ -7,6 +7,7 @@ import { type IntegrityReport, integrityReport, reportId } from '../../common/in
 import { limits } from '../../common/limits.ts';
 import { printableJson } from '../../common/printable.ts';
 import { syncFolder, writeDurably } from '../durable-file.ts';
+import { readBounded } from '../plain-file.ts';
 
 export interface Retention {
   readonly keepDays: number;
@@ -33,7 +34,7 @@ export interface ReportArchive {
   /** Makes the folder, if it is not there. @throws the file system's error */
   prepare(): Promise<void>;
   /**
-   * Resolved means on disk. Removes what is to be kept no longer.
+   * Resolved means on disk. Removes what is to be kept no longer, and positions of runs by hand that nobody goes on with any more.
    * @returns hex SHA-256 of the file
    * @throws the file system's error when it cannot be written
    */
@@ -64,8 +65,11 @@ export function reportArchive(dataDir: string, { keepDays, keepReports }: Retent
         if (newer < limits.reportsKeptAnyway) continue;
         if (newer >= keepReports || id < oldest || bytes > limits.maxReportArchiveBytes) outdated.push(id);
       }
-      const torn = (await namesIn(folder)).filter((name) => tornName.test(name));
-      for (const name of [...outdated.map((id) => `${id}.json`), ...torn]) await removeQuietly(join(folder, name));
+      const names = await namesIn(folder);
+      const torn = names.filter((name) => tornName.test(name));
+      const stale = await notWrittenSince(folder, names.filter(isOfPosition), staleSince(report));
+      for (const name of [...outdated.map((id) => `${id}.json`), ...torn, ...stale])
+        await removeQuietly(join(folder, name));
       return createHash('sha256').update(text).digest('hex');
     },
     firstSeen: async (findingIds) => {
@@ -86,6 +90,25 @@ export function reportArchive(dataDir: string, { keepDays, keepReports }: Retent
 
 /** What a crash leaves of a report that was being written (`writeDurably`). */
 const tornName = /^\d{8}T\d{9}Z-[0-9a-f]{8}\.json\.[0-9a-f-]{36}\.tmp$/;
+
+/** Where a run by hand had come in a store: nobody goes on with it after this time, though it be as large as an inventory. */
+function isOfPosition(name: string): boolean {
+  return /^.+\.run\.(?:progress|taking)(?:\.new)?$/.test(name);
+}
+
+/** Unix milliseconds. */
+function staleSince({ startedAt }: IntegrityReport): number {
+  return Date.parse(startedAt) - limits.fullScanResumeMs;
+}
+
+async function notWrittenSince(folder: string, names: readonly string[], sinceMs: number): Promise<readonly string[]> {
+  const stale: string[] = [];
+  for (const name of names) {
+    const found = await lstat(join(folder, name)).catch(() => undefined);
+    if (found !== undefined && found.mtimeMs < sinceMs) stale.push(name);
+  }
+  return stale;
+}
 
 function idOf(name: string): string | undefined {
   const id = name.replace(/\.json$/, '');
@@ -127,21 +150,6 @@ async function readReport(path: string, id: string): Promise<ArchivedReport | un
     return parsed.success && parsed.data.id === id ? { report: parsed.data, text } : undefined;
   } catch {
     return undefined;
-  }
-}
-
-/**
- * The text of a plain file; undefined for anything else, and for a longer one.
- * @throws the file system's error
- */
-export async function readBounded(path: string, maxBytes: number): Promise<string | undefined> {
-  // O_NONBLOCK: whoever puts a FIFO here must not make us wait for its other end.
-  const file: FileHandle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-  try {
-    const found = await file.stat();
-    return found.isFile() && found.size <= maxBytes ? await file.readFile('utf8') : undefined;
-  } finally {
-    await file.close();
   }
 }
 

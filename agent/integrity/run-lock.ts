@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import { readBounded } from './archive.ts';
+import { readBounded } from '../plain-file.ts';
 
 /** A process, so that no later one can be taken for it: numbers are used again, and boots count ticks from zero. */
 const holder = z.strictObject({

@@ -42,9 +42,11 @@ export function storeLines({ store, counts, durationMs, findings, moreFindings }
       ...(reported === null ? [] : placeLines(store, reported)),
     ];
   });
+  const more = moreFindings === 0 ? [] : [`  and ${moreFindings} more, which are not listed`];
   return [
     `store ${store}: ${amount(records, 'record')} (${amount(sigils, 'sigil')}), ${amount(blocks, 'block')} in ${Math.round(durationMs)} ms: ${amount(found, 'finding')}`,
     ...lines,
+    ...more,
   ];
 }
 

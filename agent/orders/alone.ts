@@ -1,5 +1,4 @@
 import { heldByAttempts } from '../../common/enforcement/attempts.ts';
-import type { Circumstances } from '../../common/enforcement/permission.ts';
 import { refusalOf, type StandingDrift } from '../../common/enforcement/permission.ts';
 import type { Logger } from '../../common/log.ts';
 import type { ObservedContainer } from '../../common/observed.ts';
@@ -8,12 +7,10 @@ import { toWire } from '../../common/protocol.ts';
 import type { Journal } from '../ports.ts';
 import type { Task } from './acts.ts';
 import type { OrderBook } from './book.ts';
+import type { Surroundings } from './circumstances.ts';
 import type { LocalRules } from './local.ts';
 import type { AdoptedPolicy, OrderWatch } from './ports.ts';
 import type { OrderRecord } from './records.ts';
-
-/** What stands on the node at one moment, apart from the order that is judged by it. */
-export type Surroundings = Omit<Circumstances, 'target' | 'approvers' | 'witnessedBy'>;
 
 export interface AloneOptions {
   readonly local: LocalRules;

@@ -1,19 +1,11 @@
 import pLimit from 'p-limit';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import type { DesiredContainer } from '../../common/desired.ts';
-import { runs } from '../../common/enforcement/governance.ts';
-import {
-  type Circumstances,
-  type Refusal,
-  refusalOf,
-  resumptionRefusal,
-  type StandingDrift,
-} from '../../common/enforcement/permission.ts';
-import { digestsOf, makesContainer } from '../../common/enforcement/wanted.ts';
+import { type Refusal, refusalOf, resumptionRefusal } from '../../common/enforcement/permission.ts';
+import { makesContainer } from '../../common/enforcement/wanted.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import type { ObservedContainer } from '../../common/observed.ts';
 import type { Order } from '../../common/order.ts';
 import type { Origin } from '../desired/standing.ts';
 import type { EngineControl } from '../docker/control.ts';
@@ -22,11 +14,12 @@ import type { InHand } from '../observer.ts';
 import type { Journal } from '../ports.ts';
 import { type ActNeeds, act, type Done, keptUntil, resume, type Task } from './acts.ts';
 import { type Aftermath, createAftermath } from './aftermath.ts';
-import { createAlone, type Surroundings } from './alone.ts';
+import { createAlone } from './alone.ts';
 import type { VerifyApprovals } from './approvers.ts';
 import { type Ending, OrderBook } from './book.ts';
+import { createCircumstances, type NodeCircumstances } from './circumstances.ts';
 import type { EvidenceFolder } from './evidence.ts';
-import { type IssuedOrder, witnessesOf } from './issued.ts';
+import type { IssuedOrder } from './issued.ts';
 import { LocalRules } from './local.ts';
 import type { MakeContainer } from './make.ts';
 import type { MeasureBook } from './measure-book.ts';
@@ -72,6 +65,7 @@ export class OrderDesk {
   readonly #options: OrderDeskOptions;
   readonly #book: OrderBook;
   readonly #aftermath: Aftermath;
+  readonly #circumstances: NodeCircumstances;
   readonly #local: LocalRules;
   readonly #unwitnessed: ReturnType<typeof createUnwitnessed>;
   readonly #oneAtATime = pLimit(1);
@@ -91,13 +85,14 @@ export class OrderDesk {
     this.#options = options;
     this.#book = new OrderBook(options);
     this.#aftermath = createAftermath({ ...options, book: this.#book });
+    this.#circumstances = createCircumstances({ ...options, book: this.#book });
     this.#local = new LocalRules(options);
     this.#unwitnessed = createUnwitnessed(options);
     this.#decideAlone = createAlone({
       ...{ ...options, local: this.#local, book: this.#book },
-      surroundings: () => this.#surroundings(),
+      surroundings: () => this.#circumstances.surroundings(),
       isBusy: (container) => this.#working.has(container),
-      look: (order) => this.#look(order),
+      look: (order) => this.#circumstances.look(order),
       begin: (task, entry) => this.#begin(task, entry),
     });
   }
@@ -217,27 +212,15 @@ export class OrderDesk {
   /** Looks again at what the order is about: what was true when it was decided may not be any more. */
   async #find(issued: IssuedOrder): Promise<Task | { readonly refusal: Refusal }> {
     // What is not for us, or too old, is not worth a look.
-    const unseen = { ...(await this.#circumstances(issued, undefined)), drifts: new Map() };
+    const unseen = { ...(await this.#circumstances.of(issued, undefined)), drifts: new Map() };
     const hopeless = refusalOf(issued.order, unseen);
     if (hopeless !== undefined && cheap.has(hopeless.code)) return { refusal: hopeless };
     try {
-      return { ...issued, ...(await this.#look(issued.order)) };
+      return { ...issued, ...(await this.#circumstances.look(issued.order)) };
     } catch (thrown) {
       const { code, message } = toAppError(thrown);
       return { refusal: { code: 'gone', reason: `the container cannot be looked at (${code}): ${message}` } };
     }
-  }
-
-  async #look({ action, containerId, container }: Order): Promise<Pick<Task, 'target' | 'wanted'>> {
-    const { watch, adopted } = this.#options;
-    if (containerId === null) await watch.scan();
-    else await watch.look(containerId);
-    if (action === 'restore' && containerId !== null && !watch.observed.has(containerId)) await watch.scan();
-    const named = [...watch.observed.values()].find(({ name }) => name === container);
-    const meant = containerId === null ? named : watch.observed.get(containerId);
-    // Nobody may have the name of one that is gone and is to be made anew.
-    const target = meant ?? (action === 'restore' ? named : undefined);
-    return { target, wanted: adopted()?.containers.find(({ name }) => name === container) };
   }
 
   async #refusal(issued: IssuedOrder, task: Task): Promise<Refusal | undefined> {
@@ -247,31 +230,7 @@ export class OrderDesk {
     if (this.#options.watch.standing === undefined) {
       return { code: 'gone', reason: 'nothing can be said of what runs: the engine has not been seen in full' };
     }
-    return refusalOf(issued.order, await this.#circumstances(issued, task.target));
-  }
-
-  async #circumstances(
-    { hash, approvals, proof }: Pick<Task, 'hash' | 'approvals' | 'proof'>,
-    target: ObservedContainer | undefined,
-  ): Promise<Circumstances> {
-    const approvers = await this.#options.verifyApprovals(hash, approvals);
-    const at = this.#surroundings();
-    return { ...at, target, approvers, witnessedBy: witnessesOf(proof, at.adopted?.policy.witnesses) };
-  }
-
-  #surroundings(): Surroundings {
-    const { node, watch, trusted, adopted, clock } = this.#options;
-    const inForce = adopted();
-    return {
-      node,
-      nowMs: clock.now(),
-      trusted: trusted(),
-      adopted: inForce,
-      drifts: watch.standing ?? new Map<string, StandingDrift>(),
-      containers: [...watch.observed.values()].filter(runs).length,
-      past: this.#book.past,
-      wanted: digestsOf(inForce?.containers ?? []),
-    };
+    return refusalOf(issued.order, await this.#circumstances.of(issued, task.target));
   }
 
   async #work(task: Task, record: OrderRecord, how: (needs: ActNeeds) => Promise<Done | undefined>): Promise<void> {
@@ -374,7 +333,7 @@ export class OrderDesk {
     const task: Task = { hash, order, approvals: [], proof, target, wanted };
     if (isSettled || target === undefined) return task;
     if (watch.standing === undefined && adopted() !== undefined) return undefined;
-    const refusal = resumptionRefusal(order, await this.#circumstances(task, target));
+    const refusal = resumptionRefusal(order, await this.#circumstances.of(task, target));
     if (refusal === undefined) return task;
     const reason = `the agent ended in the middle of it, and by now it is not due any more: ${refusal.reason}`;
     await this.#book.end(hash, record, { outcome: 'failed', code: 'interrupted', reason });

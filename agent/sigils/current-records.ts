@@ -25,6 +25,9 @@ export type VersionSeen = (key: Buffer, value: Buffer | null) => void;
 
 const absent: CurrentRecord = { sequence: -1, isPresent: false, updatedAt: '', failures: [], uncertain: false };
 
+/** One batch may hold a great many. */
+const operationsPerLook = 64;
+
 /** Looks up the current versions of a few keys across log and tables; the highest sequence number wins. */
 export class CurrentRecords implements RecordLookUp {
   private readonly files: StoreFiles;
@@ -113,7 +116,10 @@ export class CurrentRecords implements RecordLookUp {
     if (!this.spend(file.bytes, keys)) return;
     const reading = await readLog(this.window, file, 0, async (record) => {
       batch.open(record);
-      while (batch.next()) this.offer(batch.key, batch.type === valuePut ? batch.value() : null, batch.sequence);
+      for (let operations = 1; batch.next(); operations++) {
+        this.offer(batch.key, batch.type === valuePut ? batch.value() : null, batch.sequence);
+        if (operations % operationsPerLook === 0 && this.pacer.due) await this.pacer.rest();
+      }
       if (this.pacer.due) await this.pacer.rest();
     });
     if (reading.problems.length > 0) this.doubtAll();

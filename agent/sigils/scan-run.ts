@@ -1,20 +1,16 @@
 import { toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { SigilChecker } from '../../common/sigil.ts';
-import { clearedFindings } from './clearing.ts';
-import { CurrentRecords } from './current-records.ts';
 import type { FileWindow } from './file-window.ts';
-import { type FileProblem, FindingList, fileFinding, recordFinding } from './findings.ts';
-import { Doubts } from './inventory/doubts.ts';
-import { Judge } from './inventory/judge.ts';
 import type { InventoryTaking } from './inventory/taking.ts';
 import { KnownFiles } from './known-files.ts';
 import { readLog } from './log-scan.ts';
 import type { Pacer } from './pacer.ts';
-import { RecordSieve, type Suspect } from './record-sieve.ts';
+import { RecordSieve } from './record-sieve.ts';
 import type { ScanOutcome, ScanRequest } from './scan.ts';
 import type { ScanCounts } from './scan-counts.ts';
 import { addedCounts, countsSince, noCounts } from './scan-counts.ts';
+import { ScanFindings } from './scan-findings.ts';
 import type { ScanThreads, TableOutcome } from './scan-threads.ts';
 import type { Snapshot, Snapshots } from './snapshot.ts';
 import type { StoreFile, StoreFiles } from './store-files.ts';
@@ -27,12 +23,6 @@ import { BatchCursor } from './write-batch.ts';
 
 /** A live file by name; a log has no table entry. */
 type Place = readonly [name: string, table: LiveTable | null];
-
-/** What the comparison with the inventory says of findings that are open. */
-interface InventoryVerdict {
-  readonly compared: boolean;
-  readonly movedFindings: readonly string[];
-}
 
 const progressEveryBlocks = 256;
 const recordsPerLook = 32;
@@ -56,17 +46,14 @@ export interface ScanRunOptions {
 
 /** One scan from start to result; not reused. */
 export class ScanRun implements TableSink {
-  private readonly store: string;
   private readonly files: StoreFiles;
-  private readonly checker: SigilChecker;
   private readonly request: ScanRequest;
   private readonly window: FileWindow;
   private readonly batch = new BatchCursor();
   private readonly pacer: Pacer;
   private readonly snapshots: Snapshots;
   private readonly tableScan: TableScan;
-  private readonly findings: FindingList;
-  private current: CurrentRecords | null = null;
+  private readonly findings: ScanFindings;
   private readonly sieve: RecordSieve;
   private readonly threads: ScanThreads | null;
   private readonly taking: InventoryTaking | null;
@@ -77,18 +64,12 @@ export class ScanRun implements TableSink {
   private readonly partsOf = new Map<string, { readonly isFine: boolean; readonly counts: ScanCounts }>();
   private readonly known: KnownFiles;
   private scanningFile = '';
-  private fileProblems = 0;
-  /** Suspects that were looked up. */
-  private suspects = 0;
-  private readonly doubts = new Doubts();
 
   private readonly counts: { -readonly [count in keyof ScanCounts]: number };
 
   constructor(options: ScanRunOptions) {
     const { store, files, checker, pacer, window, snapshots, threads, taking, request } = options;
-    this.store = store;
     this.files = files;
-    this.checker = checker;
     this.request = request;
     this.threads = threads;
     this.taking = taking;
@@ -97,16 +78,17 @@ export class ScanRun implements TableSink {
     this.window = window;
     this.snapshots = snapshots;
     this.tableScan = new TableScan(new TableReader(window), this.pacer, this);
-    this.findings = new FindingList(request.openFindings);
     this.known = new KnownFiles(files, request.mode === 'incremental' ? request.state : null);
+    const { known } = this;
+    this.findings = new ScanFindings({ store, files, checker, pacer, known, taking, request });
     this.counts = { ...noCounts, ...taking?.resumed?.counts };
     for (const [name, fingerprint] of taking?.resumed?.tables ?? []) this.known.checked(name, fingerprint);
   }
 
   async run(): Promise<ScanOutcome> {
     const { snapshot, settled } = await this.scanAll();
-    await this.confirm(this.sieve.take());
-    const cleared = await this.clearedFindings(snapshot, settled, await this.compare(settled));
+    await this.findings.confirm(this.sieve.take());
+    const cleared = await this.findings.conclude(snapshot, settled);
     this.request.onProgress?.(this.total);
     return {
       ...this.total,
@@ -129,7 +111,7 @@ export class ScanRun implements TableSink {
     const snapshot = await this.snapshots.take();
     this.known.wasExamined(snapshot.manifest);
     for (const { offset, detail } of snapshot.problems) {
-      this.report({ check: 'manifest', file: snapshot.manifest, offset, range: null, detail });
+      this.findings.file({ check: 'manifest', file: snapshot.manifest, offset, range: null, detail });
     }
     return snapshot;
   }
@@ -183,7 +165,7 @@ export class ScanRun implements TableSink {
     let settled = true;
     const outcome = async (name: string, { kind, ...more }: TableOutcome) => {
       if ('fingerprint' in more) await this.tableDoneInThread(name, more.fingerprint);
-      else if ('message' in more) this.reportUnreadable(name, snapshot.tables.get(name) ?? null, more.message);
+      else if ('message' in more) this.findings.unreadable(name, snapshot.tables.get(name) ?? null, more.message);
       else settled = this.isLost(name, snapshot) && settled;
     };
     await threads.scan(unknown, { part: (name, part) => this.dealWith(name, part), outcome });
@@ -212,11 +194,11 @@ export class ScanRun implements TableSink {
     counts.bytes += bytes;
     counts.records += records;
     counts.sigils += sigils;
-    for (const { problem, range } of problems) this.reportBlock(file, problem, range);
+    for (const { problem, range } of problems) this.findings.block(file, problem, range);
     this.request.onProgress?.(this.total);
     this.dealing = this.dealing.then(async () => {
       await this.taking?.addAll(asBuffer(versions));
-      await this.confirm(suspects);
+      await this.findings.confirm(suspects);
     });
     return this.dealing;
   }
@@ -267,27 +249,16 @@ export class ScanRun implements TableSink {
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code !== 'store.unreadable') throw thrown;
-      this.reportUnreadable(name, table, error.message);
+      this.findings.unreadable(name, table, error.message);
       return true;
     }
-  }
-
-  private reportUnreadable(file: string, table: LiveTable | null, detail: string): void {
-    this.report({ check: 'file_unreadable', file, offset: null, range: boundsOf(table), detail });
   }
 
   /** False when it was probably compacted away. */
   private isLost(name: string, snapshot: Snapshot): boolean {
     if (snapshot.problems.length > 0) return true;
     if (!this.known.isAbsentAgain(name)) return false;
-    const range = boundsOf(snapshot.tables.get(name) ?? null);
-    this.report({
-      check: 'file_missing',
-      file: name,
-      offset: null,
-      range,
-      detail: 'a file the MANIFEST names is gone',
-    });
+    this.findings.missing(name, snapshot.tables.get(name) ?? null);
     return true;
   }
 
@@ -302,7 +273,7 @@ export class ScanRun implements TableSink {
 
   /** How often there was something to say, of whatever file. */
   private get remarks(): number {
-    return this.fileProblems + this.suspects + this.sieve.kept;
+    return this.findings.remarks + this.sieve.kept;
   }
 
   private tableDone(name: string, fingerprint: string): void {
@@ -315,7 +286,7 @@ export class ScanRun implements TableSink {
     const startAt = this.known.resumeAt(file);
     const reading = await readLog(this.window, file, startAt, (record, endsAt) => this.scanBatch(name, record, endsAt));
     for (const { check, offset, detail } of reading.problems) {
-      this.report({ check, file: name, offset, range: null, detail });
+      this.findings.file({ check, file: name, offset, range: null, detail });
     }
     this.counts.bytes += reading.resumeAt - startAt;
     this.known.wasRead(file, reading.resumeAt);
@@ -334,11 +305,11 @@ export class ScanRun implements TableSink {
     }
     if (batch.problem !== null) {
       const detail = `${batch.problem}; the record ends here`;
-      this.report({ check: 'log_format', file: log, offset: endsAt, range: null, detail });
+      this.findings.file({ check: 'log_format', file: log, offset: endsAt, range: null, detail });
     }
     // Most batches hold one operation, so the look inside the loop is not enough.
     if (this.isFull) await this.relieve();
-    if (this.sieve.kept >= limits.sigilConfirmBatch) await this.confirm(this.sieve.take());
+    if (this.sieve.kept >= limits.sigilConfirmBatch) await this.findings.confirm(this.sieve.take());
     if (this.pacer.due) await this.pacer.rest();
   }
 
@@ -364,11 +335,7 @@ export class ScanRun implements TableSink {
 
   /** {@link TableSink} */
   problem(problem: TableProblem, range: KeyRange | null): void {
-    this.reportBlock(this.scanningFile, problem, range);
-  }
-
-  private reportBlock(file: string, { check, offset, problem }: TableProblem, range: KeyRange | null): void {
-    this.report({ check, file, offset, range, detail: problem });
+    this.findings.block(this.scanningFile, problem, range);
   }
 
   /** {@link TableSink} */
@@ -376,56 +343,6 @@ export class ScanRun implements TableSink {
     this.counts.blocks++;
     this.counts.bytes += storedBytes;
     if (this.counts.blocks % progressEveryBlocks === 0) this.request.onProgress?.(this.total);
-    return this.sieve.kept >= limits.sigilConfirmBatch ? this.confirm(this.sieve.take()) : undefined;
+    return this.sieve.kept >= limits.sigilConfirmBatch ? this.findings.confirm(this.sieve.take()) : undefined;
   }
-
-  /** Reports the suspects that are what a reader of the store gets now; overwritten and deleted versions are history. */
-  private async confirm(suspects: readonly Suspect[]): Promise<void> {
-    if (suspects.length === 0) return;
-    this.suspects += suspects.length;
-    const current = await this.currentRecords().lookUp(suspects.map((suspect) => suspect.key));
-    for (const suspect of suspects) {
-      const found = current.get(suspect.key.toString('latin1'));
-      if (found === undefined || found.sequence > suspect.sequence) continue;
-      if (found.sequence < suspect.sequence && !found.uncertain) continue;
-      for (const failed of suspect.failures) this.findings.add(recordFinding(this.store, suspect.key, failed));
-    }
-  }
-
-  /** With the inventory before, if there is one. */
-  private async compare(settled: boolean): Promise<InventoryVerdict> {
-    const { store, findings, doubts, taking } = this;
-    if (taking === null) return { compared: false, movedFindings: [] };
-    const judge = new Judge({ store, settled, doubts, findings, current: this.currentRecords() });
-    const compared = await taking.compare(judge);
-    return { compared, movedFindings: judge.movedFindings };
-  }
-
-  private clearedFindings(snapshot: Snapshot, settled: boolean, verdict: InventoryVerdict): Promise<string[]> {
-    const isFull = settled && this.request.mode === 'full';
-    return clearedFindings({
-      unseen: this.request.openFindings.filter((finding) => !this.findings.wasSeen(finding)),
-      // A file that was not looked at is as bad as it was: tables do not change, and a changed one is looked at.
-      fileIsFine: ({ file }) => file === null || this.known.isFine(file, snapshot),
-      sawEverything: isFull && this.fileProblems === 0 && this.findings.more === 0,
-      compared: verdict.compared,
-      settled: verdict.movedFindings,
-      current: () => this.currentRecords(),
-    });
-  }
-
-  private currentRecords(): CurrentRecords {
-    this.current ??= new CurrentRecords(this.files, this.checker, this.pacer);
-    return this.current;
-  }
-
-  private report(problem: FileProblem): void {
-    this.fileProblems++;
-    this.doubts.add(problem.range);
-    this.findings.add(fileFinding(this.store, problem));
-  }
-}
-
-function boundsOf(table: LiveTable | null): KeyRange | null {
-  return table?.bounds == null ? null : { from: table.bounds.smallest, to: table.bounds.largest };
 }

@@ -1,6 +1,6 @@
 import { exitCodes } from '../../common/exit-codes.ts';
 import { type ChangeView, changeViews } from '../enforcement/changes.ts';
-import { readMeasures } from '../postgres/enforcement-store.ts';
+import { readMeasures } from '../postgres/standing-measure-store.ts';
 import { type CommandContext, formatTable, show } from './context.ts';
 import { contradictedField } from './contradicted.ts';
 import { lookAtEnforcement } from './enforcing.ts';

@@ -2,7 +2,7 @@ import { amount } from '../../common/amount.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { releaseCommit } from '../enforcement/measures.ts';
 import { type EnforcementView, enforcementView } from '../enforcement/view.ts';
-import { readMeasures } from '../postgres/enforcement-store.ts';
+import { readMeasures } from '../postgres/standing-measure-store.ts';
 import { type CommandContext, show } from './context.ts';
 import { contradictedField } from './contradicted.ts';
 import { lookAtEnforcement, operate } from './enforcing.ts';

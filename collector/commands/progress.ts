@@ -10,7 +10,8 @@ const lineEveryMs = 10_000;
 export type Progress = (done: number, of: number) => void;
 
 /**
- * One line that redraws itself on a terminal, with share, count, rate and time left, and is gone at the end.
+ * One line that redraws itself on a terminal, with share, count, rate and time left, and is gone at the end. Share and
+ * time left are not told where nobody knows how much there is, which is `Infinity`.
  * @param already what was done before, by somebody else.
  */
 export function progressBar(stderr: CommandOutput, unit: string, already = 0): Progress {
@@ -23,6 +24,7 @@ export function progressBar(stderr: CommandOutput, unit: string, already = 0): P
     if (nowMs - drawnMs < redrawMs) return;
     drawnMs = nowMs;
     const rate = Math.round((done - already) / ((nowMs - startedMs) / 1000));
+    if (of === Number.POSITIVE_INFINITY) return void stderr.write(`\r\u001b[K${done} ${unit}, ${rate}/s`);
     const left = rate === 0 ? '' : `, ${duration((of - done) / rate)} left`;
     stderr.write(`\r\u001b[K${bar(done / of)} ${done} of ${of} ${unit}, ${rate}/s${left}`);
   };

@@ -3,7 +3,7 @@ import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { endSilence, silenceDrifts } from '../enforcement/measures.ts';
 import { silenceFields, silenceView } from '../enforcement/view.ts';
-import { readMeasures } from '../postgres/enforcement-store.ts';
+import { readMeasures } from '../postgres/standing-measure-store.ts';
 import { type CommandContext, formatTable, requireNodeName, show } from './context.ts';
 import { contradictedField } from './contradicted.ts';
 import { lookAtEnforcement, operate, requireWord } from './enforcing.ts';

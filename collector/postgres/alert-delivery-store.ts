@@ -50,17 +50,25 @@ async function claim(db: Queryable, values: readonly [string, string, string, nu
   return rows;
 }
 
-/** Of what lies between the end before and this one; what was tidied away since was told long ago. */
+/**
+ * By what lies between the end before and this one. It has to begin with the very first word of the alert: where that was tidied away, or
+ * the severity that the channel knew is in it, the channel may have been told long ago.
+ */
 async function dropUntoldEnds(db: Queryable, ids: readonly number[]): Promise<readonly number[]> {
   const { rows } = await db.query<{ id: number }>(
     `with ends as (select n.id, array(select w.state from alert_notifications w
                                        where w.channel = n.channel and w.alert = n.alert and w.id < n.id
-                                         and w.id > coalesce((select max(p.id) from alert_notifications p
-                                                               where p.channel = n.channel and p.alert = n.alert
-                                                                 and p.id < n.id and p.change = 'resolved'), 0)) as before
-                     from alert_notifications n where n.id = any($1) and n.change = 'resolved')
+                                         and w.id > p.id) as before,
+                          (select w.change = 'raised' and w.item ->> 'previousSeverity' is null from alert_notifications w
+                            where w.channel = n.channel and w.alert = n.alert and w.id < n.id
+                              and w.id > p.id order by w.id limit 1) as is_whole
+                     from alert_notifications n
+                    cross join lateral (select coalesce(max(p.id), 0) as id from alert_notifications p
+                                         where p.channel = n.channel and p.alert = n.alert
+                                           and p.id < n.id and p.change = 'resolved') p
+                    where n.id = any($1) and n.change = 'resolved')
      delete from alert_notifications n using ends e
-      where n.id = e.id and n.state = 'waiting' and 'dead' = any(e.before) and 'dead' = all(e.before)
+      where n.id = e.id and n.state = 'waiting' and e.is_whole and 'dead' = all(e.before)
      returning n.id`,
     [ids],
   );

@@ -17,9 +17,10 @@ import {
   type WitnessFacts,
 } from '../alerts/rules/facts.ts';
 import type { RuleSettings } from '../alerts/rules/settings.ts';
-import { readSilences, withStatus } from './enforcement-store.ts';
+import { withStatus } from './enforcement-store.ts';
 import { readLedgerCheckFacts } from './integrity-store.ts';
 import type { Queryable } from './pool.ts';
+import { readSilences } from './standing-measure-store.ts';
 
 export interface FactsWish {
   /** By the collector's clock, Unix milliseconds. */

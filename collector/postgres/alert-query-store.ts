@@ -7,10 +7,10 @@ import type { AlertFigures } from '../alerts/metrics.ts';
 import { type AlertSilence, type AlertWord, alertId, type SilenceWord, wordOf } from '../alerts/standing.ts';
 import { alertKindList } from './alert-store.ts';
 import { readSilences } from './alert-told-store.ts';
-import { readFrozen } from './enforcement-store.ts';
 import { databaseNow } from './erasure-run-store.ts';
 import type { Queryable } from './pool.ts';
 import type { Page } from './query-store.ts';
+import { readFrozen } from './standing-measure-store.ts';
 
 /** What a channel was told of an alert last. */
 export interface ToldRow {

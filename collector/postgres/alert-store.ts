@@ -15,9 +15,9 @@ import {
   readToldTo,
   takeBack,
 } from './alert-told-store.ts';
-import { readFrozen } from './enforcement-store.ts';
 import { databaseNow } from './erasure-run-store.ts';
 import { type Db, type Queryable, type Tx, withTransaction } from './pool.ts';
+import { readFrozen } from './standing-measure-store.ts';
 
 /** Alerts as they stand and what is to be told of them: one function per statement. */
 export function postgresAlertStore(db: Db): AlertStore {

@@ -167,8 +167,8 @@ function checkedMark(status: IntegrityStatus): Buffer {
 export async function readLedgerCheckFacts(db: Queryable): Promise<LedgerCheckFacts> {
   const received = (index: string) => `(select received_ms from batches where size > (${index}) order by size limit 1)`;
   const { rows } = await db.query<{ ended: number | null; first: number | null; begun: Date | null }>(
-    `select ${received(`select index from entries join entry_bodies using (index)
-                         where kind = 'ledger.checked' and position($1::bytea in bytes) = 0
+    `select ${received(`select index from entries left join entry_bodies using (index)
+                         where kind = 'ledger.checked' and (bytes is null or position($1::bytea in bytes) = 0)
                          order by index desc limit 1`)} as ended,
             ${received(`select index from entries where kind = 'ledger.checked' order by index limit 1`)} as first,
             (select last_begun_at from integrity_state) as begun`,

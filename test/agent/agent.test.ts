@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import type { Agent, Cycle } from '../../agent/agent.ts';
+import type { Agent } from '../../agent/agent.ts';
+import type { Cycle } from '../../agent/coverage-account.ts';
 import { diskSpace } from '../../agent/disk.ts';
 import { AppError } from '../../common/errors.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';

@@ -108,6 +108,13 @@ test('text from a store stays text: no tag, attribute or character reference com
   );
 });
 
+test('spaces in a key stay as many as they are, also in the command that is copied', () => {
+  const page = integrityPage(reportAt(Date.parse(now), [finding('a', now, { key: 'a  b' })]));
+  assert.match(page, /<code>a {2}b<\/code>/);
+  // A browser makes one of several, unless it is told otherwise.
+  assert.match(page, /\ncode \{[^}]*white-space: pre-wrap;/);
+});
+
 test('a page loads nothing and runs nothing', () => {
   const page = integrityPage(reportAt(Date.parse(now), [finding('a', now)]));
   assert.doesNotMatch(page, /<script|<link|<img|<iframe|src=|href=|url\(|@import|\son\w+=/i);

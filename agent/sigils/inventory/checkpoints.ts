@@ -63,7 +63,7 @@ export class Checkpoints {
     const found = fromStart ? null : await resumable(paths, options, pacer);
     if (found === null || 'refused' in found) {
       // First, or its word would count for what comes into the other.
-      await unlinkIfThere(paths.progress);
+      await refusing(paths.progress, () => unlinkIfThere(paths.progress));
       const checkpoints = new Checkpoints(options, paths, await emptySpill(paths.spill), null);
       return { checkpoints, resumed: null, refused: found?.refused ?? null };
     }

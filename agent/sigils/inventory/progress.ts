@@ -1,11 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
-import { constants, open, readFile, rename } from 'node:fs/promises';
+import { constants, open, rename } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../../common/clock.ts';
 import { errnoOf } from '../../../common/errors.ts';
 import { count, hex64, timestamp } from '../../../common/fields.ts';
 import { limits } from '../../../common/limits.ts';
 import { writeDurably } from '../../durable-file.ts';
+import { readBounded } from '../../plain-file.ts';
 import type { Pacer } from '../pacer.ts';
 import { ByteFile, presentFile, refusing, unlinkIfThere } from './byte-file.ts';
 
@@ -138,7 +139,7 @@ export function beginning(clock: Clock): string {
 
 async function readProgress(path: string): Promise<Progress | Refused | null> {
   try {
-    const written: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const written: unknown = JSON.parse((await readBounded(path, limits.maxScanPositionBytes)) ?? '');
     const version = anyProgress.safeParse(written);
     if (version.success && version.data.version !== progressVersion) return { refused: refusals.version };
     return progressFile.parse(written);

@@ -37,10 +37,6 @@ class Sought {
     this.range = range;
   }
 
-  has(key: Buffer): boolean {
-    return Buffer.compare(this.range.from, key) <= 0 && Buffer.compare(key, this.range.to) <= 0;
-  }
-
   /** @param from null for the first key there is */
   meets(from: Buffer | null, to: Buffer): boolean {
     if (Buffer.compare(this.range.from, to) > 0) return false;
@@ -53,6 +49,47 @@ class Sought {
     return { keys: present.sort().map((key) => Buffer.from(key, 'latin1')), isWhole: this.isWhole };
   }
 }
+
+/** Ranges in the order of where they begin: those that a key lies in are found without a look at each. */
+class SoughtByKey {
+  private readonly sorted: readonly Sought[];
+  /** For each, the farthest that it or one before it goes. */
+  private readonly reach: readonly Buffer[];
+
+  constructor(sought: readonly Sought[]) {
+    this.sorted = sought.toSorted((left, right) => Buffer.compare(left.range.from, right.range.from));
+    let farthest: Buffer = Buffer.alloc(0);
+    this.reach = this.sorted.map(({ range: { to } }) => {
+      if (Buffer.compare(farthest, to) < 0) farthest = to;
+      return farthest;
+    });
+  }
+
+  at(key: Buffer): readonly Sought[] {
+    const found: Sought[] = [];
+    for (let at = this.begunBy(key) - 1; at >= 0; at--) {
+      const [one, reach] = [this.sorted[at], this.reach[at]];
+      if (one === undefined || reach === undefined || Buffer.compare(reach, key) < 0) break;
+      if (Buffer.compare(key, one.range.to) <= 0) found.push(one);
+    }
+    return found;
+  }
+
+  /** How many begin at that key or before it. */
+  private begunBy(key: Buffer): number {
+    let [low, high] = [0, this.sorted.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const from = this.sorted[middle]?.range.from;
+      if (from !== undefined && Buffer.compare(from, key) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** A batch or a block may hold a great many. */
+const keysPerLook = 64;
 
 /**
  * Lists the keys that a store, or a snapshot of one, has in some ranges, by reading nothing but what may hold them. Keys in memory and bytes
@@ -106,10 +143,12 @@ export class KeysInRanges {
   private async readLog(file: StoreFile, sought: readonly Sought[]): Promise<void> {
     if (!this.spend(file.bytes, sought)) return;
     const { batch } = this;
+    const byKey = new SoughtByKey(sought);
     const { problems } = await readLog(this.window, file, 0, async (record) => {
       batch.open(record);
-      while (batch.next()) {
-        for (const one of sought) this.offer(one, batch.key, batch.sequence, batch.type === valuePut);
+      for (let keys = 1; batch.next(); keys++) {
+        this.offer(byKey, batch.key, batch.sequence, batch.type === valuePut);
+        if (keys % keysPerLook === 0 && this.pacer.due) await this.pacer.rest();
       }
       if (batch.problem !== null) hide(sought);
       if (this.pacer.due) await this.pacer.rest();
@@ -144,27 +183,33 @@ export class KeysInRanges {
     if (isProblem(block)) return hide(sought);
     const { cursor } = this;
     cursor.open(block);
-    while (cursor.next()) {
+    const byKey = new SoughtByKey(sought);
+    for (let keys = 1; cursor.next(); keys++) {
       const { type, isInternal, sequence } = cursor;
       if (!isInternal || (type !== valuePut && type !== valueDeleted)) return hide(sought);
-      for (const one of sought) this.offer(one, cursor.userKey(), sequence, type === valuePut);
+      this.offer(byKey, cursor.userKey(), sequence, type === valuePut);
+      if (keys % keysPerLook === 0 && this.pacer.due) await this.pacer.rest();
     }
     if (cursor.problem !== null) hide(sought);
   }
 
-  private offer(one: Sought, key: Buffer, sequence: number, isPresent: boolean): void {
-    if (!one.has(key)) return;
+  private offer(byKey: SoughtByKey, key: Buffer, sequence: number, isPresent: boolean): void {
+    const there = byKey.at(key);
+    if (there.length === 0) return;
     const name = key.toString('latin1');
-    const known = one.newest.get(name);
-    if (known === undefined) {
-      if (this.keysLeft === 0 || key.length > this.keyBytesLeft) {
-        one.isWhole = false;
-        return;
-      }
-      this.keysLeft--;
-      this.keyBytesLeft -= key.length;
+    for (const one of there) {
+      const known = one.newest.get(name);
+      if (known === undefined && !this.hold(key)) one.isWhole = false;
+      else if (known === undefined || known.sequence < sequence) one.newest.set(name, { sequence, isPresent });
     }
-    if (known === undefined || known.sequence < sequence) one.newest.set(name, { sequence, isPresent });
+  }
+
+  /** False when there is no room for one more. */
+  private hold(key: Buffer): boolean {
+    if (this.keysLeft === 0 || key.length > this.keyBytesLeft) return false;
+    this.keysLeft--;
+    this.keyBytesLeft -= key.length;
+    return true;
   }
 
   /** False when that is more than is left. */

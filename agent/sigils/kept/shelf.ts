@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { rfc3339 } from '../../../common/clock.ts';
@@ -7,6 +7,7 @@ import { foreignText, timestamp } from '../../../common/fields.ts';
 import { snapshotId } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
 import { syncFolder, writeDurably } from '../../durable-file.ts';
+import { readBounded } from '../../plain-file.ts';
 import { keptSuffix } from './kept-files.ts';
 import type { HeldFile } from './retention.ts';
 
@@ -90,10 +91,9 @@ export class Shelf {
 
   private async read(id: string): Promise<KeptSnapshot | undefined> {
     const folder = join(this.folder, id);
-    const path = join(folder, noteName);
     try {
-      if ((await stat(path)).size > limits.maxSnapshotNoteBytes) return undefined;
-      const said = note.parse(JSON.parse(await readFile(path, 'utf8')));
+      const text = await readBounded(join(folder, noteName), limits.maxSnapshotNoteBytes);
+      const said = note.parse(JSON.parse(text ?? ''));
       return said.store === this.store ? { id, folder, at: said.at, copies: new Map(said.copies) } : undefined;
     } catch {
       return undefined;

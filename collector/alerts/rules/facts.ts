@@ -49,8 +49,8 @@ export interface LastIntegrityRun {
 /** What the collectors of the ledger have checked of it, by the schedule or by hand. Unix milliseconds. */
 export interface LedgerCheckFacts {
   /**
-   * When the last check that came to an end, whatever it found, was put on record by the collector's clock. Null where none is known: one
-   * that could not be made has checked nothing, and one whose body was erased says no more what it was.
+   * When the last check that came to an end, whatever it found, was put on record by the collector's clock; null where there is none. One that could
+   * not be made has checked nothing. One whose body was erased counts: a check may be ago for longer than bodies are kept.
    */
   readonly endedAtMs: number | null;
   /** When the first one was tried, or a collector was there to make them; null where nobody ever had any made. */

@@ -10,6 +10,7 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -110,4 +111,27 @@ test('torn, foreign and odd files are passed over, and what a crash left is clea
   assert.ok(!existsSync(torn));
   assert.ok(readdirSync(archive.folder).includes('letter.json'));
   assert.equal((await archive.ids()).length, 8);
+});
+
+test('of a run by hand that was never gone on with, nothing stays', async () => {
+  const archive = freshArchive();
+  await archive.prepare();
+  const atMs = night(3);
+  const endings = ['progress', 'taking', 'taking.new'];
+  for (const [store, agoMs] of [
+    ['old', limits.fullScanResumeMs + 1_000],
+    ['new', limits.fullScanResumeMs - 1_000],
+  ] as const) {
+    for (const ending of endings) {
+      const path = join(archive.folder, `${store}.run.${ending}`);
+      writeFileSync(path, '');
+      utimesSync(path, (atMs - agoMs) / 1_000, (atMs - agoMs) / 1_000);
+    }
+  }
+  const report = reportAt(atMs);
+  await archive.add(report);
+  assert.deepEqual(
+    readdirSync(archive.folder).sort(),
+    [`${report.id}.json`, ...endings.map((ending) => `new.run.${ending}`)].sort(),
+  );
 });

@@ -3,12 +3,15 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { CurrentRecords } from '../../../agent/sigils/current-records.ts';
 import { fsStoreFiles } from '../../../agent/sigils/fs-store-files.ts';
 import { KeysInRanges } from '../../../agent/sigils/kept/keys-in-ranges.ts';
 import { Pacer } from '../../../agent/sigils/pacer.ts';
 import { integrityReport, type ReportedFinding } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
 import { restoreCommandInPlace } from '../../../common/restore-command.ts';
+import { SigilChecker } from '../../../common/sigil.ts';
 import { foreignText } from '../../../common/sigil-text.ts';
 import { agentCommand } from '../program.ts';
 import { digests, Keeping } from '../sigils/kept/keeping.ts';
@@ -185,5 +188,45 @@ describe('keys in a range', () => {
     });
     const [found] = await list(1e9, 'l', 'm');
     assert.deepEqual([found?.keys.length, found?.isWhole], [3, false]);
+  });
+
+  test('are those of each range, however ranges overlap, lie within each other or are turned round', async () => {
+    const bound = fc.constantFrom('', 'j', ...keys.slice(0, 40), 'k00010x', 'k00599', 'l');
+    const ranges = fc.array(fc.record({ from: bound, to: bound }), { maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(ranges, async (wanted) => {
+        const pacer = new Pacer(clock, async () => {}, undefined);
+        const looking = new KeysInRanges(fsStoreFiles(path), pacer, { left: 1e9 });
+        const found = await looking.list(
+          wanted.map(({ from, to }) => ({ from: Buffer.from(from), to: Buffer.from(to) })),
+        );
+        assert.deepEqual(
+          found.map((one) => one?.keys.map(String)),
+          wanted.map(({ from, to }) => keys.filter((key) => from <= key && key <= to)),
+        );
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('leave the event loop its turns, also within one batch of a log', async () => {
+    const other = join(folder, 'other');
+    const operations = 5_000;
+    await withStore(other, (db) =>
+      db.batch(Array.from({ length: operations }, (_, nth) => ({ type: 'put', key: `k${nth}`, value: nth }))),
+    );
+    let [readings, rests] = [0, 0];
+    // Every reading is a second after the one before, so a rest is due whenever it is asked.
+    const slow = { now: clock.now, monotonicMs: () => 1_000 * readings++ };
+    const counting = async () => void rests++;
+    const looking = new KeysInRanges(fsStoreFiles(other), new Pacer(slow, counting, undefined), { left: 1e9 });
+    const [found] = await looking.list([{ from: Buffer.from('k'), to: Buffer.from('l') }]);
+    assert.deepEqual([found?.keys.length, found?.isWhole], [operations, true]);
+    assert.ok(rests >= operations / 100, `${rests} rests`);
+    rests = 0;
+    const checker = new SigilChecker({ secrets: [secret] });
+    const records = new CurrentRecords(fsStoreFiles(other), checker, new Pacer(slow, counting, undefined));
+    assert.equal((await records.lookUp([Buffer.from('k7')])).get('k7')?.isPresent, true);
+    assert.ok(rests >= operations / 100, `${rests} rests`);
   });
 });

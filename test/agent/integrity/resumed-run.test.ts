@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { integrityRun } from '../../../agent/commands/integrity.ts';
@@ -209,6 +219,39 @@ describe('a run by hand that was killed', () => {
     const { store } = await run(on);
     assert.ok(store.resumed);
     assert.equal(store.counts.sigils, records + 50);
+  });
+
+  test('waits for nothing that stands in place of its position, and reads the store whatever stands there', async (t) => {
+    const on = await ground(t);
+    const reports = join(on.dataDir, 'reports');
+    const precious = join(on.dataDir, '..', 'precious');
+    mkdirSync(reports, { recursive: true, mode: 0o700 });
+    writeFileSync(precious, 'of somebody else');
+    const others: [string, (at: string) => void][] = [
+      ['pipe', (at) => execFileSync('mkfifo', [at])],
+      ['endless', (at) => symlinkSync('/dev/zero', at)],
+      ['link', (at) => symlinkSync(precious, at)],
+      ['huge', (at) => execFileSync('truncate', [`--size=${limits.maxScanPositionBytes + 1}`, at])],
+    ];
+    for (const [what, make] of others) {
+      for (const ending of ['progress', 'taking']) {
+        make(join(reports, `main.run.${ending}`));
+        const { code, store } = await run(on);
+        const { resumed, counts } = store;
+        assert.deepEqual([code, resumed, counts.records], [0, null, records + 50], `${what} as ${ending}`);
+        const left = readdirSync(reports).filter((name) => name.startsWith('main.'));
+        assert.deepEqual(left, [], `${what} as ${ending}`);
+      }
+    }
+    assert.equal(readFileSync(precious, 'utf8'), 'of somebody else');
+    for (const ending of ['progress', 'taking', 'taking.new']) {
+      const path = join(reports, `main.run.${ending}`);
+      mkdirSync(path);
+      // What can be removed by nobody but a person costs the comparison, and is named.
+      const { code, store } = await run(on);
+      assert.deepEqual([code, store.status, store.counts.records], [2, 'unchecked', records + 50], ending);
+      rmSync(path, { recursive: true });
+    }
   });
 
   test('begins anew after too long a time, with other secrets, and over a store that was replaced', async (t) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import {
   alertFigures,
   listAlerts,
@@ -8,13 +8,13 @@ import {
 } from '../../../collector/postgres/alert-query-store.ts';
 import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import {
-  AlertWorld,
+  type AlertWorld,
   channelOf,
   drain,
   going,
   groupMs,
+  inAlertWorlds,
   maxAttempts,
   refused,
   repeatMs,
@@ -22,15 +22,10 @@ import {
   unreachable,
 } from './alert-world.ts';
 
-let postgres: TestPostgres;
 let world: AlertWorld;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  world = await AlertWorld.begin(postgres);
+inAlertWorlds((begun) => {
+  world = begun;
 });
 
 const yearMs = 365 * 86_400_000;
@@ -202,6 +197,29 @@ describe('delivery', () => {
       ends.filter((word) => word.endsWith(' a')),
       ['raised a', 'resolved a', 'repeated a', 'resolved a'],
     );
+  });
+
+  test('who was told long ago is told of the end, though what was to be said since was given up', async () => {
+    const channel = channelOf('slack');
+    await world.intake.welcome([channel]);
+    await world.raise('a');
+    await world.deliver(channel);
+    await world.acknowledge('a');
+    await world.readAll();
+    // A collector has the channel all the time.
+    for (const endMs = world.nowMs + limits.alertHistoryMs; world.nowMs <= endMs; ) {
+      world.nowMs += limits.alertChannelForgottenMs / 2;
+      await world.intake.welcome([channel]);
+    }
+    await world.intake.tidy();
+    channel.answer = () => Promise.reject(refused);
+    await world.raise('a', 'critical');
+    await world.deliver(channel);
+    assert.equal((await listDeadLetters(world.db, 10)).length, 1);
+    channel.answer = async () => {};
+    await world.resolve('a');
+    await world.deliver(channel);
+    assert.deepEqual(told(channel), [['raised a'], ['resolved a']]);
   });
 
   test('nor of an end that waits behind its beginning when that is given up', async () => {

@@ -1,20 +1,24 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { beforeEach, describe, test } from 'node:test';
 import type { AlertStore } from '../../../collector/alerts/ports.ts';
 import { alertHoldSources, alertSilences } from '../../../collector/postgres/alert-query-store.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
-import { AlertWorld, channelOf, drain, groupMs, repeatMs, type TestChannel, told, unreachable } from './alert-world.ts';
+import {
+  type AlertWorld,
+  channelOf,
+  drain,
+  groupMs,
+  inAlertWorlds,
+  repeatMs,
+  type TestChannel,
+  told,
+  unreachable,
+} from './alert-world.ts';
 
-let postgres: TestPostgres;
 let world: AlertWorld;
 let channel: TestChannel;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  world = await AlertWorld.begin(postgres);
+inAlertWorlds(async (begun) => {
+  world = begun;
   channel = channelOf('slack');
   await world.intake.welcome([channel]);
 });

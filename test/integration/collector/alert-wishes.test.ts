@@ -1,48 +1,26 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { collectorCli } from '../../collector-cli.ts';
-import { type AlertReceivers, receiverPaths, startAlertReceivers } from '../../fakes/alert-receivers.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { type AlertReceivers, receiverPaths } from '../../fakes/alert-receivers.ts';
 import { until } from '../../until.ts';
-import { startTestCollector, type TestCollector } from './collectors.ts';
+import { type AlertingCollector, startAlertingCollector } from './alerting-collector.ts';
+import type { TestCollector } from './collectors.ts';
 
 /** What operators wish about alerts, by command and API, with a collector that has no more rights than it needs. */
-let postgres: TestPostgres;
+let collector: AlertingCollector;
 let receivers: AlertReceivers;
 let world: TestCollector;
-let env: Record<string, string>;
 
 before(async () => {
-  postgres = await startPostgres();
-  receivers = await startAlertReceivers();
-  const { url, ownerUrl } = await postgres.writerDatabase();
-  const routingKey = receivers.routingKey;
-  world = await startTestCollector(url, {
-    DATABASE_OWNER_URL: ownerUrl,
-    SIGILWATCH_ALERTS_GROUP_MS: '0',
-    SIGILWATCH_ALERTS_SLACK_WEBHOOK_URL: `${receivers.url}${receiverPaths.slack}`,
+  collector = await startAlertingCollector(({ url, routingKey }) => ({
+    SIGILWATCH_ALERTS_SLACK_WEBHOOK_URL: `${url}${receiverPaths.slack}`,
     SIGILWATCH_ALERTS_CHANNELS: JSON.stringify([
-      { name: 'oncall', kind: 'pagerduty', routingKey, url: `${receivers.url}${receiverPaths.pagerduty}` },
-      {
-        name: 'team-b',
-        kind: 'discord',
-        webhookUrl: `${receivers.url}${receiverPaths.discord}`,
-        escalateAfterMs: 3_600_000,
-      },
+      { name: 'oncall', kind: 'pagerduty', routingKey, url: `${url}${receiverPaths.pagerduty}` },
+      { name: 'team-b', kind: 'discord', webhookUrl: `${url}${receiverPaths.discord}`, escalateAfterMs: 3_600_000 },
     ]),
-  });
-  env = { SIGILWATCH_DATA_DIR: world.settings.dataDir, DATABASE_URL: url };
+  }));
+  ({ world, receivers } = collector);
 });
-after(async () => {
-  await world.stop();
-  await receivers.close();
-  await postgres.stop();
-});
-
-async function cli(...argv: string[]) {
-  const { code, stdout, stderr } = await collectorCli(['alerts', ...argv, '--json'], env);
-  return { code, stderr, said: stdout === '' ? undefined : JSON.parse(stdout) };
-}
+after(() => collector.stop());
 
 async function api(method: string, path: string, body?: object) {
   const answer = await fetch(`${world.collector.url}${path}`, {
@@ -60,11 +38,12 @@ const raise = (of: string) =>
     body: { key: of, severity: 'error', summary: `about ${of}`, node: 'node1' },
   });
 const toldSlack = (of: string) => JSON.stringify(receivers.taken(receiverPaths.slack)).includes(`about ${of}`);
-const shown = async (of: string) => (await cli('list')).said.items.find((alert: { key: string }) => alert.key === of);
+const shown = async (of: string) =>
+  (await collector.alerts('list')).said.items.find((alert: { key: string }) => alert.key === of);
 
 test('channels of the settings go by the names they were given', async () => {
-  await until('all are known', async () => (await cli('list')).said.channels.length === 3);
-  const { said } = await cli('list');
+  await until('all are known', async () => (await collector.alerts('list')).said.channels.length === 3);
+  const { said } = await collector.alerts('list');
   const rows = said.channels.map((row: Record<string, unknown>) => [row.channel, row.escalate_after_ms]);
   assert.deepEqual(rows, [
     ['oncall', null],
@@ -74,9 +53,9 @@ test('channels of the settings go by the names they were given', async () => {
 });
 
 test('what is silenced stays on record and is shown with who and why; once it is lifted, it is told', async () => {
-  const made = await cli('silence', 'enforcement.daily_limit/*', '--for', '2h', '--reason', 'we know');
+  const made = await collector.alerts('silence', 'enforcement.daily_limit/*', '--for', '2h', '--reason', 'we know');
   assert.equal(made.code, 0, made.stderr);
-  const listed = await cli('silences');
+  const listed = await collector.alerts('silences');
   const { json } = await api('GET', '/api/v1/alert-silences');
   assert.deepEqual([listed.said.items, json.items], [[made.said], [made.said]]);
   await raise(key);
@@ -85,13 +64,13 @@ test('what is silenced stays on record and is shown with who and why; once it is
   const alert = await shown(key);
   assert.deepEqual([alert.silenced, alert.notifications, alert.follows_from], [made.said, [], null]);
   const page = await api('GET', '/api/v1/alerts');
-  assert.deepEqual(page.json.items, (await cli('list')).said.items);
-  const table = await collectorCli(['alerts', 'list'], env);
+  assert.deepEqual(page.json.items, (await collector.alerts('list')).said.items);
+  const table = await collector.cli('alerts', 'list');
   assert.match(table.stdout, /nobody was told +silenced until 20\S+Z by operator: we know/);
   assert.ok(!toldSlack(key));
-  const ended = await cli('unsilence', made.said.id.slice(0, 12));
+  const ended = await collector.alerts('unsilence', made.said.id.slice(0, 12));
   assert.deepEqual([ended.code, ended.said.ended], [0, true]);
-  assert.deepEqual((await cli('silences')).said.items, []);
+  assert.deepEqual((await collector.alerts('silences')).said.items, []);
   await until('it is told', () => toldSlack(key), 40_000);
   assert.equal((await shown(key)).silenced, null);
 });
@@ -122,7 +101,7 @@ test('nobody silences everything, for ever, in the past, or without a reason', a
     ['drift.*', '--reason', 'x'],
     ['drift.*', '--for', '2h', '--reason', ' '],
   ];
-  for (const wish of wishes) assert.equal((await cli('silence', ...wish)).code, 2, wish.join(' '));
+  for (const wish of wishes) assert.equal((await collector.alerts('silence', ...wish)).code, 2, wish.join(' '));
   const bodies = [
     { pattern: '*', for_seconds: 60, reason: 'x' },
     { pattern: 'drift.*', for_seconds: 31 * 86_400, reason: 'x' },
@@ -134,11 +113,11 @@ test('nobody silences everything, for ever, in the past, or without a reason', a
   for (const body of bodies) {
     assert.equal((await api('POST', '/api/v1/alert-silences', body)).status, 400, JSON.stringify(body));
   }
-  assert.deepEqual((await cli('silences')).said.items, []);
+  assert.deepEqual((await collector.alerts('silences')).said.items, []);
 });
 
 test('an acknowledgement is on record with who and why, and is shown', async () => {
-  const acked = await cli('ack', key, '--reason', 'on it');
+  const acked = await collector.alerts('ack', key, '--reason', 'on it');
   assert.deepEqual([acked.code, acked.said], [0, { key, acknowledged: true, actor: 'operator', reason: 'on it' }]);
   await until('it is read', async () => (await shown(key)).acknowledged !== null);
   const { by, reason } = (await shown(key)).acknowledged;
@@ -150,12 +129,12 @@ test('an acknowledgement is on record with who and why, and is shown', async () 
 });
 
 test('what does not stand cannot be acknowledged', async () => {
-  assert.equal((await cli('ack', 'nothing/here', '--reason', 'x')).code, 2);
+  assert.equal((await collector.alerts('ack', 'nothing/here', '--reason', 'x')).code, 2);
   assert.equal((await api('POST', '/api/v1/alerts/acknowledge', { key: 'nothing/here', reason: 'x' })).status, 404);
   assert.equal((await api('POST', '/api/v1/alerts/acknowledge', { key, reason: ' ' })).status, 400);
 });
 
 test('replay finds nothing wrong with silences and acknowledgements', async () => {
-  const { code, stdout } = await collectorCli(['ledger', 'replay', '--check', '--json'], env);
+  const { code, stdout } = await collector.cli('ledger', 'replay', '--check', '--json');
   assert.equal(code, 0, stdout);
 });

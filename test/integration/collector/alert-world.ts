@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { after, before, beforeEach } from 'node:test';
 import type { AlertChannel, AlertNotice, Severity } from '../../../collector/alerts/alert.ts';
 import { type Courier, createCourier } from '../../../collector/alerts/courier.ts';
 import { createIntake, type Intake } from '../../../collector/alerts/intake.ts';
@@ -11,7 +12,7 @@ import type { Db } from '../../../collector/postgres/pool.ts';
 import { rfc3339 } from '../../../common/clock.ts';
 import { AppError } from '../../../common/errors.ts';
 import { startLedger } from '../../ledgers.ts';
-import type { TestPostgres } from '../../postgres.ts';
+import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 
 /** Later ones share a message within this time. */
@@ -135,4 +136,14 @@ export class AlertWorld {
 
 export async function drain(courier: Courier): Promise<void> {
   while (await courier.step(going));
+}
+
+/** Gives each test of the file a world of its own, by `begun`, before it begins. */
+export function inAlertWorlds(begun: (world: AlertWorld) => void | Promise<void>): void {
+  let postgres: TestPostgres;
+  before(async () => {
+    postgres = await startPostgres();
+  });
+  after(() => postgres.stop());
+  beforeEach(async () => begun(await AlertWorld.begin(postgres)));
 }

@@ -1,37 +1,25 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { collectorCli } from '../../collector-cli.ts';
-import { type AlertReceivers, receiverPaths, startAlertReceivers } from '../../fakes/alert-receivers.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
+import { type AlertReceivers, receiverPaths } from '../../fakes/alert-receivers.ts';
 import { until } from '../../until.ts';
-import { startTestCollector, type TestCollector } from './collectors.ts';
+import { type AlertingCollector, startAlertingCollector } from './alerting-collector.ts';
+import type { TestCollector } from './collectors.ts';
 
-let postgres: TestPostgres;
+let collector: AlertingCollector;
 let receivers: AlertReceivers;
 let world: TestCollector;
-let env: Record<string, string>;
 
 before(async () => {
-  postgres = await startPostgres();
-  receivers = await startAlertReceivers();
-  const { url, ownerUrl } = await postgres.writerDatabase();
-  world = await startTestCollector(url, {
-    DATABASE_OWNER_URL: ownerUrl,
-    SIGILWATCH_ALERTS_GROUP_MS: '0',
+  collector = await startAlertingCollector(({ url, routingKey }) => ({
     SIGILWATCH_ALERTS_RUNBOOK_URL: runbookUrl,
-    SIGILWATCH_ALERTS_SLACK_WEBHOOK_URL: `${receivers.url}${receiverPaths.slack}`,
-    SIGILWATCH_ALERTS_PAGERDUTY_ROUTING_KEY: receivers.routingKey,
-    SIGILWATCH_ALERTS_PAGERDUTY_URL: `${receivers.url}${receiverPaths.pagerduty}`,
+    SIGILWATCH_ALERTS_SLACK_WEBHOOK_URL: `${url}${receiverPaths.slack}`,
+    SIGILWATCH_ALERTS_PAGERDUTY_ROUTING_KEY: routingKey,
+    SIGILWATCH_ALERTS_PAGERDUTY_URL: `${url}${receiverPaths.pagerduty}`,
     SIGILWATCH_ALERTS_PAGERDUTY_LEVEL: 'critical',
-  });
-  const SIGILWATCH_DATA_DIR = world.settings.dataDir;
-  env = { SIGILWATCH_DATA_DIR, DATABASE_URL: url, SIGILWATCH_ALERTS_RUNBOOK_URL: runbookUrl };
+  }));
+  ({ world, receivers } = collector);
 });
-after(async () => {
-  await world.stop();
-  await receivers.close();
-  await postgres.stop();
-});
+after(() => collector.stop());
 
 const runbookUrl = 'https://wiki.example.org/runbook';
 const page = `${runbookUrl}/enforcement.daily_limit.md`;
@@ -66,13 +54,8 @@ test('metrics tell what stands, what was sent and what failed', async () => {
   assert.ok(await metric(/^sigilwatch_collector_notifications_waiting\{channel="pagerduty"\} 0$/m));
 });
 
-async function cli(...argv: string[]) {
-  const { code, stdout, stderr } = await collectorCli(['alerts', ...argv, '--json'], env);
-  return { code, stderr, said: stdout === '' ? undefined : JSON.parse(stdout) };
-}
-
 test('what stands, and who was told of it, is shown by command and API alike', async () => {
-  const [listed, { json }] = [await cli('list'), await world.get('/api/v1/alerts')];
+  const [listed, { json }] = [await collector.alerts('list'), await world.get('/api/v1/alerts')];
   assert.deepEqual(listed.said.items, json.items);
   const [alert] = listed.said.items;
   assert.deepEqual([alert.key, alert.severity, alert.resolved_at], [body.key, 'error', null]);
@@ -89,7 +72,7 @@ test('what stands, and who was told of it, is shown by command and API alike', a
       ['slack', 'info', 1],
     ],
   );
-  const { code, stdout } = await collectorCli(['alerts', 'list'], env);
+  const { code, stdout } = await collector.cli('alerts', 'list');
   assert.deepEqual([code, /slack \(raised: given up\)/.test(stdout)], [0, true]);
   assert.ok(stdout.includes(`runbook: ${page}\n`));
 });
@@ -102,18 +85,18 @@ test('the API takes no other parameters than it knows', async () => {
 
 test('a dead letter is listed with the reason, and goes out once it is tried again', async () => {
   const before = receivers.taken(receiverPaths.slack).length;
-  const { said } = await cli('dead');
+  const { said } = await collector.alerts('dead');
   const [letter] = said.items;
   assert.deepEqual([letter.channel, letter.key, letter.change], ['slack', body.key, 'raised']);
   assert.match(letter.last_error, /HTTP 400: invalid_payload/);
-  assert.equal((await cli('retry', String(letter.id))).code, 0);
+  assert.equal((await collector.alerts('retry', String(letter.id))).code, 0);
   await until('it is sent', () => receivers.taken(receiverPaths.slack).length === before + 1);
-  await until('it is gone', async () => (await cli('dead')).said.items.length === 0);
+  await until('it is gone', async () => (await collector.alerts('dead')).said.items.length === 0);
   for (const id of [String(letter.id), '0', 'x', '-1', '9'.repeat(30)])
-    assert.equal((await cli('retry', '--', id)).code, 2);
+    assert.equal((await collector.alerts('retry', '--', id)).code, 2);
 });
 
 test('the queue is no projection: replay finds nothing wrong with it', async () => {
-  const { code, stdout } = await collectorCli(['ledger', 'replay', '--check', '--json'], env);
+  const { code, stdout } = await collector.cli('ledger', 'replay', '--check', '--json');
   assert.equal(code, 0, stdout);
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { AlertStore } from '../../../collector/alerts/ports.ts';
 import { type RuleSettings, ruleSettings } from '../../../collector/alerts/rules/settings.ts';
 import { createConditionWatch } from '../../../collector/alerts/watch.ts';
@@ -9,20 +9,14 @@ import { alertFigures, alertStands, listAlerts } from '../../../collector/postgr
 import { fingerprint } from '../../../common/keys.ts';
 import type { Body, StatementOf } from '../../../common/kinds.ts';
 import { limits } from '../../../common/limits.ts';
-import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
-import { AlertWorld, channelOf, drain, groupMs, repeatMs, told } from './alert-world.ts';
+import { type AlertWorld, channelOf, drain, groupMs, inAlertWorlds, repeatMs, told } from './alert-world.ts';
 import { enrolDirectly, say } from './collectors.ts';
 
-let postgres: TestPostgres;
 let world: AlertWorld;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  world = await AlertWorld.begin(postgres);
+inAlertWorlds((begun) => {
+  world = begun;
 });
 
 describe('from the ledger to the channels', () => {

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -20,6 +21,7 @@ import { describe, test } from 'node:test';
 import { Level } from 'level';
 import { keptFiles } from '../../../../agent/sigils/kept/kept-files.ts';
 import { goodRecord } from '../../../../agent/sigils/kept/last-good.ts';
+import { limits } from '../../../../common/limits.ts';
 import { filesEnding, intoTables, nthRecord, putRecords, secret, temporaryFolder, withStore } from '../stores.ts';
 import { dayMs, digests, Keeping } from './keeping.ts';
 
@@ -152,6 +154,31 @@ describe('a snapshot', () => {
     assert.deepEqual(await keeping.ids(), []);
     await keeping.night();
     assert.deepEqual(readdirSync(keeping.shelf.folder), await keeping.ids());
+  });
+
+  test('is passed over when a pipe, a link or too much stands in place of its note', async (t) => {
+    const { path, dataDir } = await world(t);
+    const keeping = new Keeping(path, dataDir);
+    await keeping.night();
+    const [snapshot] = await keeping.shelf.list();
+    const note = join(snapshot?.folder ?? assert.fail(), 'snapshot.json');
+    const text = readFileSync(note);
+    const makers = [
+      () => execFileSync('mkfifo', [note]),
+      () => symlinkSync('/dev/zero', note),
+      () => {
+        writeFileSync(note, text);
+        truncateSync(note, limits.maxSnapshotNoteBytes + 1);
+      },
+    ];
+    for (const make of makers) {
+      rmSync(note);
+      make();
+      assert.deepEqual(await keeping.shelf.list(), []);
+      rmSync(note);
+      writeFileSync(note, text);
+    }
+    assert.equal((await keeping.shelf.list()).length, 1);
   });
 
   test('is made whatever lies beside the store, and none of that is in it', async (t) => {
