@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { buildFolderPrefix } from './from-source.ts';
 
 export interface TestBundle {
   /** The built files, in the order in which their sources were given. */
@@ -16,15 +17,20 @@ export interface TestBundle {
  * Test files as plain JavaScript: to load and translate a hundred modules anew takes each of two hundred processes a second, and
  * to build all of them in one go takes one. What they share is shared in the build, too.
  * @param sources paths below `root`.
+ * @param programs the same, of what tests start as processes of their own; built, and not among the files.
  */
-export async function bundleTests(root: string, sources: readonly string[]): Promise<TestBundle> {
+export async function bundleTests(
+  root: string,
+  sources: readonly string[],
+  programs: readonly string[] = [],
+): Promise<TestBundle> {
   // Below the root, so that packages are found; a folder for each run, since several may run at once.
-  const folder = mkdtempSync(join(root, '.test-build-'));
+  const folder = mkdtempSync(join(root, buildFolderPrefix));
   const remove = () => rmSync(folder, { recursive: true, force: true });
   try {
     await build({
       absWorkingDir: root,
-      entryPoints: [...sources],
+      entryPoints: [...sources, ...programs],
       outdir: folder,
       outbase: root,
       ...{ bundle: true, splitting: true, packages: 'external' },

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type pg from 'pg';
 import { systemClock } from '../collector/clock.ts';
 import { openEmbedded } from '../collector/postgres/embedded.ts';
 import { migrate, migrationsDir, readMigrations } from '../collector/postgres/migrate.ts';
@@ -29,21 +30,25 @@ export interface TestPostgres {
 /** Names the server to use instead of a new one. Its user must be able to create databases and roles. */
 export const testDatabaseVariable = 'SIGILWATCH_TEST_DATABASE_URL';
 
+/** Names a database of that server with all migrations, to which nobody is connected; each file makes its own otherwise. */
+export const testTemplateVariable = 'SIGILWATCH_TEST_DATABASE_TEMPLATE';
+
 /** Started for the file, or the server that {@link testDatabaseVariable} names. */
 export async function startPostgres(): Promise<TestPostgres> {
   const server = await openTestServer();
   const made: string[] = [];
   const create = async (template: string): Promise<string> => {
-    const name = `sigilwatch_test_${randomBytes(6).toString('hex')}`;
-    await inMaintenance(server.url, `create database ${name} template ${template}`);
-    made.push(name);
-    return withDatabase(server.url, name);
+    const url = await createDatabase(server.url, template);
+    made.push(databaseOf(url));
+    return url;
   };
   let template: Promise<string> | undefined;
   const makeTemplate = async (): Promise<string> => {
-    const url = await create('template0');
-    await migrate({ url, applicationName: 'test' }, await readMigrations(migrationsDir), systemClock);
-    return new URL(url).pathname.slice(1);
+    const given = process.env[testTemplateVariable];
+    if (given !== undefined && given !== '') return given;
+    const name = await makeTestTemplate(server.url);
+    made.push(name);
+    return name;
   };
   const users: string[] = [];
   const stranger = async (url: string): Promise<string> => {
@@ -68,7 +73,7 @@ export async function startPostgres(): Promise<TestPostgres> {
       return { url, ownerUrl };
     },
     emptyDatabase: () => create('template0'),
-    copyOf: (url) => create(new URL(url).pathname.slice(1)),
+    copyOf: (url) => create(databaseOf(url)),
     migratedDatabase: async () => {
       template ??= makeTemplate();
       return create(await template);
@@ -92,6 +97,17 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
+/** @returns the name of a new database with all migrations. */
+export async function makeTestTemplate(serverUrl: string): Promise<string> {
+  const url = await createDatabase(serverUrl, 'template0');
+  await migrate({ url, applicationName: 'test' }, await readMigrations(migrationsDir), systemClock);
+  return databaseOf(url);
+}
+
+/**
+ * A server of our own does not wait for its disk: tests kill programs, not the machine, and each database that is made or dropped
+ * would wait for all of it to be written.
+ */
 export async function openTestServer(): Promise<TestServer> {
   const given = process.env[testDatabaseVariable];
   if (given !== undefined && given !== '') return { url: given, stop: async () => {} };
@@ -101,6 +117,8 @@ export async function openTestServer(): Promise<TestServer> {
     newPassword: () => randomBytes(16).toString('hex'),
     logger: quietLogger,
   });
+  await inMaintenance(embedded.url, 'alter system set fsync = off');
+  await inMaintenance(embedded.url, 'select pg_reload_conf()');
   return {
     url: embedded.url,
     stop: async () => {
@@ -110,14 +128,29 @@ export async function openTestServer(): Promise<TestServer> {
   };
 }
 
-async function inMaintenance(url: string, sql: string): Promise<void> {
+/** @returns its URL. */
+async function createDatabase(serverUrl: string, template: string): Promise<string> {
+  const name = `sigilwatch_test_${randomBytes(6).toString('hex')}`;
+  // File by file, where it can be chosen: the other way writes every page to the log as well.
+  await inMaintenance(serverUrl, async (client) => {
+    const { rows } = await client.query<{ version: string }>(`select current_setting('server_version_num') as version`);
+    const strategy = Number(rows[0]?.version) >= 150_000 ? 'strategy file_copy' : '';
+    await client.query(`create database ${name} template ${template} ${strategy}`);
+  });
+  return withDatabase(serverUrl, name);
+}
+
+async function inMaintenance(url: string, work: string | ((client: pg.Client) => Promise<void>)): Promise<void> {
   const client = await connectClient({ url, applicationName: 'test' });
   try {
-    await client.query(sql);
+    if (typeof work === 'string') await client.query(work);
+    else await work(client);
   } finally {
     await client.end();
   }
 }
+
+const databaseOf = (url: string): string => new URL(url).pathname.slice(1);
 
 function withDatabase(url: string, name: string): string {
   const changed = new URL(url);

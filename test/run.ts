@@ -3,7 +3,8 @@ import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
 import { parseArgs } from 'node:util';
 import { bundleTests } from './bundle.ts';
-import { openTestServer, testDatabaseVariable } from './postgres.ts';
+import { programsFromSource } from './from-source.ts';
+import { makeTestTemplate, openTestServer, testDatabaseVariable, testTemplateVariable } from './postgres.ts';
 import { report } from './reporter.ts';
 import { takeCareOf } from './system/leftovers.ts';
 
@@ -22,10 +23,11 @@ const { values, positionals } = parseArgs({
 const server = values['with-postgres'] ? await openTestServer() : undefined;
 if (server !== undefined) {
   process.env[testDatabaseVariable] = server.url;
+  process.env[testTemplateVariable] = await makeTestTemplate(server.url);
   takeCareOf({ remove: server.stop, removeNow: () => {} });
 }
 
-const bundle = await bundleTests(process.cwd(), positionals);
+const bundle = await bundleTests(process.cwd(), positionals, programsFromSource);
 takeCareOf({ remove: async () => bundle.remove(), removeNow: bundle.remove });
 // What the runner starts, it starts with the flags that it has itself; the loader that reads our source is not for them.
 process.execArgv.splice(0, process.execArgv.length, '--enable-source-maps');

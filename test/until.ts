@@ -14,6 +14,6 @@ export async function until(
   while (!(await condition())) {
     const waitedMs = performance.now() - begun;
     if (waitedMs > deadlineMs) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await delay(Math.min(Math.max(waitedMs / 10, 5), 100));
+    await delay(Math.min(Math.max(waitedMs / 5, 5), 200));
   }
 }

@@ -11,7 +11,12 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export type ReadTextFile = (path: string) => string;
 
 /** Variables with our prefix that are not settings: the settings file itself, and the depth of a test run. */
-export const reservedEnvNames = ['SIGILWATCH_CONFIG', 'SIGILWATCH_TEST_DATABASE_URL', 'SIGILWATCH_TEST_LONG'];
+export const reservedEnvNames = [
+  'SIGILWATCH_CONFIG',
+  'SIGILWATCH_TEST_DATABASE_URL',
+  'SIGILWATCH_TEST_DATABASE_TEMPLATE',
+  'SIGILWATCH_TEST_LONG',
+];
 
 export interface EnvRequest {
   readonly env: Environment;

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
+import { fromSource } from '../../test/from-source.ts';
 import { jsonLine, startProgram } from '../../test/system.ts';
 
 const bareEvent = z.object({
@@ -22,7 +23,7 @@ export interface BareReader {
 /** @param forbidden image whose containers it kills as soon as they start; without one it only reads. */
 export async function startBareReader(socketPath: string, forbidden?: string): Promise<BareReader> {
   const script = join(import.meta.dirname, 'bare-events.ts');
-  const args = ['--import', 'tsx', script, socketPath, ...(forbidden === undefined ? [] : [forbidden])];
+  const args = [...fromSource(script), socketPath, ...(forbidden === undefined ? [] : [forbidden])];
   const program = startProgram({ name: 'bare reader', command: process.execPath, args });
   await program.find('listens', (line) => jsonLine(line)?.ready);
   return {

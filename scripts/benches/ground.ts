@@ -37,18 +37,25 @@ export interface Ground {
 
 export interface GroundOptions {
   readonly progress: (text: string) => void;
+  /** How many containers run from the start; {@link containers} unless given. */
+  readonly running?: number | undefined;
   /** Wanted containers that the bench itself makes, beside the {@link containers} that run from the start. */
   readonly alsoWanted?: readonly string[];
   /** More of the manifest, as YAML. The collector follows it too, then. */
   readonly rules?: string;
 }
 
-export async function layGround({ progress, alsoWanted = [], rules }: GroundOptions): Promise<Ground> {
+export async function layGround({
+  progress,
+  running = containers,
+  alsoWanted = [],
+  rules,
+}: GroundOptions): Promise<Ground> {
   if (!existsSync('/proc/self/stat')) throw new Error('the benches read /proc, which only Linux has');
   const { path } = makeTemporaryFolder('sgw-bench-');
   const engine = await openEngine(path, progress);
-  const names = Array.from({ length: containers }, (_, i) => `app-${String(i + 1).padStart(2, '0')}`);
-  progress(`starting ${containers} containers`);
+  const names = Array.from({ length: running }, (_, i) => `app-${String(i + 1).padStart(2, '0')}`);
+  progress(`starting ${running} containers`);
   for (const image of Object.values(images)) await engine.importImage(image);
   await runAll(engine, names);
   const wanted = [...names, ...alsoWanted].map((name): WantedContainer => ({ node, name, image: images.wanted }));

@@ -3,94 +3,10 @@
  * stdout, and with `--json` one JSON object as its last line. A limit that is missed is a result, told as such; exit
  * code 1 means that nothing could be measured, 2 a command line that makes no sense.
  */
-import { parseArgs } from 'node:util';
 import { removeLeftovers } from '../../test/system.ts';
-import type { Bench, BenchOptions, BenchReport } from './bench.ts';
+import type { BenchReport } from './bench.ts';
+import { type CommandLine, readCommandLine, usage } from './command-line.ts';
 import { formatReport, machine } from './report.ts';
-
-interface KnownBench {
-  readonly summary: string;
-  readonly load: () => Promise<Bench>;
-}
-
-const benches: Readonly<Record<string, KnownBench>> = {
-  'agent-footprint': {
-    summary: 'memory and processor time of an agent with 50 containers and a store of a million records (--seconds N)',
-    load: async () => (await import('./agent-footprint.ts')).agentFootprint,
-  },
-  detect: {
-    summary: 'from an engine event to the drift in the ledger (--runs N)',
-    load: async () => (await import('./detect.ts')).detect,
-  },
-  drift: {
-    summary: 'compiling and comparing 1,000 containers (--runs N, --records CONTAINERS)',
-    load: async () => (await import('./drift.ts')).drift,
-  },
-  enforce: {
-    summary: 'from the start of a forbidden container to its death, beside a bare process that kills it (--runs N)',
-    load: async () => (await import('./enforce.ts')).enforce,
-  },
-  'ledger-append': {
-    summary: 'entries into the ledger beside a bare COPY and bare verification (--runs N, --seconds N, --records N)',
-    load: async () => (await import('./ledger-append.ts')).ledgerAppend,
-  },
-  'ledger-verify': {
-    summary: 'verification of a ledger beside a loop that only reads and hashes (--records N, --runs N)',
-    load: async () => (await import('./ledger-verify.ts')).ledgerVerify,
-  },
-  'sigil-scan': {
-    summary: 'a full scan of a sigil store beside plain reading of it, and one of what is new (--records N, --runs N)',
-    load: async () => (await import('./sigil-scan.ts')).sigilScan,
-  },
-  'snapshot-load': {
-    summary: 'what minute scans cost the program that writes the store (--runs PAIRS, --seconds N)',
-    load: async () => (await import('./snapshot-load.ts')).snapshotLoad,
-  },
-};
-
-const usage = [
-  'usage: ./scripts/bench NAME [--json] [--runs N] [--seconds N] [--records N]',
-  '',
-  ...Object.entries(benches).map(([name, { summary }]) => `  ${name.padEnd(16)}  ${summary}`),
-  '',
-].join('\n');
-
-interface CommandLine extends BenchOptions {
-  readonly bench: KnownBench;
-  readonly name: string;
-  readonly json: boolean;
-}
-
-function readCommandLine(argv: readonly string[]): CommandLine | undefined {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        json: { type: 'boolean', default: false },
-        runs: { type: 'string' },
-        seconds: { type: 'string' },
-        records: { type: 'string' },
-      },
-    });
-    const [name = ''] = positionals;
-    const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
-    if (bench === undefined || positionals.length !== 1) return undefined;
-    const runs = count(values.runs);
-    const seconds = count(values.seconds);
-    const records = count(values.records);
-    return { bench, name, json: values.json, runs, seconds, records, progress };
-  } catch (thrown) {
-    process.stderr.write(`${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
-    return undefined;
-  }
-}
-
-function count(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new Error(`${text} is not a number of 1 or more`);
-  return Number(text);
-}
 
 function progress(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -106,7 +22,7 @@ async function measure({ bench, ...options }: CommandLine): Promise<BenchReport>
 }
 
 async function main(): Promise<number> {
-  const commandLine = readCommandLine(process.argv.slice(2));
+  const commandLine = readCommandLine(process.argv.slice(2), progress);
   if (commandLine === undefined) {
     process.stderr.write(usage);
     return 2;

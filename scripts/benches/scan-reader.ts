@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { fromSource } from '../../test/from-source.ts';
 import { programs } from '../../test/system/program.ts';
 import { jsonLine, startProgram } from '../../test/system.ts';
 import { forgetPeak, peakRssMb } from './processes.ts';
@@ -28,7 +29,7 @@ export function isOurs(way: Way): boolean {
 /** The scanner runs with the options that the agent runs with, the others with none. */
 export async function startReader(way: Way, store: string) {
   const file = join(import.meta.dirname, 'sigil-reader.ts');
-  const args = [...(isOurs(way) ? agentOptions() : []), '--import', 'tsx', file, way, store, storeSecret];
+  const args = [...(isOurs(way) ? agentOptions() : []), ...fromSource(file), way, store, storeSecret];
   const reader = startProgram({ name: `${way} reader`, command: process.execPath, args });
   await reader.find('is ready', (line) => line === 'ready' || undefined);
   let asked = 0;

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fromSource } from '../../test/from-source.ts';
 import { takeCareOf } from '../../test/system/leftovers.ts';
 import { startProgram } from '../../test/system.ts';
 import type { Bench, BenchReport, Row } from './bench.ts';
@@ -66,7 +67,7 @@ async function afterChanges(store: string): Promise<Measured['incremental']> {
 
 async function change(store: string): Promise<void> {
   const file = join(import.meta.dirname, 'fill-store.ts');
-  const args = ['--import', 'tsx', file, store, String(changedRecords), storeSecret, 'leave-in-log'];
+  const args = [...fromSource(file), store, String(changedRecords), storeSecret, 'leave-in-log'];
   const writer = startProgram({ name: 'store writer', command: process.execPath, args });
   await writer.find('is done', (line) => line === 'done' || undefined);
 }

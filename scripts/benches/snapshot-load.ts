@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { fromSource } from '../../test/from-source.ts';
 import { takeCareOf } from '../../test/system/leftovers.ts';
 import { jsonLine, type Program, startProgram } from '../../test/system.ts';
 import type { Bench, BenchReport, Row } from './bench.ts';
@@ -93,7 +94,7 @@ interface Writer {
 }
 
 async function startWriter(store: string): Promise<Writer> {
-  const args = ['--import', 'tsx', join(import.meta.dirname, 'load-writer.ts'), store, storeSecret];
+  const args = [...fromSource(join(import.meta.dirname, 'load-writer.ts')), store, storeSecret];
   const writer: Program = startProgram({ name: 'store writer', command: process.execPath, args });
   await writer.find('is ready', (line) => line === 'ready' || undefined);
   let asked = 0;

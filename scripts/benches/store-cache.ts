@@ -2,6 +2,7 @@ import { constants, existsSync, rmSync } from 'node:fs';
 import { cp, rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fromSource } from '../../test/from-source.ts';
 import { type Program, startProgram } from '../../test/system.ts';
 
 /** The event secret of every bench store. */
@@ -24,7 +25,7 @@ export async function copyStore(dir: string, records: number, progress: (text: s
 async function fill(kept: string, records: number, progress: (text: string) => void): Promise<void> {
   const building = `${kept}.building-${process.pid}`;
   const file = join(import.meta.dirname, 'fill-store.ts');
-  const args = ['--import', 'tsx', file, building, String(records), storeSecret];
+  const args = [...fromSource(file), building, String(records), storeSecret];
   const program = startProgram({ name: 'store filler', command: process.execPath, args });
   progress(`making a store of ${records} records in ${kept}, once`);
   try {

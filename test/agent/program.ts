@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { runCli } from '../../agent/cli.ts';
+import { fromSource } from '../from-source.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -34,7 +35,7 @@ export async function agentCommand(args: readonly string[], env: Record<string, 
 
 /** Runs the agent's command line from source, as a process of its own, with nothing of our environment. */
 export async function agentProgram(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'agent/main.ts', ...args], {
+  const child = spawn(process.execPath, [...fromSource(join(root, 'agent/main.ts')), ...args], {
     cwd: root,
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

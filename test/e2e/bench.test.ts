@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { z } from 'zod';
-import { jsonLine, removeLeftovers, runCommand } from '../system.ts';
+import { readCommandLine } from '../../scripts/benches/command-line.ts';
+import { fromSource } from '../from-source.ts';
+import { jsonLine, projectRoot, removeLeftovers, runCommand } from '../system.ts';
 
 const measured = z.object({
   bench: z.literal('detect'),
@@ -10,7 +13,7 @@ const measured = z.object({
   bare_p50_ms: z.number().positive(),
   limit_p99_ms: z.literal(100),
   runs: z.literal(2),
-  containers: z.literal(50),
+  containers: z.literal(10),
   engine: z.enum(['docker', 'simulated']),
 });
 
@@ -74,39 +77,47 @@ const loaded = z.object({
   watched_per_s: z.number().positive(),
   snapshot_cpu_ms: z.number().positive(),
   snapshot_every_ms: z.literal(1_000),
-  snapshots: z.literal(4),
+  snapshots: z.literal(2),
   limit_ratio: z.literal(0.95),
-  runs: z.literal(2),
+  runs: z.literal(1),
 });
 
 function bench(...args: readonly string[]) {
-  const command = ['--import', 'tsx', 'scripts/benches/main.ts', ...args];
+  const command = [...fromSource(join(projectRoot, 'scripts/benches/main.ts')), ...args];
   return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
 }
 
 describe('the benches', () => {
   after(removeLeftovers);
 
-  for (const args of [['nonsense'], [], ['detect', 'detect'], ['detect', '--runs', 'many'], ['detect', '--nonsense']]) {
-    test(`"${args.join(' ')}" is answered with the list of benches`, async () => {
-      const { exitCode, stdout, stderr } = await bench(...args);
-      assert.equal(exitCode, 2);
-      assert.equal(stdout, '');
-      for (const name of [
-        'detect',
-        'agent-footprint',
-        'drift',
-        'ledger-append',
-        'ledger-verify',
-        'sigil-scan',
-        'snapshot-load',
-      ])
-        assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
-    });
+  test('a command line that makes no sense is answered with the list of benches', async () => {
+    const { exitCode, stdout, stderr } = await bench('nonsense');
+    assert.equal(exitCode, 2);
+    assert.equal(stdout, '');
+    for (const name of [
+      'detect',
+      'agent-footprint',
+      'drift',
+      'ledger-append',
+      'ledger-verify',
+      'sigil-scan',
+      'snapshot-load',
+    ])
+      assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'));
+  });
+
+  for (const args of [[], ['detect', 'detect'], ['detect', '--runs', 'many'], ['detect', '--nonsense']]) {
+    test(`"${args.join(' ')}" makes no sense`, () =>
+      assert.equal(
+        readCommandLine(args, () => {}),
+        undefined,
+      ));
   }
 
+  test('"detect --runs 2" does', () => assert.equal(readCommandLine(['detect', '--runs', '2'], () => {})?.runs, 2));
+
   test('detect measures from real events to the ledger, with its peer, and ends with one line of JSON', async () => {
-    const { exitCode, stdout, stderr } = await bench('detect', '--runs', '2', '--json');
+    const { exitCode, stdout, stderr } = await bench('detect', '--runs', '2', '--records', '10', '--json');
     assert.equal(exitCode, 0, stderr);
     const lines = stdout.trimEnd().split('\n');
     const figures = measured.parse(jsonLine(lines.at(-1) ?? ''));
@@ -152,7 +163,7 @@ describe('the benches', () => {
   });
 
   test('snapshot-load lets a writer write with snapshots and without, in turns', async () => {
-    const { exitCode, stdout, stderr } = await bench('snapshot-load', '--runs', '2', '--seconds', '2', '--json');
+    const { exitCode, stdout, stderr } = await bench('snapshot-load', '--runs', '1', '--seconds', '2', '--json');
     assert.equal(exitCode, 0, stderr);
     loaded.parse(jsonLine(stdout.trimEnd().split('\n').at(-1) ?? ''));
     assert.ok(stdout.includes('≥ 0.95'));

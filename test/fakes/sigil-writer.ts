@@ -1,6 +1,5 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Level } from 'level';
 
@@ -89,7 +88,8 @@ function nextOperation(options: WriterOptions, hashes: string[]) {
   return { type: 'put' as const, ...makeSigilRecord({ ...options, symbol, authHash }) };
 }
 
-async function main(): Promise<void> {
+/** The writer as a program, by its command line, until SIGINT or SIGTERM. */
+export async function writeByCommandLine(): Promise<void> {
   const { values } = parseArgs({
     options: {
       dir: { type: 'string' },
@@ -119,5 +119,3 @@ async function main(): Promise<void> {
   });
   console.log(JSON.stringify(result));
 }
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main();

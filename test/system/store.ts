@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Level } from 'level';
 import { z } from 'zod';
 import { makeSigilRecord } from '../fakes/sigil-writer.ts';
+import { fromSource } from '../from-source.ts';
 import { jsonLine, type Program, startProgram } from './program.ts';
 
 const writerFile = join(import.meta.dirname, 'writer-process.ts');
@@ -73,7 +74,7 @@ export interface RunningWriter {
 
 /** Starts a writer on a store, new or existing, and waits until it has written. */
 export async function startWriter(options: WriterOptions): Promise<RunningWriter> {
-  const args = ['--import', 'tsx', writerFile, JSON.stringify(options)];
+  const args = [...fromSource(writerFile), JSON.stringify(options)];
   const program = startProgram({ name: `writer of ${options.dir}`, command: process.execPath, args });
   await program.find('has written', (line) => jsonLine(line)?.ready);
   const ask = commands(program);

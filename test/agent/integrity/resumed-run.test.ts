@@ -17,6 +17,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { integrityRun } from '../../../agent/commands/integrity.ts';
 import { integrityReport, type ReportedStore } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
+import { fromSource } from '../../from-source.ts';
 import { until } from '../../until.ts';
 import { Nights } from '../sigils/inventory/inventories.ts';
 import {
@@ -71,7 +72,7 @@ function done({ dataDir }: Ground, store = 'main'): number {
 /** Begins a run as a process of its own, and kills it once it has remembered so many tables more. */
 async function killedRun(on: Ground, tables = 1, store = 'main'): Promise<void> {
   const other = on.otherPath === undefined ? [] : [on.otherPath];
-  const args = ['--import', 'tsx', join(import.meta.dirname, 'slow-run.ts'), on.path, on.dataDir, ...other];
+  const args = [...fromSource(join(import.meta.dirname, 'slow-run.ts')), on.path, on.dataDir, ...other];
   const before = done(on, store);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = once(child, 'exit');

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { takeRunLock } from '../../../agent/integrity/run-lock.ts';
+import { fromSource } from '../../from-source.ts';
 import { tempFolder } from '../watching.ts';
 
 const temp = tempFolder();
@@ -16,7 +17,7 @@ const lockOf = (folder: string) => join(folder, readdirSync(folder)[0] ?? 'run.l
 /** A process of its own at the lock, and the first thing it says. */
 async function contender(folder: string): Promise<{ child: ChildProcess; said: string }> {
   const program = join(import.meta.dirname, 'lock-holder.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', program, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...fromSource(program), folder], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [said] = await once(createInterface(child.stdout), 'line');
   return { child, said };
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { openOutbox } from '../../../agent/outbox/outbox.ts';
+import { fromSource } from '../../from-source.ts';
 import { auditedEntries, options, quarantines, tempDir } from './support.ts';
 
 const rounds = process.env.SIGILWATCH_TEST_LONG === '1' ? 60 : 8;
@@ -27,7 +28,7 @@ function* moments(from: number): Generator<number> {
 async function runAndKill(parent: string, afterMs: number): Promise<string[]> {
   const printed = join(parent, 'printed');
   const out = openSync(printed, 'w');
-  const args = ['--import', 'tsx', join(import.meta.dirname, 'appender.ts'), parent];
+  const args = [...fromSource(join(import.meta.dirname, 'appender.ts')), parent];
   const child = spawn(process.execPath, args, { stdio: ['ignore', out, 'pipe'] });
   closeSync(out);
   let complaint = '';

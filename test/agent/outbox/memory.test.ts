@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fromSource } from '../../from-source.ts';
 import { tempDir } from './support.ts';
 
 /** Growth allowed between a short and a long queue: what garbage collection and the allocator differ by, run to run. */
@@ -16,7 +17,7 @@ function queueAndDrain(t: TestContext, entries: number): { sizes: Record<string,
   const script = join(import.meta.dirname, 'queuer.ts');
   const child = spawnSync(
     process.execPath,
-    [...agentFlags, '--expose-gc', '--import', 'tsx', script, parent, String(entries)],
+    [...agentFlags, '--expose-gc', ...fromSource(script), parent, String(entries)],
     {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'inherit'],

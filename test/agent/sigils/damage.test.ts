@@ -9,6 +9,7 @@ import type { Level } from 'level';
 import { AppError } from '../../../common/errors.ts';
 import type { SigilFinding } from '../../../common/sigil.ts';
 import { randomOf, seedOf } from '../../e2e/random.ts';
+import { fromSource } from '../../from-source.ts';
 import { flip, intoTables, nthRecord, secret, temporaryFolder, Watch, withStore } from './stores.ts';
 
 const trials = process.env.SIGILWATCH_TEST_LONG === '1' ? 1_000 : 250;
@@ -50,7 +51,7 @@ function storeReader(t: TestContext): (path: string) => Promise<string> {
   t.after(() => reader?.child.kill('SIGKILL'));
   const begin = () => {
     const script = join(import.meta.dirname, 'store-reader.ts');
-    const child = spawn(process.execPath, ['--import', 'tsx', script], { stdio: ['pipe', 'pipe', 'ignore'] });
+    const child = spawn(process.execPath, fromSource(script), { stdio: ['pipe', 'pipe', 'ignore'] });
     const crashed = once(child, 'exit').then(() => {
       reader = undefined;
       return 'crashed';

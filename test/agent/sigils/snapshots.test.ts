@@ -14,6 +14,7 @@ import type { ScanResult } from '../../../agent/sigils/scan.ts';
 import { SigilScanner } from '../../../agent/sigils/scanner.ts';
 import { errnoOf } from '../../../common/errors.ts';
 import { seedOf } from '../../e2e/random.ts';
+import { fromSource } from '../../from-source.ts';
 import { until } from '../../until.ts';
 import { clock, secret, temporaryFolder } from './stores.ts';
 import { digestOf, WrittenHistory, WrittenState } from './written-history.ts';
@@ -177,7 +178,7 @@ interface Writer {
 
 function startWriter(path: string, seed: number, after: number): Writer {
   const file = join(import.meta.dirname, 'history-writer.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', file, path, String(seed), String(after)], {
+  const child = spawn(process.execPath, [...fromSource(file), path, String(seed), String(after)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');

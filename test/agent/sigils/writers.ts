@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { Level } from 'level';
+import { fromSource } from '../../from-source.ts';
 import { secret } from './stores.ts';
 
-const writerFile = new URL('../../fakes/sigil-writer.ts', import.meta.url).pathname;
+const writerFile = new URL('../../fakes/sigil-writer-process.ts', import.meta.url).pathname;
 
 export interface Writer {
   readonly process: ChildProcess;
@@ -13,7 +14,7 @@ export interface Writer {
 
 /** Runs the writer beside `work`; when this settles the writer has ended. */
 export async function withWriter<T>(path: string, args: string[], work: (writer: Writer) => Promise<T>): Promise<T> {
-  const all = ['--import', 'tsx', writerFile, '--dir', path, '--secret', secret, ...args];
+  const all = [...fromSource(writerFile), '--dir', path, '--secret', secret, ...args];
   const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(child, 'exit');
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

@@ -8,6 +8,7 @@ import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { writePieces } from '../../../collector/new-file.ts';
 import { exportableLedger } from '../../exports.ts';
+import { fromSource } from '../../from-source.ts';
 import { projectRoot } from '../../system/program.ts';
 
 let root: string;
@@ -24,7 +25,7 @@ after(() => rm(root, { recursive: true, force: true }));
 
 function run(program: 'agent' | 'collector', words: readonly string[], stdout: number | 'pipe') {
   const main = join(projectRoot, program, 'main.ts');
-  const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', main, ...words], {
+  const { status, stderr } = spawnSync(process.execPath, [...fromSource(main), ...words], {
     cwd: projectRoot,
     stdio: ['ignore', stdout, 'pipe'],
     encoding: 'utf8',
@@ -66,7 +67,7 @@ test('nothing more is made for an output that takes no more', async () => {
 
 test('whoever has read enough of it is nobody to complain to', () => {
   const main = join(projectRoot, 'collector', 'main.ts');
-  const words = [process.execPath, '--import', 'tsx', main, ...args];
+  const words = [process.execPath, ...fromSource(main), ...args];
   const { status, stderr } = spawnSync('bash', ['-c', 'set -o pipefail; "$@" | true', 'bash', ...words], {
     cwd: projectRoot,
     encoding: 'utf8',

@@ -13,6 +13,7 @@ import { openOwn } from '../../../collector/ledger/guard.ts';
 import { signCheckpoint } from '../../../common/checkpoint.ts';
 import { emptyRoot } from '../../../common/merkle.ts';
 import { noteSigner, signatureTypes, verifierKey } from '../../../common/note.ts';
+import { fromSource } from '../../from-source.ts';
 import { collectorKeys, stoppedClock, testOrigin } from '../../ledgers.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
@@ -107,7 +108,7 @@ async function publishAndKill(dataDir: string, afterMs: number): Promise<number[
   const printed = join(folder, 'printed');
   const out = openSync(printed, 'w');
   const child = join(import.meta.dirname, 'publishing-process.ts');
-  const started = spawn(process.execPath, ['--import', 'tsx', child, dataDir], { stdio: ['ignore', out, 'inherit'] });
+  const started = spawn(process.execPath, [...fromSource(child), dataDir], { stdio: ['ignore', out, 'inherit'] });
   closeSync(out);
   const closed = once(started, 'close');
   const sizes = () => readFileSync(printed, 'utf8').split('\n').slice(0, -1).map(Number);

@@ -7,8 +7,10 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type EmbeddedPostgres, openEmbedded } from '../../../collector/postgres/embedded.ts';
+import { looseSettings } from '../../../collector/postgres/guards.ts';
 import { connectClient } from '../../../collector/postgres/pool.ts';
 import { runningPostmaster } from '../../../collector/postgres/postmaster.ts';
+import { fromSource } from '../../from-source.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
 
@@ -46,10 +48,17 @@ async function recall(url: string): Promise<number> {
   return rowCount ?? 0;
 }
 
+async function settingsThatLose(url: string): Promise<readonly string[]> {
+  const client = await connectClient({ url, applicationName: 'test' });
+  const settings = await looseSettings(client);
+  await client.end();
+  return settings;
+}
+
 /** Another program that uses the server until it is told otherwise. */
 async function otherUser(dataDir: string): Promise<ChildProcess> {
   const program = fileURLToPath(new URL('./use-embedded.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', program, dataDir], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...fromSource(program), dataDir], { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
   return child;
 }
@@ -59,6 +68,7 @@ test('the last to leave stops the server, and what was written is there the next
   const first = await use(dataDir);
   const second = await use(dataDir);
   await remember(first.url);
+  assert.deepEqual(await settingsThatLose(first.url), []);
   await first.release();
   assert.equal(await recall(second.url), 1);
   await second.release();

@@ -10,6 +10,7 @@ import fc from 'fast-check';
 import { eraseEntries, unfinishedErasure } from '../../../collector/ledger/erasure/erasure.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
+import { fromSource } from '../../from-source.ts';
 import { collectorKeys, startLedger } from '../../ledgers.ts';
 import { startPostgres, type TestPostgres, testPool } from '../../postgres.ts';
 import {
@@ -124,7 +125,7 @@ describe('an erasure that is broken off loses nothing, and the next run does the
   for (const point of long ? breakingPoints : (['after the entry', 'before the commit'] as const)) {
     test(`by kill -9 ${point}`, async () => {
       const world = await makeLedger();
-      const args = ['--import', 'tsx', program, world.url, world.ownerUrl, '200', world.folder, point];
+      const args = [...fromSource(program), world.url, world.ownerUrl, '200', world.folder, point];
       await assert.rejects(run(process.execPath, args), { signal: 'SIGKILL' });
       await assertAsItWasOrDone(world, point);
       await assertNextRunDoesIt(world, point);

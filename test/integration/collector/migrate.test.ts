@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { systemClock } from '../../../collector/clock.ts';
 import { migrate, migrationsDir, readMigrations } from '../../../collector/postgres/migrate.ts';
 import { connectClient } from '../../../collector/postgres/pool.ts';
+import { fromSource } from '../../from-source.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 
 const run = promisify(execFile);
@@ -97,7 +98,7 @@ test('a failing file leaves nothing of itself and everything before it', async (
 test('two programs that start at once apply every file once', async () => {
   const url = await postgres.emptyDatabase();
   const program = fileURLToPath(new URL('./migrate-once.ts', import.meta.url));
-  const outputs = await Promise.all([1, 2, 3].map(() => run(process.execPath, ['--import', 'tsx', program, url])));
+  const outputs = await Promise.all([1, 2, 3].map(() => run(process.execPath, [...fromSource(program), url])));
   const counts = outputs.map(({ stdout }) => Number(stdout)).sort();
   const { length } = await readMigrations(migrationsDir);
   assert.deepEqual(counts, [0, 0, length]);

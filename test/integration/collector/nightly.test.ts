@@ -14,6 +14,7 @@ import { parseLogged } from '../../../common/entry.ts';
 import { AppError, errnoOf } from '../../../common/errors.ts';
 import type { KeyPair } from '../../../common/keys.ts';
 import type { Body } from '../../../common/kinds.ts';
+import { fromSource } from '../../from-source.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
@@ -210,7 +211,7 @@ describe('when', () => {
   test('SIGKILL in the middle leaves no lock and no process, and the run is made again', async () => {
     await missed(under.db, 1);
     const { dataDir, database } = under.settings;
-    const args = ['--import', 'tsx', killedProgram, dataDir, database.url ?? ''];
+    const args = [...fromSource(killedProgram), dataDir, database.url ?? ''];
     const killed = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     const pid = Number(await text(killed.stdout));
     assert.ok(pid > 0);

@@ -9,6 +9,7 @@ import type { ScanResult } from '../../../../agent/sigils/scan.ts';
 import { SigilScanner } from '../../../../agent/sigils/scanner.ts';
 import { limits } from '../../../../common/limits.ts';
 import type { SigilFinding } from '../../../../common/sigil.ts';
+import { fromSource } from '../../../from-source.ts';
 import { until } from '../../../until.ts';
 import {
   checksOf,
@@ -120,7 +121,7 @@ describe('a full scan that was cut short', () => {
     const { path, inventory } = await ground(t);
     const all = filesEnding(path, '.ldb').length;
     for (let cut = 1; cut <= 3; cut++) {
-      const args = ['--import', 'tsx', join(import.meta.dirname, 'slow-scanner.ts'), path, inventory];
+      const args = [...fromSource(join(import.meta.dirname, 'slow-scanner.ts')), path, inventory];
       const before = progressOf(inventory);
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
       const ended = once(child, 'exit');

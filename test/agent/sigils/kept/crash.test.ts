@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { keptFiles } from '../../../../agent/sigils/kept/kept-files.ts';
 import { SigilScanner } from '../../../../agent/sigils/scanner.ts';
 import { randomOf } from '../../../e2e/random.ts';
+import { fromSource } from '../../../from-source.ts';
 import { clock, secret, temporaryFolder, Watch } from '../stores.ts';
 import { countKeys, withWriter } from '../writers.ts';
 import { Keeping } from './keeping.ts';
@@ -24,7 +25,7 @@ async function killed(
 ) {
   const shelf = join(dataDir, 'kept', 'main');
   const step = 'step' in at ? at.step : 0;
-  const child = spawn(process.execPath, ['--import', 'tsx', nights, path, dataDir, String(step), String(firstNight)], {
+  const child = spawn(process.execPath, [...fromSource(nights), path, dataDir, String(step), String(firstNight)], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   let left = 'events' in at ? at.events : Number.POSITIVE_INFINITY;

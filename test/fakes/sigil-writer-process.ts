@@ -1,0 +1,3 @@
+import { writeByCommandLine } from './sigil-writer.ts';
+
+await writeByCommandLine();
