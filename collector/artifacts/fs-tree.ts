@@ -142,13 +142,18 @@ async function hashOpen(file: FileHandle, { at, buffer }: Reading, onProgress: R
     if (bytesRead === 0) break;
     hash.update(buffer.subarray(0, bytesRead));
     bytes += bytesRead;
+    // One that grows as fast as it is read would have no end.
+    if (bytes > before.size) throw changed(at);
     onProgress(bytes, Number(before.size));
   }
   const after = await file.stat({ bigint: true });
   const same = after.size === before.size && after.mtimeNs === before.mtimeNs && BigInt(bytes) === before.size;
-  if (!same)
-    throw new AppError('state.conflict', `${String(at)} changed while it was read; hash it when it is finished`);
+  if (!same) throw changed(at);
   return { sha256: hash.digest('hex'), bytes, mayRun: (Number(before.mode) & ownerMayRun) !== 0 };
+}
+
+function changed(path: string | Buffer): AppError {
+  return new AppError('state.conflict', `${String(path)} changed while it was read; hash it when it is finished`);
 }
 
 function unreadable(path: string | Buffer, cause: unknown): AppError {
