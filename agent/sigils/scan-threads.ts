@@ -17,13 +17,14 @@ export type TableOutcome =
 /** Threads that check the tables of one store, each one table at a time. They see what is on disk, and end with the scan. */
 export class ScanThreads {
   private readonly workers: readonly Worker[];
+  private readonly ended = new Set<Worker>();
 
   /** @param file the built thread; the one beside the program when absent */
   constructor(count: number, data: ThreadData, file: URL = threadFile) {
     this.workers = Array.from({ length: count }, () => {
       const worker = new Worker(file, { workerData: data, resourceLimits: heapMb, execArgv: [] });
       // A thread that breaks rejects what it has; between two tables it has nothing.
-      worker.on('error', () => {});
+      worker.on('error', () => {}).on('exit', () => void this.ended.add(worker));
       return worker;
     });
   }
@@ -41,7 +42,11 @@ export class ScanThreads {
   ): Promise<void> {
     const left = tables.values();
     const work = async (worker: Worker): Promise<void> => {
-      for (const [name, table] of left) await on.outcome(name, await scanOne(worker, { name, table }, on.part));
+      for (const [name, table] of left) {
+        // One that ended between two tables says nothing any more, not even that.
+        if (this.ended.has(worker)) throw brokenOff();
+        await on.outcome(name, await scanOne(worker, { name, table }, on.part));
+      }
     };
     await Promise.all(this.workers.map(work));
   }
@@ -62,8 +67,7 @@ function scanOne(
       worker.off('message', take).off('error', broken).off('exit', broken);
       settle();
     };
-    const broken = (cause: unknown) =>
-      end(() => reject(new AppError('internal.error', 'a thread that checks sigils has broken off', { cause })));
+    const broken = (cause: unknown) => end(() => reject(brokenOff(cause)));
     const take = (message: FromThread) => {
       const { part, ...outcome } = { part: undefined, ...message };
       const dealt = part === undefined ? Promise.resolve() : onPart(name, received(part));
@@ -75,6 +79,10 @@ function scanOne(
     worker.on('message', take).on('error', broken).on('exit', broken);
     say({ kind: 'table', name, table });
   });
+}
+
+function brokenOff(cause?: unknown): AppError {
+  return new AppError('internal.error', 'a thread that checks sigils has broken off', { cause });
 }
 
 function received(part: Part): Part {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync, truncateSync, unlinkSync } from 'nod
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { ScanThreads } from '../../../agent/sigils/scan-threads.ts';
 import { SigilScanner } from '../../../agent/sigils/scanner.ts';
 import { limits } from '../../../common/limits.ts';
 import { bundleTests } from '../../bundle.ts';
@@ -97,6 +98,15 @@ describe('two threads', () => {
       threadFile: pathToFileURL(join(path, 'no-such-thread.js')),
     });
     await assert.rejects(scanner.scan({ mode: 'full', state: null, openFindings: [] }), { code: 'internal.error' });
+  });
+
+  it('wait for nothing from a thread that ended between two tables', async (t) => {
+    const path = join(temporaryFolder(t), 'store');
+    const threads = new ScanThreads(2, { path, secrets: [], versions: false }, threadFile);
+    await threads.stop();
+    const table = { number: 5, level: 0, bytes: null, bounds: null };
+    const asked = threads.scan([['000005.ldb', table]], { part: async () => {}, outcome: async () => {} });
+    await assert.rejects(asked, { code: 'internal.error' });
   });
 
   it('go on with a scan that was cut short, as one thread does, with findings of its first part', async (t) => {
