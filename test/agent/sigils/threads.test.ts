@@ -7,7 +7,17 @@ import { ScanThreads } from '../../../agent/sigils/scan-threads.ts';
 import { SigilScanner } from '../../../agent/sigils/scanner.ts';
 import { limits } from '../../../common/limits.ts';
 import { bundleTests } from '../../bundle.ts';
-import { checksOf, clock, filesEnding, flip, putRecords, secret, temporaryFolder, withStore } from './stores.ts';
+import {
+  checksOf,
+  clock,
+  filesEnding,
+  flip,
+  intoTables,
+  putRecords,
+  secret,
+  temporaryFolder,
+  withStore,
+} from './stores.ts';
 
 let threadFile: URL;
 let remove: () => void;
@@ -24,7 +34,16 @@ const records = 8_000;
 /** Of many small tables, since none can be larger than 1 MB, and a log. */
 async function storeOfManyTables(path: string): Promise<void> {
   const shape = { compression: false, maxFileSize: 1024 * 1024, writeBufferSize: 64 * 1024 };
-  await withStore(path, (db) => putRecords(db, 0, records + 10), shape);
+  await withStore(
+    path,
+    async (db) => {
+      await putRecords(db, 0, records);
+      // A store that is closed while it compacts leaves a table that nothing was written to yet.
+      await intoTables(db);
+      await putRecords(db, records, records + 10);
+    },
+    shape,
+  );
 }
 
 function scan(path: string, threads: number, others: { secrets?: readonly string[]; signal?: AbortSignal } = {}) {
