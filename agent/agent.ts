@@ -1,27 +1,28 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffDelayMs } from '../common/backoff.ts';
 import type { Clock } from '../common/clock.ts';
+import type { DesiredContainer } from '../common/desired.ts';
 import { enforcementPolicy } from '../common/enforcement/policy.ts';
 import { type AppError, toAppError } from '../common/errors.ts';
 import { limits } from '../common/limits.ts';
 import type { Logger } from '../common/log.ts';
-import { CoverageAccount, type Cycle } from './coverage-account.ts';
+import type { DiskSpace } from './data/disk.ts';
 import type { Adopted, DesiredSource } from './desired/desired-source.ts';
+import type { HoldingBoard } from './desired/holding.ts';
 import { DesiredUpkeep } from './desired/upkeep.ts';
-import type { DiskSpace } from './disk.ts';
 import type { Engine } from './docker/engine.ts';
 import { type EngineDown, type EngineUp, watchEngine } from './docker/watch.ts';
-import type { HoldingBoard } from './holding.ts';
 import { ContainerObserver, type InHand } from './observer.ts';
 import { OrderDesk, type OrderDeskOptions } from './orders/desk.ts';
 import type { IssuedOrder } from './orders/issued.ts';
 import type { MeasureWord } from './orders/measure-book.ts';
 import type { AdoptedPolicy } from './orders/ports.ts';
 import { createGoodImages, type GoodImages, type GoodImagesOptions } from './orders/protect.ts';
-import { Owed } from './owed.ts';
 import type { Journal } from './ports.ts';
 import { everySlot, type Tick } from './schedule.ts';
 import type { StoreWatch } from './stores.ts';
+import { CoverageAccount, type Cycle } from './told/coverage-account.ts';
+import { Owed } from './told/owed.ts';
 
 /** What obeying orders takes beyond what watching does. */
 export type OrderNeeds = Omit<
@@ -143,18 +144,26 @@ export class Agent {
     this.#run(this.#desk.measures.flush());
   }
 
-  /** Takes an order that is in the ledger. */
-  obey(issued: IssuedOrder): void {
-    if (this.#desk !== undefined) this.#run(this.#desk.receive(issued));
+  /** Takes an order that is in the ledger; resolves when nothing more is to be done about it now. Never rejects. */
+  async obey(issued: IssuedOrder): Promise<void> {
+    if (this.#desk !== undefined) await this.#run(this.#desk.receive(issued));
   }
 
-  /** Takes a git bundle with the commit that the collector has adopted; whether it is to be believed is looked into. */
-  offer(commit: string, bundle: Buffer): void {
-    this.#run(this.#desired.offer(commit, bundle));
+  /**
+   * Takes a git bundle with the commit that the collector has adopted; whether it is to be believed is looked into. Resolves when
+   * it was. Never rejects.
+   */
+  async offer(commit: string, bundle: Buffer): Promise<void> {
+    await this.#run(this.#desired.offer(commit, bundle));
   }
 
   get engine(): EngineState {
     return this.#engine;
+  }
+
+  /** Containers that git wants here, by the commit in force. */
+  get wanted(): readonly DesiredContainer[] {
+    return this.#desired.adopted?.desired.containers ?? [];
   }
 
   get summary() {
@@ -207,9 +216,10 @@ export class Agent {
     await this.#options.desired?.restore();
   }
 
-  #run(work: Promise<unknown>): void {
+  #run<T>(work: Promise<T>): Promise<T> {
     this.#running.add(work);
     void work.finally(() => this.#running.delete(work));
+    return work;
   }
 
   #watch(): Promise<void> {
@@ -327,9 +337,17 @@ export class Agent {
       await work();
       return true;
     } catch (thrown) {
-      const error: AppError = toAppError(thrown);
-      this.#options.logger.error('agent.failed', { doing, code: error.code, error });
+      this.#tellFailure(doing, toAppError(thrown));
       return false;
     }
+  }
+
+  /** That the engine is away is said once, by itself; what cannot be done meanwhile fails every minute, and its stack says nothing. */
+  #tellFailure(doing: string, error: AppError): void {
+    const { logger } = this.#options;
+    const { code, message } = error;
+    if (!code.startsWith('engine.')) logger.error('agent.failed', { doing, code, error });
+    else if (this.#engine === 'down') logger.debug('agent.failed', { doing, code, reason: message });
+    else logger.warn('agent.failed', { doing, code, reason: message });
   }
 }

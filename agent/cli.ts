@@ -4,9 +4,12 @@ import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
+import { addBundle } from './cli/bundle.ts';
+import { addIntegrity } from './cli/integrity.ts';
 import { systemClock } from './clock.ts';
 import {
   type Action,
+  asOwner,
   type CliContext,
   type GlobalOptions,
   nodeMeant,
@@ -15,7 +18,6 @@ import {
   type Show,
 } from './commands/context.ts';
 import { agentSettings } from './config.ts';
-import { addIntegrity } from './integrity-cli.ts';
 
 /** Runs one command line; resolves to the exit code. The one boundary where a command's errors are told. */
 export async function runCli(context: CliContext): Promise<number> {
@@ -67,8 +69,10 @@ function addCommands(program: Command, context: CliContext, perform: Perform): v
     perform,
   );
   addManifest(program.command('manifest').description('what git says should run'), context, program, perform);
-  addWitness(program.command('witness').description('what this node vouches for'), perform);
-  addDesired(program.command('desired').description('what git says should run here'), perform);
+  const owned = asOwner(perform);
+  addWitness(program.command('witness').description('what this node vouches for'), owned);
+  addDesired(program.command('desired').description('what git says should run here'), owned);
+  addBundle(program.command('bundle').description('carry by hand what cannot go over the network'), context, owned);
   program
     .command('status')
     .description('ask the agent running on this machine how it is; exit code 1 when something is wrong')
@@ -84,11 +88,12 @@ function addCommands(program: Command, context: CliContext, perform: Perform): v
     .command('doctor')
     .description('check everything the agent depends on, with a fix for each thing that is wrong')
     .action(() =>
-      perform(async (settings, show) => {
-        const { doctorExitCode, examine, formatChecks } = await import('./commands/doctor.ts');
+      owned(async (settings, show) => {
+        const { examine } = await import('./commands/doctor.ts');
+        const { checksExitCode, formatChecks } = await import('../common/checkup.ts');
         const checks = await examine(settings);
         show(checks, formatChecks);
-        return doctorExitCode(checks);
+        return checksExitCode(checks);
       }),
     );
 }
@@ -100,7 +105,8 @@ function requireNoMore(program: Command, [unknown]: readonly string[]): void {
 
 interface EnrollFlags {
   readonly collector: string;
-  readonly token: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
   readonly node?: string;
   readonly force?: boolean;
   readonly executorDir?: string;
@@ -111,16 +117,24 @@ function addEnroll(program: Command, context: CliContext, perform: Perform): voi
     .command('enroll')
     .description('make a key on this node and join a collector')
     .requiredOption('--collector <url>', 'address of the collector')
-    .requiredOption('--token <token>', 'join token from `sigilwatch-collector nodes token`')
+    .option('--token <token>', 'join token from `sigilwatch-collector nodes token`')
+    .option(
+      '--token-file <file>',
+      'with the join token, which is not seen in a list of processes then; "-" is standard input',
+    )
     .option('--node <name>', 'name of this node (default: the host name)')
     .option('--force', 'make a new key, and give up the present enrolment')
     .option('--executor-dir <folder>', 'also write there, as root, what the executor has to know: /etc/sigilwatch')
-    .action(({ force = false, executorDir, ...options }: EnrollFlags) =>
-      perform(async ({ dataDir }, show) => {
+    .action(({ force = false, executorDir, collector, ...options }: EnrollFlags) =>
+      perform(async ({ dataDir, collector: { caFile } }, show) => {
+        const { readJoinToken } = await import('./commands/join-token.ts');
         const { enroll } = await import('./commands/enroll.ts');
         const { formatEnrolment } = await import('./enrol.ts');
+        const { readAuthorities } = await import('./link/authorities.ts');
         const node = requireNodeName(options.node ?? context.hostname);
-        show(await enroll({ ...options, executorDir, force, node, dataDir, version }), formatEnrolment);
+        const ca = await readAuthorities(caFile);
+        const token = await readJoinToken(options);
+        show(await enroll({ collector, token, executorDir, force, node, dataDir, version, ca }), formatEnrolment);
         return exitCodes.done;
       }),
     );

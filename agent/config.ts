@@ -105,6 +105,20 @@ export const agentSettings = z.strictObject({
         .describe('of the disk, for each store, beside what the store itself takes'),
     }),
   }),
+  collector: z.strictObject({
+    url: z
+      .string()
+      .regex(/^https?:\/\//, 'a URL such as https://collector.example.org:7600')
+      .optional()
+      .describe('where the collector is now, when that is not where this node was enrolled'),
+    caFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'PEM file of the authorities that the collector is checked by over TLS, instead of those of the system',
+      ),
+  }),
   outbox: z.strictObject({
     maxBytes: z
       .int()

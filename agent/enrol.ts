@@ -12,6 +12,7 @@ import {
 import { AppError } from '../common/errors.ts';
 import { fingerprint, type KeyPair } from '../common/keys.ts';
 import { limits } from '../common/limits.ts';
+import { whyNoAnswer } from '../common/no-answer.ts';
 import { parseVerifierKey, type VerifierKey } from '../common/note.ts';
 import {
   adoptIdentity,
@@ -33,6 +34,8 @@ export interface EnrolOptions {
   readonly version: string;
   /** Makes a new key and forgets the collector this node was enrolled with. */
   readonly force: boolean;
+  /** PEM of the authorities that the collector is checked by; without it those of the system. */
+  readonly ca?: string | undefined;
 }
 
 export interface Enrolled {
@@ -62,7 +65,7 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   if (pinned !== undefined) requireSameTarget(pinned, { node, url });
   const { keys, from } = await keysFor(paths, options);
   const request = validRequest(signEnrolment({ secret, node, agent_version: options.version }, keys));
-  const answer = await postEnrolment(new URL(url + enrolPath), request);
+  const answer = await postEnrolment(new URL(url + enrolPath), request, options.ca);
   const logKey = requireOwnAnswer(answer, { node, keys, pinned, logKeyHash });
   await adoptIdentity(paths, { node, url, origin: answer.origin, vkey: answer.vkey }, from);
   const { fingerprint: print, origin } = answer;
@@ -144,10 +147,11 @@ function validRequest(request: EnrolRequest): EnrolRequest {
 const refusalBody = z.object({ error_code: z.string().max(64), message: z.string().max(limits.maxRefusalChars) });
 
 /** Loaded when needed: an agent enrols once and runs for years without an HTTP client. */
-async function postEnrolment(url: URL, request: EnrolRequest): Promise<EnrolResponse> {
+async function postEnrolment(url: URL, request: EnrolRequest, ca: string | undefined): Promise<EnrolResponse> {
   const { Agent, request: send } = await import('undici');
   const timeoutMs = limits.handshakeTimeoutMs;
-  const dispatcher = new Agent({ maxResponseSize: limits.maxEnrolAnswerBytes, connect: { timeout: timeoutMs } });
+  const connect = { timeout: timeoutMs, minVersion: 'TLSv1.2', ...(ca !== undefined && { ca }) } as const;
+  const dispatcher = new Agent({ maxResponseSize: limits.maxEnrolAnswerBytes, connect });
   try {
     const { statusCode, body } = await send(url, {
       method: 'POST',
@@ -160,7 +164,7 @@ async function postEnrolment(url: URL, request: EnrolRequest): Promise<EnrolResp
     return readAnswer(statusCode, await body.text());
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = whyNoAnswer(url.origin, cause, 'the setting collector.caFile');
     throw new AppError('collector.unreachable', `${url.origin}: ${reason}; the same command can be run again`, {
       cause,
       retryable: true,

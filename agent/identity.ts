@@ -1,12 +1,13 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { access, constants, type FileHandle, mkdir, open } from 'node:fs/promises';
+import { access, constants, type FileHandle, mkdir, open, readdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError, errnoOf } from '../common/errors.ts';
 import { nodeName, ownText } from '../common/fields.ts';
 import { generateKeyPair, type KeyPair } from '../common/keys.ts';
 import { parseVerifierKey } from '../common/note.ts';
-import { renameDurably, writeDurably } from './durable-file.ts';
+import { shellWord } from '../common/shell-word.ts';
+import { makeFolder, renameDurably, writeDurably } from './data/durable-file.ts';
 
 /** What enrolment pinned: who we are there, where the collector is, and the name and C2SP verifier key of its log. */
 const enrolment = z.strictObject({ node: nodeName, url: z.url(), origin: ownText, vkey: ownText });
@@ -106,8 +107,8 @@ export async function adoptIdentity(paths: IdentityPaths, pinned: Enrolment, key
 export async function ensureDataDir(dataDir: string): Promise<void> {
   try {
     await mkdir(dirname(resolve(dataDir)), { recursive: true });
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
-    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+    await makeFolder(dataDir);
+    await requireUsable(dataDir);
   } catch (cause) {
     throw new AppError(
       'validation.config',
@@ -115,6 +116,14 @@ export async function ensureDataDir(dataDir: string): Promise<void> {
       { cause, details: { dataDir } },
     );
   }
+}
+
+/** access(2) goes by who started us; a command of root that acts as the owner of the folder has what the folder says. */
+async function requireUsable(dataDir: string): Promise<void> {
+  if (process.getuid?.() === process.geteuid?.()) {
+    return access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  }
+  await readdir(dataDir);
 }
 
 function parseKey(path: string, pem: string): KeyObject {
@@ -149,6 +158,12 @@ async function readPrivate(path: string): Promise<string | undefined> {
   }
 }
 
+/** What root is to run, and others with its help. A file that changed hands would stop the agent whose it is. */
+function asOwner(path: string): string {
+  const as = process.geteuid?.() === 0 ? 'runuser -u' : 'sudo -u';
+  return `${as} "$(stat -c %U ${shellWord(path)})" -- sigilwatch-agent ...`;
+}
+
 /** Checked on the open file, so that what was judged is what is read. */
 async function requirePrivate(path: string, file: FileHandle): Promise<void> {
   const { mode, uid } = await file.stat();
@@ -156,13 +171,17 @@ async function requirePrivate(path: string, file: FileHandle): Promise<void> {
   if (uid !== ownUid) {
     throw new AppError(
       'auth.key_file',
-      `${path} belongs to user ${uid}, but the agent runs as ${ownUid}; run: chown ${ownUid} ${path}`,
+      `${path} belongs to user ${uid}, but this runs as ${ownUid}; run: ${uid === 0 ? `chown ${ownUid} ${shellWord(path)}` : asOwner(path)}`,
       { details: { path, uid, ownUid } },
     );
   }
   if ((mode & 0o077) === 0) return;
   const octal = (mode & 0o777).toString(8).padStart(4, '0');
-  throw new AppError('auth.key_file', `${path} can be read by others (mode ${octal}); run: chmod 600 ${path}`, {
-    details: { path, mode: octal },
-  });
+  throw new AppError(
+    'auth.key_file',
+    `${path} can be read by others (mode ${octal}); run: chmod 600 ${shellWord(path)}`,
+    {
+      details: { path, mode: octal },
+    },
+  );
 }

@@ -12,7 +12,7 @@ async function run(settings: AgentSettings): Promise<number> {
   const { systemdNotifier } = await import('./notify.ts');
   const { startAgent } = await import('./start.ts');
   const logger = await stdoutLogger(settings.log.level, systemClock);
-  const notifier = systemdNotifier(process.env.NOTIFY_SOCKET, logger);
+  const notifier = systemdNotifier(process.env, logger);
   const stopped = new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve());
     process.once('SIGINT', () => resolve());
@@ -23,6 +23,16 @@ async function run(settings: AgentSettings): Promise<number> {
   await agent.stop();
   logger.info('agent.stopped');
   return exitCodes.done;
+}
+
+function onStop(stop: (signal: string) => void): () => void {
+  const heard = (signal: string): void => {
+    ignore();
+    stop(signal);
+  };
+  const ignore = (): void => void process.off('SIGINT', heard).off('SIGTERM', heard);
+  process.on('SIGINT', heard).on('SIGTERM', heard);
+  return ignore;
 }
 
 process.stdout.on('error', (error) => {
@@ -51,6 +61,7 @@ const exitCode = await runCli({
   stderr: (text) => void process.stderr.write(text),
   terminal: process.stderr.isTTY === true,
   ...(process.stdin.isTTY === true && process.stderr.isTTY === true && { confirm }),
+  onStop,
   run,
 });
 await flushed(process.stdout);

@@ -22,7 +22,7 @@ import {
   sayDrifts,
   sayObserved,
   type Told,
-} from './told.ts';
+} from './told/told.ts';
 
 export interface ObserverOptions {
   readonly engine: Engine;

@@ -39,8 +39,8 @@ export function controlOf(
   return dockerControl({ socketPath, order, wanted: wanted === undefined ? undefined : wantedText(wanted) });
 }
 
-/** What is done to images without an order: to keep good ones by a tag of our own. */
-export function imageTagsOf({ docker }: AgentSettings): Pick<EngineControl, 'tagImage' | 'untag'> {
+/** What is done to images without an order: to look for them, and to keep good ones by a tag of our own. */
+export function imageTagsOf({ docker }: AgentSettings): Pick<EngineControl, 'findImage' | 'tagImage' | 'untag'> {
   return dockerControl({ socketPath: docker.socketPath });
 }
 

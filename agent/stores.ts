@@ -13,7 +13,7 @@ import type { ScanMode, ScanResult, StoreScanner } from './sigils/scan.ts';
 import type { ScanCounts } from './sigils/scan-counts.ts';
 import { storeScanner } from './store-scanner.ts';
 import { type StorePlace, shownPlace } from './tables/table-settings.ts';
-import { ToldOfStore, type ToldOfStoreOptions } from './told-of-store.ts';
+import { ToldOfStore, type ToldOfStoreOptions } from './told/told-of-store.ts';
 
 export interface StoreWatchOptions extends ToldOfStoreOptions {
   readonly place: StorePlace;

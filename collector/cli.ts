@@ -1,24 +1,36 @@
-import { Command, CommanderError } from 'commander';
+import { Argument, Command, CommanderError } from 'commander';
 import { type AppError, toAppError } from '../common/errors.ts';
 import { exitCodeOf, exitCodes } from '../common/exit-codes.ts';
 import { printable, printableJson, printableLines } from '../common/printable.ts';
 import { settingsOf } from '../common/settings/command-line.ts';
 import { formatSettings } from '../common/settings.ts';
 import { version } from '../common/version.ts';
-import { addAlerts } from './alerts-cli.ts';
-import { addArtifact } from './artifact-cli.ts';
-import { addChanges } from './changes-cli.ts';
+import { addAlerts } from './cli/alerts.ts';
+import { addArtifact } from './cli/artifact.ts';
+import { addBudgets } from './cli/budgets.ts';
+import { addBundles } from './cli/bundle.ts';
+import { addChanges } from './cli/changes.ts';
+import { addDesired } from './cli/desired.ts';
+import { addEnforcement } from './cli/enforcement.ts';
+import { addEvents } from './cli/events.ts';
+import { addFleet } from './cli/fleet.ts';
+import { addIntegrity } from './cli/integrity.ts';
+import { addJobs } from './cli/jobs.ts';
+import type { Perform } from './cli/options.ts';
+import { addUsers } from './cli/users.ts';
+import type { CompletedShell } from './commands/completion.ts';
 import type { CommandContext, CommandOutput } from './commands/context.ts';
-import type { FleetShowOptions } from './commands/fleet-show.ts';
 import type { EraseOptions } from './commands/ledger-erase.ts';
 import type { VerifyOptions } from './commands/ledger-verify.ts';
 import type { ManifestCheckOptions } from './commands/manifest-check.ts';
 import type { BacktestOptions } from './commands/policy-backtest.ts';
+import type { RunOptions } from './commands/run.ts';
+import { caFileOf, serverOf } from './commands/server.ts';
 import type { VerifyWorld } from './commands/verify.ts';
 import { collectorSettings } from './config.ts';
-import { addDesired } from './desired-cli.ts';
-import { addEnforcement } from './enforcement-cli.ts';
-import { addIntegrity } from './integrity-cli.ts';
+
+/** Shells that there is a script for. */
+const completedShells = ['bash', 'zsh'] as const satisfies readonly CompletedShell[];
 
 /** The world outside the command line. */
 export interface CliWorld {
@@ -36,12 +48,14 @@ interface GlobalOptions {
   readonly dataDir?: string;
   readonly printConfig?: boolean;
   readonly json?: boolean;
+  readonly server?: string;
+  readonly tokenFile?: string;
+  readonly caFile?: string;
 }
 
 type Action = (context: CommandContext) => Promise<number>;
-type Perform = (action: Action) => Promise<void>;
 /** For commands that need no settings, so that none of them can be wrong. */
-type PerformAlone = (action: (world: VerifyWorld & Pick<CliWorld, 'env'>) => Promise<number>) => Promise<void>;
+export type PerformAlone = (action: (world: VerifyWorld & Pick<CliWorld, 'env'>) => Promise<number>) => Promise<void>;
 
 /** Runs one command line and answers with the exit code. The one place where a command's error becomes text. */
 export async function runCli(world: CliWorld): Promise<number> {
@@ -53,13 +67,10 @@ export async function runCli(world: CliWorld): Promise<number> {
   const perform: Perform = async (action) => {
     exitCode = await withSettings(world, program.opts<GlobalOptions>(), action);
   };
-  addCommands(program, perform);
   const performAlone: PerformAlone = async (action) => {
     exitCode = await action({ ...world, json: program.opts<GlobalOptions>().json === true });
   };
-  addVerify(program, performAlone);
-  addArtifact(program.command('artifact').description('what was built, known by its SHA-256'), performAlone);
-  addManifest(program.command('manifest').description('what should run'), performAlone);
+  addEverything(program, { perform, performAlone });
   try {
     await program.parseAsync(world.argv, { from: 'user' });
     return exitCode;
@@ -67,6 +78,21 @@ export async function runCli(world: CliWorld): Promise<number> {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;
     return tell(world, toAppError(thrown), program.opts<GlobalOptions>().json === true);
   }
+}
+
+export interface Performing {
+  readonly perform: Perform;
+  readonly performAlone: PerformAlone;
+}
+
+/** Every command there is. What they do, `perform` and `performAlone` have done. */
+export function addEverything(program: Command, performing: Performing): void {
+  const { perform, performAlone } = performing;
+  addCommands(program, perform);
+  addVerify(program, performAlone);
+  addArtifact(program, performing);
+  addManifest(program.command('manifest').description('what should run'), performAlone);
+  addCompletion(program, performAlone);
 }
 
 function tell({ stderr }: CliWorld, error: AppError, json: boolean): number {
@@ -90,24 +116,39 @@ function addCommands(program: Command, perform: Perform): void {
     .option('--data-dir <dir>', 'overrides the setting dataDir')
     .option('--print-config', 'print the settings in force, secrets masked, and exit')
     .option('--json', 'machine-readable output')
+    .option(
+      '--server <url>',
+      'ask this collector, instead of the one whose data directory is here; also SIGILWATCH_SERVER',
+    )
+    .option('--token-file <file>', 'with the token for it; also SIGILWATCH_TOKEN')
+    .option('--ca-file <file>', 'with the authorities that its certificate is checked by; also SIGILWATCH_CA_FILE')
     .configureHelp({ showGlobalOptions: true });
   program
     .command('run', { isDefault: true })
     .description('serve until stopped (the default)')
+    .option('--insecure', 'listen without TLS where others can read along, too; as http.insecure')
     .allowExcessArguments()
-    .action((_, { args }: Command) => {
+    .action((options: RunOptions, { args }: Command) => {
       requireNoMore(program, args);
-      return perform(async (context) => (await import('./commands/run.ts')).run(context));
+      return perform(async (context) => (await import('./commands/run.ts')).run(context, options));
     });
   program
     .command('migrate')
     .description('bring the database to the newest version')
     .action(() => perform(async (context) => (await import('./commands/migrate.ts')).migrateCommand(context)));
-  addNodes(program.command('nodes').description('who may write to the ledger'), perform);
-  addFleet(program.command('fleet').description('what the nodes have told'), perform);
+  program
+    .command('doctor')
+    .description('check everything the collector depends on, with a fix for each thing that is wrong')
+    .action(() => perform(async (context) => (await import('./commands/doctor.ts')).doctor(context)));
+  addUsers(program, perform);
+  addFleet(program, perform);
   addEnforcement(program, perform);
+  addBudgets(program, perform);
+  addBundles(program, perform);
+  addJobs(program, perform);
   addChanges(program, perform);
   addDesired(program, perform);
+  addEvents(program, perform);
   addAlerts(program.command('alerts').description('what people are told of, and whether they were'), perform);
   addIntegrity(
     program.command('integrity').description('complete checks, of the ledger and of the nodes, and their reports'),
@@ -127,10 +168,17 @@ function addCommands(program: Command, perform: Perform): void {
     .command('pins')
     .description('the keys of the nodes, ready for the manifest: for orders that have to be witnessed')
     .action(() => perform(async (context) => (await import('./commands/witnesses-pins.ts')).witnessesPins(context)));
+}
+
+/** For shells. */
+function addCompletion(program: Command, perform: PerformAlone): void {
   program
-    .command('operator-token')
-    .description('make a new operator token; older ones end')
-    .action(() => perform(async (context) => (await import('./commands/operator-token.ts')).operatorToken(context)));
+    .command('completion')
+    .addArgument(new Argument('<shell>', 'for which').choices(completedShells))
+    .description('print what makes a shell complete these commands: source <(sigilwatch-collector completion bash)')
+    .action((shell: CompletedShell) =>
+      perform(async (world) => (await import('./commands/completion.ts')).completion(world, program, shell)),
+    );
 }
 
 /** For others than the collector's operator. */
@@ -174,38 +222,6 @@ function addPolicy(policy: Command, perform: Perform): void {
 /** Words that are no command end up here, because `run` is what is meant when there is none. */
 function requireNoMore(program: Command, [unknown]: readonly string[]): void {
   if (unknown !== undefined) program.error(`error: unknown command '${unknown}'; see --help`);
-}
-
-function addNodes(nodes: Command, perform: Perform): void {
-  nodes
-    .command('token <node>')
-    .description('make a single-use join token for a node')
-    .action((node: string) =>
-      perform(async (context) => (await import('./commands/nodes-token.ts')).nodesToken(context, { node })),
-    );
-  nodes
-    .command('list')
-    .description('all nodes that were ever enrolled')
-    .action(() => perform(async (context) => (await import('./commands/nodes-list.ts')).nodesList(context)));
-  nodes
-    .command('revoke <node>')
-    .description('end the trust in the key of a node, at once')
-    .requiredOption('--reason <text>', 'goes on record')
-    .action((node: string, { reason }: { reason: string }) =>
-      perform(async (context) => (await import('./commands/nodes-revoke.ts')).nodesRevoke(context, { node, reason })),
-    );
-}
-
-function addFleet(fleet: Command, perform: Perform): void {
-  fleet
-    .command('show')
-    .description('nodes, containers, open drifts and findings: now, or as the ledger knew them at a moment')
-    .option('--at <time>', 'such as 2026-11-20T10:00:00Z, "2026-11-20 10:00" (UTC), -15m or "2 hours ago"')
-    .option('--size <entries>', 'after the first so many entries, as in a checkpoint')
-    .option('--node <node>', 'only this one')
-    .action((options: FleetShowOptions) =>
-      perform(async (context) => (await import('./commands/fleet-show.ts')).fleetShow(context, options)),
-    );
 }
 
 function addLedger(ledger: Command, perform: Perform): void {
@@ -297,6 +313,11 @@ async function withSettings(world: CliWorld, options: GlobalOptions, action: Act
     world.stdout.write(formatSettings(loaded.effective));
     return exitCodes.done;
   }
-  const { stdout, stderr, stopRequested } = world;
-  return action({ settings: loaded.values, json: options.json === true, stdout, stderr, stopRequested });
+  const { stdout, stderr, stopRequested, env } = world;
+  const json = options.json === true;
+  const { tokenFile } = options;
+  const { SIGILWATCH_CONFIG: config, SIGILWATCH_DATA_DIR: dataDir, DATABASE_URL: url } = env;
+  const namesData = [options.config, options.dataDir, config, dataDir, url].some((named) => Boolean(named));
+  const elsewhere = { server: serverOf(options, env), tokenFile, caFile: caFileOf(options, env), namesData };
+  return action({ settings: loaded.values, json, stdout, stderr, stopRequested, env, ...elsewhere });
 }

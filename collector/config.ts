@@ -3,12 +3,15 @@ import { isCron } from '../common/cron.ts';
 import { limits } from '../common/limits.ts';
 import { logLevels } from '../common/log.ts';
 import { alertSettings } from './alerts/settings.ts';
+import { artifactSettings } from './artifacts/settings.ts';
+import { authSettings } from './auth/settings.ts';
+import { budgetSettings } from './budgets/settings.ts';
+import { httpSettings } from './http/settings.ts';
+import { jobSettings } from './jobs/settings.ts';
+import { monitoringSettings } from './monitoring/settings.ts';
 
 /** In place of a schedule: the collector starts no check by itself. */
 export const noSchedule = 'off';
-
-/** Port the collector listens on unless told otherwise. */
-export const defaultPort = 7600;
 
 /** A log origin as C2SP recommends it: a name without scheme, spaces or plus, unique to this log. */
 const origin = z
@@ -23,17 +26,16 @@ export const collectorSettings = z.strictObject({
     .min(1)
     .default('/var/lib/sigilwatch-collector')
     .describe("Folder for the collector's key and the embedded database"),
-  http: z.strictObject({
-    host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
-    port: z.int().min(0).max(65_535).default(defaultPort).describe('Port to listen on; 0 takes a free one'),
-  }),
+  http: httpSettings,
   database: z.strictObject({
     url: z
       .string()
       .refine((text) => /^postgres(ql)?:\/\//.test(text), 'a URL such as postgres://user:password@host:5432/database')
       .optional()
       .meta({ secret: true, env: ['DATABASE_URL'] })
-      .describe('PostgreSQL 14 or later; without it an embedded one is run below the data directory'),
+      .describe(
+        'PostgreSQL 14 or later (several host:port, separated by commas: the one that takes writes); without it an embedded one is run below the data directory',
+      ),
     ownerUrl: z
       .string()
       .refine((text) => /^postgres(ql)?:\/\//.test(text), 'a URL such as postgres://owner:password@host:5432/database')
@@ -116,7 +118,12 @@ export const collectorSettings = z.strictObject({
       .default(limits.joinTokenTtlMs)
       .describe('How long a join token is good for'),
   }),
+  auth: authSettings,
   alerts: alertSettings,
+  artifacts: artifactSettings,
+  monitoring: monitoringSettings,
+  jobs: jobSettings,
+  budgets: budgetSettings,
   integrity: z.strictObject({
     schedule: z
       .string()

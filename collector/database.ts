@@ -4,9 +4,9 @@ import { AppError, errnoOf } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import type { Teardown } from '../common/teardown.ts';
 import type { CollectorSettings } from './config.ts';
-import { ensureDataDir } from './data-dir.ts';
+import { ensureDataDir } from './data/data-dir.ts';
 import { openEmbedded } from './postgres/embedded.ts';
-import { looseSettings, missingGuards } from './postgres/guards.ts';
+import { looseSettings, missingGuards, missingStandby } from './postgres/guards.ts';
 import { appliedMigrations, migrate, migrationsDir, missingMigrations, readMigrations } from './postgres/migrate.ts';
 import { createPool, type Db, describeDatabase, requireServer } from './postgres/pool.ts';
 import { currentUser, grantToWriter, insufficientPrivilege, rewritingPowers } from './postgres/roles.ts';
@@ -39,10 +39,18 @@ const passwordBytes = 24;
 export async function openDatabase({ settings, logger, teardown }: DatabaseNeeds): Promise<OpenDatabase> {
   const { connections } = settings.database;
   const { url, ownerUrl, kind } = await logins({ settings, logger, teardown });
-  const onIdleError = (error: Error) => logger.warn('database.connection_lost', { error });
+  let isEnding = false;
+  // The pool has ended before its connections have: an embedded server that stops next may be the one to close them.
+  const onIdleError = (error: Error) => {
+    if (!isEnding) logger.warn('database.connection_lost', { error });
+  };
   const db = createPool({ url, applicationName, maxConnections: connections, onIdleError });
-  teardown.add('database pool', () => db.end());
+  teardown.add('database pool', () => {
+    isEnding = true;
+    return db.end();
+  });
   await requireServer(db, url);
+  await warnOfMissingStandby(db, logger);
   return { db, url, ownerUrl, description: `${kind} at ${describeDatabase(url)}` };
 }
 
@@ -89,6 +97,15 @@ async function warnOfRewritingPowers({ db }: OpenDatabase, logger: Logger): Prom
   logger.warn('database.role_may_rewrite', { user, powers, remedy });
 }
 
+/** Says so when the next commit will wait for a standby that is not there. Before anything is written: from then on nothing is said. */
+async function warnOfMissingStandby(db: Db, logger: Logger): Promise<void> {
+  const standbys = await missingStandby(db);
+  if (standbys === undefined) return;
+  const meaning =
+    'nothing is written or acknowledged until a standby named by synchronous_standby_names follows the server (docs/backup.md)';
+  logger.warn('database.no_standby', { standbys, meaning });
+}
+
 /** Says so when something that guards the ledger inside the database is not as it should be; nothing depends on it. */
 export async function warnOfWeaknesses(database: OpenDatabase, logger: Logger): Promise<void> {
   await warnOfRewritingPowers(database, logger);
@@ -100,7 +117,10 @@ export async function warnOfWeaknesses(database: OpenDatabase, logger: Logger): 
   }
   const settings = await looseSettings(database.db);
   if (settings.length > 0) {
-    logger.warn('database.not_durable', { settings, risk: 'a power cut may take back what was acknowledged' });
+    logger.warn('database.not_durable', {
+      settings,
+      risk: 'a power cut or a failover may take back what was acknowledged',
+    });
   }
 }
 
@@ -114,7 +134,7 @@ function lacksRights(thrown: unknown): AppError | undefined {
 /** Before PostgreSQL 15 the schema `public` does not belong to who owns the database. */
 function ownerLacksRights(thrown: unknown): AppError | undefined {
   const remedy =
-    'It has to own the database and its schema; a superuser can run, in that database: alter schema public owner to <owner>';
+    'It has to own the database and its schema; a superuser can run, in that database: alter schema public owner to <owner>; grant create on database <database> to <owner>';
   return refused(thrown, 'database.ownerUrl', remedy);
 }
 

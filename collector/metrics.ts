@@ -1,11 +1,16 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, type Registry } from 'prom-client';
+import { version } from '../common/version.ts';
+import { skews, versionSkew } from '../common/version-skew.ts';
 import { type AlertFigures, alertMetrics } from './alerts/metrics.ts';
 import type { AlertMetrics } from './alerts/ports.ts';
 import type { EnforcementMetrics } from './enforcement/desk-ports.ts';
 import { enforcementMetrics } from './enforcement/metrics.ts';
+import { eventMetrics } from './events/metrics.ts';
+import type { EventMetrics } from './events/ports.ts';
 import { setOrForget, shared } from './gauges.ts';
 import { integrityMetrics } from './integrity/metrics.ts';
 import type { LastLedgerCheck } from './integrity/ports.ts';
+import { type JobFigures, type JobMetrics, jobMetrics } from './jobs/metrics.ts';
 import type { SocketMetrics } from './ws/ports.ts';
 
 export interface HttpMetrics {
@@ -19,6 +24,8 @@ export interface CollectorMetrics {
   readonly sockets: SocketMetrics;
   readonly enforcement: EnforcementMetrics;
   readonly alerts: AlertMetrics;
+  readonly jobs: JobMetrics;
+  readonly events: EventMetrics;
   readonly contentType: string;
   text(): Promise<string>;
 }
@@ -33,8 +40,11 @@ export interface MetricSources {
   /** Entries whose bodies were erased, and when the last look for more succeeded, Unix milliseconds. */
   erasedEntries(): Promise<number>;
   retentionSucceededAt(): number | undefined;
+  /** For how much longer nothing is deleted by age because the clock was set, milliseconds. */
+  deletionsHeldMs(): number;
   fleet(): Promise<Fleet>;
   alerts(): Promise<AlertFigures>;
+  jobs(): Promise<JobFigures>;
   /** The last check of the ledger, whoever made it; undefined before the first. */
   ledgerCheck(): Promise<LastLedgerCheck | undefined>;
 }
@@ -51,9 +61,13 @@ const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5];
 /** Fine where most of them lie and where the limit is that we set ourselves: 99 of 100 within 50 ms. */
 const ackBuckets = [0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10];
 
+/** Gauges that prom-client names like counters, which Prometheus would take them for; each is there by type as well. */
+const misnamed = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
 /** @param registry without collector metrics in it; names are `sigilwatch_collector_*`. */
 export function createMetrics(registry: Registry, sources: MetricSources): CollectorMetrics {
   collectDefaultMetrics({ register: registry });
+  for (const name of misnamed) registry.removeSingleMetric(name);
   addLedgerMetrics(registry, sources);
   addRetentionMetrics(registry, sources);
   addFleetMetrics(registry, sources);
@@ -64,6 +78,8 @@ export function createMetrics(registry: Registry, sources: MetricSources): Colle
     sockets: socketMetrics(registry),
     enforcement: enforcementMetrics(registry),
     alerts: alertMetrics(registry, () => sources.alerts()),
+    jobs: jobMetrics(registry, () => sources.jobs()),
+    events: eventMetrics(registry),
     contentType: registry.contentType,
     text: () => registry.metrics(),
   };
@@ -97,6 +113,13 @@ function socketMetrics(registry: Registry): SocketMetrics {
     help: 'Agents connected and identified',
     registers: [registry],
   });
+  const versions = new Gauge({
+    name: 'sigilwatch_collector_agent_versions',
+    help: 'Agents connected and identified, by how their version stands to that of the collector',
+    labelNames: ['skew'],
+    registers: [registry],
+  });
+  for (const skew of skews) versions.set({ skew }, 0);
   const refused = new Counter({
     name: 'sigilwatch_collector_agent_refused_total',
     help: 'Connections and messages of agents refused, by error code',
@@ -115,8 +138,14 @@ function socketMetrics(registry: Registry): SocketMetrics {
     registers: [registry],
   });
   return {
-    opened: () => sessions.inc(),
-    closed: () => sessions.dec(),
+    opened: (theirs) => {
+      sessions.inc();
+      versions.inc({ skew: versionSkew(theirs, version) });
+    },
+    closed: (theirs) => {
+      sessions.dec();
+      versions.dec({ skew: versionSkew(theirs, version) });
+    },
     refused: (code) => refused.inc({ code }),
     acknowledged: (entries, seconds) => {
       acknowledged.inc(entries);
@@ -168,6 +197,14 @@ function addRetentionMetrics(registry: Registry, sources: MetricSources): void {
     collect() {
       const at = sources.retentionSucceededAt();
       if (at !== undefined) this.set(at / 1000);
+    },
+  });
+  new Gauge({
+    name: 'sigilwatch_collector_deletions_held_seconds',
+    help: 'For how much longer nothing is deleted by age because the clock was set',
+    registers: [registry],
+    collect() {
+      this.set(sources.deletionsHeldMs() / 1000);
     },
   });
 }

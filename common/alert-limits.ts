@@ -80,10 +80,6 @@ export const alertLimits = {
   maxAlertWaitMs: 3_600_000,
   /** How long a notification belongs to whoever took it: longer than sending can take, so that two never send it at once. */
   alertLeaseMs: 30_000,
-  /** Failures in a row after which a channel is left alone, and for how long: doubling up to the second with each probe. */
-  alertBreakerFailures: 5,
-  alertBreakerMinMs: 30_000,
-  alertBreakerMaxMs: 10 * 60_000,
   /** A channel that no collector has in its settings any more gets no new notifications after this time. */
   alertChannelForgottenMs: 7 * 86_400_000,
   /** What was delivered, alerts that are over, and dead letters are kept so long. */

@@ -20,9 +20,12 @@ export const exitCodes = {
 } as const;
 
 /** The exit code for a failed command. */
-export function exitCodeOf({ code }: AppError): number {
-  if (unreachable.has(code)) return exitCodes.unreachable;
+export function exitCodeOf({ code, details }: AppError): number {
+  // A collector that answers 503 is there, but for nothing at this moment.
+  if (unreachable.has(code) || details.status === 503) return exitCodes.unreachable;
   const family = code.slice(0, code.indexOf('.'));
+  // Known, and not allowed to: signing in once more would not help.
+  if (code === 'auth.forbidden') return exitCodes.refused;
   if (family === 'auth') return exitCodes.auth;
   if (family === 'validation' || family === 'resource' || family === 'store') return exitCodes.usage;
   return family === 'internal' ? exitCodes.internal : exitCodes.refused;

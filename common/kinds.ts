@@ -6,6 +6,7 @@ import { count, foreignText, hex64, nodeName, ownText, timestamp } from './field
 import { integrityStatuses, reportId, storeCounts } from './integrity-report.ts';
 import { ledgerCheck } from './ledger-check.ts';
 import { limits } from './limits.ts';
+import { lineageSchema } from './lineage.ts';
 import { observedContainer } from './observed.ts';
 import { approvalSchema, orderOutcomes, orderSchema } from './order.ts';
 import { sigilFinding } from './sigil.ts';
@@ -26,6 +27,10 @@ export const scanCoverage = ['observed', 'late', 'engine-down', 'clock-suspect']
  * watched, and its disk did not take the report.
  */
 export const gapReasons = ['agent-down', 'engine-down', 'clock-suspect', 'dropped'] as const;
+
+/** What a job can do about an artifact: keep its registration for ever, or tell somebody. */
+export const enforcementActions = ['pin_arweave', 'webhook_alert'] as const;
+export const enforcementOutcomes = ['done', 'failed'] as const;
 
 export const alertSeverities = ['info', 'warning', 'error', 'critical'] as const;
 
@@ -67,6 +72,15 @@ const evidence = z.strictObject({
   logBytes: count,
 });
 
+/** From 0 to 1. */
+const score = z.number().min(0).max(1);
+
+/** What an artifact is judged by. */
+export const scoreParts = ['drift', 'signature', 'provenance', 'findings', 'age', 'scorecard'] as const;
+
+/** What an artifact can be: one file, a folder with all that is in it, a container image. */
+export const artifactKinds = ['file', 'tree', 'image'] as const;
+
 /** One kind and the shape of its body. */
 function kind<const K extends string, S extends z.ZodRawShape>(name: K, body: S) {
   return z.strictObject({ kind: z.literal(name), body: z.strictObject(body) });
@@ -78,7 +92,14 @@ const collectorStatements = [
   kind('ledger.created', { origin: ownText, collectorKey: publicKey }),
   kind('node.enrolled', { node: nodeName, publicKey, fingerprint: ownText, agentVersion: ownText }),
   kind('node.revoked', { node: nodeName, fingerprint: ownText, reason: ownText }),
-  kind('auth.event', { event: ownText, actor: ownText, subject: ownText, detail: ownText }),
+  kind('auth.event', {
+    event: ownText,
+    actor: ownText,
+    subject: ownText,
+    detail: ownText,
+    /** Of the request that it was done by; missing for what was done in another way, and in old entries. */
+    requestId: z.string().max(64).exactOptional(),
+  }),
   /** Two different entries under one author and number: evidence that a key is used twice. */
   kind('ledger.equivocation', {
     node: nodeName,
@@ -137,6 +158,30 @@ const collectorStatements = [
     reason: ownText,
   }),
   kind('enforcement.released', { commit: ownText, actor: ownText, reason: ownText }),
+  /** A job for an artifact. `retryOf` names the dead letter that this one tries again. */
+  kind('enforcement.requested', {
+    id: hex64,
+    /** Its SHA-256. */
+    artifact: hex64,
+    action: z.enum(enforcementActions),
+    target: ownText,
+    reason: ownText,
+    actor: ownText,
+    retryOf: hex64.nullable(),
+  }),
+  /** How a job has ended, said once. */
+  kind('enforcement.result', {
+    id: hex64,
+    outcome: z.enum(enforcementOutcomes),
+    /** Of the transaction, where one was made. */
+    txId: z.string().max(64).nullable(),
+    error: ownText.nullable(),
+    attempts: count,
+    /** SHA-256 of the attempts as the collector tells them, in canonical JSON. */
+    trace: hex64,
+  }),
+  /** Somebody has looked at a dead letter, and nothing more is to be done. */
+  kind('enforcement.resolved', { id: hex64, actor: ownText, reason: ownText }),
   kind('alert.raised', {
     key: ownText,
     severity: z.enum(alertSeverities),
@@ -154,6 +199,30 @@ const collectorStatements = [
   kind('drift.unsilenced', { id: hex64, actor: ownText, reason: ownText }),
   /** A signed announcement that a container will get another image: see `common/enforcement/announcement.ts`. */
   kind('change.announced', { text: ownText, approval: approvalSchema }),
+  /** Somebody says of an artifact what it is and where it comes from. The last one counts, the others stay its history. */
+  kind('artifact.registered', {
+    /** Its SHA-256: the artifact's name everywhere. */
+    id: hex64,
+    name: foreignText.nullable(),
+    kind: z.enum(artifactKinds).nullable(),
+    lineage: lineageSchema,
+    /** As given: how far it has drifted, and what a scorecard says of its project. */
+    driftScore: score.nullable(),
+    scorecardScore: score.nullable(),
+    actor: ownText,
+  }),
+  kind('artifact.scored', {
+    artifact: hex64,
+    total: score,
+    /** The total before; null for the first. */
+    previous: score.nullable(),
+    /** What it was scored by: a name, and a digest of its numbers. */
+    metric: ownText,
+    /** Weights are of what is known and come to 1; a part whose value is null weighs nothing. */
+    parts: z
+      .array(z.strictObject({ part: z.enum(scoreParts), value: score.nullable(), weight: score }))
+      .max(limits.maxScoreParts),
+  }),
 ] as const;
 
 /** Statements a node makes about itself. */
@@ -236,8 +305,11 @@ const nodeStatements = [
   kind('coverage.gap', { from: timestamp, to: timestamp, reason: z.enum(gapReasons), rebuilt: z.array(rebuilt) }),
   /** Statements that were never numbered because the outbox was full. */
   kind('outbox.dropped', { count, from: timestamp, to: timestamp, kinds: z.record(z.string(), count) }),
-  /** The outbox was found damaged and moved aside; what could be read of it is what stands before this entry. */
-  kind('outbox.recovered', { reason: ownText, salvaged: count, quarantine: ownText }),
+  /**
+   * The outbox was found damaged and moved aside; what could be read of it is what stands before this entry. `missing` entries
+   * had been numbered, were not acknowledged and could not be kept; left out where nothing tells how many.
+   */
+  kind('outbox.recovered', { reason: ownText, salvaged: count, missing: count.exactOptional(), quarantine: ownText }),
   /** A checkpoint that cannot be a continuation of the one the agent holds, with both as evidence. */
   kind('witness.fork', { held: heldNote, offered: heldNote, reason: ownText }),
   /** A node that was cut off decides by itself, by the standing rules. */

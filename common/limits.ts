@@ -1,9 +1,17 @@
 import { alertLimits } from './alert-limits.ts';
 import { artifactLimits } from './artifact-limits.ts';
+import { authLimits } from './auth-limits.ts';
+import { budgetLimits } from './budget-limits.ts';
+import { bundleLimits } from './bundle-limits.ts';
+import { doctorLimits } from './doctor-limits.ts';
 import { enforcementLimits } from './enforcement-limits.ts';
+import { eventLimits } from './event-limits.ts';
 import { executorLimits } from './executor-limits.ts';
+import { httpLimits } from './http-limits.ts';
 import { integrityLimits } from './integrity-limits.ts';
+import { jobLimits } from './job-limits.ts';
 import { tableLimits } from './table-limits.ts';
+import { witnessLimits } from './witness-limits.ts';
 
 /**
  * Every bound in the system, with its unit in the name. A limit that an operator may change is a setting whose default
@@ -12,6 +20,12 @@ import { tableLimits } from './table-limits.ts';
 export const limits = {
   ...enforcementLimits,
   ...artifactLimits,
+  ...httpLimits,
+  ...doctorLimits,
+  ...authLimits,
+  ...budgetLimits,
+  ...bundleLimits,
+  ...witnessLimits,
   /** C2SP tlog-tiles carries each log entry behind a 16-bit length, so no leaf may be longer. */
   maxLeafBytes: 65_535,
   /** Canonical bytes of one entry; leaves room for the signature in a leaf. */
@@ -34,8 +48,18 @@ export const limits = {
   /** Batches an agent may have under way before it waits for an ack. */
   maxAppendsInFlight: 4,
   maxFrameBytes: 1024 * 1024,
+  /** For an agent to prove its key. */
   handshakeTimeoutMs: 10_000,
+  /** From an agent's first packet to its welcome: others may have come at the same moment. */
+  welcomeTimeoutMs: 20_000,
+  /** Agents whose proofs are checked, and whose welcomes are made, at once: few of `databaseConnections`, the rest is for appends. */
+  proofsAtOnce: 2,
+  welcomesAtOnce: 4,
   ackTimeoutMs: 20_000,
+  /** How often a collector looks which nodes it holds, and tells it again although nothing has changed; what counts no more. */
+  presenceLookMs: 1_000,
+  presenceEveryMs: 10_000,
+  presenceStaleMs: 30_000,
   pingIntervalMs: 15_000,
   pongTimeoutMs: 10_000,
   /** How long an older session under the same key gets to answer before a newcomer replaces it. */
@@ -53,8 +77,13 @@ export const limits = {
   excessBurstBytes: 4 * 1024 * 1024,
   /** Pieces one frame may come in; a frame of one-byte pieces costs far more memory than its size. */
   maxFrameFragments: 1_024,
-  /** Sockets that have not proved a key yet; beyond it, the address that holds the most of them loses its oldest. */
-  maxUnauthenticatedSockets: 128,
+  /**
+   * Sockets that have not proved a key yet; beyond it, the address that holds the most of them loses its oldest. A fleet that was cut
+   * off comes back in one instant, and behind one address: whoever is sent away then only comes again.
+   */
+  maxUnauthenticatedSockets: 1_024,
+  /** What such a socket may send, in bytes: a greeting with the checkpoint it holds, and a proof. A frame that does not end is not waited for. */
+  maxStrangerBytes: 32 * 1024,
   /** How long a closing handshake may take before the socket is cut. */
   closeTimeoutMs: 1_000,
   /** How long one frame may take to leave for a peer that does not read. */
@@ -63,48 +92,15 @@ export const limits = {
   ledgerBusyMs: 10_000,
   ledgerBusyRetryMinMs: 20,
   ledgerBusyRetryMaxMs: 1_000,
+  /** Of the answer to an upgrade that a collector turned away. */
+  maxUpgradeRefusalChars: 8_192,
   /** Longest text in a `refused` message. */
   maxRefusalChars: 1_000,
 
-  /** A checkpoint as agents hold, offer and keep it: the log's signature, without a crowd of cosignatures. */
-  maxHeldNoteChars: 8_000,
-  /** How often the collector has its newest checkpoint cosigned, at most. */
-  witnessRoundMs: 1_000,
-  /** Checkpoints an agent cosigns come at least this far apart; less than a round, which may be late and the next one not. */
-  cosignIntervalMs: 500,
-  /** How long an ack waits for a round to settle which checkpoint it is about. */
-  witnessGateMs: 100,
-  /** How long cosignatures of one round are gathered before they are stored together. */
-  witnessGatherMs: 20,
-  /** Checkpoints offered to one agent that it has not answered; it gets no more until it does. */
-  maxOffersUnanswered: 4,
-  /** A quorum missing for longer than this while the log grew is put on record. */
-  maxUnwitnessedMs: 60_000,
-  /** Rounds older than this are thinned out to one witnessed checkpoint per hour. */
-  witnessRoundsKeptMs: 24 * 3_600_000,
-  witnessPruneMs: 3_600_000,
-  /** Between telling other collectors that a round is about to settle and settling it. */
-  witnessNoticeMs: 25,
-  /** Longest wait before an outside witness that failed is asked again. */
-  maxOutsideBackoffMs: 10 * 60_000,
-  /** How long a command that proves something waits for a quorum to cosign what was just appended. */
-  witnessPatienceMs: 4_000,
-  witnessPatienceStepMs: 100,
-  /** Witnesses that a manifest may name beside the nodes. */
-  maxOutsideWitnesses: 32,
-  /** Nodes whose keys a manifest may pin; as many cosignatures must fit into one frame. */
-  maxPinnedNodes: 1_000,
-  /** A checkpoint with the cosignatures that an order needs. */
-  maxCosignedNoteChars: 512 * 1024,
-  outsideWitnessTimeoutMs: 10_000,
-  /** The answer of an outside witness: its signature lines. */
-  maxWitnessAnswerBytes: 64 * 1024,
-  /** A cosignature by a clock further ahead than this counts for nothing; a clock that shows local time as UTC is within. */
-  maxCosignatureAheadMs: 24 * 3_600_000,
   /** How often the collector looks at the manifest. */
   manifestPollMs: 60_000,
-  /** How long a command waits for the collector to look: git may take `gitTimeoutMs` for each of a few questions. */
-  refreshAnswerTimeoutMs: 60_000,
+  /** How long a command waits for an answer of the API: of a look at the manifest, git may take `gitTimeoutMs` for each of a few questions. */
+  apiAnswerTimeoutMs: 60_000,
   /** What a node pays of its rate in entries for saying which commit it has: git is asked about it. */
   holdsCostEntries: 1_000,
   /** How often an agent that stands by a fork looks whether it was released. */
@@ -136,6 +132,11 @@ export const limits = {
   retentionRetryMs: 3_600_000,
   /** By how much the collector's clock and the database's may differ where age decides what goes. */
   retentionMaxClockGapMs: 3_600_000,
+  /** How often a collector looks whether its clock was set, and for how long nothing is deleted by age after it was. */
+  clockLookMs: 60_000,
+  deletionsHeldMs: 86_400_000,
+  /** Whoever was not looked after for longer may have a clock that was set meanwhile. */
+  clockMaxAbsenceMs: 7 * 86_400_000,
   /** Entries that `ledger recover` puts back in one step. */
   recoverBatchEntries: 500,
   /** Stretches without body in one export; an erasure leaves one for each body it keeps. */
@@ -274,6 +275,8 @@ export const limits = {
   ...executorLimits,
   ...alertLimits,
   ...integrityLimits,
+  ...jobLimits,
+  ...eventLimits,
   ...tableLimits,
 
   outboxMaxBytes: 256 * 1024 * 1024,
@@ -341,8 +344,16 @@ export const limits = {
   backoffMaxMs: 60_000,
 
   databaseConnectTimeoutMs: 10_000,
+  /** What each of several servers has to say whether it takes writes. */
+  databaseAskTimeoutMs: 5_000,
+  /** How long one that takes writes waits for the others to say the same. */
+  databaseChoiceMs: 500,
   databaseStatementTimeoutMs: 30_000,
   databaseIdleMs: 30_000,
+  /** A connection in use without a byte either way for so long has lost its server; longer than any statement may take. */
+  databaseSilentMs: 40_000,
+  /** When TCP asks the other side of a connection without traffic whether it is there; ten such questions, a second apart, end it. */
+  databaseKeepAliveMs: 10_000,
   databaseConnections: 10,
   /** Starting includes replaying the write-ahead log after a power cut. */
   databaseStartTimeoutMs: 60_000,
@@ -353,13 +364,9 @@ export const limits = {
   /** What an agent reads of the answer to its enrolment. */
   maxEnrolAnswerBytes: 16 * 1024,
   joinTokenTtlMs: 15 * 60_000,
-  /** Enrolment requests one collector process answers per second; the one door that needs no operator token. */
+  /** Enrolment requests one collector process answers per second; a door that needs no token but the join token. */
   maxEnrolmentsPerSecond: 20,
   maxRequestBodyBytes: 64 * 1024,
-  httpRequestTimeoutMs: 30_000,
-  httpHeadersTimeoutMs: 10_000,
-  /** How long requests under way may take to finish when the collector stops. */
-  httpDrainMs: 5_000,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
   /** Drifts of one node that enforcement looks at; a node with more of them at once is not mended by orders. */

@@ -51,6 +51,10 @@ export type Order = z.infer<typeof orderSchema>;
 export const orderOutcomes = ['executed', 'failed', 'refused', 'expired', 'verified', 'relapsed'] as const;
 export type OrderOutcome = (typeof orderOutcomes)[number];
 
+/** Where an order can stand. */
+export const orderStatuses = ['requested', 'rejected', ...orderOutcomes] as const;
+export type OrderStatus = (typeof orderStatuses)[number];
+
 /** Hex SHA-256 of the order's canonical form: its name everywhere, and what approvers sign. */
 export function orderHash(order: Order): string {
   return hash('sha256', canonicalText(order), 'hex');

@@ -3,15 +3,21 @@ import type { SignedEntry } from './entry.ts';
 import { AppError } from './errors.ts';
 import { count, hex64, nodeName, timestamp } from './fields.ts';
 import { limits } from './limits.ts';
+import { protocolName } from './negotiation.ts';
 import { approvalSchema, orderSchema } from './order.ts';
 
-/** WebSocket subprotocol. Text frames, each one member of a tagged union below. */
-export const subprotocol = 'sigilwatch.v1';
+/**
+ * WebSocket subprotocol of the messages below: text frames, each one member of a tagged union. Both sides are strict about members
+ * that they do not know, since one that is passed over in an order or an entry could be what limits it; whoever adds one makes the
+ * next protocol (`negotiation.ts`).
+ */
+export const subprotocol = protocolName(1);
 /** Path of the agents' socket on the collector. */
 export const socketPath = '/agent/v1';
 
 const hash64 = z.base64().length(44);
-const note = z.string().max(limits.maxHeldNoteChars);
+/** A signed checkpoint, with no more than the log's own signature. */
+export const heldNote = z.string().max(limits.maxHeldNoteChars);
 /** `timestamped_signature` of C2SP tlog-cosignature, 72 bytes; name and key follow from the session. */
 const cosignature = z.base64().length(96);
 
@@ -24,7 +30,7 @@ const wireEntry = z.strictObject({
 const commitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/);
 
 /** What a node has of the desired state. */
-const holding = z.strictObject({
+export const holding = z.strictObject({
   /** In force there; null before the first. */
   commit: commitId.nullable(),
   /** What a bundle may build on; null when only a whole one will do. */
@@ -43,7 +49,7 @@ export const agentMessage = z.discriminatedUnion('type', [
     fingerprint: z.string().max(64),
     version: z.string().max(64),
     /** The last checkpoint the agent accepted, for the collector to measure itself by. */
-    checkpoint: note.nullable(),
+    checkpoint: heldNote.nullable(),
   }),
   z.strictObject({ type: z.literal('proof'), signature: z.base64().length(88) }),
   /** After the welcome, and whenever it changes: what is missing is handed over then. */
@@ -54,14 +60,14 @@ export const agentMessage = z.discriminatedUnion('type', [
   /** Two checkpoints of this log that cannot stand beside each other; nothing follows. */
   z.strictObject({
     type: z.literal('fork'),
-    held: note,
-    offered: note,
+    held: heldNote,
+    offered: heldNote,
     reason: z.string().max(limits.maxOwnTextChars),
   }),
 ]);
 
 /** A signed tree head and the proof that it continues the last one the agent accepted. */
-const checkpointUpdate = z.strictObject({ note, consistency: z.array(hash64).max(128) });
+const checkpointUpdate = z.strictObject({ note: heldNote, consistency: z.array(hash64).max(128) });
 
 /**
  * Where the manifest demands it: an earlier checkpoint that witnesses have cosigned, the proof that the order is in its tree, and

@@ -98,5 +98,10 @@ article dl div { display: grid; grid-template-columns: 6.5rem 1fr; align-items: 
 code { font: 0.85rem/1.5 ui-monospace, monospace; white-space: pre-wrap; }
 `;
 
-/** Nothing but this very style: no script, no image, no frame, no form, from anywhere. */
-export const pagePolicy = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(style).digest('base64')}'; base-uri 'none'; form-action 'none'`;
+/** Nothing but the given style: no script, no image, no frame, no form, from anywhere. */
+export function policyOf(css: string): string {
+  const hash = createHash('sha256').update(css).digest('base64');
+  return `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`;
+}
+
+export const pagePolicy = policyOf(style);

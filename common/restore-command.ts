@@ -1,5 +1,6 @@
 import type { LastGood, ReportedFinding } from './integrity-report.ts';
 import { limits } from './limits.ts';
+import { shellWord } from './shell-word.ts';
 
 /**
  * The command that writes the last good copy of the record out, ready for a shell; null when there is none. Where the agent takes its
@@ -26,11 +27,4 @@ function commandFor(store: string, key: string, lastGood: LastGood, name: string
   // With an equals sign: a key may begin with a hyphen.
   const words = options.map(([name, value]) => `--${name}=${shellWord(value)}`);
   return ['sigilwatch-agent integrity restore', ...words].join(' ');
-}
-
-const plainWord = /^[A-Za-z0-9._/:@%+=,-]+$/;
-
-/** One word to a POSIX shell, whatever is in it. */
-export function shellWord(text: string): string {
-  return plainWord.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

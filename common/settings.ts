@@ -15,7 +15,6 @@ import { shown } from './settings/shown.ts';
 import type { FoundValue, Reading } from './settings/sources.ts';
 import { readYaml } from './settings/yaml.ts';
 
-export { reservedEnvNames } from './settings/env.ts';
 export { type KnownSetting, knownSettings, secretMask } from './settings/schema.ts';
 
 export const settingsEnvPrefix = 'SIGILWATCH_';

@@ -29,6 +29,7 @@ export const fileChecks = [
 ] as const;
 
 export const sigilChecks = [...recordChecks, ...inventoryChecks, ...fileChecks] as const;
+export type SigilCheck = (typeof sigilChecks)[number];
 
 const foreign = z.string().max(limits.maxForeignTextChars);
 

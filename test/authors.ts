@@ -56,3 +56,19 @@ function authorAt(name: string, keys: KeyPair, start: ChainHead): TestAuthor {
 export function cleared(id: string): Statement {
   return { kind: 'sigil.cleared', body: { store: 'demo', id } };
 }
+
+/** A statement of some 45 kB. */
+export const largeStatement: Statement = {
+  kind: 'coverage.gap',
+  body: {
+    from: '2026-01-01T00:00:00.000Z',
+    to: '2026-01-01T00:01:00.000Z',
+    reason: 'agent-down',
+    rebuilt: Array.from({ length: 60 }, () => ({
+      containerId: 'c'.repeat(64),
+      name: 'n'.repeat(500),
+      startedAt: 's'.repeat(100),
+      finishedAt: null,
+    })),
+  },
+};

@@ -46,13 +46,18 @@ export async function bundleTests(
   return { files: sources.map(builtOf), sourceOf: (file) => sourceBy.get(resolve(file)) ?? file, remove };
 }
 
+/** What each test file begins with. */
+const wholeReport = join(import.meta.dirname, 'whole-report.ts');
+
 /** Modules that look for files beside themselves find them where their source is. */
 const knowingTheirPlace: Plugin = {
   name: 'knowing-their-place',
   setup({ onLoad }) {
     onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       const text = await readFile(path, 'utf8');
-      const contents = text
+      // On the line that is there, so that the others keep their numbers.
+      const first = path.endsWith('.test.ts') ? `import ${JSON.stringify(wholeReport)}; ` : '';
+      const contents = `${first}${text}`
         .replaceAll('import.meta.dirname', JSON.stringify(dirname(path)))
         .replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href));
       return { contents, loader: 'ts' };

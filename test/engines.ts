@@ -17,6 +17,8 @@ export interface EngineOptions {
   readonly name: string;
   /** A folder with a short path; the engine makes and removes its own below it. */
   readonly dir: string;
+  /** With one of its own no rule of this machine's firewall holds between its containers, and no port of the machine is reached. */
+  readonly network?: 'own';
 }
 
 /** A Docker engine of our own, apart from any other on the machine, with an API to put it to use. */
@@ -88,15 +90,17 @@ interface EnginePlace {
   readonly dir: string;
   readonly socketPath: string;
   readonly logPath: string;
+  readonly network: 'own' | undefined;
 }
 
-function enginePlace({ name, dir }: EngineOptions): EnginePlace {
+function enginePlace({ name, dir, network }: EngineOptions): EnginePlace {
   const home = path.resolve(dir, name);
   if (home.length > maxDirChars) {
     throw new Error(`${home} is too long for unix sockets: at most ${maxDirChars} characters, use a folder in /tmp`);
   }
   mkdirSync(home, { recursive: true });
-  return { dir: home, socketPath: path.join(home, 'docker.sock'), logPath: path.join(home, 'dockerd.log') };
+  const socketPath = path.join(home, 'docker.sock');
+  return { dir: home, socketPath, logPath: path.join(home, 'dockerd.log'), network };
 }
 
 interface Daemon {
@@ -176,9 +180,10 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-function spawnDaemon({ dir, socketPath, logPath }: EnginePlace): ChildProcess {
+function spawnDaemon({ dir, socketPath, logPath, network }: EnginePlace): ChildProcess {
   const log = openSync(logPath, 'a');
   const daemon = [
+    network === 'own' ? ['unshare', '--net'] : [],
     ['dockerd', '--host', `unix://${socketPath}`],
     ['--data-root', path.join(dir, 'data'), '--exec-root', path.join(dir, 'exec'), '--pidfile', path.join(dir, 'pid')],
     ['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--shutdown-timeout', '1'],

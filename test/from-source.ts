@@ -11,6 +11,7 @@ export const programsFromSource = [
   'collector/main.ts',
   'scripts/benches/bare-events.ts',
   'scripts/benches/fill-store.ts',
+  'scripts/benches/fleet-agents.ts',
   'scripts/benches/load-writer.ts',
   'scripts/benches/main.ts',
   'scripts/benches/sigil-reader.ts',
@@ -24,10 +25,13 @@ export const programsFromSource = [
   'test/agent/sigils/store-reader.ts',
   'test/collector/ledger/publishing-process.ts',
   'test/fakes/sigil-writer-process.ts',
+  'test/faults/kept-life.ts',
+  'test/faults/outbox-life.ts',
   'test/integration/collector/erase-until.ts',
   'test/integration/collector/migrate-once.ts',
   'test/integration/collector/nightly-until.ts',
   'test/integration/collector/use-embedded.ts',
+  'test/integration/collector/work-until.ts',
   'test/system/writer-process.ts',
 ];
 

@@ -1,6 +1,7 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 import { inspect } from 'node:util';
+import { endOfReport } from './whole-report.ts';
 
 const isLong = process.env.SIGILWATCH_TEST_LONG === '1';
 
@@ -9,24 +10,32 @@ const isLong = process.env.SIGILWATCH_TEST_LONG === '1';
  * of files that failed, each skip with its reason, and as its last line `counts <passed> <failed> <skipped>`. Only
  * leaves count: a suite, or a test that only holds others, is no test of its own. Campaigns with their full counts also have
  * told what they came to.
+ * A file whose report did not arrive whole has failed: what is missing may be a failure, or a skip.
  * @param sourceOf the source of a file that was run, by full path.
+ * @param files those that are run.
  */
 export async function* report(
   events: AsyncIterable<TestEvent>,
   sourceOf: (file: string) => string,
+  files: readonly string[],
 ): AsyncGenerator<string> {
-  const files = new Map<string, FileRecord>();
+  const records = new Map<string, FileRecord>();
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
   for await (const event of events) {
-    const record = recordOf(files, event, sourceOf);
+    const record = recordOf(records, event, sourceOf);
     if (record === undefined) continue;
     const lines = take(event, record, totals);
     if (lines !== undefined) yield lines;
     showProgress(totals);
   }
   clearProgress();
-  for (const { source, failed, output } of files.values()) {
-    if (failed && output.length > 0) yield `output of ${source}:\n${indented(output.join(''))}\n`;
+  for (const file of files) {
+    const key = sourceOf(resolve(file));
+    const record = records.get(key) ?? newRecord(key);
+    if (!isWhole(record) && !record.failed)
+      yield fail(record, totals, record.source, 'its report did not arrive whole');
+    const output = record.output.join('').replaceAll(endOfReport, '');
+    if (record.failed && output.length > 0) yield `output of ${record.source}:\n${indented(output)}\n`;
   }
   yield `counts ${totals.passed} ${totals.failed} ${totals.skipped}\n`;
 }
@@ -61,15 +70,18 @@ function recordOf(
   const key = sourceOf(resolve(file));
   const existing = files.get(key);
   if (existing !== undefined) return existing;
-  const made: FileRecord = {
-    source: relative(process.cwd(), key),
-    names: [],
-    lastNesting: 0,
-    failed: false,
-    output: [],
-  };
+  const made = newRecord(key);
   files.set(key, made);
   return made;
+}
+
+function newRecord(path: string): FileRecord {
+  return { source: relative(process.cwd(), path), names: [], lastNesting: 0, failed: false, output: [] };
+}
+
+/** What is written arrives in order: with the mark, all before it. */
+function isWhole({ output }: FileRecord): boolean {
+  return output.join('').includes(endOfReport);
 }
 
 function take(event: TestEvent, record: FileRecord, totals: Totals): string | undefined {

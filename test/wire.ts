@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import http from 'node:http';
-import type { ForkDesk, StandingFork } from '../agent/fork-desk.ts';
-import { type Link, type LinkBounds, type LinkOptions, startLink } from '../agent/link.ts';
-import type { ForkStatement } from '../agent/witness.ts';
+import { afterEach } from 'node:test';
+import type { ForkDesk, StandingFork } from '../agent/link/fork-desk.ts';
+import { type Link, type LinkBounds, type LinkOptions, startLink } from '../agent/link/link.ts';
+import type { ForkStatement } from '../agent/link/witness.ts';
 import type { NodeKey, NodeKeys, SocketMetrics, Witnessing } from '../collector/ws/ports.ts';
 import { attachSockets, type Sockets, type SocketsBounds, type SocketsOptions } from '../collector/ws/server.ts';
 import type { Clock } from '../common/clock.ts';
@@ -161,4 +162,26 @@ export function startAgent(
 /** Some statement or other, of about `bytes` bytes. */
 export function statement(number: number, bytes = 50): Statement {
   return { kind: 'drift.resolved', body: { id: `drift-${number}-${'x'.repeat(Math.min(bytes, 400))}`, commit: null } };
+}
+
+/** Both ends, each gone once the test that started it is over. */
+export function wiresOfTests() {
+  const cleanups: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+  return {
+    /** Called after the test, the last one first. */
+    afterwards: (cleanup: () => Promise<unknown>): void => void cleanups.push(cleanup),
+    collector: async (options: Parameters<typeof startCollector>[0] = {}): Promise<TestCollector> => {
+      const started = await startCollector(options);
+      cleanups.push(started.close);
+      return started;
+    },
+    agent: (...given: Parameters<typeof startAgent>): TestAgent => {
+      const started = startAgent(...given);
+      cleanups.push(started.link.stop);
+      return started;
+    },
+  };
 }

@@ -14,6 +14,8 @@ export interface CliContext {
   readonly terminal: boolean;
   /** Asks whoever sits at the terminal; absent where nobody does. */
   readonly confirm?: (question: string) => Promise<boolean>;
+  /** Hears once of a signal to stop, by its name, instead of being ended by it. @returns what ends that */
+  readonly onStop?: (stop: (signal: string) => void) => () => void;
   /** Runs the agent until it is told to stop; resolves to the exit code. */
   readonly run: (settings: AgentSettings) => Promise<number>;
 }
@@ -35,13 +37,30 @@ export type Show = <T>(result: T, format: (result: T) => string) => void;
 /** Performs the one action of a command line, with the settings in force. */
 export type Perform = (action: Action) => Promise<void>;
 
+/** Performs it as the owner of the data directory where root asks: what comes of it there is the agent's, and what is seen is what the agent sees. */
+export function asOwner(perform: Perform): Perform {
+  return (action) =>
+    perform(async (settings, show) => {
+      const { becomeOwner } = await import('../data/owner.ts');
+      await becomeOwner(settings.dataDir);
+      return action(settings, show);
+    });
+}
+
 /**
  * The node that a command is about: the one given, or this one by its enrolment or its host name.
  * @throws AppError `validation.config`, and as `enrolledNode`
  */
 export async function nodeMeant(given: string | undefined, dataDir: string, hostname: string): Promise<string> {
+  return requireNodeName(given ?? (await enrolledName(dataDir)) ?? hostname);
+}
+
+/** Read as its owner: root asks for it to look at more than the agent may. */
+async function enrolledName(dataDir: string): Promise<string | undefined> {
   const { enrolledNode } = await import('../identity.ts');
-  return requireNodeName(given ?? (await enrolledNode(dataDir)) ?? hostname);
+  const { actAsOwner } = await import('../data/owner.ts');
+  const goBack = await actAsOwner(dataDir);
+  return enrolledNode(dataDir).finally(goBack);
 }
 
 /** @throws AppError `validation.config` */

@@ -1,7 +1,8 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, errnoOf } from '../../common/errors.ts';
-import { writeDurably } from '../durable-file.ts';
+import { writeDurably } from '../data/durable-file.ts';
+import { actAsOwner } from '../data/owner.ts';
 import { type Enrolled, type EnrolOptions, enrol } from '../enrol.ts';
 
 export interface EnrollOptions extends EnrolOptions {
@@ -22,18 +23,6 @@ export async function enroll({ executorDir, ...options }: EnrollOptions): Promis
   const enrolled = await enrol(options).finally(goBack);
   if (executorDir !== undefined) await tellExecutor(executorDir, enrolled);
   return enrolled;
-}
-
-/** A data directory that is not there yet will be whoever's runs the agent: systemd sees to that. */
-async function actAsOwner(dataDir: string): Promise<() => void> {
-  const { uid, gid } = await stat(dataDir).catch(() => ({ uid: 0, gid: 0 }));
-  if (process.getuid?.() !== 0 || uid === 0) return () => {};
-  process.setegid?.(gid);
-  process.seteuid?.(uid);
-  return () => {
-    process.seteuid?.(0);
-    process.setegid?.(0);
-  };
 }
 
 /** Both for everybody to read: neither is a secret. */

@@ -9,7 +9,7 @@ import { printableJson, printableLines } from '../../common/printable.ts';
 import { classifyKey } from '../../common/sigil.ts';
 import { compareTimes } from '../../common/sigil-inventory.ts';
 import { foreignBytes, foreignText } from '../../common/sigil-text.ts';
-import { ownerOnlyMode, syncFolder } from '../durable-file.ts';
+import { ownerOnlyMode, syncFolder } from '../data/durable-file.ts';
 import { fsStoreFiles } from '../sigils/fs-store-files.ts';
 import { heldSnapshots } from '../sigils/kept/keeper.ts';
 import { type GoodRecord, goodRecord, recordIn, whyNotGood } from '../sigils/kept/last-good.ts';

@@ -2,19 +2,19 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import { rfc3339 } from '../../common/clock.ts';
-import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
+import { AppError, cannotWrite, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { integrityPage } from '../../common/integrity-page.ts';
 import { findingsOf, type IntegrityReport, type IntegrityStatus, newReportId } from '../../common/integrity-report.ts';
 import { printableJson, printableLines } from '../../common/printable.ts';
 import type { AgentSettings } from '../config.ts';
-import { writeDurably } from '../durable-file.ts';
+import type { WriteNamed } from '../data/owner.ts';
+import { takeRunLock } from '../data/run-lock.ts';
 import { ensureDataDir } from '../identity.ts';
 import { type ReportArchive, reportArchive } from '../integrity/archive.ts';
 import { goodCopyFinder } from '../integrity/last-good.ts';
 import { scanBar } from '../integrity/progress.ts';
 import { knownBefore, reportOf } from '../integrity/report.ts';
-import { takeRunLock } from '../integrity/run-lock.ts';
 import { checkDone, checkFailed, type StoreCheck } from '../integrity/store-check.ts';
 import { formatReport, formatReports } from '../integrity/text.ts';
 import { type NamedStore, scanFully } from '../sigils/full-scan.ts';
@@ -27,6 +27,8 @@ export interface IntegrityWorld {
   readonly json: boolean;
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /** For the files that were named. */
+  readonly writeFile: WriteNamed;
   /** Whether standard error is a terminal. */
   readonly terminal: boolean;
   /** Asks whoever sits at the terminal; absent where nobody does. */
@@ -78,7 +80,7 @@ export async function integrityRun(world: IntegrityWorld, options: RunOptions): 
     for (const { inventory } of checked) await inventory?.keep();
     return made;
   });
-  await writeFiles(report, options);
+  await writeFiles(world, report, options);
   return exitCodeFor[report.status];
 }
 
@@ -116,7 +118,7 @@ export async function integrityShow(world: IntegrityWorld, id: string, files: Re
     throw new AppError('resource.not_found', `report ${JSON.stringify(id)} ${why}`);
   }
   stdout(json ? found.text : printableLines(formatReport(found.report)));
-  await writeFiles(found.report, files);
+  await writeFiles(world, found.report, files);
   return exitCodes.done;
 }
 
@@ -204,7 +206,7 @@ async function checkStore(
 async function underLock<T>(archive: ReportArchive, work: () => Promise<T>): Promise<T> {
   const giveBack = await orLost(archive.folder, async () => {
     await archive.prepare();
-    return takeRunLock(archive.folder);
+    return takeRunLock(archive.folder, 'integrity run');
   });
   try {
     return await work();
@@ -213,9 +215,13 @@ async function underLock<T>(archive: ReportArchive, work: () => Promise<T>): Pro
   }
 }
 
-async function writeFiles(report: IntegrityReport, { html, report: json }: ReportFiles): Promise<void> {
-  if (html !== undefined) await orLost(html, () => writeDurably(html, integrityPage(report)));
-  if (json !== undefined) await orLost(json, () => writeDurably(json, printableJson(report)));
+async function writeFiles(
+  { writeFile }: IntegrityWorld,
+  report: IntegrityReport,
+  { html, report: json }: ReportFiles,
+): Promise<void> {
+  if (html !== undefined) await orLost(html, () => writeFile(html, integrityPage(report)));
+  if (json !== undefined) await orLost(json, () => writeFile(json, printableJson(report)));
 }
 
 /** @throws AppError `state.conflict` when it cannot be written */
@@ -224,6 +230,6 @@ export async function orLost<T>(path: string, write: () => Promise<T>): Promise<
     return await write();
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
-    throw new AppError('state.conflict', `cannot write ${path}: ${errnoOf(cause) ?? String(cause)}`, { cause });
+    throw new AppError('state.conflict', cannotWrite(path, cause, process.geteuid?.()), { cause });
   }
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import pLimit from 'p-limit';
 import type { Clock } from '../../common/clock.ts';
 import { diff } from '../../common/drift.ts';
-import { AppError, errnoOf, toAppError } from '../../common/errors.ts';
+import { AppError, cannotWrite, errnoOf, toAppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { limits } from '../../common/limits.ts';
 import { readCommitted } from '../../common/manifest/committed.ts';
@@ -192,7 +192,7 @@ async function writePatch(path: string, patch: string, isForAll: boolean): Promi
   } catch (cause) {
     if (errnoOf(cause) === 'EEXIST')
       throw new AppError('state.conflict', `${path} exists already and is not overwritten`);
-    throw new AppError('validation.request', `cannot write ${path}: ${errnoOf(cause) ?? String(cause)}`, { cause });
+    throw new AppError('validation.request', cannotWrite(path, cause, process.geteuid?.()), { cause });
   }
 }
 

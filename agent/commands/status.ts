@@ -2,7 +2,7 @@ import { amount } from '../../common/amount.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { AgentSettings } from '../config.ts';
-import { type AgentStatus, scanShare } from '../status.ts';
+import { type AgentStatus, scanShare } from '../health/status.ts';
 
 /**
  * Asks the agent running on this machine.
@@ -27,11 +27,13 @@ export function formatStatus(status: AgentStatus): string {
   const rows: [string, string][] = [
     ['node', `${status.node}, ${status.status} (version ${status.version})`],
     ['link', `${link.state}${link.lastError && link.state !== 'connected' ? `: ${link.lastError.message}` : ''}`],
+    ['collector', collectorLine(link)],
     ['witness', witnessLine(link.witness)],
     [
       'outbox',
       `${amount(outbox.depth, 'entry', 'entries')} waiting, last number ${outbox.headSeq}, acknowledged ${link.ackedSeq}`,
     ],
+    ...recoveredRows(outbox),
     ['engine', status.engine],
     ['last scan', lastScan === null ? 'none yet' : `${lastScan.minute} ${lastScan.coverage} in ${lastScan.scanMs} ms`],
     [
@@ -48,6 +50,19 @@ export function formatStatus(status: AgentStatus): string {
   return `${rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')}\n`;
 }
 
+/** Where the outbox was damaged. An agent of an earlier version does not say. */
+function recoveredRows({ recovered = null }: Partial<AgentStatus['outbox']>): [string, string][] {
+  if (recovered === null) return [];
+  const { reason, salvaged, missing, quarantine } = recovered;
+  const lost = missing === null ? 'nobody knows how many are missing' : `${missing} missing`;
+  return [
+    [
+      '',
+      `was damaged and built anew: ${salvaged} kept, ${lost} (${reason}); ${quarantine ?? 'nothing was left of it'}`,
+    ],
+  ];
+}
+
 /** Of full scans, which may take hours. An agent of an earlier version does not say. */
 function scanText({ scanning = [] }: Partial<AgentStatus>, name: string): string {
   const scan = scanning.find(({ store, mode }) => store === name && mode === 'full');
@@ -55,6 +70,12 @@ function scanText({ scanning = [] }: Partial<AgentStatus>, name: string): string
   const share = scanShare(scan);
   const percent = share === undefined ? '' : `, ${Math.floor(share * 100)} %`;
   return `; a full scan is under way: ${amount(scan.records, 'record')}${percent}`;
+}
+
+/** An agent of an earlier version does not say. */
+function collectorLine({ collector = null }: Partial<AgentStatus['link']>): string {
+  if (collector === null) return 'not met since the start';
+  return `version ${collector.version ?? 'not told'}, ${collector.protocol}`;
 }
 
 function witnessLine({ held, cosigned, fork }: AgentStatus['link']['witness']): string {

@@ -6,9 +6,9 @@ import { limits } from '../../common/limits.ts';
 import { formatVerifierKey } from '../../common/note.ts';
 import { nodeWitnessKey } from '../../common/witnesses.ts';
 import type { AgentSettings } from '../config.ts';
-import { releaseFork, type StandingFork, unreleasedForks } from '../fork-desk.ts';
 import { loadIdentity } from '../identity.ts';
-import type { LinkStatus } from '../link-status.ts';
+import { releaseFork, type StandingFork, unreleasedForks } from '../link/fork-desk.ts';
+import type { LinkStatus } from '../link/status.ts';
 import { askStatus } from './status.ts';
 
 /** What this node vouches for. */

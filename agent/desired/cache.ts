@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { AppError } from '../../common/errors.ts';
+import { syncFolder, syncTree } from '../data/durable-file.ts';
 import { complaintOf, type GitOptions, runGit } from './git-command.ts';
 import { type Staged, stagedRef } from './staged.ts';
 
@@ -9,6 +10,11 @@ export interface Held {
   readonly gitDir: string;
   readonly commit: string;
 }
+
+const syncing = { 'core.fsync': 'all' };
+const fetching = { ...syncing, 'protocol.file.allow': 'always' };
+/** A reference that moves to another folder could be in none for a moment. */
+const tidying = { ...syncing, 'gc.autoPackLimit': '20', 'gc.packRefs': 'false' };
 
 /** The reference of the commit in force. */
 const adoptedRef = 'refs/heads/adopted';
@@ -55,10 +61,17 @@ export class CommitCache {
     const [sha1 = '', sha256 = ''] = this.#folders;
     const [folder, other, format] = staged.commit.length === 40 ? [sha1, sha256, 'sha1'] : [sha256, sha1, 'sha256'];
     const fill = async () => {
-      await succeeded(['init', '--quiet', '--bare', '--template=', `--object-format=${format}`, folder]);
-      const fetch = [at(folder), 'fetch', '--quiet', '--no-tags', '--no-write-fetch-head'];
-      const config = { 'protocol.file.allow': 'always', 'core.fsync': 'all', 'gc.autoPackLimit': '20' };
-      await succeeded([...fetch, staged.gitDir, `+${stagedRef}:${adoptedRef}`], { config });
+      // An `init` of what is there would write its settings anew, without syncing them.
+      if ((await this.head())?.gitDir !== folder) {
+        await succeeded(['init', '--quiet', '--bare', '--template=', `--object-format=${format}`, folder]);
+      }
+      const fetch = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-auto-maintenance'];
+      await succeeded([at(folder), ...fetch, staged.gitDir, stagedRef], { config: fetching });
+      // git syncs files, but no names; and nothing may name a commit that a power cut can take.
+      await syncTree(folder);
+      await syncFolder(dirname(folder));
+      await succeeded([at(folder), 'update-ref', adoptedRef, staged.commit], { config: syncing });
+      await syncTree(join(folder, 'refs'));
     };
     await fill().catch(async () => {
       // Half a cache, after a power cut perhaps, is worth less than none.
@@ -66,6 +79,8 @@ export class CommitCache {
       await fill();
     });
     await rm(other, { recursive: true, force: true });
+    await syncFolder(dirname(other));
+    await succeeded([at(folder), 'gc', '--auto', '--quiet'], { config: tidying });
   }
 }
 

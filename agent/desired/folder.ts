@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { chown, copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { ownText, timestamp } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
-import { renameDurably, writeDurably } from '../durable-file.ts';
+import { giveToOwnerOf, makeFolder, renameDurably, syncFile, writeDurably } from '../data/durable-file.ts';
 import { type ShownStanding, shownStanding } from './standing.ts';
 
 /** What `desired accept` leaves for the agent: whoever can write into the data directory may act as this node anyway. */
@@ -52,13 +52,13 @@ export class DesiredFolder {
     if ((await this.waiting()).length >= limits.maxWaitingBundles) {
       throw new AppError('state.busy', `${limits.maxWaitingBundles} bundles wait already; is the agent running?`);
     }
-    await mkdir(this.#inbox, { recursive: true, mode: 0o700 });
-    await this.#giveAway(this.#inbox);
+    await makeFolder(this.#inbox);
+    await giveToOwnerOf(this.#dataDir, this.#inbox);
     const name = join(this.#inbox, `${String(atMs).padStart(16, '0')}-${randomUUID()}`);
     try {
       await copyFile(path, name);
-      await synced(name);
-      await this.#giveAway(name);
+      await syncFile(name);
+      await giveToOwnerOf(this.#dataDir, name);
       await renameDurably(name, `${name}${bundleSuffix}`);
     } catch (thrown) {
       await rm(name, { force: true });
@@ -68,7 +68,7 @@ export class DesiredFolder {
 
   async writeRelease(release: Release): Promise<void> {
     await writeDurably(this.#release, `${JSON.stringify(release, null, 2)}\n`);
-    await this.#giveAway(this.#release);
+    await giveToOwnerOf(this.#dataDir, this.#release);
   }
 
   /** The release that stands, unless it is the one that was made use of. What cannot be read releases nothing. */
@@ -100,11 +100,6 @@ export class DesiredFolder {
   get #shown(): string {
     return join(this.#dataDir, 'desired.json');
   }
-
-  async #giveAway(path: string): Promise<void> {
-    const { uid, gid } = await stat(this.#dataDir);
-    if ((await stat(path)).uid !== uid) await chown(path, uid, gid);
-  }
 }
 
 const bundleSuffix = '.bundle';
@@ -116,15 +111,6 @@ export async function withFolder<T>(prefix: string, work: (folder: string) => Pr
     return await work(folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function synced(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }
 

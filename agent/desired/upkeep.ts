@@ -1,5 +1,5 @@
-import type { HoldingBoard } from '../holding.ts';
 import type { Adopted, DesiredSource } from './desired-source.ts';
+import type { HoldingBoard } from './holding.ts';
 import { Offers } from './offers.ts';
 
 export interface DesiredUpkeepOptions {

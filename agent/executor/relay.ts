@@ -17,7 +17,11 @@ export interface Passage {
   readonly isEndless: boolean;
 }
 
-/** How it went. `unreachable`: the engine has not seen anything of it. */
+/**
+ * How it went. `unreachable`: the engine has not seen anything of it. `client_gone`: the client left before it had sent the whole or the
+ * engine began to answer. Whoever leaves later has its answer, or enough of it: who has read the whole need not wait for the end of the
+ * connection.
+ */
 export type Passed =
   | 'answered'
   | 'unreachable'
@@ -53,6 +57,11 @@ export function relay(client: Socket, passage: Passage, enginePath: string): Pro
       resolve({ how, status });
     };
     const send = sender(passage, engine, client, finish);
+    const left = (): void => {
+      if (isOver) return;
+      finish(status !== undefined && send.isWhole() ? 'answered' : 'client_gone');
+      client.destroy();
+    };
 
     engine.setTimeout(limits.executorConnectTimeoutMs);
     engine.once('connect', () => {
@@ -67,7 +76,7 @@ export function relay(client: Socket, passage: Passage, enginePath: string): Pro
     });
     client.on('drain', () => engine.resume());
     engine.once('end', () => {
-      if (!client.writable) return finish('client_gone');
+      if (!client.writable) return left();
       // Takes along what was not read yet; then the client closes, or is made to.
       client.setTimeout(limits.executorStallMs, () => client.destroy());
       client.end();
@@ -83,8 +92,8 @@ export function relay(client: Socket, passage: Passage, enginePath: string): Pro
     client.on('data', (chunk) => {
       if (!isOver) send.take(chunk);
     });
-    client.once('close', () => finish('client_gone'));
-    client.once('end', () => finish('client_gone'));
+    client.once('close', left);
+    client.once('end', left);
     client.setTimeout(limits.executorStallMs);
     client.on('timeout', () => {
       if (client.writableLength > 0) finish('client_stalled');
@@ -96,10 +105,9 @@ export function relay(client: Socket, passage: Passage, enginePath: string): Pro
 
 /** What goes from the client to the engine. */
 function sender({ body, rest }: Passage, engine: Socket, client: Socket, finish: (how: Passed) => void) {
-  const pieces = (chunk: Buffer): readonly Buffer[] | Refused => {
-    if (body !== undefined && !Buffer.isBuffer(body)) return body.feed(chunk);
-    return refused('request.form', 'the request is followed by more');
-  };
+  const upload = Buffer.isBuffer(body) ? undefined : body;
+  const pieces = (chunk: Buffer): readonly Buffer[] | Refused =>
+    upload?.feed(chunk) ?? refused('request.form', 'the request is followed by more');
   const take = (chunk: Buffer): void => {
     const sent = pieces(chunk);
     if (isRefused(sent)) finish(sent);
@@ -108,6 +116,7 @@ function sender({ body, rest }: Passage, engine: Socket, client: Socket, finish:
   engine.on('drain', () => client.resume());
   return {
     take,
+    isWhole: (): boolean => upload?.isWhole() ?? true,
     begin: (): void => {
       if (rest.length > 0) take(rest);
       if (!engine.destroyed && !engine.writableNeedDrain) client.resume();

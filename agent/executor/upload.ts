@@ -8,6 +8,8 @@ export interface Upload {
   readonly header: string;
   /** What to send for what came; refused once it breaks its form or goes on after its end. */
   feed(chunk: Buffer): readonly Buffer[] | Refused;
+  /** Whether all of it came. */
+  isWhole(): boolean;
 }
 
 export function uploadOf(framing: Framing): Upload | Refused {
@@ -37,6 +39,7 @@ function lengthUpload(bytes: number): Upload {
       left -= chunk.length;
       return left < 0 ? afterEnd() : [chunk];
     },
+    isWhole: () => left === 0,
   };
 }
 
@@ -86,13 +89,13 @@ function chunkedUpload(): Upload {
       const wrong = takeLine(chunk[at] ?? 0);
       if (wrong !== undefined) return wrong;
       at++;
-      if (isOver()) out.push(lastChunk);
+      if (isWhole()) out.push(lastChunk);
     }
     return out;
   };
   // Apart from the loop, where the compiler takes `expecting` for what it was before the line was taken.
-  const isOver = (): boolean => expecting === 'nothing';
-  return { header: 'Transfer-Encoding: chunked\r\n', feed };
+  const isWhole = (): boolean => expecting === 'nothing';
+  return { header: 'Transfer-Encoding: chunked\r\n', feed, isWhole };
 }
 
 function badChunk(): Refused {

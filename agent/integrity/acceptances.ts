@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { chown, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf } from '../../common/errors.ts';
 import { foreignText, ownText, timestamp } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
-import { writeDurably } from '../durable-file.ts';
-import { readBounded } from '../plain-file.ts';
+import { giveToOwnerOf, makeFolder, syncFolder, writeDurably } from '../data/durable-file.ts';
+import { readBounded } from '../data/plain-file.ts';
 
 /** What `integrity accept` leaves for the agent: whoever can write into the data directory may act as this node anyway. */
 const acceptanceFile = z.strictObject({
@@ -34,11 +34,11 @@ export class AcceptanceFolder {
 
   /** For the agent to find, whole; it belongs to the owner of the data directory. */
   async leave(acceptance: Acceptance): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    await this.giveAway(this.folder);
+    await makeFolder(this.folder);
+    await giveToOwnerOf(this.dataDir, this.folder);
     const path = join(this.folder, `${randomUUID()}${suffix}`);
     await writeDurably(path, `${JSON.stringify(acceptance, null, 2)}\n`);
-    await this.giveAway(path);
+    await giveToOwnerOf(this.dataDir, path);
   }
 
   /** How many nobody has taken up. */
@@ -57,8 +57,13 @@ export class AcceptanceFolder {
     return waiting;
   }
 
+  /**
+   * Resolved means that it does not come back, not after a power cut either: once nobody remembers its file, it would accept a later
+   * finding of the same key.
+   */
   async remove({ file }: WaitingAcceptance): Promise<void> {
     await rm(join(this.folder, file), { force: true });
+    await syncFolder(this.folder);
   }
 
   private async names(): Promise<readonly string[]> {
@@ -82,11 +87,6 @@ export class AcceptanceFolder {
 
   private get folder(): string {
     return join(this.dataDir, 'accepted.inbox');
-  }
-
-  private async giveAway(path: string): Promise<void> {
-    const { uid, gid } = await stat(this.dataDir);
-    if ((await stat(path)).uid !== uid) await chown(path, uid, gid);
   }
 }
 

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, readdir, unlink } from 'node:fs/promises';
+import { lstat, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rfc3339 } from '../../common/clock.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { type IntegrityReport, integrityReport, reportId } from '../../common/integrity-report.ts';
 import { limits } from '../../common/limits.ts';
 import { printableJson } from '../../common/printable.ts';
-import { syncFolder, writeDurably } from '../durable-file.ts';
-import { readBounded } from '../plain-file.ts';
+import { makeFolder, writeDurably } from '../data/durable-file.ts';
+import { readBounded } from '../data/plain-file.ts';
 
 export interface Retention {
   readonly keepDays: number;
@@ -52,9 +52,9 @@ export function reportArchive(dataDir: string, { keepDays, keepReports }: Retent
     folder,
     ids,
     read,
-    prepare: () => ensureFolder(dataDir, folder),
+    prepare: () => makeFolder(folder),
     add: async (report) => {
-      await ensureFolder(dataDir, folder);
+      await makeFolder(folder);
       const text = printableJson(report);
       await writeDurably(pathOf(report.id), text);
       const oldest = oldestKept(report.startedAt, keepDays);
@@ -133,12 +133,6 @@ async function namesIn(folder: string): Promise<readonly string[]> {
       cause,
     });
   }
-}
-
-/** The folder is there after a power cut, too. */
-async function ensureFolder(dataDir: string, folder: string): Promise<void> {
-  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
-  if (made !== undefined) await syncFolder(dataDir);
 }
 
 async function readReport(path: string, id: string): Promise<ArchivedReport | undefined> {

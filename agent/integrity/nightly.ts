@@ -8,11 +8,11 @@ import { findingsOf, type IntegrityReport, newReportId } from '../../common/inte
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
+import { takeRunLock } from '../data/run-lock.ts';
 import type { Journal, StateChange } from '../ports.ts';
 import { everySlot } from '../schedule.ts';
 import type { ReportArchive } from './archive.ts';
 import { type FindGoodCopies, type IntegrityRun, knownBefore, nothingKnown, reportOf } from './report.ts';
-import { takeRunLock } from './run-lock.ts';
 import { checkFailed, type StoreCheck } from './store-check.ts';
 
 /** A store that can be asked for a full check; the answer may never come, when the watch is stopped or its disk hangs. */
@@ -132,7 +132,7 @@ export class Nightly {
     const { archive, logger } = this.#options;
     try {
       await archive.prepare();
-      return await takeRunLock(archive.folder);
+      return await takeRunLock(archive.folder, 'integrity run');
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code === 'state.busy') return undefined;

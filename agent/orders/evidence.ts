@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { toAppError } from '../../common/errors.ts';
 import { clip } from '../../common/fields.ts';
 import type { Body } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import { makeFolder, writeDurably } from '../data/durable-file.ts';
 import type { EngineControl, RestartPolicy } from '../docker/control.ts';
-import { writeDurably } from '../durable-file.ts';
 import type { IssuedOrder } from './issued.ts';
 
 /** What the ledger is told of the evidence: enough to know later that the file is the one that was written. */
@@ -28,7 +28,7 @@ export function fsEvidence(dir: string): EvidenceFolder {
   const fileOf = (name: string) => join(dir, `${name}.json`);
   return {
     keep: async (name, text) => {
-      await mkdir(dir, { recursive: true, mode: 0o700 });
+      await makeFolder(dir);
       await writeDurably(fileOf(name), text);
     },
     has: async (name) => (await stat(fileOf(name)).catch(() => undefined)) !== undefined,

@@ -15,7 +15,7 @@ export const dropsSchema = z.strictObject({
   kinds: z.record(z.string(), count),
   /**
    * Digests of the statements that were handed back to the agent, so that its retries are counted once. Bounded by
-   * `limits.outboxRefusedRemembered`; past that every attempt counts.
+   * `limits.outboxRefusedRemembered`; past that the one that was not tried for longest is forgotten.
    */
   refused: z.array(z.string()),
 });
@@ -37,10 +37,12 @@ export function countDropped(drops: Drops | null, statements: readonly Statement
 export function countRefused(drops: Drops | null, statements: readonly Statement[], at: number): Drops | null {
   return statements.reduce<Drops | null>((sum, statement) => {
     const digest = statementDigest(statement);
-    if (sum?.refused.includes(digest)) return sum;
-    const added = add(sum, statement.kind, at);
-    if (added.refused.length >= limits.outboxRefusedRemembered) return added;
-    return { ...added, refused: [...added.refused, digest] };
+    const known = sum?.refused.includes(digest) ?? false;
+    const counted = sum !== null && known ? sum : add(sum, statement.kind, at);
+    // As long as nothing is forgotten their order means nothing, and a retry changes nothing that would have to be written.
+    if (known && counted.refused.length < limits.outboxRefusedRemembered) return counted;
+    const others = counted.refused.filter((other) => other !== digest);
+    return { ...counted, refused: [...others, digest].slice(-limits.outboxRefusedRemembered) };
   }, drops);
 }
 

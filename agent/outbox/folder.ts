@@ -86,12 +86,17 @@ export async function quarantinePath(dir: string, now: number): Promise<string> 
   }
 }
 
-/** Keeps the newest quarantined outboxes; their names sort by time. */
+/** Keeps the newest quarantined outboxes. */
 export async function pruneQuarantines(dir: string): Promise<void> {
+  for (const path of (await quarantines(dir)).slice(0, -limits.outboxQuarantinesKept)) await remove(path);
+}
+
+/** Damaged outboxes that were moved aside and are still there, oldest first: their names sort by time. */
+export async function quarantines(dir: string): Promise<readonly string[]> {
   const parent = dirname(dir);
   const prefix = `${basename(dir)}.corrupt-`;
   const found = (await readdir(parent)).filter((name) => name.startsWith(prefix)).sort();
-  for (const name of found.slice(0, -limits.outboxQuarantinesKept)) await remove(join(parent, name));
+  return found.map((name) => join(parent, name));
 }
 
 export async function copyFolder(from: string, to: string): Promise<void> {

@@ -1,12 +1,27 @@
+import { readdir } from 'node:fs/promises';
 import { ClassicLevel } from 'classic-level';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import { syncFolder } from '../data/durable-file.ts';
 
 /**
  * Adapter: the one LevelDB folder of the outbox. `ClassicLevel` is what `level` is in Node; only under this name are
  * its compaction and repair declared.
  */
-export type OutboxDb = ClassicLevel<string, Buffer>;
+export class OutboxDb extends ClassicLevel<string, Buffer> {
+  #safeLogs: ReadonlySet<string> = new Set();
+
+  /**
+   * LevelDB syncs what it writes into a new log, but not that log's name: without it a power cut takes the log, and all that
+   * was synced into it. The names of tables it syncs itself.
+   */
+  async syncNames(): Promise<void> {
+    const logs = (await readdir(this.location)).filter((name) => name.endsWith('.log'));
+    if (logs.every((name) => this.#safeLogs.has(name))) return;
+    await syncFolder(this.location);
+    this.#safeLogs = new Set(logs);
+  }
+}
 
 export type BatchOp =
   | { readonly type: 'put'; readonly key: string; readonly value: Buffer }
@@ -36,10 +51,9 @@ export type Trouble = 'locked' | 'disk-full' | 'environment' | 'damaged';
  * @throws AppError `state.conflict` when another process has it open; otherwise the error of `level`, see {@link troubleOf}.
  */
 export async function openDb(dir: string): Promise<OutboxDb> {
-  const db: OutboxDb = new ClassicLevel(dir, openOptions);
+  const db = new OutboxDb(dir, openOptions);
   try {
     await db.open({ ...openOptions, createIfMissing: false });
-    return db;
   } catch (cause) {
     if (troubleOf(cause) !== 'locked') throw cause;
     throw new AppError(
@@ -51,13 +65,25 @@ export async function openDb(dir: string): Promise<OutboxDb> {
       },
     );
   }
+  return named(db);
 }
 
 /** A new database in a folder that must not exist. */
 export async function createDb(dir: string): Promise<OutboxDb> {
-  const db: OutboxDb = new ClassicLevel(dir, openOptions);
+  const db = new OutboxDb(dir, openOptions);
   await db.open({ ...openOptions, createIfMissing: true, errorIfExists: true });
-  return db;
+  return named(db);
+}
+
+/** Opening gives new names, that of the list of tables among them, and removes what they replace. */
+async function named(db: OutboxDb): Promise<OutboxDb> {
+  try {
+    await db.syncNames();
+    return db;
+  } catch (cause) {
+    await db.close();
+    throw cause;
+  }
 }
 
 /** LevelDB's own repair: rebuilds the list of tables from what it finds. Changes the folder: give it a copy. */
@@ -66,8 +92,9 @@ export function repairDb(dir: string): Promise<void> {
 }
 
 /** Returns when the batch is on disk, whole or not at all. */
-export function writeDurably(db: OutboxDb, ops: readonly BatchOp[]): Promise<void> {
-  return db.batch([...ops], { sync: true });
+export async function writeDurably(db: OutboxDb, ops: readonly BatchOp[]): Promise<void> {
+  await db.batch([...ops], { sync: true });
+  await db.syncNames();
 }
 
 /** A range in pages bounded in number and bytes. */

@@ -21,14 +21,15 @@ import { createDb, type OutboxDb, openDb, repairDb, troubleOf, writeDurably, wri
 import { type Salvaged, salvageInto } from './salvage.ts';
 import { emptyStanding, type Standing, standingOps } from './standing.ts';
 import { findTableDamage, looseValues } from './table-check.ts';
+import type { Mark } from './write-mark.ts';
 
 export interface LoadOptions {
   readonly paths: OutboxPaths;
   readonly signer: Signer;
   readonly privateKey: KeyObject;
   readonly now: () => number;
-  /** Number of the last batch known to have been acknowledged, 0 for none. */
-  readonly lastWrite: number;
+  /** The last batch known to have been acknowledged. */
+  readonly last: Mark;
 }
 
 /** What was done about a damaged outbox. The `outbox.recovered` entry that says so is already in the queue. */
@@ -36,6 +37,8 @@ export interface Recovery {
   readonly reason: string;
   /** Entries that could be kept. */
   readonly salvaged: number;
+  /** Entries that had been numbered, were not acknowledged, and could not be kept; undefined where nothing tells. */
+  readonly missing: number | undefined;
   /** False: the `state` is empty and everything has to be told again. */
   readonly stateKept: boolean;
   /** Where the damaged folder is now; undefined when there was none left. */
@@ -59,7 +62,7 @@ export async function loadOutbox(options: LoadOptions): Promise<Loaded> {
     await finishInstallation(options.paths);
     const folder = await lookAt(options.paths.dir);
     if (folder.there) return await openOrRecover(options, folder);
-    if (options.lastWrite > 0) {
+    if (options.last.write > 0) {
       return await recover(options, folder, { opened: undefined, damaged: [] }, 'the outbox folder is gone');
     }
     await createFresh(options);
@@ -88,7 +91,7 @@ async function openOrRecover(options: LoadOptions, folder: FolderState): Promise
     if (cause instanceof AppError || troubleOf(cause) !== 'damaged') throw cause;
     return recover(options, folder, { opened: undefined, damaged }, `LevelDB cannot open it: ${innermost(cause)}`);
   }
-  const verdict = await checkDb(db, options.signer, options.lastWrite).catch(async (cause) => {
+  const verdict = await checkDb(db, options.signer, options.last.write).catch(async (cause) => {
     await db.close();
     throw cause;
   });
@@ -122,9 +125,16 @@ async function recover(options: LoadOptions, folder: FolderState, wreck: Wreck, 
   const target = await createDb(paths.building);
   const quarantine = await quarantinePath(paths.dir, options.now());
   let salvaged: Salvaged;
+  let missing: number | undefined;
   try {
     salvaged = await salvageFrom(target, wreck, folder, options);
-    await finishRecovered(target, salvaged, { reason, quarantine: folder.there ? quarantine : 'none' }, options);
+    missing = missingAfter(salvaged, options.last);
+    await finishRecovered(
+      target,
+      salvaged,
+      { reason, missing, quarantine: folder.there ? quarantine : 'none' },
+      options,
+    );
   } finally {
     await target.close();
     await wreck.opened?.close();
@@ -136,9 +146,19 @@ async function recover(options: LoadOptions, folder: FolderState, wreck: Wreck, 
   return openSound(options, {
     reason,
     salvaged: salvaged.entries,
+    missing,
     stateKept: salvaged.stateKept,
     quarantine: folder.there ? quarantine : undefined,
   });
+}
+
+/** What the mark and the records of the wreck say was numbered, less what was acknowledged and what was kept. */
+function missingAfter({ standing, entries, known }: Salvaged, { seqs }: Mark): number | undefined {
+  const acked = seqs === undefined ? known.acked : Math.max(seqs.acked, known.acked ?? 0);
+  const head = seqs === undefined ? known.head : Math.max(seqs.head, known.head ?? 0);
+  if (acked === undefined || head === undefined) return undefined;
+  const kept = Math.min(entries, Math.max(0, standing.head.seq - acked));
+  return Math.max(0, head - acked - kept);
 }
 
 async function salvageFrom(
@@ -191,18 +211,19 @@ async function gatherLoose({ dir, loose }: OutboxPaths, damaged: readonly string
 async function finishRecovered(
   target: OutboxDb,
   salvaged: Salvaged,
-  found: { reason: string; quarantine: string },
-  { signer, privateKey, now, lastWrite }: LoadOptions,
+  { reason, missing, quarantine }: { reason: string; missing: number | undefined; quarantine: string },
+  { signer, privateKey, now, last }: LoadOptions,
 ): Promise<void> {
   const { standing } = salvaged;
-  const body = { reason: found.reason.slice(0, 1_000), salvaged: salvaged.entries, quarantine: found.quarantine };
+  const counts = { salvaged: salvaged.entries, ...(missing === undefined ? {} : { missing }) };
+  const body = { reason: reason.slice(0, 1_000), ...counts, quarantine };
   const by = { author: signer.author, head: standing.head, now: now(), privateKey };
   const signed = sealEntry({ kind: 'outbox.recovered', body }, by);
   const after: Standing = {
     ...standing,
     head: headAfter(signed),
     bytes: standing.bytes + storedBytes(signed.bytes.length),
-    write: Math.max(standing.write, lastWrite) + 1,
+    write: Math.max(standing.write, last.write) + 1,
   };
   await writeDurably(target, [
     { type: 'put', key: entryKey(0, signed.entry.seq), value: packRecord(signed) },
@@ -210,9 +231,9 @@ async function finishRecovered(
   ]);
 }
 
-async function openSound({ paths, signer, lastWrite }: LoadOptions, recovery: Recovery | undefined): Promise<Loaded> {
+async function openSound({ paths, signer, last }: LoadOptions, recovery: Recovery | undefined): Promise<Loaded> {
   const db = await openDb(paths.dir);
-  const verdict = await checkDb(db, signer, lastWrite);
+  const verdict = await checkDb(db, signer, last.write);
   if (verdict.sound) return { db, standing: verdict.standing, recovery };
   await db.close();
   throw new AppError('outbox.corrupt', `${paths.dir} was damaged as soon as it was written: ${verdict.reason}`, {

@@ -25,6 +25,8 @@ export interface Salvaged {
   /** Of the new outbox, generation 0, before its `outbox.recovered` entry. */
   readonly standing: Standing;
   readonly entries: number;
+  /** The highest numbers of an acknowledged entry and of any entry that the views tell of; undefined where they do not. */
+  readonly known: { readonly acked: number | undefined; readonly head: number | undefined };
   /** False when what was told could not be kept, so that the agent has to tell everything again. */
   readonly stateKept: boolean;
 }
@@ -52,6 +54,10 @@ export async function salvageInto(
   const stateKept = newest !== undefined && newest.db === opened && (await copyState(target, newest, copied.head));
   return {
     entries: copied.head.seq - start.seq,
+    known: {
+      acked: newest?.meta.chain?.acked.seq,
+      head: highest(sources.map(({ meta }) => meta.tip?.head.seq)),
+    },
     stateKept,
     standing: {
       generation: 0,
@@ -186,6 +192,11 @@ async function* readable(db: OutboxDb, range: { gte: string; lt: string }): Asyn
   } finally {
     await source.return(undefined).catch(() => undefined);
   }
+}
+
+function highest(numbers: readonly (number | undefined)[]): number | undefined {
+  const known = numbers.filter((number) => number !== undefined);
+  return known.length === 0 ? undefined : Math.max(...known);
 }
 
 function firstKnown<T>(found: readonly (T | null | undefined)[]): T | null {

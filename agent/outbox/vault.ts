@@ -113,7 +113,7 @@ export class Vault {
       throw await this.#fail(cause, { write: after.write, before, undo });
     }
     this.#standing = after;
-    this.#mark.set(after.write);
+    this.#mark.set(after);
   }
 
   /** Work on keys that count for nothing (other generations, acknowledged entries), with the same care for failures. */
@@ -158,14 +158,14 @@ export class Vault {
 
   #load(): Promise<Loaded> {
     const { paths, signer, privateKey, clock } = this.#options;
-    return loadOutbox({ paths, signer, privateKey, now: () => clock.now(), lastWrite: this.#mark.write });
+    return loadOutbox({ paths, signer, privateKey, now: () => clock.now(), last: this.#mark.mark });
   }
 
   #take({ db, standing, recovery }: Loaded): void {
     this.#db = db;
     this.#standing = standing;
     this.#trouble = undefined;
-    this.#mark.set(standing.write);
+    this.#mark.set(standing);
     if (recovery === undefined) return;
     this.#recovery = recovery;
     this.#options.logger?.warn('outbox.replaced', { ...recovery, dir: this.#options.paths.dir });

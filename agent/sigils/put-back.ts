@@ -1,9 +1,9 @@
-import { constants, copyFile, lstat, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { constants, copyFile, lstat, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import { syncFolder } from '../durable-file.ts';
+import { makeFolder, syncFile, syncFolder } from '../data/durable-file.ts';
 import { troubleOf } from '../outbox/level-store.ts';
 import { keptPath } from './kept/kept-files.ts';
 
@@ -119,9 +119,11 @@ export async function copyAside(path: string, shelf: string, id: string): Promis
     throw new AppError('store.unreadable', `${join(path, name)} is not a regular file; nothing was changed`);
   }
   const folder = join(shelf, `${asidePrefix}${id}`);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder);
   for (const name of names) {
-    await copyFile(join(path, name), keptPath(folder, name), constants.COPYFILE_FICLONE);
+    const copy = keptPath(folder, name);
+    await copyFile(join(path, name), copy, constants.COPYFILE_FICLONE);
+    await syncFile(copy);
   }
   await syncFolder(folder);
   const all = (await readdir(shelf)).filter((name) => name.startsWith(asidePrefix)).sort();

@@ -76,6 +76,11 @@ export interface AlertChannel {
 /** What a channel is called, and what goes there. */
 export type ChannelTraits = Pick<AlertChannel, 'name' | 'level' | 'escalateAfterMs'>;
 
+/** What the breaker of a channel is called, among those of all outside services. */
+export function channelService(channel: string): string {
+  return `channel:${channel}`;
+}
+
 /** Whether something of this severity goes to a channel of that level. */
 export function isAtLeast(severity: Severity, level: Severity): boolean {
   return alertSeverities.indexOf(severity) >= alertSeverities.indexOf(level);

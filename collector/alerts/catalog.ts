@@ -33,6 +33,7 @@ const raisedByRules = {
   'integrity.unchecked': { title: 'An integrity run could not check everything', severities: ['warning'] },
   'alerts.rule_failed': { title: 'A rule of the alerts cannot judge', severities: ['error'] },
   'notifications.dead': { title: 'Notifications were given up', severities: ['error'] },
+  'jobs.dead_letters': { title: 'Enforcements of artifacts failed for good', severities: ['error'] },
   'disk.low': { title: 'A disk is filling up', severities: ['warning', 'error'] },
 } as const satisfies Readonly<Record<string, KnownAlert>>;
 

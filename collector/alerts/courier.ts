@@ -3,13 +3,14 @@ import { backoffDelayMs } from '../../common/backoff.ts';
 import { type AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import type { AlertChannel, AlertNotice } from './alert.ts';
-import { breakerPosition, openUntilMs } from './breaker.ts';
+import type { Breakers } from '../jobs/breakers.ts';
+import { type AlertChannel, type AlertNotice, channelService } from './alert.ts';
 import type { AlertMetrics, Claimed, DeliveryStore, Verdict } from './ports.ts';
 
 export interface CourierOptions {
   readonly channel: AlertChannel;
   readonly store: DeliveryStore;
+  readonly breakers: Pick<Breakers, 'state' | 'note'>;
   readonly metrics: AlertMetrics;
   readonly logger: Logger;
   /** Of the ledger. */
@@ -32,8 +33,9 @@ export interface Courier {
 }
 
 export function createCourier(options: CourierOptions): Courier {
-  const { channel, store, metrics, logger, origin, runbookUrl, maxAttempts, random } = options;
+  const { channel, store, breakers, metrics, logger, origin, runbookUrl, maxAttempts, random } = options;
   const { name } = channel;
+  const service = channelService(name);
 
   async function delivered(claimed: readonly Claimed[], notice: AlertNotice, status: string): Promise<void> {
     const nowMs = await store.now();
@@ -42,6 +44,7 @@ export function createCourier(options: CourierOptions): Courier {
     await store.succeeded(name, nowMs);
     metrics.sent(name, claimed.length);
     logger.info('notification.sent', { channel: name, notification: notice.id, alerts: claimed.length, status });
+    await breakers.note(service, undefined);
   }
 
   async function fail(claimed: readonly Claimed[], error: AppError): Promise<void> {
@@ -61,12 +64,10 @@ export function createCourier(options: CourierOptions): Courier {
       logger.error('notification.dead', { channel: name, notifications: dead, message: error.message });
     }
     // Who refuses one message answers, and may take the next.
-    if (error.code === 'channel.refused') return;
-    const { failures } = await store.stumbled(name, error.message, nowMs);
-    const untilMs = openUntilMs(failures, nowMs);
-    if (untilMs === 0) return;
-    await store.openUntil(name, untilMs);
-    logger.warn('notification.channel_left_alone', { channel: name, failures, forMs: untilMs - nowMs });
+    if (error.code !== 'channel.refused') await store.stumbled(name, error.message, nowMs);
+    const open = await breakers.note(service, error);
+    if (open === null) return;
+    logger.warn('notification.channel_left_alone', { channel: name, forMs: open.untilMs - open.sinceMs });
   }
 
   /** Decided only now: until the older words are settled nobody knows whether it is half a story. A given up one may have arrived all the same. */
@@ -81,9 +82,10 @@ export function createCourier(options: CourierOptions): Courier {
   return {
     step: async (signal) => {
       const nowMs = await store.now();
-      const position = breakerPosition(await store.breaker(name), nowMs);
-      if (position === 'open') return false;
-      const limit = position === 'probing' ? 1 : channel.maxItems;
+      const state = await breakers.state(service, nowMs);
+      // Its queue costs no attempts meanwhile.
+      if (state === 'open') return false;
+      const limit = state === 'half-open' ? 1 : channel.maxItems;
       const taken = await store.claim(name, { nowMs, untilMs: nowMs + limits.alertLeaseMs, limit });
       if (taken.length === 0) return false;
       const claimed = await withoutUntoldEnds(taken);

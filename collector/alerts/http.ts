@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import type { AddressGuard } from '../outgoing/addresses.ts';
+import { guardedConnector, type Resolve } from '../outgoing/guarded-connector.ts';
 import type { ChannelAnswer } from './alert.ts';
 import { oneLine } from './text.ts';
 
@@ -25,15 +27,21 @@ export interface ChannelHttpOptions {
   readonly name: string;
   /** PEM of the authorities that count instead of those of the system. */
   readonly ca?: string | undefined;
+  /** Where connections may go; anywhere without one. */
+  readonly guard?: AddressGuard | undefined;
+  /** As `dns.lookup`, which it is otherwise. */
+  readonly resolve?: Resolve | undefined;
 }
 
 /** HTTP as all channels use it: bounded in time and in what is read of the answer. */
-export function createChannelHttp({ name, ca }: ChannelHttpOptions): ChannelHttp {
+export function createChannelHttp({ name, ca, guard, resolve }: ChannelHttpOptions): ChannelHttp {
   /** Loaded when needed: most commands send nothing. */
   const connect = async () => {
-    const { Agent, request } = await import('undici');
-    const tls = ca === undefined ? {} : { ca };
-    return { request, dispatcher: new Agent({ connect: { timeout: limits.alertConnectTimeoutMs, ...tls } }) };
+    const { Agent, request, buildConnector } = await import('undici');
+    const options = { timeout: limits.alertConnectTimeoutMs, ...(ca !== undefined && { ca }) };
+    const guarded = guard && { ...options, guard, ...(resolve && { resolve }) };
+    const connect = guarded === undefined ? options : guardedConnector(buildConnector, guarded);
+    return { request, dispatcher: new Agent({ connect }) };
   };
   let connected: ReturnType<typeof connect> | undefined;
   let isClosed = false;
@@ -96,6 +104,7 @@ const minSecretPathChars = 8;
 
 /** No answer, for a reason that names hosts and ports at most. */
 export function unreachable(name: string, cause: unknown): AppError {
+  if (cause instanceof AppError) return cause;
   const reason = cause instanceof AggregateError ? cause.errors[0] : cause;
   const message = oneLine(reason instanceof Error ? reason.message : String(reason), limits.maxAlertAnswerChars);
   return new AppError('channel.unreachable', `channel ${name}: ${message}`, { retryable: true });

@@ -15,7 +15,6 @@ export interface ChannelFigures {
   readonly name: string;
   readonly waiting: number;
   readonly dead: number;
-  readonly breaker_open: boolean;
 }
 
 /** @param read at each scrape; gauges are missing while it fails. */
@@ -57,7 +56,4 @@ function addGauges(registry: Registry, read: () => Promise<AlertFigures>): void 
   );
   ofChannels('notifications_waiting', 'Notifications that a channel has not taken yet', ({ waiting }) => waiting);
   ofChannels('notification_dead_letters', 'Notifications given up and not tried again since', ({ dead }) => dead);
-  ofChannels('notification_breaker_open', '1 while a channel that fails is left alone', (channel) =>
-    channel.breaker_open ? 1 : 0,
-  );
 }

@@ -1,9 +1,11 @@
 import { isAlertPattern } from '../../common/alert-pattern.ts';
 import { rfc3339 } from '../../common/clock.ts';
+import { decodeDecimal } from '../../common/encoding.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import { recordAct } from '../auth/audit.ts';
 import type { RandomBytes } from '../auth/tokens.ts';
-import { recordAct, requireReason } from '../enforcement/operator.ts';
+import { requireReason } from '../enforcement/operator.ts';
 import type { Recorder } from '../enforcement/ports.ts';
 import type { AlertSilence } from './standing.ts';
 import { alertSilenceView } from './view.ts';
@@ -20,6 +22,8 @@ export interface AlertOperatorPorts {
   readonly randomBytes: RandomBytes;
   /** Who wishes it, for the record. */
   readonly actor: string;
+  /** Of the request it was wished by. */
+  readonly requestId?: string;
 }
 
 /** How long a silence lasts: for some time from now, or until a moment. */
@@ -109,4 +113,27 @@ export async function acknowledgeAlert(ports: AlertOperatorPorts, key: string, w
   await recordAct(ports, { event: 'alert.acknowledged', subject: key, detail: reason });
   await ports.ledger.record({ kind: 'alert.acknowledged', body: { key, actor, reason } });
   return { key, acknowledged: true as const, actor, reason };
+}
+
+/** `overtaken`: what became of the alert was told since. */
+export type Retried = 'waiting' | 'overtaken' | 'unknown';
+
+/**
+ * Puts a notification that was given up back into the queue of its channel; a running collector sends it at once.
+ * @throws AppError `resource.not_found`; `state.conflict` when its channel knows better by now, or its alert is over.
+ */
+export async function retryNotification(retry: (id: number) => Promise<Retried>, name: string) {
+  const id = decodeDecimal(name);
+  const retried = id === undefined ? 'unknown' : await retry(id);
+  if (id === undefined || retried === 'unknown') {
+    throw new AppError(
+      'resource.not_found',
+      `there is no dead letter ${name.slice(0, 20)}; "alerts dead" lists those there are`,
+    );
+  }
+  if (retried === 'waiting') return { id, state: retried };
+  throw new AppError(
+    'state.conflict',
+    `dead letter ${id} is not sent any more: its alert is over, began anew, or its channel was told since what became of it`,
+  );
 }

@@ -1,6 +1,5 @@
 import type { LoggedEntry } from '../../common/entry.ts';
 import type { AlertItem, Severity } from './alert.ts';
-import type { BreakerState } from './breaker.ts';
 import type { Freeze } from './inhibition.ts';
 import type { Alert, AlertSilence } from './standing.ts';
 
@@ -112,11 +111,8 @@ export interface DeliveryStore {
   failed(verdicts: readonly Verdict[], why: { error: string; nowMs: number }): Promise<void>;
   /** Gives back what was not tried after all. */
   release(ids: readonly number[]): Promise<void>;
-  breaker(channel: string): Promise<BreakerState>;
   succeeded(channel: string, nowMs: number): Promise<void>;
-  /** Counts a failure. @returns the breaker with it. */
-  stumbled(channel: string, error: string, nowMs: number): Promise<BreakerState>;
-  openUntil(channel: string, untilMs: number): Promise<void>;
+  stumbled(channel: string, error: string, nowMs: number): Promise<void>;
 }
 
 /** What is counted. Calls never throw. */

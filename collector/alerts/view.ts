@@ -8,7 +8,7 @@ export function alertSilenceView({ id, pattern, untilMs, actor, reason, index, a
   return { id, pattern, until: rfc3339(untilMs), actor, reason, index, at: rfc3339(atMs) };
 }
 
-export type AlertSilenceView = ReturnType<typeof alertSilenceView>;
+type AlertSilenceView = ReturnType<typeof alertSilenceView>;
 
 /** What is shown of an alert beside what is stored of it. */
 export interface Shown {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
+import { artifactKinds } from '../../common/kinds.ts';
 
-/** What an artifact can be: one file, a folder with all that is in it, a container image. */
-export const artifactKinds = ['file', 'tree', 'image'] as const;
+export { artifactKinds };
 export type ArtifactKind = (typeof artifactKinds)[number];
 
 /** Something that was built, known by its SHA-256. */

@@ -8,11 +8,18 @@ export interface EngineImage {
   close(): Promise<void>;
 }
 
+/** No image is called `/app` or `./app`: such a name was meant as that of a file. */
+const beginsLikeOne = /^[A-Za-z0-9]/;
+
+/** What engines say, some with 500 and some with 400, of what cannot be the name of an image. */
+const noName = 'invalid reference format';
+
 /**
  * Asks the engine at a local socket for an image (`GET /images/get` of the Engine API).
  * @throws AppError `resource.not_found` when it has none by that name, `engine.unreachable` when it does not answer.
  */
 export async function saveImage(socketPath: string, image: string): Promise<EngineImage> {
+  if (!beginsLikeOne.test(image)) throw notThere(image);
   // Loaded by the only command that needs it.
   const { Client } = await import('undici');
   const client = new Client('http://localhost', {
@@ -25,7 +32,7 @@ export async function saveImage(socketPath: string, image: string): Promise<Engi
     const { statusCode, body } = await client.request({ method: 'GET', path: '/images/get', query });
     if (statusCode === 200) return { stream: body, close: () => client.destroy() };
     const said = (await body.text()).slice(0, limits.maxForeignTextChars);
-    if (statusCode === 404) throw notThere(image);
+    if (statusCode === 404 || said.includes(noName)) throw notThere(image);
     throw new AppError('engine.unreachable', `the engine at ${socketPath} answered HTTP ${statusCode}: ${said}`);
   } catch (thrown) {
     await client.destroy();

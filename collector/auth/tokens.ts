@@ -2,7 +2,7 @@
 export const tokenBytes = 32;
 
 /** What a token opens, visible at its start so that a leaked one is recognised. */
-export const tokenPrefixes = { operator: 'swo_', join: 'swj_' } as const;
+export const tokenPrefixes = { join: 'swj_', setup: 'sws_', refresh: 'swr_', api: 'swk_' } as const;
 
 /** Source of secrets, passed in so that domain code stays deterministic. */
 export type RandomBytes = (length: number) => Buffer;

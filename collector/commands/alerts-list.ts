@@ -1,73 +1,41 @@
-import { exitCodes } from '../../common/exit-codes.ts';
-import { runbookOf } from '../alerts/catalog.ts';
-import { alertView, type Shown } from '../alerts/view.ts';
-import {
-  type AlertChannelRow,
-  type AlertListRow,
-  alertHoldSources,
-  listAlertChannels,
-  listAlerts,
-  type ToldRow,
-} from '../postgres/alert-query-store.ts';
-import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
-import { contradictedField, contradictionOf } from './contradicted.ts';
-import { moreLine, requireLimit } from './enforcing.ts';
+import { alertList } from '../api/alerts-contract.ts';
+import type { AnswerOf } from '../client/client.ts';
+import type { CommandContext } from './context.ts';
 import { shownCell } from './ledger-replay.ts';
+import { type ListOptions, showList } from './list.ts';
 
-export interface AlertsListOptions {
-  readonly all?: boolean;
-  readonly limit?: string;
+export interface AlertsListOptions extends ListOptions {
+  readonly state: 'standing' | 'all';
 }
 
-/** Alerts that stand, newest first, with what each channel was told; and how the channels are. */
-export async function alertsList(context: CommandContext, options: AlertsListOptions): Promise<number> {
-  const limit = requireLimit(options.limit);
-  const contradicted = await withCollectorData(context, async (data) => {
-    const found = await contradictionOf(context, data);
-    const { db } = data.database;
-    const rows = await listAlerts(db, options.all === true ? 'all' : 'standing', {
-      after: undefined,
-      limit: limit + 1,
-    });
-    const sources = await alertHoldSources(db);
-    const { runbookUrl } = context.settings.alerts;
-    const items = rows
-      .slice(0, limit)
-      .map((row) => ({ ...alertView(row, sources), runbook: runbookOf(row.key, runbookUrl)?.place ?? null }));
-    const more = rows.length > limit;
-    const channels = await listAlertChannels(db);
-    show(
-      context,
-      { items, more, channels, ...contradictedField(found) },
-      () => `${formatAlerts(items)}${moreLine(more)}\n${formatChannels(channels)}`,
-    );
-    return found;
+type Alert = AnswerOf<typeof alertList>['items'][number];
+
+/** Alerts, newest first, with what each channel was told. */
+export function alertsList(context: CommandContext, options: AlertsListOptions): Promise<number> {
+  const { state } = options;
+  return showList(context, options, {
+    page: (api, at) => api.call(alertList, { query: { state, ...at } }),
+    heading: ['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'HELD', 'RUNBOOK', 'SUMMARY'],
+    cells: alertCells,
+    none: state === 'standing' ? 'no alert stands' : 'no alerts',
   });
-  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
-/** With where its page of the runbook is; null for one that has none. */
-type AlertRow = Pick<AlertListRow, 'severity' | 'key' | 'raised_at' | 'resolved_at' | 'notifications' | 'summary'> &
-  Shown & { readonly runbook: string | null };
-
-function formatAlerts(alerts: readonly AlertRow[]): string {
-  if (alerts.length === 0) return 'no alert stands\n';
-  const cells = alerts.map((alert) => [
+function alertCells(alert: Alert): readonly string[] {
+  return [
     alert.severity,
     shownCell(alert.key),
-    alert.raised_at.toISOString(),
-    alert.resolved_at?.toISOString() ?? 'stands',
+    alert.raised_at,
+    alert.resolved_at ?? 'stands',
     alert.notifications.map(toldText).join(', ') || 'nobody was told',
-    shownCell(standText(alert)),
+    shownCell(heldText(alert)),
+    shownCell(alert.runbook ?? '-'),
     shownCell(alert.summary),
-  ]);
-  const pages = new Set(alerts.flatMap(({ runbook }) => runbook ?? []));
-  const table = formatTable([['SEVERITY', 'ALERT', 'SINCE', 'UNTIL', 'TOLD', 'HELD', 'SUMMARY'], ...cells]);
-  return `${table}${[...pages].map((page) => `runbook: ${page}\n`).join('')}`;
+  ];
 }
 
 /** Why it is not told now, or not told again. */
-function standText({ silenced, follows_from, acknowledged }: Shown): string {
+function heldText({ silenced, follows_from, acknowledged }: Alert): string {
   const parts = [
     ...(silenced === null ? [] : [`silenced until ${silenced.until} by ${silenced.actor}: ${silenced.reason}`]),
     ...(follows_from === null ? [] : [`follows from ${follows_from}`]),
@@ -76,25 +44,7 @@ function standText({ silenced, follows_from, acknowledged }: Shown): string {
   return parts.join('; ') || '-';
 }
 
-function toldText({ channel, change, state, attempts }: ToldRow): string {
+function toldText({ channel, change, state, attempts }: Alert['notifications'][number]): string {
   if (state === 'delivered') return `${channel} (${change})`;
   return state === 'dead' ? `${channel} (${change}: given up)` : `${channel} (${change}: waits, ${attempts} attempts)`;
-}
-
-function formatChannels(channels: readonly AlertChannelRow[]): string {
-  if (channels.length === 0) return 'no channel is set up (alerts.* in the settings), so nobody is told\n';
-  const cells = channels.map((channel) => [
-    channel.channel,
-    channel.level,
-    channel.escalate_after_ms === null ? 'at once' : `after ${channel.escalate_after_ms / 1_000} s`,
-    String(channel.waiting),
-    String(channel.dead),
-    channel.last_success_at?.toISOString() ?? 'never',
-    channel.open_until === null ? '-' : channel.open_until.toISOString(),
-    shownCell(channel.last_error ?? '-'),
-  ]);
-  return formatTable([
-    ['CHANNEL', 'LEVEL', 'TOLD', 'WAITING', 'DEAD', 'LAST SENT', 'LEFT ALONE UNTIL', 'ERROR'],
-    ...cells,
-  ]);
 }

@@ -4,16 +4,16 @@ import { amount } from '../../common/amount.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { printable, printableJson } from '../../common/printable.ts';
-import { type Artifact, type ArtifactKind, artifactKinds, type ReadingProgress } from '../artifacts/artifact.ts';
+import type { Artifact, ArtifactKind, ReadingProgress } from '../artifacts/artifact.ts';
 import { saveImage } from '../artifacts/engine-image.ts';
 import { findFile, hashFile, hashTree } from '../artifacts/fs-tree.ts';
 import { hashSavedImage, NotAnImage } from '../artifacts/saved-image.ts';
-import { writeNewFile } from '../new-file.ts';
+import { writeNewFile } from '../data/new-file.ts';
 import type { CommandOutput } from './context.ts';
 import { progressBar } from './progress.ts';
 
 export interface ArtifactHashOptions {
-  readonly as?: string;
+  readonly as?: ArtifactKind;
   /** Socket of the engine that images are asked of. */
   readonly socket?: string;
   /** File for what the hash of a tree is of. */
@@ -39,17 +39,32 @@ export async function artifactHash(
   target: string,
   options: ArtifactHashOptions,
 ): Promise<number> {
-  const wanted = requireKind(options.as);
+  const artifact = await hashNamed(world, target, options);
+  world.stdout.write(world.json ? printableJson(hashFields(artifact, target)) : hashLine(artifact, target));
+  return exitCodes.done;
+}
+
+/** Hashes what `target` names, with a bar on a terminal; writes the listing where one is wished for. */
+export async function hashNamed(
+  world: Pick<ArtifactWorld, 'env' | 'stderr'>,
+  target: string,
+  options: ArtifactHashOptions,
+): Promise<Artifact> {
+  const wanted = options.as;
   const bar = progressBar(world.stderr, 'MB');
   const onProgress: ReadingProgress = (bytes, of) => bar(Math.floor(bytes / bytesPerMb), Math.ceil(of / bytesPerMb));
   const reading = { socketPath: socketOf(world, options), onProgress };
   const { artifact, listing } = await hashTarget(target, wanted, reading).finally(() => bar(1, 1));
   if (options.listing !== undefined) await writeListing(options.listing, listing);
-  const { kind, sha256, bytes, parts, tags } = artifact;
-  if (world.json)
-    world.stdout.write(printableJson({ artifact: `sha256:${sha256}`, kind, bytes, parts, tags, of: target }));
-  else world.stdout.write(`sha256:${sha256}  ${described(artifact)}  ${printable(target)}\n`);
-  return exitCodes.done;
+  return artifact;
+}
+
+export function hashFields({ kind, sha256, bytes, parts, tags }: Artifact, target: string) {
+  return { artifact: `sha256:${sha256}`, kind, bytes, parts, tags, of: target };
+}
+
+export function hashLine(artifact: Artifact, target: string): string {
+  return `sha256:${artifact.sha256}  ${described(artifact)}  ${printable(target)}\n`;
 }
 
 const bytesPerMb = 1_000_000;
@@ -119,15 +134,9 @@ async function looksLikeTar(path: string): Promise<boolean> {
   }
 }
 
-function requireKind(as: string | undefined): ArtifactKind | undefined {
-  const kind = artifactKinds.find((one) => one === as);
-  if (as === undefined || kind !== undefined) return kind;
-  throw new AppError('validation.request', `--as takes ${artifactKinds.join(', ')}, not "${as}"`);
-}
-
 const unixScheme = 'unix://';
 
-function socketOf({ env }: ArtifactWorld, { socket }: ArtifactHashOptions): string {
+function socketOf({ env }: Pick<ArtifactWorld, 'env'>, { socket }: ArtifactHashOptions): string {
   if (socket !== undefined) return socket;
   const host = env.DOCKER_HOST;
   return host?.startsWith(unixScheme) ? host.slice(unixScheme.length) : '/var/run/docker.sock';

@@ -2,12 +2,11 @@ import { rfc3339 } from '../../common/clock.ts';
 import { type Announcement, announcementNamespace, announcementText } from '../../common/enforcement/announcement.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
+import { changeAnnounce } from '../api/governance-contract.ts';
 import { systemClock } from '../clock.ts';
-import { announceChange } from '../enforcement/changes.ts';
 import { signWithKeyFile } from '../enforcement/ssh-keygen.ts';
-import { createAnnouncing } from '../operating.ts';
-import { type CommandContext, requireNodeName, show, withLedger } from './context.ts';
-import { signersFor } from './enforcing.ts';
+import { withApi } from './api.ts';
+import { type CommandContext, requireNodeName, show } from './context.ts';
 import { parseDeadline } from './moment.ts';
 import { readSignature, requirePrincipal } from './orders-approve.ts';
 
@@ -42,18 +41,19 @@ export async function changesAnnounce(context: CommandContext, options: Announce
       'give --key FILE to sign here, or --signature FILE that was made elsewhere',
     );
   }
-  const signers = signersFor(context, options.allowedSigners);
-  await withLedger(context, async ({ ledger, database: { db } }) => {
-    const ports = createAnnouncing({ db, ledger, clock: systemClock, signers });
-    const signed =
-      key === undefined
-        ? await readSignature(signature ?? '')
-        : await signWithKeyFile(key, text, announcementNamespace);
-    const { index, node, container, image, until } = await announceChange(ports, text, { approver, signature: signed });
-    const told = { index, node, container, becomes: image, before: until, approver };
-    show(context, told, () => `on record as entry ${index}: ${text}`);
-  });
-  return exitCodes.done;
+  return withApi(
+    context,
+    async ({ api }) => {
+      const signed =
+        key === undefined
+          ? await readSignature(signature ?? '')
+          : await signWithKeyFile(key, text, announcementNamespace);
+      const body = { text, approval: { approver, signature: signed } };
+      show(context, await api.call(changeAnnounce, { body }), ({ index }) => `on record as entry ${index}: ${text}`);
+      return exitCodes.done;
+    },
+    options,
+  );
 }
 
 /** Prints what is signed, for a key that is elsewhere. */

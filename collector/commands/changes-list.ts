@@ -1,36 +1,35 @@
-import { exitCodes } from '../../common/exit-codes.ts';
-import { type ChangeView, changeViews } from '../enforcement/changes.ts';
-import { readMeasures } from '../postgres/standing-measure-store.ts';
-import { type CommandContext, formatTable, show } from './context.ts';
-import { contradictedField } from './contradicted.ts';
-import { lookAtEnforcement } from './enforcing.ts';
+import { changeList } from '../api/governance-contract.ts';
+import type { AnswerOf } from '../client/client.ts';
+import type { CommandContext } from './context.ts';
 import { shownCell } from './ledger-replay.ts';
+import { showList } from './list.ts';
 
 export interface ChangesListOptions {
-  /** Those that are over, too. */
-  readonly all?: boolean;
+  readonly state: 'standing' | 'all';
 }
 
 /** Changes that somebody has announced. */
-export async function changesList(context: CommandContext, { all = false }: ChangesListOptions): Promise<number> {
-  const contradicted = await lookAtEnforcement(context, async ({ db, nowMs, contradicted: found }) => {
-    const { announcements } = await readMeasures(db, nowMs);
-    const items = changeViews(announcements, nowMs, all ? 'all' : 'standing');
-    show(context, { items, ...contradictedField(found) }, () => formatChanges(items));
-    return found;
-  });
-  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
+export function changesList(context: CommandContext, { state }: ChangesListOptions): Promise<number> {
+  return showList(
+    context,
+    {},
+    {
+      page: (api) => api.call(changeList, { query: { state } }),
+      heading: ['ENTRY', 'NODE', 'CONTAINER', 'BECOMES', 'BEFORE', 'BY'],
+      cells: changeCells,
+      none: 'no change is announced',
+    },
+  );
 }
 
-function formatChanges(changes: readonly ChangeView[]): string {
-  if (changes.length === 0) return 'no change is announced\n';
-  const cells = changes.map(({ index, node, container, becomes, before, stands, approver }) => [
+function changeCells(change: AnswerOf<typeof changeList>['items'][number]): readonly string[] {
+  const { index, node, container, becomes, before, stands, approver } = change;
+  return [
     String(index),
     node ?? 'all',
     shownCell(container),
     shownCell(becomes),
     stands ? before : `${before} (over)`,
     shownCell(approver),
-  ]);
-  return formatTable([['ENTRY', 'NODE', 'CONTAINER', 'BECOMES', 'BEFORE', 'BY'], ...cells]);
+  ];
 }

@@ -5,14 +5,16 @@ import { AppError, errnoOf } from '../../common/errors.ts';
 import { nodeName } from '../../common/fields.ts';
 import type { KeyPair } from '../../common/keys.ts';
 import type { LogEvent, Logger } from '../../common/log.ts';
-import { printable, printableJson, printableLines } from '../../common/printable.ts';
+import { printableJson, printableLines } from '../../common/printable.ts';
 import { createTeardown } from '../../common/teardown.ts';
 import { openLedger } from '../app.ts';
 import { systemClock } from '../clock.ts';
 import type { CollectorSettings } from '../config.ts';
+import { becomeOwner } from '../data/data-dir.ts';
+import { collectorKeyPath, readCollectorKey } from '../data/keys.ts';
 import { type OpenDatabase, openDatabase, requireMigrated } from '../database.ts';
-import { collectorKeyPath, readCollectorKey } from '../keys.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import type { ServerChoice } from './server.ts';
 
 /** Standard output or error. */
 export type CommandOutput = Writable & { readonly isTTY?: boolean };
@@ -24,6 +26,15 @@ export interface CommandContext {
   readonly stdout: CommandOutput;
   readonly stderr: CommandOutput;
   readonly stopRequested: Promise<string>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** `--token-file`, for the collector that is asked. */
+  readonly tokenFile?: string | undefined;
+  /** `--ca-file`, or what the environment has for it. */
+  readonly caFile?: string | undefined;
+  /** The collector that resources are asked of; undefined for the one whose data directory is here. */
+  readonly server?: ServerChoice | undefined;
+  /** Whether the command line or the environment says where the data are: then a sign-in elsewhere does not count. */
+  readonly namesData?: boolean;
 }
 
 export interface OpenCollectorData {
@@ -33,13 +44,16 @@ export interface OpenCollectorData {
 
 /**
  * The data of a collector that exists, running or not: never makes a database, a key or a table.
- * @throws AppError `resource.not_found`, `validation.config`, `database.*`, `auth.key_file`.
+ * @throws AppError `validation.request` where a server is named; `resource.not_found`, `validation.config`, `database.*`,
+ *   `auth.key_file`.
  */
 export async function withCollectorData<T>(
   context: CommandContext,
   work: (data: OpenCollectorData) => Promise<T>,
 ): Promise<T> {
-  const { settings } = context;
+  const { settings, server } = context;
+  if (server !== undefined) throw notElsewhere();
+  await becomeOwner(settings.dataDir);
   await requireDataDir(settings);
   const logger = stderrLogger(context.stderr);
   const teardown = createTeardown(logger);
@@ -67,6 +81,14 @@ export function withLedger<T>(
       await teardown.run();
     }
   });
+}
+
+/** Whoever names a server does not mean the data that happen to be here. */
+export function notElsewhere(): AppError {
+  return new AppError(
+    'validation.request',
+    'this command works on the data directory of a collector: run it there, without --server and SIGILWATCH_SERVER',
+  );
 }
 
 async function requireDataDir({ dataDir, database }: CollectorSettings): Promise<void> {
@@ -110,15 +132,7 @@ export function requireNodeName(text: string): string {
   throw new AppError('validation.request', `"${text}" cannot be a node name: lower-case letters, digits and hyphens`);
 }
 
-/** Rows as columns of equal width, two spaces apart. */
-export function formatTable(cells: readonly (readonly string[])[]): string {
-  const rows = cells.map((row) => row.map(printable));
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
-    });
-  }
-  const line = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
-  return rows.map((row) => `${line(row).trimEnd()}\n`).join('');
+/** As {@link requireNodeName}, for a filter. */
+export function optionalNodeName(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : requireNodeName(text);
 }

@@ -1,20 +1,25 @@
 import { amount } from '../../common/amount.ts';
-import { driftSchema } from '../../common/drift.ts';
-import { sigilFinding } from '../../common/sigil.ts';
-import type { Fleet } from '../fleet/fleet.ts';
-import type { FleetContainer, FleetDrift, FleetFinding, FleetNode } from '../fleet/view.ts';
-import { formatTable } from './context.ts';
+import type { fleetShow } from '../api/fleet-contract.ts';
+import type { AnswerOf } from '../client/client.ts';
 import { shownCell } from './ledger-replay.ts';
+import { formatTable } from './table.ts';
+
+/** Without what belongs to a page. */
+export type Fleet = Pick<AnswerOf<typeof fleetShow>, 'as_of' | 'items'>;
+type FleetNode = Fleet['items'][number];
+type FleetContainer = FleetNode['containers'][number];
+type FleetDrift = FleetNode['drifts'][number];
+type FleetFinding = FleetNode['findings'][number];
 
 const shownIdChars = 12;
 
 /** The fleet for people: the moment, then each node with what it last saw. */
-export function formatFleet({ as_of, nodes }: Fleet): string {
+export function formatFleet({ as_of, items }: Fleet): string {
   const { size, received_at, root, source } = as_of;
   const told = source === 'entries' ? 'told by the entries themselves' : 'the present, as the projections have it';
   const head = `${amount(size, 'entry', 'entries')}, the last received at ${received_at}; ${told}\nroot ${root}\n`;
-  if (nodes.length === 0) return `${head}\nno node was enrolled by then\n`;
-  return head + nodes.map(formatNode).join('');
+  if (items.length === 0) return `${head}\nno node was enrolled by then\n`;
+  return head + items.map(formatNode).join('');
 }
 
 function formatNode(node: FleetNode): string {
@@ -68,15 +73,12 @@ function containerCells({ name, state, health, image, id, exit_code }: FleetCont
 }
 
 function driftCells({ kind, container, opened_at, differences }: FleetDrift): readonly string[] {
-  const known = driftSchema.shape.differences.safeParse(differences);
-  const parts = known.data?.map(({ field, desired, observed }) => `${field}: ${desired ?? '-'} -> ${observed ?? '-'}`);
-  return [kind, container, opened_at, parts?.join('; ') ?? JSON.stringify(differences)];
+  const parts = differences.map(({ field, desired, observed }) => `${field}: ${desired ?? '-'} -> ${observed ?? '-'}`);
+  return [kind, container, opened_at, parts.join('; ')];
 }
 
 function findingCells({ check, store, opened_at, finding }: FleetFinding): readonly string[] {
-  const known = sigilFinding.safeParse(finding);
-  if (!known.success) return [check, store, opened_at, JSON.stringify(finding)];
-  const { key, file, offset, detail } = known.data;
+  const { key, file, offset, detail } = finding;
   const where = key ?? (offset === null ? file : `${file} at ${offset}`);
   return [check, store, opened_at, where === null ? detail : `${where}: ${detail}`];
 }

@@ -6,7 +6,6 @@ import type { IntegrityStatus } from '../../common/integrity-report.ts';
 import { printableLines } from '../../common/printable.ts';
 import { createTeardown } from '../../common/teardown.ts';
 import { openLedger } from '../app.ts';
-import { checkedLedger, newCheckId } from '../checking.ts';
 import { systemClock } from '../clock.ts';
 import { applicationName } from '../database.ts';
 import type { Recorder } from '../enforcement/ports.ts';
@@ -17,8 +16,9 @@ import { type LedgerRun, reportOf } from '../integrity/report.ts';
 import { formatCollected } from '../integrity/text.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { aloneInDatabase, postgresIntegrityStore } from '../postgres/integrity-store.ts';
+import { checkedLedger, newCheckId } from '../wiring/checking.ts';
 import { type CommandContext, type OpenCollectorData, stderrLogger, withCollectorData } from './context.ts';
-import { type ReportFiles, writeFiles } from './integrity-show.ts';
+import { type ReportFiles, type WriteReport, withReportFiles } from './integrity-show.ts';
 import { progressBar, untilStopped } from './progress.ts';
 
 const exitCodeFor: Readonly<Record<IntegrityStatus, number>> = {
@@ -32,21 +32,23 @@ const exitCodeFor: Readonly<Record<IntegrityStatus, number>> = {
  * @throws AppError `state.busy` while another check is under way; `state.conflict` when it was stopped, or a file exists already
  */
 export async function integrityRun(context: CommandContext, files: ReportFiles): Promise<number> {
-  return withCollectorData(context, async (data) => {
-    const { url } = data.database;
-    const run = await aloneInDatabase({ url, applicationName })(async ({ confirm }) => {
-      const made = await checkNow(context, data);
-      const { report, document } = reportOf(made);
-      context.stdout.write(context.json ? document : printableLines(formatCollected(report)));
-      await confirm();
-      await record(context, data, made);
-      await writeFiles(files, { page: () => collectedPage(report), document });
-      return made;
-    });
-    if (run !== undefined) return exitCodeFor[run.check.status];
-    throw new AppError('state.busy', 'another check of the ledger is under way: by the collector, or by hand', {
-      retryable: true,
-    });
+  return withReportFiles(context, files, (write) => withCollectorData(context, (data) => runOn(context, data, write)));
+}
+
+async function runOn(context: CommandContext, data: OpenCollectorData, write: WriteReport): Promise<number> {
+  const { url } = data.database;
+  const run = await aloneInDatabase({ url, applicationName })(async ({ confirm }) => {
+    const made = await checkNow(context, data);
+    const { report, document } = reportOf(made);
+    context.stdout.write(context.json ? document : printableLines(formatCollected(report)));
+    await confirm();
+    await record(context, data, made);
+    await write({ page: () => collectedPage(report), document });
+    return made;
+  });
+  if (run !== undefined) return exitCodeFor[run.check.status];
+  throw new AppError('state.busy', 'another check of the ledger is under way: by the collector, or by hand', {
+    retryable: true,
   });
 }
 

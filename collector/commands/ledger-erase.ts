@@ -4,9 +4,9 @@ import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { systemClock } from '../clock.ts';
 import type { CollectorSettings } from '../config.ts';
-import { createErasing, type Erasing } from '../erasing.ts';
 import type { ErasurePlan, ErasureReport, ErasureStep } from '../ledger/erasure/erasure.ts';
 import type { ErasureLimit } from '../ledger/erasure/plan.ts';
+import { createErasing, type Erasing } from '../wiring/erasing.ts';
 import { type CommandContext, show, withLedger } from './context.ts';
 import { progressBar, untilStopped } from './progress.ts';
 

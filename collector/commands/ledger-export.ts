@@ -2,11 +2,12 @@ import { decodeDecimal } from '../../common/encoding.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { parseVerifierKey } from '../../common/note.ts';
+import { type WriteFile, withNamedFiles } from '../data/named-files.ts';
+import { writePieces } from '../data/new-file.ts';
 import { readErasures } from '../ledger/erasure/record.ts';
 import { type ExportSpan, exportLines } from '../ledger/export/export.ts';
-import { writeNewFile, writePieces } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
-import { witnessesBeside } from '../witnessed.ts';
+import { witnessesBeside } from '../wiring/witnessed.ts';
 import { type CommandContext, withLedger } from './context.ts';
 import { unwitnessedNote } from './ledger-proof.ts';
 import { progressBar, untilStopped } from './progress.ts';
@@ -22,6 +23,11 @@ export interface ExportOptions {
  * file it is written whole or not at all; what it was is then said on standard output, else on standard error.
  */
 export async function ledgerExport(context: CommandContext, options: ExportOptions): Promise<number> {
+  const { dataDir } = context.settings;
+  return withNamedFiles(dataDir, [options.output], (writeFile) => exportTo(writeFile, context, options));
+}
+
+async function exportTo(writeFile: WriteFile, context: CommandContext, options: ExportOptions): Promise<number> {
   const { stdout, stderr, json, settings } = context;
   await withLedger(context, async ({ ledger, database }) => {
     const span = readSpan(options, (await ledger.checkpoint()).size);
@@ -45,7 +51,7 @@ export async function ledgerExport(context: CommandContext, options: ExportOptio
     });
     try {
       if (options.output === undefined) await writePieces(stdout, lines);
-      else await writeNewFile(options.output, lines);
+      else await writeFile(options.output, lines);
     } finally {
       bar(1, 1);
     }

@@ -1,5 +1,5 @@
 import { exitCodes } from '../../common/exit-codes.ts';
-import { createMirroring, noMirror } from '../mirroring.ts';
+import { createMirroring, noMirror } from '../wiring/mirroring.ts';
 import { type CommandContext, show, stderrLogger, withLedger } from './context.ts';
 
 /** Brings the git mirror of the ledger up to date; without `once`, again and again until it is stopped. */

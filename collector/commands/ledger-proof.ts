@@ -3,10 +3,10 @@ import { leafData } from '../../common/entry.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { formatTlogProof } from '../../common/tlog-proof.ts';
+import { type WriteFile, withNamedFiles } from '../data/named-files.ts';
 import { provedLeaf, type StoredLeaf } from '../ledger/export/export.ts';
-import { writeNewFile } from '../new-file.ts';
 import { postgresExportSource } from '../postgres/export-store.ts';
-import { witnessesBeside } from '../witnessed.ts';
+import { witnessesBeside } from '../wiring/witnessed.ts';
 import { type CommandContext, show, withLedger } from './context.ts';
 
 export interface ProofOptions {
@@ -22,6 +22,17 @@ export interface ProofOptions {
 export async function ledgerProof(context: CommandContext, options: ProofOptions): Promise<number> {
   const index = decodeDecimal(options.index);
   if (index === undefined) throw new AppError('validation.request', `"${options.index}" is not an index`);
+  const file = options.output ?? `entry-${index}.tlog-proof`;
+  const { dataDir } = context.settings;
+  return withNamedFiles(dataDir, [file], (writeFile) => proveTo(writeFile, context, { index, file }));
+}
+
+interface WantedProof {
+  readonly index: number;
+  readonly file: string;
+}
+
+async function proveTo(writeFile: WriteFile, context: CommandContext, { index, file }: WantedProof): Promise<number> {
   await withLedger(context, async ({ ledger, database }) => {
     const { size: latest } = await ledger.checkpoint();
     if (index >= latest) {
@@ -32,8 +43,7 @@ export async function ledgerProof(context: CommandContext, options: ProofOptions
     const source = postgresExportSource(database.db);
     // So that what is written verifies, or there is no file.
     const { leaf, hashes } = await provedLeaf(index, { source, prover: ledger, checkpoint });
-    const file = options.output ?? `entry-${index}.tlog-proof`;
-    await writeNewFile(file, [formatTlogProof({ index, hashes, checkpoint: note, ...entryOf(leaf) })]);
+    await writeFile(file, [formatTlogProof({ index, hashes, checkpoint: note, ...entryOf(leaf) })]);
     if (leaf.body === undefined) context.stderr.write(erasedNote(index));
     if (!witnessed) context.stderr.write(unwitnessedNote(size));
     const has_entry = leaf.body !== undefined;

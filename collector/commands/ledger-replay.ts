@@ -10,9 +10,10 @@ import {
   type TableComparison,
 } from '../ledger/replay.ts';
 import { postgresReplays } from '../postgres/replay-store.ts';
-import { type CommandContext, formatTable, show, withCollectorData } from './context.ts';
+import { type CommandContext, show, withCollectorData } from './context.ts';
 import { type Contradicted, contradictedField, contradictionOf } from './contradicted.ts';
 import { progressBar, untilStopped } from './progress.ts';
+import { formatTable } from './table.ts';
 
 export interface ReplayOptions {
   readonly check?: boolean;

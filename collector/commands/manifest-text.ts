@@ -9,8 +9,8 @@ import { formatPeriod } from '../../common/manifest/values.ts';
 import { formatWarning } from '../../common/manifest/warnings.ts';
 import { dayNames, type Window } from '../../common/manifest/windows.ts';
 import { printable } from '../../common/printable.ts';
-import { formatTable } from './context.ts';
 import type { WantedByManifest, WantedOnNode } from './manifest-wanted.ts';
+import { formatTable } from './table.ts';
 
 /** What a manifest would have run, its rules and its warnings, for people; every line with its end. */
 export function manifestLines(wanted: WantedByManifest): readonly string[] {

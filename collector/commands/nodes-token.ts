@@ -1,27 +1,29 @@
-import { randomBytes } from 'node:crypto';
-import { rfc3339 } from '../../common/clock.ts';
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { exitCodes } from '../../common/exit-codes.ts';
-import { systemClock } from '../clock.ts';
-import { issueJoinToken } from '../fleet/enrolment.ts';
-import { postgresEnrolment } from '../postgres/access-store.ts';
-import { type CommandContext, requireNodeName, show, withLedger } from './context.ts';
+import { nodeToken } from '../api/fleet-contract.ts';
+import type { CollectorSettings } from '../config.ts';
+import { withApi } from './api.ts';
+import { type CommandContext, requireNodeName, show } from './context.ts';
+import { addressForNodes, joinText } from './join-text.ts';
 
 /** Makes a join token and says how to use it. */
 export async function nodesToken(context: CommandContext, options: { node: string }): Promise<number> {
   const node = requireNodeName(options.node);
-  const { fleet, http } = context.settings;
-  await withLedger(context, async ({ ledger, database }) => {
-    const ports = { store: postgresEnrolment(database.db), ledger, clock: systemClock };
-    const issued = await issueJoinToken(ports, { node, ttlMs: fleet.joinTokenTtlMs, randomBytes });
-    const { token: made, logFingerprint: log_fingerprint } = issued;
-    const result = { node, token: made, expires_at: rfc3339(issued.expiresAt), log_fingerprint };
-    const address = `http://${http.host}:${http.port}`;
-    show(
-      context,
-      result,
-      ({ token, expires_at }) =>
-        `${token}\n\nOn ${node}, before ${expires_at}, once:\n\n  sigilwatch-agent enroll --collector ${address} --node ${node} --token ${token}\n\nIt will show the key of this log: ${log_fingerprint}\n`,
+  const address = context.server?.url ?? (await ownAddress(context.settings));
+  return withApi(context, async ({ api }) => {
+    const made = await api.call(nodeToken, { params: { node } });
+    show(context, made, ({ token, expires_at: expires, log_fingerprint: logFingerprint }) =>
+      joinText({ node, address, token, expires, logFingerprint }),
     );
+    return exitCodes.done;
   });
-  return exitCodes.done;
+}
+
+async function ownAddress({ http: { host, port, tls } }: CollectorSettings): Promise<string> {
+  const { certificate: path } = tls;
+  const scheme = path === undefined ? 'http' : 'https';
+  // A certificate that cannot be read is for "doctor" to tell; a token can be made without.
+  const certificate = path === undefined ? undefined : await readFile(path, 'utf8').catch(() => undefined);
+  return addressForNodes({ host, port, certificate, scheme, hostname: hostname() });
 }

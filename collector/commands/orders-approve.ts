@@ -2,12 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
 import { type Approval, approvalText } from '../../common/order.ts';
-import { approveOrder, rejectOrder } from '../enforcement/approvals.ts';
-import { findOrder } from '../enforcement/operator.ts';
+import { orderApprove, orderReject, orderShow } from '../api/orders-contract.ts';
 import { signWithKeyFile } from '../enforcement/ssh-keygen.ts';
-import { storyOf } from '../enforcement/story.ts';
+import { withApi } from './api.ts';
 import { type CommandContext, show } from './context.ts';
-import { operate } from './enforcing.ts';
 import { formatStory } from './orders-show.ts';
 
 export interface ApproveOptions {
@@ -30,20 +28,24 @@ export async function ordersApprove(context: CommandContext, name: string, optio
       'give --key FILE to sign here, or --signature FILE that was made elsewhere',
     );
   }
-  await operate(context, options, async (ports) => {
-    const { hash } = await findOrder(ports, name);
-    const approval = await approvalBy(hash, { as, key, signature });
-    show(context, await storyOf(ports, await approveOrder(ports, hash, approval)), formatStory);
-  });
-  return exitCodes.done;
+  return withApi(
+    context,
+    async ({ api }) => {
+      const { hash } = await api.call(orderShow, { params: { hash: name } });
+      const approval = await approvalBy(hash, { as, key, signature });
+      show(context, await api.call(orderApprove, { params: { hash }, body: approval }), formatStory);
+      return exitCodes.done;
+    },
+    options,
+  );
 }
 
 /** Ends an order before it is carried out. */
 export async function ordersReject(context: CommandContext, name: string, reason: string): Promise<number> {
-  await operate(context, {}, async (ports) => {
-    show(context, await storyOf(ports, await rejectOrder(ports, name, reason)), formatStory);
+  return withApi(context, async ({ api }) => {
+    show(context, await api.call(orderReject, { params: { hash: name }, body: { reason } }), formatStory);
+    return exitCodes.done;
   });
-  return exitCodes.done;
 }
 
 /** @throws AppError `validation.request`. */

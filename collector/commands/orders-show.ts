@@ -1,32 +1,28 @@
 import { exitCodes } from '../../common/exit-codes.ts';
-import { approvalText } from '../../common/order.ts';
-import { findOrder } from '../enforcement/operator.ts';
-import { storyNamed } from '../enforcement/story.ts';
-import type { OrderStory } from '../enforcement/view.ts';
+import { orderShow } from '../api/orders-contract.ts';
+import type { AnswerOf } from '../client/client.ts';
+import { withApi } from './api.ts';
 import { type CommandContext, show } from './context.ts';
-import { contradictedField } from './contradicted.ts';
-import { lookAtEnforcement } from './enforcing.ts';
 import { shownCell } from './ledger-replay.ts';
 
+export type OrderStory = AnswerOf<typeof orderShow>;
+
 /** One order with its whole story, oldest first, and what holds it up. */
-export async function ordersShow(context: CommandContext, name: string): Promise<number> {
-  const contradicted = await lookAtEnforcement(context, async (looking) => {
-    const story = await storyNamed(looking, name);
-    show(context, { ...story, ...contradictedField(looking.contradicted) }, () => formatStory(story));
-    return looking.contradicted;
+export function ordersShow(context: CommandContext, hash: string): Promise<number> {
+  return withApi(context, async ({ api, contradictedField }) => {
+    const story = await api.call(orderShow, { params: { hash } });
+    show(context, { ...story, ...contradictedField() }, () => formatStory(story));
+    return exitCodes.done;
   });
-  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
 /** Prints what approvers sign, byte for byte. */
-export async function ordersApprovalText(context: CommandContext, name: string): Promise<number> {
-  const contradicted = await lookAtEnforcement(context, async (looking) => {
-    const { hash } = await findOrder(looking, name);
-    const text = approvalText(hash);
-    show(context, { hash, approval_text: text, ...contradictedField(looking.contradicted) }, () => text);
-    return looking.contradicted;
+export function ordersApprovalText(context: CommandContext, name: string): Promise<number> {
+  return withApi(context, async ({ api, contradictedField }) => {
+    const { hash, approval_text } = await api.call(orderShow, { params: { hash: name } });
+    show(context, { hash, approval_text, ...contradictedField() }, () => approval_text);
+    return exitCodes.done;
   });
-  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
 }
 
 /** An order for people. */

@@ -3,8 +3,8 @@ import { driftKinds } from '../../common/drift-kind.ts';
 import { limits } from '../../common/limits.ts';
 import type { BacktestAction, BacktestHold, RuleTotals } from '../backtest/account.ts';
 import type { BacktestResult } from '../backtest/backtest.ts';
-import { formatTable } from './context.ts';
 import { shownCell } from './ledger-replay.ts';
+import { formatTable } from './table.ts';
 
 /** The result of a backtest for people. */
 export function formatBacktest(result: BacktestResult): string {

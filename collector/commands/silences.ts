@@ -1,62 +1,69 @@
-import { driftKinds } from '../../common/drift-kind.ts';
+import type { DriftKind } from '../../common/drift-kind.ts';
 import { AppError } from '../../common/errors.ts';
 import { exitCodes } from '../../common/exit-codes.ts';
-import { endSilence, silenceDrifts } from '../enforcement/measures.ts';
-import { silenceFields, silenceView } from '../enforcement/view.ts';
-import { readMeasures } from '../postgres/standing-measure-store.ts';
-import { type CommandContext, formatTable, requireNodeName, show } from './context.ts';
-import { contradictedField } from './contradicted.ts';
-import { lookAtEnforcement, operate, requireWord } from './enforcing.ts';
+import {
+  silenceAdd as addContract,
+  silenceEnd as endContract,
+  silenceList as listContract,
+} from '../api/governance-contract.ts';
+import type { AnswerOf } from '../client/client.ts';
+import { withApi } from './api.ts';
+import { type CommandContext, optionalNodeName, show } from './context.ts';
 import { shownCell } from './ledger-replay.ts';
+import { showList } from './list.ts';
 
 export interface SilenceOptions {
   readonly node?: string;
   readonly container?: string;
-  readonly kind?: string;
+  readonly kind?: DriftKind;
   readonly for: string;
   readonly reason: string;
 }
 
 /** Silences that stand. */
-export async function silenceList(context: CommandContext): Promise<number> {
-  const contradicted = await lookAtEnforcement(context, async ({ db, nowMs, contradicted: found }) => {
-    const items = (await readMeasures(db, nowMs)).silences.map(silenceView);
-    show(context, { items, ...contradictedField(found) }, () => formatSilences(items));
-    return found;
-  });
-  return contradicted === undefined ? exitCodes.done : exitCodes.findings;
+export function silenceList(context: CommandContext): Promise<number> {
+  return showList(
+    context,
+    {},
+    {
+      page: (api) => api.call(listContract, {}),
+      heading: silenceHeading,
+      cells: silenceCells,
+      none: noSilence,
+    },
+  );
 }
 
 /** Keeps orders away from some drifts for a while. */
-export async function silenceAdd(context: CommandContext, options: SilenceOptions): Promise<number> {
-  const scope = {
-    node: options.node === undefined ? null : requireNodeName(options.node),
-    container: options.container ?? null,
-    kind: requireWord('--kind', driftKinds, options.kind) ?? null,
-  };
-  const forMs = parsePeriod(options.for);
-  await operate(context, {}, async (ports) => {
-    const made = silenceFields(await silenceDrifts(ports, { scope, forMs, reason: options.reason }));
-    show(context, made, ({ id, until }) => `silence ${id} stands until ${until}\n`);
+export function silenceAdd(context: CommandContext, options: SilenceOptions): Promise<number> {
+  const { container, kind, reason } = options;
+  const scope = { node: optionalNodeName(options.node), container, kind };
+  const body = { ...scope, for_seconds: parsePeriod(options.for) / 1_000, reason };
+  return withApi(context, async ({ api }) => {
+    show(context, await api.call(addContract, { body }), ({ id, until }) => `silence ${id} stands until ${until}\n`);
+    return exitCodes.done;
   });
-  return exitCodes.done;
 }
 
 /** Ends a silence before its time. */
-export async function silenceEnd(context: CommandContext, name: string, reason: string): Promise<number> {
-  await operate(context, {}, async (ports) => {
-    const ended = { ...silenceFields(await endSilence(ports, name, reason)), ended: true };
-    show(context, ended, ({ id }) => `silence ${id} is over\n`);
+export function silenceEnd(context: CommandContext, id: string, reason: string): Promise<number> {
+  return withApi(context, async ({ api }) => {
+    const ended = await api.call(endContract, { params: { id }, query: { reason } });
+    show(context, ended, () => `silence ${ended.id} is over\n`);
+    return exitCodes.done;
   });
-  return exitCodes.done;
 }
 
 const shownIdChars = 12;
 
-/** Silences as a table. */
-export function formatSilences(silences: readonly ReturnType<typeof silenceView>[]): string {
-  if (silences.length === 0) return 'no silence stands\n';
-  const cells = silences.map(({ id, node, container, kind, until, actor, reason }) => [
+export const noSilence = 'no silence stands';
+
+export const silenceHeading = ['SILENCE', 'NODE', 'CONTAINER', 'KIND', 'UNTIL', 'BY', 'REASON'];
+
+/** A row of a table of silences. */
+export function silenceCells(silence: AnswerOf<typeof listContract>['items'][number]): readonly string[] {
+  const { id, node, container, kind, until, actor, reason } = silence;
+  return [
     id.slice(0, shownIdChars),
     node ?? 'any',
     shownCell(container ?? 'any'),
@@ -64,8 +71,7 @@ export function formatSilences(silences: readonly ReturnType<typeof silenceView>
     until,
     shownCell(actor),
     shownCell(reason),
-  ]);
-  return formatTable([['SILENCE', 'NODE', 'CONTAINER', 'KIND', 'UNTIL', 'BY', 'REASON'], ...cells]);
+  ];
 }
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };

@@ -1,8 +1,8 @@
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
-import { syncFolder } from '../ledger/fs-checkpoint-file.ts';
+import { replaceFile } from '../data/durable-file.ts';
 import { keptManifest, type ManifestStore } from './follower.ts';
 
 /** Keeps the manifest in force in a file of the data directory, readable by its owner only. */
@@ -20,23 +20,10 @@ export function fsManifestStore(dataDir: string, logger: Logger): ManifestStore 
     },
     save: async (kept) => {
       try {
-        await writeWhole(path, JSON.stringify(kept));
+        await replaceFile(path, JSON.stringify(kept));
       } catch (cause) {
         throw new AppError('validation.config', `${path} cannot be written (${errnoOf(cause)})`, { cause });
       }
     },
   };
-}
-
-async function writeWhole(path: string, text: string): Promise<void> {
-  const temporary = `${path}.tmp`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
 }

@@ -2,12 +2,12 @@ import { approvalsNeeded } from '../../common/enforcement/policy.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { type Approval, approvalText } from '../../common/order.ts';
+import { recordAct } from '../auth/audit.ts';
 import { countedApprovals } from './counted-approvals.ts';
 import {
   findOrder,
   type ManifestInForce,
   type OperatorPorts,
-  recordAct,
   requireManifest,
   requireReason,
   requireRequested,

@@ -4,13 +4,14 @@ import { AppError } from '../../common/errors.ts';
 import type { Body } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Approval } from '../../common/order.ts';
+import { recordAct } from '../auth/audit.ts';
 import { requireSigner } from './approvals.ts';
-import { type OperatorPorts, recordAct } from './operator.ts';
+import type { OperatorPorts } from './operator.ts';
 import type { CheckSignature } from './ssh-keygen.ts';
 import { signingKeyOf } from './ssh-signature.ts';
 
 /** What announcing a change takes. */
-export interface ChangePorts extends Pick<OperatorPorts, 'store' | 'ledger' | 'clock' | 'actor'> {
+export interface ChangePorts extends Pick<OperatorPorts, 'store' | 'ledger' | 'clock' | 'actor' | 'requestId'> {
   /** For signatures in the namespace of announcements. */
   readonly checkSignature: CheckSignature;
 }
@@ -77,7 +78,7 @@ interface Recorded {
  * An announced change as the API and the commands tell of it; undefined for an entry whose text announces nothing, which no collector
  * of ours has written.
  */
-export function changeView({ index, atMs, body: { text, approval } }: Recorded, nowMs: number) {
+function changeView({ index, atMs, body: { text, approval } }: Recorded, nowMs: number) {
   const announcement = announcementIn(text);
   if (announcement === undefined) return undefined;
   const { node, container, image, until } = announcement;
@@ -88,7 +89,7 @@ export function changeView({ index, atMs, body: { text, approval } }: Recorded, 
   };
 }
 
-export type ChangeView = NonNullable<ReturnType<typeof changeView>>;
+type ChangeView = NonNullable<ReturnType<typeof changeView>>;
 
 /** The announced changes that stand, or all that are remembered; oldest first. */
 export function changeViews(recorded: readonly Recorded[], nowMs: number, which: 'standing' | 'all'): ChangeView[] {

@@ -4,7 +4,8 @@ import { makesContainer, wantedOf } from '../../common/enforcement/wanted.ts';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { type Order, type OrderAction, orderHash } from '../../common/order.ts';
-import { type ManifestInForce, type OperatorPorts, recordAct, requireManifest, requireReason } from './operator.ts';
+import { recordAct } from '../auth/audit.ts';
+import { type ManifestInForce, type OperatorPorts, requireManifest, requireReason } from './operator.ts';
 import type { GovernedNodeRow, StoredOrder } from './ports.ts';
 
 /** What an operator wants done. */
@@ -124,10 +125,16 @@ export async function planManual(ports: OperatorPorts, wish: ManualWish): Promis
   return manualOrder({ ...wish, reason }, facts);
 }
 
+/** A container that runs or is kept would be ended, cut off or replaced. */
+function isDestructive({ action, containerId }: Order): boolean {
+  return action !== 'release' && containerId !== null;
+}
+
 /**
  * Puts an operator's order on record; its node hears of it once it is approved.
  * @param confirmed the container's name, said once more by whoever wants it.
- * @throws AppError as {@link planManual}; `validation.request` for another name.
+ * @throws AppError as {@link planManual}; `validation.request` for another name;
+ *   `state.conflict` when the budget of manual orders is used up.
  */
 export async function issueManual(ports: OperatorPorts, wish: ManualWish, confirmed: string): Promise<StoredOrder> {
   if (confirmed !== wish.container) {
@@ -140,6 +147,7 @@ export async function issueManual(ports: OperatorPorts, wish: ManualWish, confir
   const order = await planManual(ports, wish);
   const hash = orderHash(order);
   const { node, action, container, reason } = order;
+  if (isDestructive(order)) await ports.spend(ports, `${action} ${node}/${container}`);
   await recordAct(ports, { event: 'order.issued', subject: `${action} ${node}/${container}`, detail: reason });
   const { index } = await ports.ledger.record({ kind: 'order.issued', body: { order } });
   return { hash, index, order, status: 'requested', events: [] };

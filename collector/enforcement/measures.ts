@@ -2,7 +2,8 @@ import { rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Body } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
-import { type OperatorPorts, recordAct, requireReason } from './operator.ts';
+import { recordAct } from '../auth/audit.ts';
+import { type OperatorPorts, requireReason } from './operator.ts';
 
 type MeasurePorts = Pick<OperatorPorts, 'store' | 'ledger' | 'clock' | 'randomBytes' | 'actor'>;
 type Silence = Body<'drift.silenced'>;

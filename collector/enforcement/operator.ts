@@ -29,19 +29,15 @@ export interface OperatorPorts {
   readonly checkSignature: CheckSignature;
   readonly clock: Pick<Clock, 'now'>;
   readonly randomBytes: RandomBytes;
+  /**
+   * Takes one destructive order from what may be ordered by hand, where that is limited.
+   * @throws AppError `state.conflict` when nothing is left.
+   */
+  readonly spend: (whose: { readonly actor: string; readonly requestId?: string }, reason: string) => Promise<void>;
   /** Who wishes it, for the record. */
   readonly actor: string;
-}
-
-/**
- * Puts on record who does what to whom, before it is done.
- * @param event such as `order.issued`
- */
-export async function recordAct(
-  { ledger, actor }: Pick<OperatorPorts, 'ledger' | 'actor'>,
-  act: { readonly event: string; readonly subject: string; readonly detail: string },
-): Promise<void> {
-  await ledger.record({ kind: 'auth.event', body: { actor, ...act } });
+  /** Of the request it was wished by. */
+  readonly requestId?: string;
 }
 
 /** @throws AppError `validation.request` for a reason that says nothing, or too much. */

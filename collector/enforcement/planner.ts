@@ -107,9 +107,12 @@ function isOfRunning({ drift: { kind, differences } }: OpenDrift): boolean {
 }
 
 /** Stricter than the node, which counts what it has begun and not what it refused. */
-function dayIsFull({ manifest, nowMs }: Situation, { dayMs }: Counted): Hold | undefined {
+export function dayIsFull(
+  { manifest, nowMs }: Pick<Situation, 'manifest' | 'nowMs'>,
+  { dayMs }: { readonly dayMs: readonly number[] },
+): Hold | undefined {
   const { daily_limit } = manifest.policy.governance;
-  const today = dayMs.filter((ms) => nowMs - ms < limits.dailyWindowMs).sort((a, b) => a - b);
+  const today = ofToday(dayMs, nowMs);
   const oldestMs = today[today.length - daily_limit];
   if (today.length < daily_limit) return undefined;
   return {
@@ -117,6 +120,11 @@ function dayIsFull({ manifest, nowMs }: Situation, { dayMs }: Counted): Hold | u
     reason: `${today.length} orders in the last 24 hours, and governance.daily_limit is ${daily_limit}`,
     untilMs: oldestMs === undefined ? undefined : oldestMs + limits.dailyWindowMs,
   };
+}
+
+/** Of moments, those within the last 24 hours, oldest first. */
+export function ofToday(dayMs: readonly number[], nowMs: number): readonly number[] {
+  return dayMs.filter((ms) => nowMs - ms < limits.dailyWindowMs).sort((a, b) => a - b);
 }
 
 /** Others are seen by other nodes, whose events lead nobody here. */

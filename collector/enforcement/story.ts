@@ -45,7 +45,7 @@ export async function planStory(ports: OperatorPorts, wish: ManualWish) {
   const order = await planManual(ports, wish);
   const planned = { hash: orderHash(order), index: 0, order, status: 'requested', events: [] } as const;
   const holds = heldUpBy(planned, await holdFacts(ports, planned));
-  return { dry_run: true, ...orderFields(order), held_up_by: holds };
+  return { dry_run: true as const, ...orderFields(order), held_up_by: holds };
 }
 
 export type PlanStory = Awaited<ReturnType<typeof planStory>>;

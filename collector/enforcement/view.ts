@@ -1,16 +1,13 @@
 import { rfc3339 } from '../../common/clock.ts';
-import { approvalText, type Order, orderOutcomes } from '../../common/order.ts';
+import { approvalText, type Order } from '../../common/order.ts';
 import { countedApprovals } from './counted-approvals.ts';
 import type { Hold } from './holding.ts';
 import type { ManifestInForce } from './operator.ts';
-import type { OrderEventRow, OrderStatus, StoredOrder } from './ports.ts';
+import type { OrderEventRow, StoredOrder } from './ports.ts';
 
 /*
  * Orders as the API and the commands tell of them.
  */
-
-/** Where an order can stand. */
-export const orderStatuses = ['requested', 'rejected', ...orderOutcomes] as const satisfies readonly OrderStatus[];
 
 /** An order that may not be on record yet. */
 export function orderFields(order: Order) {
@@ -117,5 +114,3 @@ export function enforcementView(
     silences: measures.silences.map(silenceView),
   };
 }
-
-export type EnforcementView = ReturnType<typeof enforcementView>;

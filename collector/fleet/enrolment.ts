@@ -13,7 +13,8 @@ import { AppError } from '../../common/errors.ts';
 import { fingerprint, publicKeyFromRaw, rawPublicKey, verifyBytes } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { parseVerifierKey } from '../../common/note.ts';
-import type { Recorder } from '../auth/operator-token.ts';
+import { type Acting, recordAct } from '../auth/audit.ts';
+import type { AuthRecorder } from '../auth/ports.ts';
 import { newToken, type RandomBytes } from '../auth/tokens.ts';
 
 export interface JoinToken {
@@ -57,8 +58,12 @@ export interface EnrolmentStore {
 
 export interface FleetPorts {
   readonly store: EnrolmentStore;
-  readonly ledger: Recorder & { readonly origin: string; readonly vkey: string };
+  readonly ledger: AuthRecorder & { readonly origin: string; readonly vkey: string };
   readonly clock: Clock;
+  /** Who wishes it, for the record; without a name, the operator on the collector's own machine. */
+  readonly actor?: string;
+  /** Of the request it was wished by. */
+  readonly requestId?: string;
 }
 
 /** A join token as it is shown, once. */
@@ -71,14 +76,16 @@ export interface IssuedToken {
 
 /** A single-use join token for `node`. Only the hash of the public key that its secret makes is kept. */
 export async function issueJoinToken(
-  { store, ledger, clock }: FleetPorts,
+  ports: FleetPorts,
   { node, ttlMs, randomBytes }: { node: string; ttlMs: number; randomBytes: RandomBytes },
 ): Promise<IssuedToken> {
+  const { store, ledger, clock } = ports;
   if (node === collectorAuthor) throw new AppError('state.conflict', `no node can be called "${collectorAuthor}"`);
   const secret = newToken('join', randomBytes);
   const createdAt = clock.now();
   const expiresAt = createdAt + ttlMs;
-  await ledger.record(authEvent('join_token.created', 'operator', node, `valid for ${Math.round(ttlMs / 1000)} s`));
+  const detail = `valid for ${Math.round(ttlMs / 1000)} s`;
+  await recordAct(actingIn(ports), { event: 'join_token.created', subject: node, detail });
   const hash = joinKeyHash(rawPublicKey(joinKeys(secret).publicKey));
   await store.insertToken({ hash, node, createdAt, expiresAt });
   const token = formatJoinToken({ secret, logKeyHash: hashLogKey(ledger.vkey) });
@@ -102,7 +109,7 @@ export async function enrolNode({ store, ledger, clock }: FleetPorts, request: E
   if (known?.fingerprint !== print) {
     // A crash before this line leaves a used token and no node: the same request then comes by here again.
     await ledger.record(enrolled(request, print));
-    await ledger.record(authEvent('node.enrolled', 'join token', node, print));
+    await recordAct({ ledger, actor: 'join token' }, { event: 'node.enrolled', subject: node, detail: print });
   }
   // The session of the key that was replaced, if there is one.
   if (known !== undefined && known.fingerprint !== print) await store.announceRevoked(node);
@@ -150,19 +157,21 @@ function enrolled({ node, public_key, agent_version }: EnrolRequest, print: stri
  * @throws AppError `resource.not_found` for a node nobody enrolled, `state.conflict` for one already revoked.
  */
 export async function revokeNode(
-  { store, ledger }: FleetPorts,
+  ports: FleetPorts,
   { node, reason }: { node: string; reason: string },
 ): Promise<KnownNode> {
+  const { store, ledger } = ports;
   const known = await store.node(node);
   if (known === undefined) throw new AppError('resource.not_found', `no node ${node} was ever enrolled`);
   if (known.revoked) throw new AppError('state.conflict', `the key of ${node} is already revoked`);
   await ledger.record({ kind: 'node.revoked', body: { node, fingerprint: known.fingerprint, reason } });
-  await ledger.record(authEvent('node.revoked', 'operator', node, reason));
+  await recordAct(actingIn(ports), { event: 'node.revoked', subject: node, detail: reason });
   await store.deleteTokens(node);
   await store.announceRevoked(node);
   return { ...known, revoked: true };
 }
 
-function authEvent(event: string, actor: string, subject: string, detail: string): Statement {
-  return { kind: 'auth.event', body: { event, actor, subject, detail } };
+/** Without a name, it is the operator on the collector's own machine. */
+function actingIn({ ledger, actor = 'operator', requestId }: FleetPorts): Acting {
+  return { ledger, actor, ...(requestId !== undefined && { requestId }) };
 }

@@ -1,3 +1,5 @@
+import type { Drift } from '../../common/drift.ts';
+import type { SigilFinding } from '../../common/sigil.ts';
 import type { StoredStatement } from '../ledger/erasure/record.ts';
 import type { StoredBody } from '../ledger/replay.ts';
 
@@ -37,7 +39,7 @@ export interface FleetDrift {
   readonly kind: string;
   readonly container: string;
   readonly container_id: string | null;
-  readonly differences: unknown;
+  readonly differences: Drift['differences'];
   readonly commit: string | null;
 }
 
@@ -47,7 +49,7 @@ export interface FleetFinding {
   readonly id: string;
   readonly store: string;
   readonly check: string;
-  readonly finding: unknown;
+  readonly finding: SigilFinding;
 }
 
 export interface AgentFacts {

@@ -1,40 +1,48 @@
 import { z } from 'zod';
 import { AppError } from '../../common/errors.ts';
-import { count, ownText } from '../../common/fields.ts';
-import { limits } from '../../common/limits.ts';
+import { count } from '../../common/fields.ts';
 import { runbookOf } from '../alerts/catalog.ts';
 import {
   type AlertOperatorPorts,
   acknowledgeAlert,
   endAlertSilence,
+  retryNotification,
   type SilenceEnd,
   silenceAlerts,
 } from '../alerts/operator.ts';
 import { alertSilenceView, alertView } from '../alerts/view.ts';
-import { type AlertListRow, alertHoldSources, listAlertChannels, listAlerts } from '../postgres/alert-query-store.ts';
+import {
+  alertAcknowledge,
+  alertChannelList,
+  alertDeadLetterList,
+  alertDeadLetterRetry,
+  alertList,
+  alertSilenceAdd,
+  alertSilenceEnd,
+  alertSilenceList,
+} from '../api/alerts-contract.ts';
+import {
+  type AlertListRow,
+  alertHoldSources,
+  type DeadLetterKey,
+  type DeadLetterRow,
+  listAlertChannels,
+  listAlerts,
+  listDeadLetters,
+  retryDeadLetter,
+} from '../postgres/alert-query-store.ts';
 import type { Queryable } from '../postgres/pool.ts';
-import { limitBody, readBody } from './body.ts';
-import type { Routes } from './env.ts';
+import { actingFor } from './acting.ts';
 import { type Paging, page } from './paging.ts';
-import { filterTime, pageParameters, readQuery } from './query.ts';
+import type { Serve } from './serving.ts';
 
-const query = z.strictObject({ ...pageParameters, state: z.enum(['standing', 'all']).default('standing') });
-const nothing = z.strictObject({});
+const paging = { list: 'alerts', key: count, keyOf: ({ raised_index }: AlertListRow) => raised_index };
 
-const maxSilenceSeconds = limits.maxAlertSilenceMs / 1_000;
-const wish = z.strictObject({
-  pattern: ownText,
-  for_seconds: z.int().min(1).max(maxSilenceSeconds).optional(),
-  until: filterTime.optional(),
-  reason: ownText,
-});
-const ending = z.strictObject({ reason: ownText.default('not needed any more') });
-const acknowledgement = z.strictObject({ key: ownText, reason: ownText });
-
-const paging: Omit<Paging<AlertListRow, number>, 'show'> = {
-  list: 'alerts',
-  key: count,
-  keyOf: ({ raised_index }) => raised_index,
+const deadLetters: Paging<DeadLetterRow, DeadLetterKey, DeadLetterRow> = {
+  list: 'alert-dead-letters',
+  key: z.tuple([z.iso.datetime(), count]),
+  keyOf: ({ died_at, id }) => [died_at.toISOString(), id],
+  show: (row) => row,
 };
 
 export interface AlertsRoutesNeeds {
@@ -45,41 +53,37 @@ export interface AlertsRoutesNeeds {
 }
 
 /** Alerts, what became of telling people, and what operators say about it. */
-export function addAlertsRoutes(routes: Routes, { db, ports, runbookUrl }: AlertsRoutesNeeds): void {
-  routes.get('/api/v1/alerts', async (c) => {
-    const { state, ...rest } = readQuery(c, query);
+export function addAlertsRoutes(serve: Serve, { db, ports, runbookUrl }: AlertsRoutesNeeds): void {
+  serve.json(alertList, async ({ query: { state, ...rest } }) => {
     const sources = await alertHoldSources(db);
     const runbook = (key: string) => runbookOf(key, runbookUrl)?.place ?? null;
     const show = (row: AlertListRow) => ({ ...alertView(row, sources), runbook: runbook(row.key) });
-    return c.json(await page({ ...paging, show }, rest, (at) => listAlerts(db, state, at)));
+    return page({ ...paging, show }, rest, (at) => listAlerts(db, state, at));
   });
-  routes.post('/api/v1/alerts/acknowledge', limitBody, async (c) => {
-    const { key, reason } = await readBody(c, acknowledgement, 'an acknowledgement');
-    return c.json(await acknowledgeAlert(ports, key, reason), 201);
+  serve.json(alertAcknowledge, (asked) => acknowledgeAlert(actingFor(ports, asked), asked.body.key, asked.body.reason));
+  serve.json(alertSilenceList, async () => ({
+    items: (await ports.silences(await ports.now())).map(alertSilenceView),
+  }));
+  serve.json(alertSilenceAdd, async (asked) => {
+    const { pattern, reason, ...end } = asked.body;
+    return silenceAlerts(actingFor(ports, asked), { pattern, end: endOf(end), reason });
   });
-  routes.get('/api/v1/alert-silences', async (c) => {
-    readQuery(c, nothing);
-    return c.json({ items: (await ports.silences(await ports.now())).map(alertSilenceView) });
-  });
-  routes.post('/api/v1/alert-silences', limitBody, async (c) => {
-    const { pattern, reason, ...end } = await readBody(c, wish, 'a silence of alerts');
-    return c.json(await silenceAlerts(ports, { pattern, end: endOf(end), reason }), 201);
-  });
-  routes.delete('/api/v1/alert-silences/:id', async (c) => {
-    const { reason } = readQuery(c, ending);
-    return c.json(await endAlertSilence(ports, c.req.param('id'), reason));
-  });
-  routes.get('/api/v1/alert-channels', async (c) => {
-    readQuery(c, nothing);
-    return c.json({ items: await listAlertChannels(db) });
-  });
+  serve.json(alertSilenceEnd, (asked) => endAlertSilence(actingFor(ports, asked), asked.params.id, asked.query.reason));
+  serve.json(alertChannelList, async () => ({ items: await listAlertChannels(db) }));
+  serve.json(alertDeadLetterList, ({ query }) => page(deadLetters, query, (at) => listDeadLetters(db, at)));
+  serve.json(alertDeadLetterRetry, ({ params }) => retryNotification((id) => retryDeadLetter(db, id), params.id));
 }
 
-/** @throws AppError `validation.request` unless one of both is given. */
-function endOf({ for_seconds: seconds, until }: Pick<z.output<typeof wish>, 'for_seconds' | 'until'>): SilenceEnd {
+interface AskedEnd {
+  readonly for_seconds?: number | undefined;
+  readonly until?: string | undefined;
+}
+
+/** @throws AppError `validation.body` unless one of both is given. */
+function endOf({ for_seconds: seconds, until }: AskedEnd): SilenceEnd {
   if (seconds !== undefined && until === undefined) return { forMs: seconds * 1_000 };
   if (until !== undefined && seconds === undefined) return { untilMs: Date.parse(until) };
-  throw new AppError('validation.request', 'not a silence of alerts: either for_seconds or until', {
+  throw new AppError('validation.body', 'not a silence of alerts: either for_seconds or until', {
     details: { fields: ['for_seconds', 'until'] },
   });
 }

@@ -17,13 +17,17 @@ export const limitBody = bodyLimit({
 /**
  * The body of a request, as JSON, read strictly.
  * @param what it should be, for messages.
- * @throws AppError `validation.request` naming the fields.
+ * @throws AppError `validation.request` for what is not JSON, `validation.body` naming the fields.
  */
-export async function readBody<T>(c: Context<HttpEnv>, schema: z.ZodType<T>, what: string): Promise<T> {
+export async function readBody<B extends z.ZodType>(
+  c: Context<HttpEnv>,
+  schema: B,
+  what: string,
+): Promise<z.output<B>> {
   const parsed = schema.safeParse(parseJson(await c.req.text()));
   if (parsed.success) return parsed.data;
   const fields = [...new Set(parsed.error.issues.map((issue) => issue.path.join('.') || '(body)'))];
-  throw new AppError('validation.request', `not ${what}: ${z.prettifyError(parsed.error)}`, { details: { fields } });
+  throw new AppError('validation.body', `not ${what}: ${z.prettifyError(parsed.error)}`, { details: { fields } });
 }
 
 function parseJson(text: string): unknown {

@@ -1,32 +1,24 @@
 import pLimit from 'p-limit';
-import { z } from 'zod';
-import { ownText } from '../../common/fields.ts';
-import { approvalSchema } from '../../common/order.ts';
+import { changeAnnounce, changeList } from '../api/governance-contract.ts';
 import { announceChange, type ChangePorts, changeViews } from '../enforcement/changes.ts';
 import type { Queryable } from '../postgres/pool.ts';
 import { readMeasures } from '../postgres/standing-measure-store.ts';
-import { limitBody, readBody } from './body.ts';
-import type { Routes } from './env.ts';
-import { readQuery } from './query.ts';
-
-const query = z.strictObject({ state: z.enum(['standing', 'all']).default('standing') });
-
-/** The announced text byte for byte, line end included, and who has signed it. */
-const wish = z.strictObject({ text: ownText, approval: approvalSchema });
+import { actingFor } from './acting.ts';
+import type { Serve } from './serving.ts';
 
 /** Changes that somebody has announced. */
-export function addChangesRoutes(routes: Routes, ports: ChangePorts, db: Queryable): void {
+export function addChangesRoutes(serve: Serve, ports: ChangePorts, db: Queryable): void {
   // Of two that come at once the second has to see the first.
   const oneAtATime = pLimit(1);
-  routes.get('/api/v1/changes', async (c) => {
-    const { state } = readQuery(c, query);
+  serve.json(changeList, async ({ query: { state } }) => {
     const nowMs = ports.clock.now();
     const { announcements } = await readMeasures(db, nowMs);
-    return c.json({ items: changeViews(announcements, nowMs, state) });
+    return { items: changeViews(announcements, nowMs, state) };
   });
-  routes.post('/api/v1/changes', limitBody, async (c) => {
-    const { text, approval } = await readBody(c, wish, 'an announced change');
-    const { index, node, container, image, until } = await oneAtATime(() => announceChange(ports, text, approval));
-    return c.json({ index, node, container, becomes: image, before: until, approver: approval.approver }, 201);
+  serve.json(changeAnnounce, async (asked) => {
+    const { text, approval } = asked.body;
+    const announced = await oneAtATime(() => announceChange(actingFor(ports, asked), text, approval));
+    const { index, node, container, image, until } = announced;
+    return { index, node, container, becomes: image, before: until, approver: approval.approver };
   });
 }

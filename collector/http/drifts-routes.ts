@@ -1,44 +1,28 @@
-import { z } from 'zod';
 import type { Clock } from '../../common/clock.ts';
-import { driftKinds } from '../../common/drift-kind.ts';
 import { decodeDecimal } from '../../common/encoding.ts';
 import { AppError } from '../../common/errors.ts';
-import { count, nodeName } from '../../common/fields.ts';
+import { count } from '../../common/fields.ts';
+import { driftList, driftShow } from '../api/drifts-contract.ts';
 import { orderView } from '../enforcement/view.ts';
 import { ordersOfDrift } from '../postgres/enforcement-store.ts';
 import type { Queryable } from '../postgres/pool.ts';
 import { type DriftRow, listDrifts, readDrift } from '../postgres/query-store.ts';
-import type { Routes } from './env.ts';
 import { type Paging, page } from './paging.ts';
-import { filterText, filterTime, pageParameters, readQuery } from './query.ts';
+import type { Serve } from './serving.ts';
 
-const query = z.strictObject({
-  ...pageParameters,
-  node: nodeName.optional(),
-  kind: z.enum(driftKinds).optional(),
-  container: filterText.optional(),
-  state: z.enum(['open', 'resolved', 'all']).default('all'),
-  from: filterTime.optional(),
-  to: filterTime.optional(),
-});
-
-const paging: Paging<DriftRow, number> = {
+const paging: Paging<DriftRow, number, DriftRow> = {
   list: 'drifts',
   key: count,
   keyOf: ({ opened_index }) => opened_index,
   show: (row) => row,
 };
 
-export function addDriftsRoutes(routes: Routes, db: Queryable, clock: Pick<Clock, 'now'>): void {
-  routes.get('/api/v1/drifts', async (c) => {
-    const { node, kind, container, state, from, to, ...rest } = readQuery(c, query);
+export function addDriftsRoutes(serve: Serve, db: Queryable, clock: Pick<Clock, 'now'>): void {
+  serve.json(driftList, async ({ query: { node, kind, container, state, from, to, ...rest } }) => {
     const filter = { node, kind, container, state, from, to };
-    return c.json(await page(paging, rest, (at) => listDrifts(db, filter, at)));
+    return page(paging, rest, (at) => listDrifts(db, filter, at));
   });
-  routes.get('/api/v1/drifts/:index', async (c) => {
-    readQuery(c, z.strictObject({}));
-    return c.json(await driftStory(db, c.req.param('index'), clock.now()));
-  });
+  serve.json(driftShow, ({ params }) => driftStory(db, params.index, clock.now()));
 }
 
 /**

@@ -1,21 +1,11 @@
-import { z } from 'zod';
-import { count, nodeName } from '../../common/fields.ts';
-import { kinds } from '../../common/kinds.ts';
+import { count } from '../../common/fields.ts';
+import { entryList } from '../api/ledger-contract.ts';
 import type { Queryable } from '../postgres/pool.ts';
 import { type EntryRow, listEntries } from '../postgres/query-store.ts';
-import type { Routes } from './env.ts';
 import { type Paging, page } from './paging.ts';
-import { filterTime, pageParameters, readQuery } from './query.ts';
+import type { Serve } from './serving.ts';
 
-const query = z.strictObject({
-  ...pageParameters,
-  author: nodeName.optional(),
-  kind: z.enum(kinds).optional(),
-  from: filterTime.optional(),
-  to: filterTime.optional(),
-});
-
-const paging: Paging<EntryRow, number> = {
+const paging: Paging<EntryRow, number, ReturnType<typeof showEntry>> = {
   list: 'entries',
   key: count,
   keyOf: ({ index }) => index,
@@ -33,9 +23,8 @@ function showEntry({ bytes, signature, entry_hash, leaf_hash, ...row }: EntryRow
   };
 }
 
-export function addEntriesRoutes(routes: Routes, db: Queryable): void {
-  routes.get('/api/v1/entries', async (c) => {
-    const { author, kind, from, to, ...rest } = readQuery(c, query);
-    return c.json(await page(paging, rest, (at) => listEntries(db, { author, kind, from, to }, at)));
-  });
+export function addEntriesRoutes(serve: Serve, db: Queryable): void {
+  serve.json(entryList, async ({ query: { author, kind, from, to, ...rest } }) =>
+    page(paging, rest, (at) => listEntries(db, { author, kind, from, to }, at)),
+  );
 }

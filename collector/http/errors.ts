@@ -6,8 +6,6 @@ import { databaseFailure } from '../postgres/pool.ts';
 import type { HttpEnv } from './env.ts';
 import { snakeCased } from './json.ts';
 
-const retryAfterSeconds = '1';
-
 const statusByFamily: Readonly<Record<string, ContentfulStatusCode>> = {
   validation: 400,
   auth: 401,
@@ -19,8 +17,10 @@ const statusByFamily: Readonly<Record<string, ContentfulStatusCode>> = {
 };
 
 const statusByCode: Partial<Readonly<Record<ErrorCode, ContentfulStatusCode>>> = {
+  'validation.body': 422,
   'validation.too_large': 413,
   'validation.config': 500,
+  'auth.forbidden': 403,
   'auth.key_file': 500,
   'resource.gone': 410,
   'state.busy': 503,
@@ -39,15 +39,26 @@ export function httpStatus(code: ErrorCode): ContentfulStatusCode {
  * ours is logged whole and told as `internal.error`, without its message or stack.
  */
 export function errorAnswer(c: Context<HttpEnv>, thrown: unknown, logger: Logger): Response {
-  const error = databaseFailure(thrown) ?? toAppError(thrown);
-  const status = httpStatus(error.code);
   const requestId = c.get('requestId');
+  const { error, status, body } = failureAnswer(thrown, requestId);
   if (status >= 500) logger.error('http.failed', { requestId, method: c.req.method, path: c.req.path, error });
   // What is not there today may be tomorrow; without this, caches may keep a 404.
   c.header('Cache-Control', 'no-store');
   if (status === 401) c.header('WWW-Authenticate', 'Bearer realm="sigilwatch"');
-  if (status === 429 || error.retryable) c.header('Retry-After', retryAfterSeconds);
-  return c.json({ ...told(error), request_id: requestId }, status);
+  if (status === 429 || error.retryable) c.header('Retry-After', String(retryAfterSeconds(error)));
+  return c.json(body, status);
+}
+
+/** What is answered when `thrown` is what came of a request. */
+export function failureAnswer(thrown: unknown, requestId: string) {
+  const error = databaseFailure(thrown) ?? toAppError(thrown);
+  return { error, status: httpStatus(error.code), body: { ...told(error), request_id: requestId } };
+}
+
+/** Whole seconds, at least one. */
+function retryAfterSeconds({ details }: AppError): number {
+  const { retryAfterSeconds: seconds } = details;
+  return typeof seconds === 'number' && seconds > 0 ? Math.ceil(seconds) : 1;
 }
 
 function told({ code, message, details }: AppError) {

@@ -1,34 +1,30 @@
-import { z } from 'zod';
-import { count, nodeName } from '../../common/fields.ts';
-import { sigilChecks } from '../../common/sigil.ts';
+import { count } from '../../common/fields.ts';
+import type { SigilFinding } from '../../common/sigil.ts';
+import { findingList } from '../api/fleet-contract.ts';
 import type { Queryable } from '../postgres/pool.ts';
 import { type FindingRow, listFindings } from '../postgres/query-store.ts';
-import type { Routes } from './env.ts';
-import { snakeCased } from './json.ts';
 import { type Paging, page } from './paging.ts';
-import { filterText, filterTime, pageParameters, readQuery } from './query.ts';
+import type { Serve } from './serving.ts';
 
-const query = z.strictObject({
-  ...pageParameters,
-  node: nodeName.optional(),
-  store: filterText.optional(),
-  check: z.enum(sigilChecks).optional(),
-  state: z.enum(['open', 'resolved', 'all']).default('all'),
-  from: filterTime.optional(),
-  to: filterTime.optional(),
-});
-
-const paging: Paging<FindingRow, number> = {
+const paging: Paging<FindingRow, number, ReturnType<typeof shown>> = {
   list: 'findings',
   key: count,
   keyOf: ({ opened_index }) => opened_index,
-  show: (row) => ({ ...row, finding: snakeCased(row.finding) }),
+  show: shown,
 };
 
-export function addFindingsRoutes(routes: Routes, db: Queryable): void {
-  routes.get('/api/v1/findings', async (c) => {
-    const { node, store, check, state, from, to, ...rest } = readQuery(c, query);
+function shown({ finding, ...row }: FindingRow) {
+  return { ...row, finding: findingView(finding) };
+}
+
+/** What a node has found, with names as everything else has them. */
+export function findingView({ keyRange, ...finding }: SigilFinding) {
+  return { ...finding, key_range: keyRange };
+}
+
+export function addFindingsRoutes(serve: Serve, db: Queryable): void {
+  serve.json(findingList, async ({ query: { node, store, check, state, from, to, ...rest } }) => {
     const filter = { node, store, check, state, from, to };
-    return c.json(await page(paging, rest, (at) => listFindings(db, filter, at)));
+    return page(paging, rest, (at) => listFindings(db, filter, at));
   });
 }

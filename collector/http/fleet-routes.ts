@@ -2,26 +2,17 @@ import pLimit from 'p-limit';
 import { z } from 'zod';
 import { count, nodeName } from '../../common/fields.ts';
 import { limits } from '../../common/limits.ts';
+import { fleetShow } from '../api/fleet-contract.ts';
 import { type AsOf, type FleetNeeds, tellFleet } from '../fleet/fleet.ts';
 import type { FleetMoment } from '../fleet/moment.ts';
 import type { FleetNode } from '../fleet/view.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { contradictedField } from './contradicted.ts';
-import type { Routes } from './env.ts';
+import { findingView } from './findings-routes.ts';
 import { snakeCased } from './json.ts';
 import { type Paging, page } from './paging.ts';
-import { badParameter, filterTime, pageParameters, readQuery } from './query.ts';
-
-const query = z.strictObject({
-  ...pageParameters,
-  node: nodeName.optional(),
-  at: filterTime.optional(),
-  size: z
-    .string()
-    .regex(/^[0-9]{1,15}$/, 'a number of entries')
-    .transform(Number)
-    .optional(),
-});
+import { badParameter } from './query.ts';
+import type { Serve } from './serving.ts';
 
 /** A row and the size it is told at, so that the pages of one answer tell of one moment, whatever is appended meanwhile. */
 interface Row {
@@ -29,23 +20,31 @@ interface Row {
   readonly node: FleetNode;
 }
 
-const paging: Paging<Row, [number, string]> = {
+const paging: Paging<Row, [number, string], ReturnType<typeof shown>> = {
   list: 'the fleet',
   key: z.tuple([count, nodeName]),
   keyOf: ({ size, node }) => [size, node.node],
-  show: ({ node }) => snakeCased(node),
+  show: ({ node }) => shown(node),
 };
+
+/** What nodes say in names of their own is told as everything else is. */
+function shown({ report, findings, ...node }: FleetNode) {
+  return {
+    ...node,
+    report: report === null ? null : { ...report, stores: snakeCased(report.stores) },
+    findings: findings.map((row) => ({ ...row, finding: findingView(row.finding) })),
+  };
+}
 
 export interface FleetRoutesNeeds extends FleetNeeds {
   readonly ledger: Pick<Ledger, 'contradiction'>;
 }
 
 /** The fleet of the present, or as the ledger knew it: `at` a time, or at a tree `size`. */
-export function addFleetRoutes(routes: Routes, needs: FleetRoutesNeeds): void {
+export function addFleetRoutes(serve: Serve, needs: FleetRoutesNeeds): void {
   // Each holds a connection for as long as it reads: most are to be left to who appends.
   const inTurn = pLimit(limits.fleetReadsAtOnce);
-  routes.get('/api/v1/fleet', async (c) => {
-    const { node, at, size, ...rest } = readQuery(c, query);
+  serve.json(fleetShow, async ({ query: { node, at, size, ...rest } }) => {
     const asked = momentAsked(at, size);
     let asOf: AsOf | undefined;
     const answer = await page(paging, rest, async ({ after, limit }) => {
@@ -57,7 +56,8 @@ export function addFleetRoutes(routes: Routes, needs: FleetRoutesNeeds): void {
       asOf = fleet.as_of;
       return fleet.nodes.map((row) => ({ size: fleet.as_of.size, node: row }));
     });
-    return c.json({ as_of: asOf, ...answer, ...contradictedField(needs.ledger) });
+    if (asOf === undefined) throw new Error('a page of the fleet was told without its moment');
+    return { as_of: asOf, ...answer, ...contradictedField(needs.ledger) };
   });
 }
 

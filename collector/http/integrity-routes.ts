@@ -1,41 +1,34 @@
 import type { Context } from 'hono';
 import { accepts } from 'hono/accepts';
-import { z } from 'zod';
 import { collectedPage } from '../../common/collected-page.ts';
-import { count, nodeName } from '../../common/fields.ts';
-import { integrityStatuses } from '../../common/integrity-report.ts';
+import { count } from '../../common/fields.ts';
 import { pagePolicy } from '../../common/report-html.ts';
+import { integrityReportList, integrityReportShow } from '../api/integrity-contract.ts';
 import type { ReportEntry, ReportSources } from '../integrity/ports.ts';
 import { type FoundReport, findReport, summaryOf } from '../integrity/reading.ts';
-import type { HttpEnv, Routes } from './env.ts';
-import { snakeCased } from './json.ts';
+import type { HttpEnv } from './env.ts';
 import { type Paging, page } from './paging.ts';
-import { pageParameters, readQuery } from './query.ts';
+import type { Serve } from './serving.ts';
 
-const listQuery = z.strictObject({
-  ...pageParameters,
-  node: nodeName.optional(),
-  status: z.enum(integrityStatuses).optional(),
-});
-
-const showQuery = z.strictObject({ download: z.enum(['true', 'false']).default('false') });
-
-const paging: Paging<ReportEntry, number> = {
+const paging: Paging<ReportEntry, number, ReturnType<typeof shown>> = {
   list: 'integrity-reports',
   key: count,
   keyOf: ({ index }) => index,
-  show: (entry) => snakeCased(summaryOf(entry)),
+  show: shown,
 };
 
+function shown(entry: ReportEntry) {
+  const { startedAt, finishedAt, ...summary } = summaryOf(entry);
+  return { ...summary, started_at: startedAt, finished_at: finishedAt };
+}
+
 /** Reports of complete checks, the nodes' and the collector's own (`node=collector`), newest first; and each one as JSON or as a page. */
-export function addIntegrityRoutes(routes: Routes, sources: ReportSources): void {
-  routes.get('/api/v1/integrity-reports', async (c) => {
-    const { node: author, status, ...rest } = readQuery(c, listQuery);
-    return c.json(await page(paging, rest, (at) => sources.entries({ author, status }, at)));
-  });
-  routes.get('/api/v1/integrity-reports/:id', async (c) => {
-    const { download } = readQuery(c, showQuery);
-    const [, reference = '', extension] = /^(.*?)(\.html|\.json)?$/.exec(c.req.param('id')) ?? [];
+export function addIntegrityRoutes(serve: Serve, sources: ReportSources): void {
+  serve.json(integrityReportList, async ({ query: { node: author, status, ...rest } }) =>
+    page(paging, rest, (at) => sources.entries({ author, status }, at)),
+  );
+  serve.raw(integrityReportShow, async ({ params, query: { download } }, c) => {
+    const [, reference = '', extension] = /^(.*?)(\.html|\.json)?$/.exec(params.id) ?? [];
     const found = await findReport(sources, reference);
     const asPage = extension === undefined ? wantsPage(c) : extension === '.html';
     return asPage ? answerPage(c, found, download === 'true') : answerJson(c, found, download === 'true');

@@ -5,8 +5,10 @@ import pLimit from 'p-limit';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { parseTilePath, type Tile } from '../../common/tiles.ts';
+import { logCheckpoint, logTile } from '../api/ledger-contract.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import type { HttpEnv, Routes } from './env.ts';
+import type { HttpEnv } from './env.ts';
+import type { Serve } from './serving.ts';
 import { together } from './together.ts';
 
 const compress = promisify(gzip);
@@ -23,18 +25,18 @@ export interface LogSources {
  * The log as files: C2SP tlog-tiles below `/log/`. A tile has one address, without query or escapes, or a cache in between
  * could be made to ask for the same one again and again.
  */
-export function addLogRoutes(routes: Routes, { ledger, checkpoint, isPublic }: LogSources): void {
+export function addLogRoutes(serve: Serve, { ledger, checkpoint, isPublic }: LogSources): void {
   const forever = `${isPublic ? 'public' : 'private'}, max-age=31536000, immutable`;
   const newestCheckpoint = together(checkpoint);
   const inTurn = pLimit(limits.tilesServedAtOnce);
   const answerBundle = bundleAnswers();
-  routes.get('/log/checkpoint', async (c) => {
+  serve.raw(logCheckpoint, async (_, c) => {
     return c.body(await newestCheckpoint(), 200, {
       'Content-Type': 'text/plain; charset=utf-8',
       'Cache-Control': 'no-cache',
     });
   });
-  routes.get('/log/tile/*', async (c) => {
+  serve.raw(logTile, async (_, c) => {
     const path = c.req.path.slice('/log/'.length);
     const tile = parseTilePath(path);
     if (!c.req.url.endsWith(`/log/${path}`) || /[?#%]/.test(c.req.url)) {

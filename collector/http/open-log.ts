@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { MiddlewareHandler } from 'hono';
 import { AppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import { countedAddress } from './client-address.ts';
 import type { HttpEnv } from './env.ts';
 
 export interface AnswerBounds {
@@ -35,7 +36,7 @@ export function boundedAnswers(bounds: AnswerBounds = defaultBounds): Middleware
   };
   return async (c, next) => {
     const { outgoing } = c.env ?? {};
-    const address = outgoing?.req.socket.remoteAddress ?? '';
+    const address = countedAddress(c.get('address') ?? outgoing?.req.socket.remoteAddress ?? '');
     if (answers >= bounds.answers || (perAddress.get(address) ?? 0) >= bounds.answersPerAddress) throw busy();
     count(address, 1);
     let claimed = 0;

@@ -1,39 +1,17 @@
 import pLimit from 'p-limit';
-import { z } from 'zod';
-import { count, nodeName, ownText } from '../../common/fields.ts';
-import { approvalSchema, orderActions } from '../../common/order.ts';
+import { count } from '../../common/fields.ts';
+import { orderApprove, orderIssue, orderList, orderReject, orderShow } from '../api/orders-contract.ts';
 import { approveOrder, rejectOrder } from '../enforcement/approvals.ts';
 import { issueManual } from '../enforcement/manual.ts';
 import type { OperatorPorts } from '../enforcement/operator.ts';
 import type { StoredOrder } from '../enforcement/ports.ts';
 import { planStory, storyNamed, storyOf } from '../enforcement/story.ts';
-import { orderStatuses, orderView } from '../enforcement/view.ts';
-import { limitBody, readBody } from './body.ts';
-import type { Routes } from './env.ts';
+import { type OrderView, orderView } from '../enforcement/view.ts';
+import { actingFor } from './acting.ts';
 import { type Paging, page } from './paging.ts';
-import { filterText, pageParameters, readQuery } from './query.ts';
+import type { Serve } from './serving.ts';
 
-const query = z.strictObject({
-  ...pageParameters,
-  node: nodeName.optional(),
-  container: filterText.optional(),
-  action: z.enum(orderActions).optional(),
-  status: z.enum(orderStatuses).optional(),
-});
-
-const wish = z.strictObject({
-  node: nodeName,
-  action: z.enum(orderActions),
-  container: filterText,
-  reason: ownText,
-  /** The container's name once more. */
-  confirm: z.string().optional(),
-  dry_run: z.boolean().default(false),
-});
-
-const rejection = z.strictObject({ reason: ownText });
-
-const paging: Paging<StoredOrder, number> = {
+const paging: Paging<StoredOrder, number, OrderView> = {
   list: 'orders',
   key: count,
   keyOf: ({ index }) => index,
@@ -41,33 +19,28 @@ const paging: Paging<StoredOrder, number> = {
 };
 
 /** Orders: what became of them, and what an operator may do about them. */
-export function addOrdersRoutes(routes: Routes, ports: OperatorPorts): void {
+export function addOrdersRoutes(serve: Serve, ports: OperatorPorts): void {
   // Of two approvals that come at once each has to see what the other did.
   const oneAtATime = pLimit(1);
-  routes.get('/api/v1/orders', async (c) => {
-    const { node, container, action, status, ...rest } = readQuery(c, query);
+  serve.json(orderList, async ({ query: { node, container, action, status, ...rest } }) => {
     const filter = { node, container, action, status };
-    const fetch = ({ after, limit }: { after: number | undefined; limit: number }) =>
-      ports.store.listOrders(filter, { before: after, limit }, ports.clock.now());
-    return c.json(await page(paging, rest, fetch));
+    return page(paging, rest, ({ after, limit }) =>
+      ports.store.listOrders(filter, { before: after, limit }, ports.clock.now()),
+    );
   });
-  routes.get('/api/v1/orders/:hash', async (c) => {
-    readQuery(c, z.strictObject({}));
-    return c.json(await storyNamed(ports, c.req.param('hash')));
+  serve.json(orderShow, ({ params }) => storyNamed(ports, params.hash));
+  serve.either(orderIssue, async (asked) => {
+    const { confirm = '', dry_run, ...wished } = asked.body;
+    if (dry_run) return { status: 200, body: await planStory(ports, wished) };
+    const issued = await issueManual(actingFor(ports, asked), wished, confirm);
+    return { status: 201, body: await storyOf(ports, issued) };
   });
-  routes.post('/api/v1/orders', limitBody, async (c) => {
-    const { confirm = '', dry_run, ...wished } = await readBody(c, wish, 'an order');
-    if (dry_run) return c.json(await planStory(ports, wished));
-    return c.json(await storyOf(ports, await issueManual(ports, wished, confirm)), 201);
+  serve.json(orderApprove, async (asked) => {
+    const approve = () => approveOrder(actingFor(ports, asked), asked.params.hash, asked.body);
+    return storyOf(ports, await oneAtATime(approve));
   });
-  routes.post('/api/v1/orders/:hash/approve', limitBody, async (c) => {
-    const approval = await readBody(c, approvalSchema, 'an approval');
-    const approved = await oneAtATime(() => approveOrder(ports, c.req.param('hash'), approval));
-    return c.json(await storyOf(ports, approved));
-  });
-  routes.post('/api/v1/orders/:hash/reject', limitBody, async (c) => {
-    const { reason } = await readBody(c, rejection, 'a rejection');
-    const rejected = await oneAtATime(() => rejectOrder(ports, c.req.param('hash'), reason));
-    return c.json(await storyOf(ports, rejected));
+  serve.json(orderReject, async (asked) => {
+    const reject = () => rejectOrder(actingFor(ports, asked), asked.params.hash, asked.body.reason);
+    return storyOf(ports, await oneAtATime(reject));
   });
 }

@@ -3,29 +3,29 @@ import type { Page } from '../postgres/query-store.ts';
 import { badParameter } from './query.ts';
 
 /** One page of a list; `next_cursor` is null on the last one. */
-export interface PageAnswer {
-  readonly items: readonly unknown[];
+export interface PageAnswer<Item> {
+  readonly items: readonly Item[];
   readonly next_cursor: string | null;
 }
 
 /** How one list is cut into pages. */
-export interface Paging<Row, Key> {
+export interface Paging<Row, Key, Item> {
   /** Name of the list: a cursor of another one is refused. */
   readonly list: string;
   readonly key: z.ZodType<Key>;
   readonly keyOf: (row: Row) => Key;
-  readonly show: (row: Row) => unknown;
+  readonly show: (row: Row) => Item;
 }
 
 /**
  * Reads one page. Asks for one row more than is shown, to know whether there is another page.
  * @throws AppError `validation.request` for a cursor that this list did not hand out.
  */
-export async function page<Row, Key>(
-  { list, key, keyOf, show }: Paging<Row, Key>,
+export async function page<Row, Key, Item>(
+  { list, key, keyOf, show }: Paging<Row, Key, Item>,
   { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },
   fetch: (page: Page<Key>) => Promise<readonly Row[]>,
-): Promise<PageAnswer> {
+): Promise<PageAnswer<Item>> {
   const after = cursor === undefined ? undefined : decodeCursor(list, key, cursor);
   const rows = await fetch({ after, limit: limit + 1 });
   const shown = rows.slice(0, limit);

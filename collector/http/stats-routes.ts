@@ -1,11 +1,10 @@
-import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
+import { stats } from '../api/service-contract.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Queryable } from '../postgres/pool.ts';
 import { coverageSince, fleetStats } from '../postgres/query-store.ts';
 import { contradictedField } from './contradicted.ts';
-import type { Routes } from './env.ts';
-import { readQuery } from './query.ts';
+import type { Serve } from './serving.ts';
 
 const dayMs = 24 * 60 * 60_000;
 
@@ -15,20 +14,19 @@ export interface StatsSources {
   readonly clock: Clock;
 }
 
-export function addStatsRoutes(routes: Routes, { db, ledger, clock }: StatsSources): void {
-  routes.get('/api/v1/stats', async (c) => {
-    readQuery(c, z.strictObject({}));
+export function addStatsRoutes(serve: Serve, { db, ledger, clock }: StatsSources): void {
+  serve.json(stats, async () => {
     const [head, fleet, coverage] = await Promise.all([
       headOf(ledger),
       fleetStats(db),
       coverageSince(db, rfc3339(clock.now() - dayMs)),
     ]);
-    return c.json({
+    return {
       ledger: { origin: ledger.origin, vkey: ledger.vkey, ...head },
       ...fleet,
       coverage_minutes_24h: coverage,
       ...contradictedField(ledger),
-    });
+    };
   });
 }
 

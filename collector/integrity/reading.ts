@@ -39,7 +39,9 @@ export function summaryOf({ index, author, bytes }: ReportEntry): ReportSummary 
   switch (said?.kind) {
     case 'integrity.report': {
       const { report, status, startedAt, finishedAt, sha256, stores } = said.body;
-      const findings = stores.reduce((sum, store) => sum + store.findings, 0);
+      // A node may claim as many as a number holds, for each of its stores.
+      const all = stores.reduce((sum, store) => sum + store.findings, 0);
+      const findings = Math.min(all, Number.MAX_SAFE_INTEGER);
       return { index, author, report, status, startedAt, finishedAt, sha256, stores: stores.length, findings };
     }
     case 'ledger.checked': {

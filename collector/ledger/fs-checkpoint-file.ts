@@ -17,7 +17,11 @@ import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
 import { parseNote } from '../../common/note.ts';
+import { replaceFile } from '../data/durable-file.ts';
 import type { CheckpointFile, KeptCheckpoint } from './checkpoint-file.ts';
+
+/** A copy as of the last sync, beside the checkpoint: what is read where a power cut has left no whole note under the name itself. */
+const syncedSuffix = '.synced';
 
 export function checkpointPath(dataDir: string): string {
   return join(dataDir, 'checkpoint');
@@ -28,7 +32,8 @@ const fileMode = 0o644;
 
 /**
  * The {@link CheckpointFile} on a file system: every write is a new file renamed over the old one, so that whoever reads or
- * is killed sees one of them, whole. Synced once a second, not each time: an ack would wait for the disk twice.
+ * is killed sees one of them, whole. Synced once a second, not each time: an ack would wait for the disk twice. A power cut
+ * may leave the new name without its contents and the old file gone, so the one that was synced last has a name of its own.
  *
  * Reads and writes go to the page cache and take microseconds, which is less than a turn in the thread pool behind the
  * signatures of a busy moment; so they are done at once. Syncing waits for the disk and is not.
@@ -49,6 +54,8 @@ class FsCheckpointFile implements CheckpointFile {
   /** One reader or writer at a time. */
   #turn: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  /** Whether a note is kept that a power cut cannot take. */
+  #fallsBack = false;
 
   constructor(path: string, logger: Logger) {
     this.path = path;
@@ -62,6 +69,8 @@ class FsCheckpointFile implements CheckpointFile {
 
   write(checkpoint: KeptCheckpoint): Promise<void> {
     return this.#inTurn(async () => {
+      // Before the first of a data directory there is none to fall back on.
+      if (!this.#fallsBack) await this.#keepSynced(checkpoint);
       this.#write(checkpoint);
       this.#syncLater();
     });
@@ -87,11 +96,23 @@ class FsCheckpointFile implements CheckpointFile {
     if (this.#seen?.stamp !== stamp) {
       if (found.size > limits.maxNoteChars) throw this.#failure('read', `${found.size} bytes are no checkpoint`);
       const text = this.#unlessAbsent(() => readFileSync(this.path, 'utf8'));
-      // What some file systems leave of a rename that a power cut came after: a name without contents.
-      const empty = text === undefined || /^\0*$/.test(text);
-      this.#seen = { stamp, note: empty ? undefined : text };
+      this.#seen = { stamp, note: text === undefined ? undefined : this.#whole(text) };
     }
     return this.#seen.note;
+  }
+
+  /**
+   * What some file systems leave of a rename that a power cut came after: a name without its contents, or with some of them. Who
+   * takes the name away means it; then nothing stands in for it.
+   */
+  #whole(text: string): string | undefined {
+    if (sizeOf(text) >= 0) return text;
+    const synced = this.#unlessAbsent(() => readFileSync(this.path + syncedSuffix, 'utf8'));
+    if (sizeOf(synced) >= 0) {
+      this.#logger.warn('ledger.checkpoint_file_cut_off', { path: this.path });
+      return synced;
+    }
+    return /^\0*$/.test(text) ? undefined : text;
   }
 
   #unlessAbsent<T>(look: () => T): T | undefined {
@@ -113,6 +134,15 @@ class FsCheckpointFile implements CheckpointFile {
       throw this.#failure('written', errnoOf(thrown) ?? String(thrown), thrown);
     }
     this.#written = checkpoint;
+  }
+
+  async #keepSynced({ note }: KeptCheckpoint): Promise<void> {
+    try {
+      await replaceFile(this.path + syncedSuffix, note, fileMode);
+      this.#fallsBack = true;
+    } catch (thrown) {
+      throw this.#failure('written', errnoOf(thrown) ?? String(thrown), thrown);
+    }
   }
 
   #writeTemporary(note: string): string {
@@ -142,7 +172,8 @@ class FsCheckpointFile implements CheckpointFile {
     } finally {
       await file.close();
     }
-    await syncFolder(dirname(this.path));
+    // The folder is synced with it.
+    await this.#keepSynced(written);
   }
 
   #failure(done: string, why: string, cause?: unknown): AppError {
@@ -186,15 +217,5 @@ function sizeOf(note: string | undefined): number {
     return parseCheckpoint(parseNote(note).text).size;
   } catch {
     return -1;
-  }
-}
-
-/** Makes what was renamed in a folder survive a power cut. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -4,9 +4,9 @@ import { z } from 'zod';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
-import { ensureDataDir } from '../data-dir.ts';
+import { ensureDataDir } from '../data/data-dir.ts';
+import { syncFolder } from '../data/durable-file.ts';
 import type { Contradiction, EvidenceFolder } from './checkpoint-file.ts';
-import { syncFolder } from './fs-checkpoint-file.ts';
 
 export function evidencePath(dataDir: string): string {
   return join(dataDir, 'evidence');

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
 import { hashBytes } from '../../common/encoding.ts';
-import { type ChainHead, type LoggedEntry, type SignedEntry, splitLeaf } from '../../common/entry.ts';
+import { type ChainHead, collectorAuthor, type LoggedEntry, type SignedEntry, splitLeaf } from '../../common/entry.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { type KeyPair, rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
@@ -277,10 +277,11 @@ export class Ledger {
 }
 
 /** The collector's own statements are small and few. */
-const oneStatement: WishSize = { entries: 1, bytes: 1_024 };
+const oneStatement: WishSize = { author: collectorAuthor, entries: 1, bytes: 1_024 };
 
 function sizeOf(entries: readonly SignedEntry[]): WishSize {
-  return { entries: entries.length, bytes: entries.reduce((sum, { bytes }) => sum + bytes.length, 0) };
+  const author = entries[0]?.entry.author ?? collectorAuthor;
+  return { author, entries: entries.length, bytes: entries.reduce((sum, { bytes }) => sum + bytes.length, 0) };
 }
 
 function forgetful(): LedgerMemory {

@@ -67,6 +67,16 @@ export class Plan {
     return { heads: this.#heads, keys: this.#keys };
   }
 
+  /** Reads in one go what has to be known of the authors of a group: one after the other, each would wait for all before it. */
+  async meet(authors: readonly string[]): Promise<void> {
+    const unknown = [...new Set(authors)].filter((author) => !(this.#heads.has(author) && this.#keys.has(author)));
+    if (unknown.length === 0) return;
+    for (const [author, { head, key }] of await this.#store.authors(unknown)) {
+      if (!this.#heads.has(author)) this.#heads.set(author, head);
+      if (!this.#keys.has(author)) this.#keys.set(author, keyOf(key));
+    }
+  }
+
   get staged(): readonly StorableEntry[] {
     return this.#staged;
   }

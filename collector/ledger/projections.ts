@@ -36,6 +36,10 @@ export interface ProjectionChanges {
   readonly orders: readonly OrderEntry[];
   readonly orderEvents: readonly OrderEvent[];
   readonly measures: readonly Measure[];
+  readonly artifacts: readonly From<'artifact.registered'>[];
+  readonly artifactScores: readonly From<'artifact.scored'>[];
+  readonly enforcements: readonly From<'enforcement.requested'>[];
+  readonly enforcementEvents: readonly EnforcementEvent[];
 }
 
 /** An order, whoever said so; whether he may is for whoever reads it to judge by `node`. */
@@ -58,6 +62,13 @@ export interface Measure extends When {
   readonly body: Body<MeasureKind>;
 }
 
+/** What became of a job; whether the collector said so is for whoever stores it to judge by `node`. */
+export interface EnforcementEvent extends When {
+  readonly id: string;
+  readonly kind: 'enforcement.result' | 'enforcement.resolved';
+  readonly body: Body<'enforcement.result' | 'enforcement.resolved'>;
+}
+
 type MeasureKind =
   | 'enforcement.frozen'
   | 'enforcement.released'
@@ -76,6 +87,10 @@ interface Gathered {
   readonly orders: OrderEntry[];
   readonly orderEvents: OrderEvent[];
   readonly measures: Measure[];
+  readonly artifacts: From<'artifact.registered'>[];
+  readonly artifactScores: From<'artifact.scored'>[];
+  readonly enforcements: From<'enforcement.requested'>[];
+  readonly enforcementEvents: EnforcementEvent[];
   readonly baselines: When[];
   readonly lastEntries: Map<string, When>;
   readonly containers: Map<string, ContainerChange>;
@@ -94,6 +109,10 @@ export function project(entries: readonly LoggedEntry[]): ProjectionChanges {
     orders: [],
     orderEvents: [],
     measures: [],
+    artifacts: [],
+    artifactScores: [],
+    enforcements: [],
+    enforcementEvents: [],
     baselines: [],
     lastEntries: new Map(),
     containers: new Map(),
@@ -172,6 +191,19 @@ function gather(logged: LoggedEntry, into: Gathered): void {
     case 'change.announced':
     case 'desired.adopted':
       into.measures.push({ ...when, kind: said.kind, body: said.body });
+      break;
+    case 'artifact.registered':
+      into.artifacts.push({ ...when, ...said.body });
+      break;
+    case 'artifact.scored':
+      into.artifactScores.push({ ...when, ...said.body });
+      break;
+    case 'enforcement.requested':
+      into.enforcements.push({ ...when, ...said.body });
+      break;
+    case 'enforcement.result':
+    case 'enforcement.resolved':
+      into.enforcementEvents.push({ ...when, id: said.body.id, kind: said.kind, body: said.body });
       break;
     case 'ledger.created':
     case 'ledger.equivocation':

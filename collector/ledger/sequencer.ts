@@ -11,8 +11,9 @@ import { continueTail, loadTail, type Tail, type TreeStore } from './tail.ts';
 /** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
 export type LayOut = (plan: Plan) => Promise<() => void>;
 
-/** How much a wish will add to the log, at most. */
+/** Whose chain a wish goes on, and how much it will add to the log, at most. */
 export interface WishSize {
+  readonly author: string;
   readonly entries: number;
   /** Canonical. */
   readonly bytes: number;
@@ -121,7 +122,7 @@ export class Sequencer {
    * @throws AppError `state.busy` (retryable) when the line is full; whatever laying out refuses; a retryable error when
    *   the database failed, in which case the entries may or may not be in the ledger and should be offered again.
    */
-  submit<T>({ entries, bytes }: WishSize, layOut: (plan: Plan) => Promise<T>): Promise<T> {
+  submit<T>({ author, entries, bytes }: WishSize, layOut: (plan: Plan) => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new AppError('state.busy', 'the ledger is closing', { retryable: true }));
     if (this.#queuedEntries + entries > limits.sequencerQueueMaxEntries) {
       return Promise.reject(
@@ -133,7 +134,7 @@ export class Sequencer {
         const result = await layOut(plan);
         return () => resolve(result);
       };
-      this.#queue.push({ entries, bytes, layOut: lay, fail: reject });
+      this.#queue.push({ author, entries, bytes, layOut: lay, fail: reject });
       this.#queuedEntries += entries;
       if (this.#queuedEntries >= limits.groupCommitAheadEntries) this.#enough();
       this.#running ??= this.#run();
@@ -236,6 +237,7 @@ export class Sequencer {
   }
 
   async #layOutOn(group: readonly Waiting[], ground: Ground, plan: Plan): Promise<LaidOut> {
+    await plan.meet(group.map(({ author }) => author));
     const { granted, refused } = await layOutAll(group, plan);
     if (plan.empty) return { ground, plan, granted, refused, commit: undefined, after: ground };
     const { commit, tail } = plan.commit({ privateKey: this.#privateKey, now: this.#clock.now() });
@@ -325,6 +327,8 @@ export class Sequencer {
     const admit = await this.#guard.admission();
     const tail = await readTail(store, this.#before);
     await admit(tail, store);
+    // Nothing is answered or signed on the ground of what a failover could still take back.
+    await store.settle();
     this.#before = tail;
     return tail;
   }

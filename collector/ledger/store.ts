@@ -50,6 +50,11 @@ export interface StoredEntryRef {
   readonly hash: string;
 }
 
+export interface StoredAuthor {
+  readonly head: ChainHead;
+  readonly key: Buffer | undefined;
+}
+
 /**
  * The ledger's durable side, declared by the ledger.
  *
@@ -69,7 +74,14 @@ export interface LedgerStore {
    * resolves, and undone when `work` rejects. Waits its turn, so that who lost a swap does not lose the next one too.
    */
   exclusively<T>(work: (store: LedgerStore) => Promise<T>): Promise<T>;
+  /**
+   * Resolves once all that could be read before it was called is as durable as a commit that has resolved. What another
+   * connection has written can be read although it is not: where a standby has to have it too, and its writer died waiting.
+   */
+  settle(): Promise<void>;
   authorHead(author: string): Promise<ChainHead>;
+  /** Of each of these authors, as of one moment, what {@link authorHead} and {@link nodeKey} say. */
+  authors(names: readonly string[]): Promise<ReadonlyMap<string, StoredAuthor>>;
   /** The raw Ed25519 key a node is enrolled with, by the entries committed; undefined for one that is not or was revoked. */
   nodeKey(node: string): Promise<Buffer | undefined>;
   /** The stored entries of an author with numbers from `fromSeq` to `toSeq`, in order. */

@@ -1,28 +1,9 @@
 import { rfc3339 } from '../../common/clock.ts';
-import type { OperatorTokenStore } from '../auth/operator-token.ts';
 import type { EnrolmentStore, JoinTokenUse, KnownNode } from '../fleet/enrolment.ts';
-import { type Db, type Queryable, type Tx, withTransaction } from './pool.ts';
+import type { Db } from './pool.ts';
 
 /** Channel on which the names of nodes go whose key was revoked or replaced. */
 export const revokedChannel = 'sigilwatch_revoked';
-
-export function postgresOperatorTokens(db: Db): OperatorTokenStore {
-  return {
-    hashes: () => readOperatorHashes(db),
-    insertFirst: (hash, createdAt) =>
-      withTransaction(db, async (tx) => {
-        await lockOperatorTokens(tx);
-        if ((await readOperatorHashes(tx)).length > 0) return false;
-        await insertOperatorHash(tx, hash, createdAt);
-        return true;
-      }),
-    replaceAll: (hash, createdAt) =>
-      withTransaction(db, async (tx) => {
-        await deleteOperatorHashes(tx);
-        await insertOperatorHash(tx, hash, createdAt);
-      }),
-  };
-}
 
 export function postgresEnrolment(db: Db): EnrolmentStore {
   return {
@@ -33,24 +14,6 @@ export function postgresEnrolment(db: Db): EnrolmentStore {
     deleteTokens: (node) => deleteJoinTokens(db, node),
     announceRevoked: (node) => notifyRevoked(db, node),
   };
-}
-
-async function readOperatorHashes(db: Queryable): Promise<readonly Buffer[]> {
-  const { rows } = await db.query<{ token_hash: Buffer }>('select token_hash from operator_tokens');
-  return rows.map((row) => row.token_hash);
-}
-
-/** Readers go on; whoever else wants to insert the first one waits. */
-function lockOperatorTokens(tx: Tx): Promise<unknown> {
-  return tx.query('lock table operator_tokens in exclusive mode');
-}
-
-function insertOperatorHash(tx: Tx, hash: Buffer, createdAt: number): Promise<unknown> {
-  return tx.query('insert into operator_tokens (token_hash, created_at) values ($1, $2)', [hash, rfc3339(createdAt)]);
-}
-
-function deleteOperatorHashes(tx: Tx): Promise<unknown> {
-  return tx.query('delete from operator_tokens');
 }
 
 async function insertJoinToken(db: Db, token: Parameters<EnrolmentStore['insertToken']>[0]): Promise<void> {

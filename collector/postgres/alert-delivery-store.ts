@@ -1,11 +1,10 @@
 import { rfc3339 } from '../../common/clock.ts';
 import { limits } from '../../common/limits.ts';
-import type { BreakerState } from '../alerts/breaker.ts';
 import type { Claimed, DeliveryStore, Verdict } from '../alerts/ports.ts';
 import { databaseNow } from './erasure-run-store.ts';
 import type { Db, Queryable } from './pool.ts';
 
-/** The queues of the channels and their breakers: one function per statement, each a transaction of its own. */
+/** The queues of the channels, and how sending went last: one function per statement, each a transaction of its own. */
 export function postgresDeliveryStore(db: Db): DeliveryStore {
   return {
     now: () => databaseNow(db),
@@ -14,10 +13,8 @@ export function postgresDeliveryStore(db: Db): DeliveryStore {
     delivered: (ids, nowMs) => settle(db, ids, rfc3339(nowMs)),
     failed: (verdicts, { error, nowMs }) => putBack(db, verdicts, { error, now: rfc3339(nowMs) }),
     release: (ids) => release(db, ids),
-    breaker: (channel) => readBreaker(db, channel),
-    succeeded: (channel, nowMs) => close(db, channel, rfc3339(nowMs)),
+    succeeded: (channel, nowMs) => succeed(db, channel, rfc3339(nowMs)),
     stumbled: (channel, error, nowMs) => stumble(db, channel, { error, now: rfc3339(nowMs) }),
-    openUntil: (channel, untilMs) => open(db, channel, rfc3339(untilMs)),
   };
 }
 
@@ -111,38 +108,12 @@ async function release(db: Queryable, ids: readonly number[]): Promise<void> {
   );
 }
 
-interface BreakerRow {
-  readonly failures: number;
-  readonly open_until: Date | null;
+async function succeed(db: Queryable, channel: string, now: string): Promise<void> {
+  await db.query('update alert_channels set last_error = null, last_success_at = $2 where name = $1', [channel, now]);
 }
 
-function breakerOf(row: BreakerRow | undefined): BreakerState {
-  return { failures: row?.failures ?? 0, openUntilMs: row?.open_until?.getTime() ?? 0 };
-}
-
-async function readBreaker(db: Queryable, channel: string): Promise<BreakerState> {
-  const { rows } = await db.query<BreakerRow>('select failures, open_until from alert_channels where name = $1', [
-    channel,
+async function stumble(db: Queryable, channel: string, { error, now }: { error: string; now: string }): Promise<void> {
+  await db.query('update alert_channels set last_failure_at = $2, last_error = $3 where name = $1', [
+    ...[channel, now, error],
   ]);
-  return breakerOf(rows[0]);
-}
-
-async function close(db: Queryable, channel: string, now: string): Promise<void> {
-  await db.query(
-    'update alert_channels set failures = 0, open_until = null, last_error = null, last_success_at = $2 where name = $1',
-    [channel, now],
-  );
-}
-
-async function stumble(db: Queryable, channel: string, { error, now }: { error: string; now: string }) {
-  const { rows } = await db.query<BreakerRow>(
-    `update alert_channels set failures = failures + 1, last_failure_at = $2, last_error = $3 where name = $1
-     returning failures, open_until`,
-    [channel, now, error],
-  );
-  return breakerOf(rows[0]);
-}
-
-async function open(db: Queryable, channel: string, until: string): Promise<void> {
-  await db.query('update alert_channels set open_until = $2 where name = $1', [channel, until]);
 }

@@ -19,6 +19,7 @@ import {
 import type { RuleSettings } from '../alerts/rules/settings.ts';
 import { withStatus } from './enforcement-store.ts';
 import { readLedgerCheckFacts } from './integrity-store.ts';
+import { countDeadLetters } from './job-figures-store.ts';
 import type { Queryable } from './pool.ts';
 import { readSilences } from './standing-measure-store.ts';
 
@@ -54,6 +55,7 @@ export async function readFacts(db: Queryable, { nowMs, settings, witnesses: vie
     ledgerCheck: await attempt(() => readLedgerCheckFacts(db)),
     witnesses: await attempt(view),
     deadLetters: await attempt(() => readDeadLetters(db, nowMs - settings.deadLetterMs)),
+    deadJobs: await attempt(() => countDeadLetters(db)),
   });
 }
 
@@ -202,17 +204,19 @@ async function readWaitingOrders(db: Queryable, { nowMs, beforeMs }: Waiting): P
 /** Of what was received since the ledger had `since` entries. A node may say that a gap is as long as all time. */
 async function readLosses(db: Queryable, since: number): Promise<readonly Losses[]> {
   const { rows } = await db.query<Losses>(
-    `select n.node, g.gaps, g.gap_ms as "gapMs", o.dropped
+    `select n.node, g.gaps, g.gap_ms as "gapMs", o.dropped, o.recovered
        from nodes n
       cross join lateral (
         select count(*) as gaps, least(coalesce(sum(ms), 0), 1e15)::bigint as gap_ms
           from (select greatest(extract(epoch from to_at - from_at) * 1000, 0) as ms from coverage_gaps
                  where node = n.node and index >= $1 order by index desc limit $2) gap) g
       cross join lateral (
-        select count(*) as dropped
-          from (select from entries
-                 where author = n.node and kind = 'outbox.dropped' and index >= $1 order by index desc limit $2) drop) o
-      where n.revoked_at is null and (g.gaps > 0 or o.dropped > 0)
+        select count(*) filter (where kind = 'outbox.dropped') as dropped,
+               count(*) filter (where kind = 'outbox.recovered') as recovered
+          from (select kind from entries
+                 where author = n.node and kind in ('outbox.dropped', 'outbox.recovered') and index >= $1
+                 order by index desc limit $2) outbox) o
+      where n.revoked_at is null and (g.gaps > 0 or o.dropped > 0 or o.recovered > 0)
       order by n.node`,
     [since, limits.maxAlertEntriesCounted],
   );

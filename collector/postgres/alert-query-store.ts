@@ -1,9 +1,10 @@
 import { parseLogged } from '../../common/entry.ts';
 import { limits } from '../../common/limits.ts';
-import type { Severity } from '../alerts/alert.ts';
+import { channelService, type Severity } from '../alerts/alert.ts';
 import type { HoldSources } from '../alerts/holds.ts';
 import { inhibitorsAmong } from '../alerts/inhibition.ts';
 import type { AlertFigures } from '../alerts/metrics.ts';
+import type { Retried } from '../alerts/operator.ts';
 import { type AlertSilence, type AlertWord, alertId, type SilenceWord, wordOf } from '../alerts/standing.ts';
 import { alertKindList } from './alert-store.ts';
 import { readSilences } from './alert-told-store.ts';
@@ -13,7 +14,7 @@ import type { Page } from './query-store.ts';
 import { readFrozen } from './standing-measure-store.ts';
 
 /** What a channel was told of an alert last. */
-export interface ToldRow {
+interface ToldRow {
   readonly channel: string;
   readonly change: string;
   readonly state: 'waiting' | 'delivered' | 'dead';
@@ -85,7 +86,7 @@ export async function alertHoldSources(db: Queryable): Promise<HoldSources> {
 }
 
 /** A channel that some collector has, or had, in its settings. */
-export interface AlertChannelRow {
+interface AlertChannelRow {
   readonly channel: string;
   readonly level: Severity;
   /** Told only of what still stands, unacknowledged, so long after it was raised; null for at once. */
@@ -94,7 +95,7 @@ export interface AlertChannelRow {
   readonly seen_at: Date;
   readonly waiting: number;
   readonly dead: number;
-  /** While it fails it is left alone until then. */
+  /** While it fails it is left alone until then, as its breaker has it. */
   readonly open_until: Date | null;
   readonly last_success_at: Date | null;
   readonly last_failure_at: Date | null;
@@ -104,10 +105,12 @@ export interface AlertChannelRow {
 
 export async function listAlertChannels(db: Queryable): Promise<readonly AlertChannelRow[]> {
   const { rows } = await db.query<AlertChannelRow>(
-    `select name as channel, level, escalate_after_ms, seen_at, open_until, last_success_at, last_failure_at, last_error,
+    `select name as channel, level, escalate_after_ms, seen_at, last_success_at, last_failure_at, last_error,
             (select count(*) from alert_notifications where channel = name and state = 'waiting') as waiting,
-            (select count(*) from alert_notifications where channel = name and state = 'dead') as dead
+            (select count(*) from alert_notifications where channel = name and state = 'dead') as dead,
+            (select open_until from breakers where service = $1 || name and open_until > now()) as open_until
        from alert_channels order by name`,
+    [channelService('')],
   );
   return rows;
 }
@@ -166,18 +169,24 @@ export interface DeadLetterRow {
   readonly last_error: string | null;
 }
 
+/** When it was given up (RFC 3339), and its id. */
+export type DeadLetterKey = readonly [diedAt: string, id: number];
+
 /** Dead letters, newest first. */
-export async function listDeadLetters(db: Queryable, limit: number): Promise<readonly DeadLetterRow[]> {
+export async function listDeadLetters(
+  db: Queryable,
+  { after, limit }: Page<DeadLetterKey>,
+): Promise<readonly DeadLetterRow[]> {
+  const [diedAt, id] = after ?? [null, null];
   const { rows } = await db.query<DeadLetterRow>(
     `select id, channel, item ->> 'key' as key, change, item ->> 'summary' as summary, attempts, settled_at as died_at, last_error
-       from alert_notifications where state = 'dead' order by settled_at desc, id desc limit $1`,
-    [limit],
+       from alert_notifications
+      where state = 'dead' and ($1::timestamptz is null or (settled_at, id) < ($1, $2::bigint))
+      order by settled_at desc, id desc limit $3`,
+    [diedAt, id, limit],
   );
   return rows;
 }
-
-/** `overtaken`: what became of the alert was told since. */
-export type Retried = 'waiting' | 'overtaken' | 'unknown';
 
 /**
  * Puts a dead letter back into its queue, as if it had never been tried; not what the channel knows better by now, nor the beginning of what is
@@ -209,7 +218,7 @@ export async function alertFigures(db: Queryable): Promise<AlertFigures> {
     `select (select coalesce(jsonb_object_agg(severity, n), '{}')
                from (select severity, count(*) as n from alerts where resolved_index is null group by severity) s) as standing,
             (select coalesce(jsonb_agg(to_jsonb(c) order by c.name), '[]')
-               from (select name, coalesce(open_until > now(), false) as breaker_open,
+               from (select name,
                             (select count(*) from alert_notifications where channel = name and state = 'waiting') as waiting,
                             (select count(*) from alert_notifications where channel = name and state = 'dead') as dead
                        from alert_channels) c) as channels`,

@@ -1,10 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
+import { shellWord } from '../../common/shell-word.ts';
+import { syncFolder, writeNewDurably } from '../data/durable-file.ts';
 import { type Binaries, firstBlocked, type ServerAccount } from './binaries.ts';
 import { clearStalePidFile, runningPostmaster, waitUntil } from './postmaster.ts';
 
@@ -52,8 +54,11 @@ export async function initialiseCluster(cluster: Cluster, password: string): Pro
   await makeOwnedDir(staging, cluster.account);
   await writeOwned(passwordPath(staging, ownerLogin), `${password}\n`, cluster.account);
   await initdb(cluster, staging);
+  await syncFolder(staging);
   try {
     await rename(staging, cluster.dir);
+    // What the database acknowledges later is worth as much as its own name.
+    await syncFolder(dirname(cluster.dir));
   } catch (thrown) {
     await rm(staging, { recursive: true, force: true });
     if (!(await exists(clusterDataDir(cluster)))) throw thrown;
@@ -68,7 +73,7 @@ async function requireOpenPath({ dir, account }: Cluster): Promise<void> {
   throw new AppError(
     'validation.config',
     `the data directory ${dirname(dir)} cannot hold PostgreSQL: it does not run as root, and its user "postgres" may not enter ${blocked}. ` +
-      `Choose another with --data-dir (for example /var/lib/sigilwatch), run "chmod o+x ${blocked}", or run the collector as an ordinary user`,
+      `Choose another with --data-dir (for example /var/lib/sigilwatch), run "chmod o+x ${shellWord(blocked)}", or run the collector as an ordinary user`,
     { details: { dataDir: dirname(dir), blocked } },
   );
 }
@@ -235,7 +240,7 @@ export async function clusterUrl({ dir }: Cluster, { port, database, login }: Cl
   return `postgres://${login.role}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
 }
 
-/** The password of a login as its file says; the file is made, whole or not at all, when there is none. */
+/** The password of a login as its file says; the file is made, whole or not at all, when there is none. Resolved means on disk. */
 export async function ensurePassword(
   { dir, account }: Cluster,
   login: ClusterLogin,
@@ -248,6 +253,7 @@ export async function ensurePassword(
   const staging = `${path}.new-${process.pid}`;
   await writeOwned(staging, `${password}\n`, account);
   await rename(staging, path);
+  await syncFolder(dir);
   return password;
 }
 
@@ -258,7 +264,8 @@ async function makeOwnedDir(path: string, account: ServerAccount | undefined): P
 }
 
 async function writeOwned(path: string, text: string, account: ServerAccount | undefined): Promise<void> {
-  await writeFile(path, text, { mode: 0o600 });
+  await rm(path, { force: true });
+  await writeNewDurably(path, text);
   if (account !== undefined) await chown(path, account.uid, account.gid);
 }
 

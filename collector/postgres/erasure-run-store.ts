@@ -35,6 +35,13 @@ const over: Readonly<Record<string, string>> = {
   measures: `index < $1 and kind = 'desired.adopted' and exists (
                select from pg_temp.measures later
                 where later.kind = 'desired.adopted' and later.node = measures.node and later.index > measures.index)`,
+  // What an artifact is known as now stays, and its last score; of scores as much as a trend is made of.
+  artifact_registrations: `index < $1 and exists (
+               select from pg_temp.artifact_registrations later
+                where later.id = artifact_registrations.id and later.index > artifact_registrations.index)`,
+  artifact_scores: `index < $1 and at < ${boundaryTime} - interval '28 days' and exists (
+               select from pg_temp.artifact_scores later
+                where later.artifact = artifact_scores.artifact and later.index > artifact_scores.index)`,
 };
 
 /** PostgreSQL's `lock_not_available`, and `deadlock_detected`. */

@@ -60,11 +60,24 @@ export async function missingGuards(db: Queryable): Promise<readonly string[]> {
   return rows.map(({ missing }) => missing);
 }
 
-/** Settings under which a power cut takes back what was committed, as `name = value`. */
+/** Settings under which a power cut, or a failover to the standby, takes back what was committed, as `name = value`. */
 export async function looseSettings(db: Queryable): Promise<readonly string[]> {
   const { rows } = await db.query<{ setting: string }>(
     `select format('%s = %s', name, setting) as setting from pg_settings
-      where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off' order by name`,
+      where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'
+         or name = 'synchronous_commit' and setting = 'local' and current_setting('synchronous_standby_names') <> ''
+      order by name`,
   );
   return rows.map(({ setting }) => setting);
+}
+
+/** The standbys that commits wait for, as the server's setting names them, when none at all follows it; else undefined. */
+export async function missingStandby(db: Queryable): Promise<string | undefined> {
+  // Who may not see more than that there is a row sees no state.
+  const { rows } = await db.query<{ names: string }>(
+    `select current_setting('synchronous_standby_names') as names
+      where current_setting('synchronous_standby_names') <> ''
+        and not exists (select from pg_stat_replication where coalesce(state, 'streaming') = 'streaming')`,
+  );
+  return rows[0]?.names;
 }

@@ -15,7 +15,8 @@ import {
   type StandingFinding,
   type Turn,
 } from '../integrity/ports.ts';
-import { connectClient, type DatabaseOptions, databaseFailure, type Queryable } from './pool.ts';
+import { aloneWith } from './alone.ts';
+import type { DatabaseOptions, Queryable } from './pool.ts';
 
 /** Taken by whoever makes a check of the ledger. */
 const checkLock = 7_600_007;
@@ -42,25 +43,8 @@ export function postgresReportSources(db: Queryable): ReportSources {
   };
 }
 
-/** The right belongs to a session of its own: however its process ends, the server takes it back. */
 export function aloneInDatabase(database: DatabaseOptions): RunAlone {
-  return async (work) => {
-    const client = await connectClient(database);
-    try {
-      const { rows } = await client.query<{ got: boolean }>('select pg_try_advisory_lock($1) as got', [checkLock]);
-      if (rows[0]?.got !== true) return undefined;
-      return await work({
-        confirm: async () => {
-          await client.query('select 1').catch((thrown: unknown) => {
-            throw databaseFailure(thrown) ?? thrown;
-          });
-        },
-      });
-    } finally {
-      // A connection that was lost ends badly, and has nothing to give back.
-      await client.end().catch(() => {});
-    }
-  };
+  return aloneWith(database, checkLock);
 }
 
 async function readTurn(db: Queryable): Promise<Turn | undefined> {

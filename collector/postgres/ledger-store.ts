@@ -2,13 +2,16 @@ import pg, { type QueryResultRow } from 'pg';
 import { genesis } from '../../common/entry.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
-import type { Commit, LedgerStore, SignedBatch, StoredEntryRef, TreeHead } from '../ledger/store.ts';
+import type { Commit, LedgerStore, SignedBatch, StoredAuthor, StoredEntryRef, TreeHead } from '../ledger/store.ts';
 import { CopyRows } from './copy.ts';
 import { readErasureStatements } from './erasure-store.ts';
+import { appendedChannel } from './event-store.ts';
+import { jobSteps } from './job-queue.ts';
 import { measuresChannel } from './measure-store.ts';
 import { runTogether, type Step } from './pipeline.ts';
 import {
   commitFailure,
+  committing,
   type Db,
   databaseFailure,
   type Queryable,
@@ -31,15 +34,17 @@ export function postgresLedgerStore(db: Db): LedgerStore {
   return {
     ...storedLedger(db),
     commit: commitsInOrder(db),
+    settle: () => withClient(db, (client) => committing(client, () => settle(client))),
     exclusively: (work) => withTransaction(db, (tx) => workAlone(tx, work)),
   };
 }
 
-function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively'> {
+function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively' | 'settle'> {
   return {
     head: () => readHead(db),
     create: (head) => insertHead(db, head),
     authorHead: (author) => readAuthorHead(db, author),
+    authors: (names) => readAuthors(db, names),
     nodeKey: (node) => readNodeKey(db, node),
     refs: (author, fromSeq, toSeq) => readRefs(db, author, fromSeq, toSeq),
     leafHashes: (from, to) => readLeafHashes(db, from, to),
@@ -50,12 +55,25 @@ function storedLedger(db: Queryable): Omit<LedgerStore, 'commit' | 'exclusively'
   };
 }
 
+/**
+ * Whose server commits only with a standby: writes something without a meaning, whose commit waits for the standby as any other and so
+ * for all that was written before it. A write that nobody waits for any more can be read before its standby has it.
+ */
+async function settle(client: Tx): Promise<void> {
+  await client.query(
+    `select case when current_setting('synchronous_standby_names') <> ''
+            then pg_logical_emit_message(true, 'sigilwatch', '') end`,
+  );
+}
+
 /** All on one connection: one that waited for a second would keep the log locked when there is none to have. */
 async function workAlone<T>(tx: Tx, work: (store: LedgerStore) => Promise<T>): Promise<T> {
   await lockHead(tx);
   const store: LedgerStore = {
     ...storedLedger(tx),
-    commit: (commit) => writeCommit(tx, commitSteps(commit)),
+    commit: async (commit) => writeCommit(tx, await commitSteps(commit)),
+    // The lock of the head is written, so the commit of this transaction waits for all that was written before it.
+    settle: async () => {},
     exclusively: (inner) => inner(store),
   };
   return work(store);
@@ -74,7 +92,7 @@ function commitsInOrder(db: Db): LedgerStore['commit'] {
       begun = resolve;
     });
     try {
-      const steps = commitSteps(commit);
+      const steps = await commitSteps(commit);
       await turn;
       return await withClient(db, (client) => writeCommit(client, steps, begun));
     } finally {
@@ -84,7 +102,7 @@ function commitsInOrder(db: Db): LedgerStore['commit'] {
 }
 
 /** All of a commit; one transaction, or part of the one around it. */
-function commitSteps(commit: Commit): Step[] {
+async function commitSteps(commit: Commit): Promise<Step[]> {
   return [
     // The lock lets only one go on at a time. It has a statement to itself, so that the next one sees what it waited for.
     { text: lockHeadText },
@@ -97,6 +115,8 @@ function commitSteps(commit: Commit): Step[] {
     moveAuthorHeadsStep(commit.entries),
     ...projectionSteps(commit.projections),
     ...announceMeasures(commit),
+    ...(await jobSteps(commit.projections)),
+    announceAppended,
   ];
 }
 
@@ -107,14 +127,17 @@ function announceMeasures({ projections: { measures, orderEvents } }: Commit): S
   return isOne || isRejection ? [{ text: `select pg_notify('${measuresChannel}', '')` }] : [];
 }
 
+/** Whoever follows what is appended reads on, here and in other collectors. Heard once the commit is there to be read. */
+const announceAppended: Step = { text: `select pg_notify('${appendedChannel}', '')` };
+
 /** @param begun called once the tree head is held. */
 async function writeCommit(client: Tx, steps: readonly Step[], begun?: () => void): Promise<boolean> {
   try {
-    await runTogether(client, steps, begun);
+    await committing(client, () => runTogether(client, steps, begun));
     return true;
   } catch (thrown) {
     if (errnoOf(thrown) === headMoved) return false;
-    throw placeTaken(thrown) ?? commitFailure(thrown) ?? thrown;
+    throw placeTaken(thrown) ?? saidBefore(thrown) ?? commitFailure(thrown) ?? thrown;
   }
 }
 
@@ -128,6 +151,12 @@ function placeTaken(thrown: unknown): AppError | undefined {
       'names them; whoever owns the tables has to remove them (docs/tamper-resistance.md). Until then nothing can be recorded',
     { cause: thrown },
   );
+}
+
+/** Of an enforcement, what may be said once only. */
+function saidBefore(thrown: unknown): AppError | undefined {
+  if (!(thrown instanceof pg.DatabaseError) || thrown.constraint !== 'enforcement_facts_pkey') return undefined;
+  return new AppError('state.conflict', 'that was put on record before, and holds once only', { cause: thrown });
 }
 
 const uniqueViolation = '23505';
@@ -264,6 +293,30 @@ async function readAuthorHead(db: Queryable, author: string) {
     [author],
   );
   return rows[0] ?? genesis;
+}
+
+interface AuthorRow {
+  readonly author: string;
+  readonly seq: number | null;
+  readonly hash: string | null;
+  readonly public_key: Buffer | null;
+}
+
+async function readAuthors(db: Queryable, names: readonly string[]): Promise<ReadonlyMap<string, StoredAuthor>> {
+  const rows = await ask<AuthorRow>(
+    db,
+    `select x.author, h.seq, encode(h.entry_hash, 'hex') as hash, n.public_key
+       from unnest($1::text[]) as x(author)
+       left join author_heads h on h.author = x.author
+       left join nodes n on n.node = x.author and n.revoked_at is null`,
+    [names],
+  );
+  return new Map(
+    rows.map(({ author, seq, hash, public_key }) => {
+      const head = seq === null || hash === null ? genesis : { seq, hash };
+      return [author, { head, key: public_key ?? undefined }];
+    }),
+  );
 }
 
 async function readNodeKey(db: Queryable, node: string): Promise<Buffer | undefined> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Clock, rfc3339 } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
+import { connectedAs } from './doctor-store.ts';
 import { connectClient, type DatabaseOptions, inTransaction, type Queryable, requireServer, type Tx } from './pool.ts';
 
 /** One numbered SQL file. Once applied it never changes. */
@@ -14,6 +15,14 @@ export interface Migration {
   readonly sql: string;
   /** Hex SHA-256 of the file. */
   readonly checksum: string;
+}
+
+/**
+ * Whether it takes away or changes what collectors of the version before still use: its first line says so, with the reason, as
+ * `-- contracts: why`. Any other leaves them working (docs/upgrades.md).
+ */
+export function contracts({ sql }: Pick<Migration, 'sql'>): boolean {
+  return /^-- contracts: \S/.test(sql);
 }
 
 export interface AppliedMigration {
@@ -68,6 +77,7 @@ export async function migrate(
     const missing = missingMigrations(migrations, await appliedMigrations(client));
     // Only now: a user who may make no tables can still find that nothing is missing.
     if (missing.length > 0) await createMigrationsTable(client);
+    await requireAlone(client, missing, database.applicationName);
     for (const migration of missing) await apply(client, migration, clock);
     return missing;
   } finally {
@@ -75,6 +85,27 @@ export async function migrate(
     await client.end();
   }
 }
+
+/**
+ * A collector that runs on under a migration that contracts would fail where nobody expects it. Each that is up has a session whose
+ * name begins with the program's and tells its version. One of an earlier version that starts later finds a newer database.
+ * @throws AppError `database.migration`
+ */
+async function requireAlone(client: Queryable, missing: readonly Migration[], program: string): Promise<void> {
+  const contracting = missing.find(contracts);
+  if (contracting === undefined) return;
+  const others = await connectedAs(client, `${program} `);
+  if (others.length === 0) return;
+  const { file } = contracting;
+  const where = others.map(({ applicationName, address }) => `${applicationName} at ${address ?? 'this host'}`);
+  throw refused(
+    `${file} takes away what collectors of an earlier version use, and ${others.length} still ${others.length === 1 ? 'runs' : 'run'} ` +
+      `(${where.slice(0, shownCollectors).join(', ')}): stop them all, then start this one. Agents keep their entries meanwhile`,
+    { file, collectors: others.length },
+  );
+}
+
+const shownCollectors = 4;
 
 /**
  * The migrations that `applied` lacks.

@@ -64,9 +64,10 @@ async function isServerOf(pid: number, clusterDir: string): Promise<boolean> {
   if (process.platform !== 'linux') return isAlive(pid);
   try {
     return (await readlink(`/proc/${pid}/cwd`)) === (await realpath(clusterDir));
-  } catch {
-    // Gone, a zombie, or another user's: in no case our server.
-    return false;
+  } catch (thrown) {
+    // A process that may be signalled and not looked at is our user's under another group. Taken for dead, a server that lives would lose
+    // its `postmaster.pid` to us, and end itself. Else it is gone, a zombie, or another user's: in no case our server.
+    return errnoOf(thrown) === 'EACCES' && isAlive(pid);
   }
 }
 

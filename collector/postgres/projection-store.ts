@@ -1,5 +1,6 @@
 import { collectorAuthor } from '../../common/entry.ts';
 import type { Measure, OrderEntry, OrderEvent, ProjectionChanges } from '../ledger/projections.ts';
+import { artifactSteps } from './artifact-projection.ts';
 import { runTogether, type Step } from './pipeline.ts';
 import type { Tx } from './pool.ts';
 
@@ -36,6 +37,9 @@ export function projectionSteps(changes: ProjectionChanges): Step[] {
     ...step(recordOrders, changes.orders.filter(mayOrder).map(orderColumns)),
     ...step(recordOrderEvents, changes.orderEvents.filter(maySpeak)),
     ...step(recordMeasures, changes.measures.filter(mayMeasure)),
+    ...artifactSteps(changes),
+    ...step(recordEnforcements, changes.enforcements.filter(isCollectors)),
+    ...step(recordEnforcementEvents, changes.enforcementEvents.filter(isCollectors)),
   ];
 }
 
@@ -68,6 +72,10 @@ function maySpeak({ node, kind }: OrderEvent): boolean {
 
 function mayMeasure({ node, kind }: Measure): boolean {
   return (node === collectorAuthor) === (kind !== 'desired.adopted');
+}
+
+export function isCollectors({ node }: { readonly node: string }): boolean {
+  return node === collectorAuthor;
 }
 
 function orderColumns({ hash, index, order }: OrderEntry) {
@@ -220,4 +228,17 @@ const recordMeasures = `
   insert into measures (index, kind, node, at, body)
   select index, kind, node, at, body
     from json_to_recordset($1) as x(index bigint, kind text, node text, at timestamptz, body jsonb)
+  on conflict (index) do nothing`;
+
+const recordEnforcements = `
+  insert into enforcements (index, id, artifact, action, target, reason, actor, retry_of, at)
+  select index, id, artifact, action, target, reason, actor, "retryOf", at
+    from json_to_recordset($1) as x(index bigint, id text, artifact text, action text, target text, reason text, actor text,
+                                     "retryOf" text, at timestamptz)
+  on conflict (index) do nothing`;
+
+const recordEnforcementEvents = `
+  insert into enforcement_events (index, enforcement, kind, at, body)
+  select index, id, kind, at, body
+    from json_to_recordset($1) as x(index bigint, id text, kind text, at timestamptz, body jsonb)
   on conflict (index) do nothing`;

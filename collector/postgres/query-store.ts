@@ -1,6 +1,10 @@
+import type { Drift } from '../../common/drift.ts';
+import type { SigilFinding } from '../../common/sigil.ts';
+import type { StoredEvent } from '../events/ports.ts';
 import type { FleetContainer } from '../fleet/view.ts';
 import type { Fleet } from '../metrics.ts';
 import type { Queryable } from './pool.ts';
+import { holderOf } from './presence-store.ts';
 
 /*
  * What the API reads: one function per statement, on the projections. Columns are named as in the API. Lists are
@@ -36,6 +40,8 @@ export interface NodeRow {
   readonly open_drifts: number | null;
   readonly stores: unknown;
   readonly commit: string | null;
+  /** Name of the one that holds its socket. */
+  readonly collector: string | null;
 }
 
 export interface NodeFilter {
@@ -47,7 +53,8 @@ export async function listNodes(db: Queryable, filter: NodeFilter, page: Page<st
   const { rows } = await db.query<NodeRow>(
     `select node, fingerprint, case when revoked_at is null then 'active' else 'revoked' end as state, enrolled_at,
             enrolled_index, revoked_at, agent_version, hostname, started_at, last_index, last_entry_at, report_index,
-            report_minute, coverage, containers, unobserved, open_drifts, stores, commit
+            report_minute, coverage, containers, unobserved, open_drifts, stores, commit,
+            ${holderOf('nodes.node')} as collector
        from nodes
       where ($1::text is null or ($1 = 'revoked') = (revoked_at is not null))
         and ($2::text is null or node > $2)
@@ -56,6 +63,12 @@ export async function listNodes(db: Queryable, filter: NodeFilter, page: Page<st
     [filter.state, page.after, page.limit],
   );
   return rows;
+}
+
+/** Names of the nodes that count, in order. */
+export async function activeNodes(db: Queryable): Promise<readonly string[]> {
+  const { rows } = await db.query<{ node: string }>('select node from nodes where revoked_at is null order by node');
+  return rows.map(({ node }) => node);
 }
 
 export type ContainerRow = FleetContainer & { readonly node: string };
@@ -96,7 +109,7 @@ export interface DriftRow {
   readonly kind: string;
   readonly container: string;
   readonly container_id: string | null;
-  readonly differences: unknown;
+  readonly differences: Drift['differences'];
   readonly commit: string | null;
   readonly state: 'open' | 'resolved';
   readonly opened_at: Date;
@@ -112,6 +125,14 @@ export interface DriftFilter {
   readonly state: Standing;
   readonly from: Given<string>;
   readonly to: Given<string>;
+}
+
+/**
+ * Rows of a time are few, and found by it. In the order of the list they are looked for among all that came later, since the planner
+ * takes time and index to have nothing to do with each other.
+ */
+function newestFirst({ from, to }: { readonly from: Given<string>; readonly to: Given<string> }): string {
+  return from === undefined && to === undefined ? 'opened_index' : 'opened_index + 0';
 }
 
 const driftColumns = `opened_index, node, id, kind, container, container_id, differences, commit,
@@ -136,7 +157,7 @@ export async function listDrifts(db: Queryable, filter: DriftFilter, page: Page<
         and ($4 = 'all' or ($4 = 'open') = (resolved_index is null))
         and ($5::timestamptz is null or opened_at >= $5) and ($6::timestamptz is null or opened_at < $6)
         and ($7::bigint is null or opened_index < $7)
-      order by opened_index desc
+      order by ${newestFirst(filter)} desc
       limit $8`,
     [filter.node, filter.kind, filter.container, filter.state, filter.from, filter.to, page.after, page.limit],
   );
@@ -149,7 +170,7 @@ export interface FindingRow {
   readonly store: string;
   readonly id: string;
   readonly check: string;
-  readonly finding: unknown;
+  readonly finding: SigilFinding;
   readonly state: 'open' | 'resolved';
   readonly opened_at: Date;
   readonly cleared_at: Date | null;
@@ -181,27 +202,14 @@ export async function listFindings(
         and ($4 = 'all' or ($4 = 'open') = (cleared_index is null))
         and ($5::timestamptz is null or opened_at >= $5) and ($6::timestamptz is null or opened_at < $6)
         and ($7::bigint is null or opened_index < $7)
-      order by opened_index desc
+      order by ${newestFirst(filter)} desc
       limit $8`,
     [filter.node, filter.store, filter.check, filter.state, filter.from, filter.to, page.after, page.limit],
   );
   return rows;
 }
 
-export interface EntryRow {
-  readonly index: number;
-  readonly author: string;
-  readonly seq: number;
-  readonly kind: string;
-  readonly at: Date;
-  /** When its batch was received. */
-  readonly received_at: Date | null;
-  readonly entry_hash: Buffer;
-  readonly leaf_hash: Buffer;
-  /** Canonical bytes and signature; null once retention has dropped the body. */
-  readonly bytes: Buffer | null;
-  readonly signature: Buffer | null;
-}
+export type EntryRow = StoredEvent;
 
 export interface EntryFilter {
   readonly author: Given<string>;
@@ -215,21 +223,65 @@ const receipt = `left join lateral (
          select to_timestamp(received_ms::double precision / 1000) as received_at
            from batches where size > entries.index order by size limit 1) receipt on true`;
 
-/** Entries, newest first. */
-export async function listEntries(
+const entryColumns = 'index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, entry_bodies.signature';
+
+/** Entries, newest first: by their place in the ledger, or within a time by when their authors say that it was. */
+export function listEntries(db: Queryable, filter: EntryFilter, page: Page<number>): Promise<readonly EntryRow[]> {
+  const { author, from, to } = filter;
+  if (from !== undefined || to !== undefined) return listEntriesWithin(db, filter, page);
+  return author === undefined ? listAllEntries(db, filter, page) : listEntriesOf(db, { ...filter, author }, page);
+}
+
+async function listAllEntries(
   db: Queryable,
-  filter: EntryFilter,
+  { kind }: Pick<EntryFilter, 'kind'>,
   page: Page<number>,
 ): Promise<readonly EntryRow[]> {
   const { rows } = await db.query<EntryRow>(
-    `select index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, entry_bodies.signature
+    `select ${entryColumns}
        from entries left join entry_bodies using (index) ${receipt}
-      where ($1::text is null or author = $1) and ($2::text is null or kind = $2)
-        and ($3::timestamptz is null or at >= $3) and ($4::timestamptz is null or at < $4)
-        and ($5::bigint is null or index < $5)
+      where ($1::text is null or kind = $1)
+        and ($2::bigint is null or index < $2)
       order by index desc
+      limit $3`,
+    [kind, page.after, page.limit],
+  );
+  return rows;
+}
+
+/** By the numbers of the author's chain, which go up as the indexes do: there is an index of these already. */
+async function listEntriesOf(
+  db: Queryable,
+  { author, kind }: Pick<EntryFilter, 'kind'> & { readonly author: string },
+  page: Page<number>,
+): Promise<readonly EntryRow[]> {
+  const { rows } = await db.query<EntryRow>(
+    `select ${entryColumns}
+       from entries left join entry_bodies using (index) ${receipt}
+      where author = $1 and ($2::text is null or kind = $2)
+        and ($3::bigint is null or seq < (select seq from entries where index = $3 and author = $1))
+      order by seq desc
+      limit $4`,
+    [author, kind, page.after, page.limit],
+  );
+  return rows;
+}
+
+/**
+ * A node that was cut off sends late what it has said long ago, and clocks go wrong, so a time is no stretch of indexes: in the order
+ * of indexes all that came later would have to be looked at. In the order of the time there is an index.
+ */
+async function listEntriesWithin(db: Queryable, filter: EntryFilter, page: Page<number>): Promise<readonly EntryRow[]> {
+  const { rows } = await db.query<EntryRow>(
+    `select ${entryColumns}
+       from entries left join entry_bodies using (index) ${receipt}
+      where ($1::timestamptz is null or at >= $1) and ($2::timestamptz is null or at < $2)
+        and ($3::text is null or author = $3) and ($4::text is null or kind = $4)
+        and ($5::bigint is null or (at <= (select at from entries where index = $5)
+                                    and (at, index) < (select at, index from entries where index = $5)))
+      order by at desc, index desc
       limit $6`,
-    [filter.author, filter.kind, filter.from, filter.to, page.after, page.limit],
+    [filter.from, filter.to, filter.author, filter.kind, page.after, page.limit],
   );
   return rows;
 }
@@ -237,7 +289,7 @@ export async function listEntries(
 /** Entries with indexes from `from` up to but not including `to`, in order. */
 export async function readEntries(db: Queryable, from: number, to: number): Promise<readonly EntryRow[]> {
   const { rows } = await db.query<EntryRow>(
-    `select index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, entry_bodies.signature
+    `select ${entryColumns}
        from entries left join entry_bodies using (index) ${receipt}
       where index >= $1 and index < $2
       order by index`,

@@ -40,6 +40,15 @@ const nodeSources: Readonly<Record<string, string | undefined>> = {
   started_index: 'started_index',
 };
 
+/** Everything else is of the registration that counts. */
+const artifactSources: Readonly<Record<string, string | undefined>> = {
+  first_index: 'first_index',
+  first_at: 'first_index',
+  score_index: 'score_index',
+  scored_at: 'score_index',
+  total: 'score_index',
+};
+
 const endings = new Set(['resolved_index', 'resolved_at', 'cleared_index', 'cleared_at']);
 
 /** Every table that is derived from the entries. A test holds that there is no other. */
@@ -63,6 +72,11 @@ export const projections: readonly Projection[] = [
   { table: 'orders', key: ['index'], source: () => 'index' },
   { table: 'order_events', key: ['index'], source: () => 'index' },
   { table: 'measures', key: ['index'], source: () => 'index' },
+  { table: 'artifacts', key: ['id'], source: (column = '') => artifactSources[column] ?? 'registered_index' },
+  { table: 'artifact_registrations', key: ['index'], source: () => 'index' },
+  { table: 'artifact_scores', key: ['index'], source: () => 'index' },
+  { table: 'enforcements', key: ['index'], source: () => 'index' },
+  { table: 'enforcement_events', key: ['index'], source: () => 'index' },
 ];
 
 /** Differing rows that are shown of one table. */

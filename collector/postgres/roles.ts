@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { AppError, errnoOf } from '../../common/errors.ts';
+import { openJobs } from './job-roles.ts';
 import { connectClient, type DatabaseOptions, inTransaction, type Queryable, type Tx } from './pool.ts';
 
 const { escapeIdentifier } = pg;
@@ -32,8 +33,27 @@ export const tableAccess: Readonly<Record<string, Access>> = {
   orders: 'work',
   order_events: 'work',
   measures: 'work',
-  operator_tokens: 'work',
+  artifacts: 'work',
+  artifact_registrations: 'work',
+  artifact_scores: 'work',
+  artifact_sweeps: 'work',
+  artifact_sweep_state: 'work',
+  enforcements: 'work',
+  enforcement_events: 'work',
+  enforcement_facts: 'work',
+  enforcement_attempts: 'work',
+  enforcement_pins: 'work',
+  breakers: 'work',
   join_tokens: 'work',
+  idempotency_keys: 'work',
+  budget_requests: 'work',
+  budgets_in_force: 'work',
+  collectors_present: 'work',
+  users: 'work',
+  sessions: 'work',
+  api_tokens: 'work',
+  setup_codes: 'work',
+  sign_in_attempts: 'work',
   checkpoints: 'work',
   cosignatures: 'work',
   witness_gaps: 'work',
@@ -92,6 +112,7 @@ export async function grantToWriter(owner: DatabaseOptions, writer: string): Pro
       await tx.query('select pg_advisory_xact_lock($1)', [grantsLock]);
       if ((await currentUser(tx)) === writer) return false;
       const changes = [await takeOver(tx, writer), await openSchema(tx, writer), await openPartitions(tx, writer)];
+      changes.push(await openJobs(tx, writer));
       for (const table of await tablePrivileges(tx, writer)) changes.push(await grantOn(tx, table, writer));
       return changes.includes(true);
     });

@@ -1,10 +1,12 @@
 import { AppError, toAppError } from '../../common/errors.ts';
 import { publicKeyFromRaw, rawPublicKey } from '../../common/keys.ts';
-import { parseVerifierKey, type VerifierKey } from '../../common/note.ts';
+import { formatVerifierKey, parseVerifierKey, type VerifierKey } from '../../common/note.ts';
 import { fleetPolicy, formatPolicy } from '../../common/policy.ts';
 import {
+  defaultWitnesses,
   nodeWitnessKey,
   type OutsideWitness,
+  type PinnedNode,
   type Quorum,
   quorumSize,
   type WitnessesWanted,
@@ -31,21 +33,33 @@ export interface Roster {
   readonly problem: string | undefined;
 }
 
-/** Puts rosters together. Keys are made once, however often it is asked. */
+/** Puts rosters together. Keys are made once, however often it is asked, and a roster too while nobody else counts. */
 export function createRosterMaker(origin: string): (nodes: readonly ActiveNode[], wanted: WitnessesWanted) => Roster {
   let known = new Map<string, VerifierKey>();
+  let last: { readonly of: string; readonly roster: Roster } | undefined;
   return (nodes, wanted) => {
+    const ids = nodes.map(({ node, publicKey }) => `${node} ${publicKey.toString('base64')}`);
+    const of = [JSON.stringify(wanted), ...ids].join('\n');
+    if (last?.of === of) return last.roster;
     const keys = new Map<string, VerifierKey>();
-    const inside = nodes.map(({ node, publicKey }): RosterWitness => {
-      const id = `${node} ${publicKey.toString('base64')}`;
+    const inside = nodes.map(({ node, publicKey }, at): RosterWitness => {
+      const id = ids[at] ?? '';
       const key = known.get(id) ?? nodeWitnessKey(origin, node, publicKeyFromRaw(publicKey));
       keys.set(id, key);
       return { kind: 'node', label: node, key };
     });
     known = keys;
     const witnesses = distinct([...inside, ...wanted.outside.map(outsideWitness)]);
-    return { witnesses, quorum: wanted.quorum, ...sizeOf(wanted.quorum, witnesses.length) };
+    const roster = { witnesses, quorum: wanted.quorum, ...sizeOf(wanted.quorum, witnesses.length) };
+    last = { of, roster };
+    return roster;
   };
+}
+
+/** These nodes as a manifest pins them. */
+export function pinsOf(origin: string, nodes: readonly ActiveNode[]): PinnedNode[] {
+  const { witnesses } = createRosterMaker(origin)(nodes, defaultWitnesses);
+  return witnesses.map(({ label, key }) => ({ name: label, key: formatVerifierKey(key) }));
 }
 
 /** Whether those who made `cosignatures` (verified) are enough. */

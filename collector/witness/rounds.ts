@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseCheckpoint } from '../../common/checkpoint.ts';
 import type { Clock } from '../../common/clock.ts';
@@ -9,12 +10,13 @@ import { AppError, toAppError } from '../../common/errors.ts';
 import type { Statement } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import { parseNote } from '../../common/note.ts';
+import { parseNote, type VerifierKey } from '../../common/note.ts';
 import { nodeWitnessKey } from '../../common/witnesses.ts';
 import type { RoundCheckpoint, Vote, Witnessing } from '../ws/ports.ts';
 import { lookInto } from './fork-report.ts';
 import type { WitnessMetrics } from './metrics.ts';
 import { cosignedBy } from './order-quorum.ts';
+import { type Pace, roundEveryMs } from './pace.ts';
 import type { StoredCheckpoint, StoredCosignature, WitnessStore } from './ports.ts';
 import { isQuorate, type Roster } from './roster.ts';
 
@@ -44,8 +46,7 @@ export interface RoundsOptions {
   readonly bounds?: Partial<RoundBounds>;
 }
 
-export interface RoundBounds {
-  readonly witnessRoundMs: number;
+export interface RoundBounds extends Pace {
   readonly witnessGateMs: number;
   readonly witnessGatherMs: number;
   readonly witnessNoticeMs: number;
@@ -105,7 +106,13 @@ class RoundKeeper implements Rounds {
   /** When this collector's agents were last asked about a new checkpoint, monotonic milliseconds. */
   #begunMs = Number.NEGATIVE_INFINITY;
   #hurrying = false;
+  /** Somebody waits for the round that begins next. */
+  #hurried = false;
   #vouchedSize = 0;
+  /** The checkpoint whose quorum is on record. */
+  #reachedSize = -1;
+  /** Made once for each session, and not for each of its cosignatures. */
+  readonly #keys = new WeakMap<KeyObject, VerifierKey>();
 
   constructor(options: RoundsOptions) {
     this.#options = options;
@@ -138,6 +145,7 @@ class RoundKeeper implements Rounds {
     const { signal } = this.#options;
     await delay(waitMs, undefined, { signal }).catch(() => {});
     this.#hurrying = false;
+    this.#hurried = true;
     if (!signal.aborted) await this.tick();
   }
 
@@ -147,7 +155,7 @@ class RoundKeeper implements Rounds {
     const { ledgerSize, newest } = await store.standing();
     const now = await roster();
     if (now.witnesses.length === 0) return;
-    if (newest === undefined || newest.size < ledgerSize) return this.#begin(now);
+    if (newest === undefined || newest.size < ledgerSize) return this.#beginInTime(now);
     if (newest.witnessed && (await this.#suffices(newest.size, now))) return;
     // The quorum may have become smaller or larger, and witnesses that have come meanwhile were not asked.
     this.#options.offerOutside(await this.#adoptStored(newest), now);
@@ -195,7 +203,8 @@ class RoundKeeper implements Rounds {
 
   async cosigned({ node, publicKey, checkpoint, cosignature }: Vote): Promise<void> {
     const { ledger, metrics, clock } = this.#options;
-    const key = nodeWitnessKey(ledger.origin, node, publicKey);
+    const key = this.#keys.get(publicKey) ?? nodeWitnessKey(ledger.origin, node, publicKey);
+    this.#keys.set(publicKey, key);
     const line = { name: key.name, keyId: key.keyId, signature: cosignature };
     const timestampSeconds = await verifyCosignatureAsync(checkpoint.text, line, key).catch((thrown: unknown) => {
       metrics.cosignature('node', 'refused');
@@ -232,18 +241,26 @@ class RoundKeeper implements Rounds {
     while (this.#storing !== undefined) await this.#storing;
   }
 
+  async #beginInTime(roster: Roster): Promise<void> {
+    const { witnessRoundMs } = this.#bounds;
+    const everyMs = this.#hurried ? witnessRoundMs : roundEveryMs(roster.witnesses.length, this.#bounds);
+    if (this.#options.clock.monotonicMs() - this.#begunMs < everyMs * apart) return;
+    await this.#begin(roster, everyMs);
+  }
+
   /**
    * Acks wait while the checkpoint is taken and put on record, so that no agent of this collector is told of a larger tree
    * before it is asked about this one.
    */
-  async #begin(roster: Roster): Promise<void> {
+  async #begin(roster: Roster, everyMs: number): Promise<void> {
     const { ledger, store } = this.#options;
     if (this.#wantsNotice) await this.#giveNotice();
     const gate = this.#gate();
     try {
       const checkpoint = await ledger.checkpoint();
       // Refused when another collector has just begun one: its word is on the way.
-      if (!(await store.open(checkpoint, this.#bounds.witnessRoundMs * apart))) return;
+      if (!(await store.open(checkpoint, everyMs * apart))) return;
+      this.#hurried = false;
       this.#options.metrics.round('begun');
       this.#options.offerOutside(this.#adopt(checkpoint), roster);
       await store.announce(words.round + checkpoint.size);
@@ -332,11 +349,16 @@ class RoundKeeper implements Rounds {
   }
 
   async #weigh(size: number): Promise<void> {
-    const { store, roster, metrics, clock } = this.#options;
+    const { store, roster, metrics, clock, orders } = this.#options;
+    const isForOrders = orders?.witnesses() !== undefined && size > this.#vouchedSize;
+    // The others of a large fleet go on answering, and nothing hangs on their answers any more.
+    if (size === this.#reachedSize && !isForOrders) return;
     const cosignatures = await store.cosignatures(size);
-    if (this.#options.orders?.witnesses() !== undefined) await this.#tellVouched(size, cosignatures);
+    if (isForOrders) await this.#tellVouched(size, cosignatures);
     if (!isQuorate(await roster(), cosignatures)) return;
-    if (!(await store.reached(size, clock.now(), this.#bounds.maxUnwitnessedMs))) return;
+    const isFirst = await store.reached(size, clock.now(), this.#bounds.maxUnwitnessedMs);
+    this.#reachedSize = size;
+    if (!isFirst) return;
     metrics.round('quorum');
     await this.#tellGaps();
   }

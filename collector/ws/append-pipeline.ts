@@ -71,10 +71,14 @@ export function createAppendPipeline(options: PipelineOptions): AppendPipeline {
   };
 }
 
+export interface AppendOptions extends Pick<PipelineOptions, 'author' | 'clock' | 'random' | 'sleep' | 'over'> {
+  readonly ledger: Pick<SessionLedger, 'append'>;
+}
+
 /** Offers a batch until the ledger takes it or has been busy for too long. Safe to repeat: the same bytes keep their place. */
-async function appendPatiently(
+export async function appendPatiently(
   entries: readonly SignedEntry[],
-  { ledger, author, clock, random, sleep, over }: PipelineOptions,
+  { ledger, author, clock, random, sleep, over }: AppendOptions,
 ): Promise<readonly Placed[]> {
   const giveUpAtMs = clock.monotonicMs() + limits.ledgerBusyMs;
   const bounds = { minMs: limits.ledgerBusyRetryMinMs, maxMs: limits.ledgerBusyRetryMaxMs };

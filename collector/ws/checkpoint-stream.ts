@@ -67,6 +67,8 @@ export interface CheckpointStream {
    * is to miss an ack for a large one.
    */
   desired(commit: string, bytes: Buffer): void;
+  /** Resolves when nothing waits to be told; never rejects. */
+  settled(): Promise<void>;
 }
 
 /** An offer that the agent has not answered as often as it was asked. */
@@ -104,6 +106,7 @@ class Teller implements CheckpointStream {
   #partWasLast = false;
   #waiting: RoundCheckpoint | undefined;
   #working = false;
+  #telling: Promise<void> = Promise.resolve();
   #sentSize: number;
   #answeredSize = -1;
 
@@ -161,12 +164,16 @@ class Teller implements CheckpointStream {
     this.#wake();
   }
 
+  async settled(): Promise<void> {
+    await this.#telling;
+  }
+
   #wake(): void {
-    this.#work().catch(this.#options.fail);
+    if (this.#working) return;
+    this.#telling = this.#work().catch(this.#options.fail);
   }
 
   async #work(): Promise<void> {
-    if (this.#working) return;
     this.#working = true;
     while (await this.#next());
     this.#working = false;

@@ -6,6 +6,7 @@ import { createInbox } from '../../common/inbox.ts';
 import { limits } from '../../common/limits.ts';
 import { createLiveness, type LivenessBounds } from '../../common/liveness.ts';
 import type { Logger } from '../../common/log.ts';
+import { misunderstood } from '../../common/negotiation.ts';
 import type { CollectorMessage } from '../../common/protocol.ts';
 import type { MeasureDispatch } from '../enforcement/measure-ports.ts';
 import type { OrderDispatch } from '../enforcement/ports.ts';
@@ -90,7 +91,9 @@ export function servePeer(options: PeerOptions): Peer {
     socket.send(JSON.stringify(refusal), () => {});
     closeSocket(socket, closeCodeOf(refusal), error.code);
   };
-  const fail = (thrown: unknown): void => end(toAppError(thrown));
+  // An agent that went ahead of us is told to wait for our upgrade, not that it talks nonsense.
+  const fail = (thrown: unknown): void =>
+    end(misunderstood(toAppError(thrown), { role: 'agent', version: identified?.version }));
 
   const peer: Peer = {
     remote,
@@ -150,7 +153,8 @@ export function servePeer(options: PeerOptions): Peer {
   });
 
   const handshake = setTimeout(() => {
-    if (!session.open) end(new AppError('auth.required', `no proof of a key within ${bounds.handshakeTimeoutMs} ms`));
+    if (!session.proofSent)
+      end(new AppError('auth.required', `no proof of a key within ${bounds.handshakeTimeoutMs} ms`));
   }, bounds.handshakeTimeoutMs);
   socket.on('message', (data: RawData, isBinary: boolean) => {
     heard();

@@ -101,8 +101,9 @@ export interface NodeKeys {
 
 /** Counters a metrics page is made of. Calls never throw. */
 export interface SocketMetrics {
-  opened(): void;
-  closed(): void;
+  /** @param version of the agent */
+  opened(version: string): void;
+  closed(version: string): void;
   /** By error code. */
   refused(code: string): void;
   /** A batch of so many entries, so long after its frame was read. */

@@ -1,6 +1,7 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
+import pLimit from 'p-limit';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Clock } from '../../common/clock.ts';
 import { AppError, type ErrorCode } from '../../common/errors.ts';
@@ -8,7 +9,15 @@ import { type VerifySignature, verifyBytesAsync } from '../../common/keys.ts';
 import type { Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import type { Logger } from '../../common/log.ts';
-import { type Holding, socketPath, subprotocol } from '../../common/protocol.ts';
+import {
+  chosenProtocol,
+  protocolMismatch,
+  protocolName,
+  spokenProtocols,
+  versionHeader,
+} from '../../common/negotiation.ts';
+import { type Holding, socketPath } from '../../common/protocol.ts';
+import { version } from '../../common/version.ts';
 import type { MeasureCarrier, MeasureDispatch } from '../enforcement/measure-ports.ts';
 import type { OrderCarrier, OrderDispatch } from '../enforcement/ports.ts';
 import { closeSocket, type Identified, type Peer, type PeerBounds, type PeerOptions, servePeer } from './peer.ts';
@@ -16,6 +25,7 @@ import type { NodeKeys, RoundCheckpoint, SessionLedger, SocketMetrics, Witnessin
 import { createRegistry } from './registry.ts';
 import { createAgentSession } from './session.ts';
 import { createNodeRate, type NodeRate } from './token-bucket.ts';
+import { offeredProtocols, pathOf, turnAway, type Upgrade } from './upgrade.ts';
 import { createVerifier } from './verify.ts';
 
 export interface SocketsOptions {
@@ -34,6 +44,10 @@ export interface SocketsOptions {
   readonly onOpen?: (node: string) => void;
   /** Hears what a node says it has of the desired state. Must not throw. */
   readonly onHeld?: (node: string, holding: Holding) => void;
+  /** Who takes upgrades of other paths; without one of them they are turned away. */
+  readonly entrances?: ReadonlyMap<string, Upgrade>;
+  /** Whether a request came over a connection that is one too many. */
+  readonly isCrowded?: (request: IncomingMessage) => boolean;
   readonly bounds?: Partial<SocketsBounds>;
 }
 
@@ -96,11 +110,14 @@ const noRounds: Witnessing = {
   forked: async () => {},
 };
 
-/** Serves the agents' sockets on `httpServer`. Every other upgrade is turned away. */
+const noEntrances: ReadonlyMap<string, Upgrade> = new Map();
+
+/** Serves the agents' sockets on `httpServer`, and hands upgrades of other paths to `entrances`. All others are turned away. */
 export function attachSockets(httpServer: Server, options: SocketsOptions): Sockets {
   const bounds = { ...defaultBounds, ...options.bounds };
   const { metrics = noMetrics, rounds = noRounds, verifySignature = verifyBytesAsync } = options;
-  const { onAppended = () => {}, onOpen = () => {}, onHeld = () => {} } = options;
+  const { onAppended = () => {}, onOpen = () => {}, onHeld = () => {}, entrances = noEntrances } = options;
+  const { isCrowded = () => false } = options;
   const fleet = createFleet({ ...options, metrics, rounds, verifySignature, onAppended, onOpen, onHeld, bounds });
   const webSockets = new WebSocketServer({
     noServer: true,
@@ -108,19 +125,31 @@ export function attachSockets(httpServer: Server, options: SocketsOptions): Sock
     perMessageDeflate: false,
     maxPayload: limits.maxFrameBytes,
     maxFragments: limits.maxFrameFragments,
-    handleProtocols: () => subprotocol,
+    handleProtocols: (offered) => {
+      const chosen = chosenProtocol([...offered]);
+      return chosen === undefined ? false : protocolName(chosen);
+    },
   });
+  webSockets.on('headers', (headers) => headers.push(`${versionHeader}: ${version}`));
   let closing = false;
 
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const problem = misdirected(request) ?? (closing ? turnAways.closing : undefined);
+    const elsewhere = entrances.get(pathOf(request));
+    if (elsewhere !== undefined) {
+      elsewhere(request, socket, head);
+      return;
+    }
+    const isBusy = closing || isCrowded(request);
+    const problem = misdirected(request) ?? (isBusy ? turnAways.busy : undefined);
     const remote = request.socket.remoteAddress ?? 'unknown';
     if (problem === undefined) {
-      webSockets.handleUpgrade(request, socket, head, (webSocket) => fleet.serve(webSocket, remote));
+      webSockets.handleUpgrade(request, socket, head, (webSocket) => fleet.serve(webSocket, remote, socket));
       return;
     }
     fleet.turnedAway(remote, problem);
-    turnAway(socket, problem);
+    const { status, code, message } = problem;
+    const body = { error_code: code, message, details: {}, request_id: randomUUID() };
+    turnAway(socket, { status, body, headers: [[versionHeader, version]] });
   };
   httpServer.on('upgrade', onUpgrade);
   const checkEveryMs = Math.min(1_000, bounds.pingIntervalMs / 4, bounds.pongTimeoutMs / 4);
@@ -142,37 +171,59 @@ export function attachSockets(httpServer: Server, options: SocketsOptions): Sock
   };
 }
 
-type FleetOptions = Required<Omit<SocketsOptions, 'bounds'>> & { readonly bounds: SocketsBounds };
+type FleetOptions = Required<Omit<SocketsOptions, 'bounds' | 'entrances' | 'isCrowded'>> & {
+  readonly bounds: SocketsBounds;
+};
 
 /** All sockets there are, proved or not. */
 function createFleet(options: FleetOptions) {
   const { bounds, clock, logger, metrics } = options;
   const registry = createRegistry<Peer>();
   const peers = new Map<Peer, WebSocket>();
+  /** Those that have proved no key, in the order they came. */
+  const strangers = new Set<Peer>();
   const shared = {
     ...options,
     rateOf: createRates(bounds, clock),
     verify: createVerifier(options.verifySignature),
+    turns: { prove: pLimit(limits.proofsAtOnce), welcome: pLimit(limits.welcomesAtOnce) },
     random: Math.random,
   };
 
   const onClosed = (peer: Peer): void => {
     peers.delete(peer);
+    strangers.delete(peer);
     if (peer.identified === undefined) return;
     registry.release(peer.identified.node, peer);
-    metrics.closed();
+    metrics.closed(peer.identified.version);
   };
   const claim = async ({ node, fingerprint, version }: Identified, peer: Peer): Promise<void> => {
     await registry.claim(node, peer);
     peer.identify({ node, fingerprint, version });
-    metrics.opened();
+    strangers.delete(peer);
+    metrics.opened(version);
     logger.info('session.opened', { remote: peer.remote, node, version });
   };
   /** At once: a stranger need not answer a closing handshake, and others wait for the place. */
-  const sendAway = (stranger: Peer | undefined): void => {
-    const why = 'too many connections have proved no key yet; this one waited longest';
-    stranger?.end(new AppError('rate_limit.exceeded', why, { retryable: true }));
-    if (stranger !== undefined) peers.get(stranger)?.terminate();
+  const sendAway = (stranger: Peer, error: AppError): void => {
+    strangers.delete(stranger);
+    stranger.end(error);
+    peers.get(stranger)?.terminate();
+  };
+  const makeRoom = (): void => {
+    for (const peer of strangers) if (peer.over) strangers.delete(peer);
+    const oldest = strangers.size > bounds.maxUnauthenticatedSockets ? longestWaiting(strangers) : undefined;
+    if (oldest !== undefined) sendAway(oldest, crowded());
+  };
+  /** Also what belongs to a frame that has not ended, which nobody else hears of before it does. */
+  const limitBytes = (stranger: Peer, connection: Duplex): void => {
+    let bytes = 0;
+    const count = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      if (!strangers.has(stranger)) connection.off('data', count);
+      else if (bytes > limits.maxStrangerBytes) sendAway(stranger, talkative());
+    };
+    connection.on('data', count);
   };
   const openNodes = (): string[] => [...registry.all()].flatMap(([node, peer]) => (peer.open ? [node] : []));
   /** The claim came before the session opened, so that it is known who is there. */
@@ -190,10 +241,12 @@ function createFleet(options: FleetOptions) {
     });
 
   return {
-    serve: (socket: WebSocket, remote: string): void => {
-      peers.set(servePeer({ socket, remote, bounds, clock, logger, metrics, session, onClosed }), socket);
-      const strangers = [...peers.keys()].filter((peer) => peer.identified === undefined && !peer.over);
-      if (strangers.length > bounds.maxUnauthenticatedSockets) sendAway(longestWaiting(strangers));
+    serve: (socket: WebSocket, remote: string, connection: Duplex): void => {
+      const stranger = servePeer({ socket, remote, bounds, clock, logger, metrics, session, onClosed });
+      peers.set(stranger, socket);
+      strangers.add(stranger);
+      limitBytes(stranger, connection);
+      if (strangers.size > bounds.maxUnauthenticatedSockets) makeRoom();
     },
     turnedAway: (remote: string, { status, code }: TurnAway): void => {
       metrics.refused(code);
@@ -228,11 +281,24 @@ function createFleet(options: FleetOptions) {
  * The oldest of the address that holds the most. Refusing newcomers instead would let anybody lock all agents out with a
  * few silent sockets; a handshake takes milliseconds, so an agent is through before its turn to go comes.
  */
-function longestWaiting(strangers: readonly Peer[]): Peer | undefined {
-  const held = new Map<string, Peer[]>();
-  for (const peer of strangers) held.set(peer.remote, [...(held.get(peer.remote) ?? []), peer]);
-  const [crowd] = [...held.values()].sort((a, b) => b.length - a.length);
-  return crowd?.[0];
+function longestWaiting(strangers: ReadonlySet<Peer>): Peer | undefined {
+  const held = new Map<string, { readonly first: Peer; count: number }>();
+  for (const peer of strangers) {
+    const crowd = held.get(peer.remote);
+    if (crowd === undefined) held.set(peer.remote, { first: peer, count: 1 });
+    else crowd.count += 1;
+  }
+  const [crowd] = [...held.values()].sort((a, b) => b.count - a.count);
+  return crowd?.first;
+}
+
+function crowded(): AppError {
+  const why = 'too many connections have proved no key yet; this one waited longest';
+  return new AppError('rate_limit.exceeded', why, { retryable: true });
+}
+
+function talkative(): AppError {
+  return new AppError('validation.protocol', `more than ${limits.maxStrangerBytes} bytes before a key was proved`);
 }
 
 const nonceBytes = 32;
@@ -259,24 +325,24 @@ function createRates(bounds: SocketsBounds, clock: Clock): (node: string) => Nod
 interface TurnAway {
   readonly status: string;
   readonly code: ErrorCode;
+  readonly message: string;
 }
 
 const turnAways = {
-  path: { status: '404 Not Found', code: 'resource.not_found' },
-  protocol: { status: '400 Bad Request', code: 'validation.protocol' },
-  closing: { status: '503 Service Unavailable', code: 'state.busy' },
+  path: { status: '404 Not Found', code: 'resource.not_found', message: 'there is no socket at this path' },
+  busy: {
+    status: '503 Service Unavailable',
+    code: 'state.busy',
+    message: 'the collector has as many connections as it takes, or is stopping; come again later',
+  },
 } as const satisfies Record<string, TurnAway>;
 
-function misdirected({ url, headers }: IncomingMessage): TurnAway | undefined {
-  if (url?.split('?')[0] !== socketPath) return turnAways.path;
-  const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim());
-  return offered?.includes(subprotocol) ? undefined : turnAways.protocol;
-}
-
-function turnAway(socket: Duplex, { status }: TurnAway): void {
-  socket.on('error', () => {});
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n`);
-  socket.once('finish', () => socket.destroy());
+function misdirected(request: IncomingMessage): TurnAway | undefined {
+  if (pathOf(request) !== socketPath) return turnAways.path;
+  const offered = offeredProtocols(request);
+  if (chosenProtocol(offered) !== undefined) return undefined;
+  const { code, message } = protocolMismatch(offered, { spoken: spokenProtocols, version });
+  return { status: '400 Bad Request', code, message };
 }
 
 /** 1001: going away. Resolves once the socket is closed. */

@@ -1,10 +1,8 @@
-import { parseCheckpoint } from '../../common/checkpoint.ts';
-import { type Clock, rfc3339 } from '../../common/clock.ts';
+import type { Clock } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { verifyBytes } from '../../common/keys.ts';
 import type { Kind } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
-import { parseNote } from '../../common/note.ts';
 import {
   type AgentMessage,
   agentMessage,
@@ -13,7 +11,6 @@ import {
   handshakeBytes,
   type MessageOf,
   parseMessage,
-  toWire,
 } from '../../common/protocol.ts';
 import type { MeasureDispatch } from '../enforcement/measure-ports.ts';
 import type { OrderDispatch } from '../enforcement/ports.ts';
@@ -21,8 +18,22 @@ import { type AppendPipeline, createAppendPipeline } from './append-pipeline.ts'
 import type { NodeKey, NodeKeys, RoundCheckpoint, SessionLedger, Witnessing } from './ports.ts';
 import type { NodeRate } from './token-bucket.ts';
 import type { Author, VerifyEntries } from './verify.ts';
+import { welcomeFor } from './welcome.ts';
 
 type Hello = MessageOf<AgentMessage, 'hello'>;
+
+type Turn = <T>(work: () => Promise<T>) => Promise<T>;
+
+/**
+ * Run work for a few sessions at once, first come first served. When a fleet comes back in one instant and all of it is worked on together,
+ * each waits as long as all take: they leave before they are welcome, and come again. And what the welcomed have to say waits behind them.
+ */
+export interface HandshakeTurns {
+  /** Looks up a key and checks a proof. */
+  readonly prove: Turn;
+  /** Reads what a welcome says. */
+  readonly welcome: Turn;
+}
 
 export interface AgentSessionOptions {
   readonly ledger: SessionLedger;
@@ -36,6 +47,8 @@ export interface AgentSessionOptions {
   readonly nonce: Buffer;
   /** The rate limit of a node; the same one for all its sessions, so that reconnecting does not refill it. */
   readonly rateOf: (node: string) => NodeRate;
+  /** Without them everybody is looked after at once. */
+  readonly turns?: HandshakeTurns;
   /** Makes this the node's one session. @throws AppError `state.conflict` while another one is alive. */
   readonly claim: (hello: Hello) => Promise<void>;
   /** Resolves when the message has left for the network. */
@@ -63,6 +76,8 @@ export interface Frame {
 export interface AgentSession {
   /** True once the welcome was sent. */
   readonly open: boolean;
+  /** True once the agent has sent its proof: what the handshake waits for is ours from then on. */
+  readonly proofSent: boolean;
   /**
    * Takes the next frame; one call at a time. Resolves when the next one should be read: later, when the node is over
    * its rate or the ledger is slow.
@@ -84,6 +99,7 @@ export interface AgentSession {
 type Phase =
   | { readonly name: 'awaiting hello' }
   | { readonly name: 'awaiting proof'; readonly hello: Hello }
+  | { readonly name: 'awaiting welcome' }
   | OpenPhase;
 
 interface OpenPhase {
@@ -94,17 +110,25 @@ interface OpenPhase {
 }
 
 export function createAgentSession(options: AgentSessionOptions): AgentSession {
-  const { ledger, rounds, clock, sleep, send } = options;
+  const { ledger, rounds, clock, sleep, send, turns = noTurns } = options;
   const challenge = { nonce: options.nonce.toString('base64'), origin: ledger.origin };
   let phase: Phase = { name: 'awaiting hello' };
 
   async function admit(hello: Hello, proof: MessageOf<AgentMessage, 'proof'>): Promise<void> {
-    const { publicKey } = await provenKey(options, hello, { proof, message: handshakeBytes(challenge, hello.node) });
+    phase = { name: 'awaiting welcome' };
+    const proven = { proof, message: handshakeBytes(challenge, hello.node) };
+    // Nothing is done for somebody who has left meanwhile.
+    const key = await turns.prove(async () => (options.over() ? undefined : provenKey(options, hello, proven)));
+    if (key === undefined) return;
     await options.claim(hello);
-    // A revocation cuts the sessions it finds, and ours only counts since the claim: look again.
-    await provenKey(options, hello, { proof, message: handshakeBytes(challenge, hello.node) });
-    const welcome = await welcomeFor(options, hello);
-    const author = { node: hello.node, publicKey };
+    const welcome = await turns.welcome(async () => {
+      if (options.over()) return undefined;
+      // A revocation cuts the sessions it finds, and ours only counts since the claim: look again.
+      await provenKey(options, hello, proven);
+      return welcomeFor(options, hello);
+    });
+    if (welcome === undefined) return;
+    const author = { node: hello.node, publicKey: key.publicKey };
     const pipeline = createAppendPipeline({ ...options, author, startSize: welcome.size });
     // Nothing goes out before the welcome: what is offered from here on waits behind it in the socket.
     phase = { name: 'open', author, pipeline, rate: options.rateOf(hello.node) };
@@ -139,6 +163,9 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
     get open() {
       return phase.name === 'open';
     },
+    get proofSent() {
+      return phase.name === 'awaiting welcome' || phase.name === 'open';
+    },
     receive: async (frame) => {
       const message = parseMessage(agentMessage, frame.text);
       if (message.type === 'hello' && phase.name === 'awaiting hello') {
@@ -172,6 +199,8 @@ export function createAgentSession(options: AgentSessionOptions): AgentSession {
   };
 }
 
+const noTurns: HandshakeTurns = { prove: (work) => work(), welcome: (work) => work() };
+
 interface Proof {
   readonly proof: MessageOf<AgentMessage, 'proof'>;
   readonly message: Buffer;
@@ -186,37 +215,4 @@ async function provenKey({ nodes }: AgentSessionOptions, hello: Hello, { proof, 
   }
   if (!key.revoked) return key;
   throw new AppError('auth.revoked', `the key ${hello.fingerprint} of ${hello.node} was revoked; enrol the node anew`);
-}
-
-async function welcomeFor({ ledger, clock }: AgentSessionOptions, { node, checkpoint: held }: Hello) {
-  // Before anything is shown: if the database was put back, the agent knows more than we do, and must not be lied to.
-  if (held !== null) await ledger.confront(held);
-  const heldSize = held === null ? 0 : parseCheckpoint(parseNote(held).text).size;
-  const head = await ledger.authorHead(node);
-  const { size, note } = await ledger.checkpoint();
-  const proof = await ledger.consistency(heldSize, size);
-  const consistency = proof.map((hash) => hash.toString('base64'));
-  const message: MessageOf<CollectorMessage, 'welcome'> = {
-    type: 'welcome',
-    head: { seq: head.seq, hash: head.hash, proof: await proofOf(ledger, { author: node, seq: head.seq, size }) },
-    checkpoint: { note, consistency },
-    now: rfc3339(clock.now()),
-  };
-  return { message, size };
-}
-
-/** For an agent that lost its place: it drops and numbers nothing on our word alone. */
-async function proofOf(
-  ledger: SessionLedger,
-  { author, seq, size }: { author: string; seq: number; size: number },
-): Promise<MessageOf<CollectorMessage, 'welcome'>['head']['proof']> {
-  const leaf = seq === 0 ? undefined : await ledger.entryOf(author, seq);
-  if (leaf === undefined) return null;
-  const { hashes, proofs } = await ledger.inclusion([leaf.index], size);
-  return {
-    entry: toWire(leaf),
-    index: leaf.index,
-    proof: [...(proofs[0] ?? [])],
-    hashes: hashes.map((hash) => hash.toString('base64')),
-  };
 }

@@ -10,13 +10,16 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Reads a text file; throws what the file system throws. Only called for `*_FILE` variables. */
 export type ReadTextFile = (path: string) => string;
 
-/** Variables with our prefix that are not settings: the settings file itself, and the depth of a test run. */
-export const reservedEnvNames = [
+/** Variables with our prefix that are not settings: the settings file itself and the one of an installed package, and which collector commands ask, with what token. */
+const reservedEnvNames = [
   'SIGILWATCH_CONFIG',
-  'SIGILWATCH_TEST_DATABASE_URL',
-  'SIGILWATCH_TEST_DATABASE_TEMPLATE',
-  'SIGILWATCH_TEST_LONG',
+  'SIGILWATCH_USUAL_CONFIG',
+  'SIGILWATCH_CA_FILE',
+  'SIGILWATCH_SERVER',
+  'SIGILWATCH_TOKEN',
 ];
+/** After our prefix: what a test run says to its tests, and every program that they start finds too. */
+const ofTests = 'TEST_';
 
 export interface EnvRequest {
   readonly env: Environment;
@@ -39,8 +42,9 @@ export function readEnv(known: readonly KnownSetting[], request: EnvRequest): Re
 
 function unknownNames(known: readonly KnownSetting[], { env, envPrefix }: EnvRequest): SettingIssue[] {
   const owners = new Map(known.flatMap((setting) => namesOf(setting).map((name) => [name, setting])));
+  const isReserved = (name: string) => reservedEnvNames.includes(name) || name.startsWith(`${envPrefix}${ofTests}`);
   const strangers = Object.keys(env).filter(
-    (name) => name.startsWith(envPrefix) && !owners.has(name) && !reservedEnvNames.includes(name),
+    (name) => name.startsWith(envPrefix) && !owners.has(name) && !isReserved(name),
   );
   const meaningOf = nearestIgnoring(envPrefix, [...owners.keys()]);
   return strangers.map((name) => {

@@ -12,8 +12,8 @@ export type AckTimes = readonly Bucket[];
 const bucketLine = /^sigilwatch_collector_append_ack_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm;
 
 /** @throws when the collector does not say. */
-export async function readAckTimes({ url, operatorToken }: RunningCollector): Promise<AckTimes> {
-  const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${operatorToken}` } });
+export async function readAckTimes({ url, token }: RunningCollector): Promise<AckTimes> {
+  const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
   const text = await answer.text();
   const buckets = [...text.matchAll(bucketLine)].map(([, le, count]) => ({
     leMs: le === '+Inf' ? Number.POSITIVE_INFINITY : Number(le) * 1_000,

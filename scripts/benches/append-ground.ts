@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { type KeyObject, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { systemClock } from '../../collector/clock.ts';
 import { Ledger } from '../../collector/ledger/ledger.ts';
@@ -7,7 +7,8 @@ import { postgresLedgerStore } from '../../collector/postgres/ledger-store.ts';
 import { migrate, migrationsDir, readMigrations } from '../../collector/postgres/migrate.ts';
 import { connectClient, createPool, type Db } from '../../collector/postgres/pool.ts';
 import type { SignedEntry } from '../../common/entry.ts';
-import { fingerprint, generateKeyPair, rawPublicKey } from '../../common/keys.ts';
+import { fingerprint, generateKeyPair, type KeyPair, rawPublicKey } from '../../common/keys.ts';
+import type { StatementOf } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
 import { quietLogger } from '../../test/quiet-logger.ts';
 import { makeTemporaryFolder, takeCareOf } from '../../test/system.ts';
@@ -65,25 +66,31 @@ export interface BenchLedger {
 
 /** A ledger in the database at `url`, with {@link sessions} newly enrolled nodes named after `name`. */
 export async function openBenchLedger(url: string, name: string, keys = generateKeyPair()): Promise<BenchLedger> {
-  const db = createPool({ url, applicationName, maxConnections: limits.databaseConnections, onIdleError: () => {} });
-  const ledger = new Ledger({
-    store: postgresLedgerStore(db),
-    origin: 'sigilwatch.bench/ledger',
-    keys,
-    clock: systemClock,
-  });
-  await ledger.start();
+  const opened = await openLedgerAt(url, keys);
   const authors = Array.from({ length: sessions }, (_, at) => benchAuthor(`${name}${at + 1}`));
-  for (const { node, keys } of authors) {
-    const publicKey = rawPublicKey(keys.publicKey).toString('base64');
-    const body = { node, publicKey, fingerprint: fingerprint(keys.publicKey), agentVersion: 'bench' };
-    await ledger.record({ kind: 'node.enrolled', body });
-  }
+  for (const { node, keys } of authors) await opened.ledger.record(enrolment(node, keys.publicKey));
+  return { ...opened, authors };
+}
+
+/** Name of the logs of benches. */
+export const benchOrigin = 'sigilwatch.bench/ledger';
+
+/** A ledger in the database at `url`, begun if there is none. */
+export async function openLedgerAt(url: string, keys: KeyPair): Promise<Omit<BenchLedger, 'authors'>> {
+  const db = createPool({ url, applicationName, maxConnections: limits.databaseConnections, onIdleError: () => {} });
+  const ledger = new Ledger({ store: postgresLedgerStore(db), origin: benchOrigin, keys, clock: systemClock });
+  await ledger.start();
   const close = async () => {
     await ledger.close();
     await db.end();
   };
-  return { ledger, db, authors, close };
+  return { ledger, db, close };
+}
+
+/** What enrolment puts on record. */
+export function enrolment(node: string, key: KeyObject): StatementOf<'node.enrolled'> {
+  const publicKey = rawPublicKey(key).toString('base64');
+  return { kind: 'node.enrolled', body: { node, publicKey, fingerprint: fingerprint(key), agentVersion: 'bench' } };
 }
 
 /** Entries of each author, in batches as they would come in frames. */

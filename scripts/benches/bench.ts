@@ -3,6 +3,7 @@ export interface BenchOptions {
   readonly runs: number | undefined;
   readonly seconds: number | undefined;
   readonly records: number | undefined;
+  readonly agents: number | undefined;
   /** One line for whoever waits. */
   readonly progress: (text: string) => void;
 }

@@ -7,6 +7,11 @@ interface KnownBench {
 }
 
 const benches: Readonly<Record<string, KnownBench>> = {
+  api: {
+    summary:
+      'lists of the API beside bare handlers with the same statements (--records ENTRIES, --runs N, --seconds N)',
+    load: async () => (await import('./api.ts')).api,
+  },
   'agent-footprint': {
     summary: 'memory and processor time of an agent with 50 containers and a store of a million records (--seconds N)',
     load: async () => (await import('./agent-footprint.ts')).agentFootprint,
@@ -22,6 +27,15 @@ const benches: Readonly<Record<string, KnownBench>> = {
   enforce: {
     summary: 'from the start of a forbidden container to its death, beside a bare process that kills it (--runs N)',
     load: async () => (await import('./enforce.ts')).enforce,
+  },
+  fleet: {
+    summary:
+      'many agents with a report a minute, all cut off and back at once (--agents N, --seconds N, --records REPORTS)',
+    load: async () => (await import('./fleet.ts')).fleet,
+  },
+  fuzz: {
+    summary: 'whatever somebody might send to a collector, from a seed (--seconds N, --runs SEED)',
+    load: async () => (await import('./fuzz.ts')).fuzz,
   },
   'ledger-append': {
     summary: 'entries into the ledger beside a bare COPY and bare verification (--runs N, --seconds N, --records N)',
@@ -42,7 +56,7 @@ const benches: Readonly<Record<string, KnownBench>> = {
 };
 
 export const usage = [
-  'usage: ./scripts/bench NAME [--json] [--runs N] [--seconds N] [--records N]',
+  'usage: ./scripts/bench NAME [--json] [--runs N] [--seconds N] [--records N] [--agents N]',
   '',
   ...Object.entries(benches).map(([name, { summary }]) => `  ${name.padEnd(16)}  ${summary}`),
   '',
@@ -65,6 +79,7 @@ export function readCommandLine(argv: readonly string[], progress: (text: string
         runs: { type: 'string' },
         seconds: { type: 'string' },
         records: { type: 'string' },
+        agents: { type: 'string' },
       },
     });
     const [name = ''] = positionals;
@@ -73,7 +88,8 @@ export function readCommandLine(argv: readonly string[], progress: (text: string
     const runs = count(values.runs);
     const seconds = count(values.seconds);
     const records = count(values.records);
-    return { bench, name, json: values.json, runs, seconds, records, progress };
+    const agents = count(values.agents);
+    return { bench, name, json: values.json, runs, seconds, records, agents, progress };
   } catch (thrown) {
     progress(thrown instanceof Error ? thrown.message : String(thrown));
     return undefined;

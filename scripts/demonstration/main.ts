@@ -137,7 +137,7 @@ function tellSummary({ observed, seconds, fleet, engines }: Summary, { once }: O
   screen.line();
   screen.line(`${observed} of ${stepCount} steps observed in ${seconds} s.`);
   const staysUp = all && !once && fleet !== undefined;
-  const access = staysUp ? { api_url: fleet.collector.url, operator_token: fleet.collector.operatorToken } : {};
+  const access = staysUp ? { api_url: fleet.collector.url, token: fleet.collector.token } : {};
   record({ observed: all, steps_observed: observed, steps: stepCount, seconds, engine: engines.kind, ...access });
   if (staysUp) tellHowToUse(fleet, engines, screen);
 }

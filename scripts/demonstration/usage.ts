@@ -8,17 +8,17 @@ const lists = ['nodes', 'drifts?state=open', 'findings', 'entries?author=lyra&li
 
 /** How to look around in the system that stays up. */
 export function tellHowToUse({ collector, member }: Fleet, engines: Engines, screen: Screen): void {
-  const { url, operatorToken } = collector;
+  const { url, token } = collector;
   const agentSettings = join(member('node1').agent.dir, 'agent.yaml');
   screen.line();
   screen.line('It stays up until you press Ctrl-C, which leaves nothing behind.');
   screen.line();
   screen.line(`  API             ${url}`);
-  screen.line(`  operator token  ${operatorToken}`);
+  screen.line(`  token           ${token}`);
   screen.line();
   screen.line('Look around:');
   screen.line();
-  screen.line(`  export TOKEN=${operatorToken}`);
+  screen.line(`  export TOKEN=${token}`);
   for (const list of lists) screen.line(`  curl -sH "Authorization: Bearer $TOKEN" '${url}/api/v1/${list}'`);
   screen.line(`  curl -sH "Authorization: Bearer $TOKEN" '${url}/log/checkpoint'`);
   screen.line(

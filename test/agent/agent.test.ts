@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { Agent } from '../../agent/agent.ts';
-import type { Cycle } from '../../agent/coverage-account.ts';
-import { diskSpace } from '../../agent/disk.ts';
+import { diskSpace } from '../../agent/data/disk.ts';
+import type { Cycle } from '../../agent/told/coverage-account.ts';
 import { AppError } from '../../common/errors.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { type FakeJournal, fakeJournal } from '../fakes/journal.ts';
+import { quietLogger } from '../quiet-logger.ts';
 import { until } from '../until.ts';
 import { agentOver, fold, manifestRepository, settableClock, tempFolder, type WatchingOptions } from './watching.ts';
 
@@ -172,6 +173,28 @@ describe('the engine', () => {
     journal.mood = 'well';
     await sees('api');
     await until('the gap is told', () => journal.saidOf('coverage.gap').length === 1);
+  });
+
+  test('that it went away is logged once, and once that it is back, whatever is tried meanwhile', async () => {
+    const logged: string[] = [];
+    const say = (event: string, fields: Readonly<Record<string, unknown>> = {}) => {
+      logged.push(fields.error === undefined ? event : `${event} with a stack`);
+    };
+    const logger = { ...quietLogger, info: say, warn: say, error: say };
+    const { agent, cycles } = await start({ logger });
+    await until('the engine is up', () => agent.engine === 'up');
+    await engine.down();
+    await until('it is down', () => agent.engine === 'down');
+    const done = cycles.length;
+    await until('it was looked for in vain', () => cycles.length >= done + 3);
+    await engine.up();
+    await until('it is up again', () => agent.engine === 'up');
+    const [went, came] = [logged.indexOf('engine.down'), logged.lastIndexOf('engine.up')];
+    assert.deepEqual(logged.slice(went, came + 1), ['engine.down', 'engine.up']);
+    assert.deepEqual(
+      logged.filter((line) => line.endsWith('stack')),
+      [],
+    );
   });
 
   test('while the engine is away nothing is concluded, and minutes count as engine-down', async () => {

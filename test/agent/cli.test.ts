@@ -120,3 +120,16 @@ test('status without an agent says so, and exits with 5', async () => {
   assert.deepEqual([code, stdout], [5, '']);
   assert.match(stderr, /no agent answers at http:\/\/127\.0\.0\.1:1/);
 });
+
+test('a join token comes from the command line or from a file, and not from both or neither', async () => {
+  const enroll = (...more: string[]) => agentCommand(['enroll', '--collector', 'http://127.0.0.1:9', ...more]);
+  for (const more of [[], ['--token', 'swj_x', '--token-file', write('token', 'swj_x\n')]]) {
+    const { code, stderr } = await enroll(...more);
+    assert.deepEqual([code, /--token-file/.test(stderr)], [2, true], stderr);
+  }
+  const missing = await enroll('--token-file', join(temp, 'no-such-token'));
+  assert.deepEqual([missing.code, /no-such-token cannot be read \(ENOENT\)/.test(missing.stderr)], [2, true]);
+  const said = await enroll('--token', 'swj_x');
+  const read = await enroll('--token-file', join(temp, 'token'));
+  assert.deepEqual([read.code, read.stderr], [said.code, said.stderr]);
+});

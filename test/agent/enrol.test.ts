@@ -15,6 +15,7 @@ import { fingerprint, publicKeyFromRaw, rawPublicKey, verifyBytes } from '../../
 import { parseVerifierKey } from '../../common/note.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
 import { portOf } from '../wire.ts';
+import { agentProgram } from './program.ts';
 
 let dir = '';
 const cleanups: (() => Promise<unknown> | undefined)[] = [];
@@ -203,5 +204,26 @@ test(
     for (const file of await readdir(dataDir)) assert.equal((await stat(join(dataDir, file))).uid, 4711, file);
     for (const file of await readdir(executorDir)) assert.equal((await stat(join(executorDir, file))).uid, 0, file);
     assert.deepEqual([process.geteuid?.(), process.getegid?.()], [0, 0]);
+  },
+);
+
+test(
+  'root without the right to pass over permissions, as in a container, enrols as the owner of the data',
+  notRoot,
+  async () => {
+    const server = await joinServer();
+    const dataDir = join(dir, 'data');
+    await chmod(dir, 0o755);
+    await mkdir(dataDir, { mode: 0o700 });
+    await chown(dataDir, 4711, 4711);
+    const less = ['--bounding-set', '-dac_override,-dac_read_search', '--inh-caps', '-dac_override,-dac_read_search'];
+    const wanted = ['--collector', server.collector, '--token', server.token, '--node', 'node1'];
+    const { code, stderr } = await agentProgram(
+      ['--data-dir', dataDir, 'enroll', ...wanted],
+      {},
+      { program: 'setpriv', args: less },
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal((await stat(join(dataDir, 'identity.pem'))).uid, 4711);
   },
 );

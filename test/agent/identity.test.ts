@@ -10,7 +10,7 @@ import { memoryLedger } from '../fakes/ledger.ts';
 
 let dir = '';
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'sigilwatch-identity-'));
+  dir = await mkdtemp(join(tmpdir(), 'sigilwatch identity-'));
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
@@ -46,18 +46,23 @@ test('a key that others can read is refused, with the mode and the fix', async (
     [0o610, '0610'],
   ] as const) {
     await chmod(paths.key, mode);
-    await assert.rejects(loadIdentity(dir), failsWith('auth.key_file', new RegExp(`mode ${octal}.*chmod 600 `)));
+    await assert.rejects(loadIdentity(dir), failsWith('auth.key_file', new RegExp(`mode ${octal}.*chmod 600 '/`)));
   }
   await chmod(paths.key, 0o600);
   await chmod(paths.enrolment, 0o644);
   await assert.rejects(loadIdentity(dir), failsWith('auth.key_file', /collector\.json.*chmod 600/));
 });
 
-test('a key of another user is refused', { skip: process.getuid?.() !== 0 && 'needs root' }, async () => {
+test('a key of another user is refused, and root is told to become that user, not to take it away from the agent', {
+  skip: process.getuid?.() !== 0 && 'needs root',
+}, async () => {
   const { paths } = await enrolled();
   const { chown } = await import('node:fs/promises');
   await chown(paths.key, 65_534, 65_534);
-  await assert.rejects(loadIdentity(dir), failsWith('auth.key_file', /belongs to user 65534.*chown 0/));
+  await assert.rejects(
+    loadIdentity(dir),
+    failsWith('auth.key_file', /belongs to user 65534.*runuser -u .* -- sigilwatch-agent/),
+  );
 });
 
 test('a node that is not enrolled is told how to', async () => {

@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { systemdNotifier, watchdogIntervalMs } from '../../agent/notify.ts';
+import { systemdNotifier } from '../../agent/notify.ts';
 import type { Logger } from '../../common/log.ts';
+import { notifierOver, watchdogIntervalMs } from '../../common/notify.ts';
 
 const tools = ['systemd-notify', 'systemd-socket-activate'];
 const missing = tools.filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
@@ -59,8 +60,8 @@ describe('under systemd', { skip }, () => {
   });
 
   test('the manager hears readiness, life signs and the end, in this order', async () => {
-    const notifier = systemdNotifier(socket, collectingLog(events));
-    await notifier.ready('watching 3 containers\nREADY=0');
+    const notifier = systemdNotifier({ NOTIFY_SOCKET: socket, WATCHDOG_USEC: '180000000' }, collectingLog(events));
+    await notifier.ready('watching 3 containers\nREADY=0', 90_000);
     await notifier.watchdog();
     await Promise.all([notifier.status('scanning'), notifier.watchdog(), notifier.stopping()]);
     // systemd-notify returns once its barrier is taken, which the receiver does in the order of arrival.
@@ -74,7 +75,7 @@ describe('under systemd', { skip }, () => {
   });
 
   test('a manager that is gone is one warning, not a failure', async () => {
-    const gone = systemdNotifier(join(folder, 'nobody.sock'), collectingLog(events));
+    const gone = systemdNotifier({ NOTIFY_SOCKET: join(folder, 'nobody.sock') }, collectingLog(events));
     await gone.ready('x');
     await gone.status('y');
     assert.deepEqual(events, ['notify.failed']);
@@ -83,10 +84,24 @@ describe('under systemd', { skip }, () => {
 
 test('without a service manager nothing is sent', async () => {
   const events: string[] = [];
-  const notifier = systemdNotifier(undefined, collectingLog(events));
+  const notifier = systemdNotifier({}, collectingLog(events));
   await notifier.ready('x');
   await notifier.stopping();
   assert.deepEqual(events, []);
+});
+
+test('a manager that is less patient than life signs are far apart is asked to wait', async () => {
+  const said: string[] = [];
+  const send = async (_: string, assignments: readonly string[]) => {
+    said.push(assignments.join(' '));
+    return undefined;
+  };
+  const notifier = (usec?: string) =>
+    notifierOver(send, { NOTIFY_SOCKET: 'x', WATCHDOG_USEC: usec }, collectingLog([]));
+  await notifier('180000000').ready('a', 90_000);
+  await notifier('180000000').ready('b', 3_600_000);
+  await notifier().ready('c', 3_600_000);
+  assert.deepEqual(said, ['READY=1 STATUS=a', 'READY=1 STATUS=b WATCHDOG_USEC=7200000000', 'READY=1 STATUS=c']);
 });
 
 test('life signs are due twice as often as the manager expects them', () => {

@@ -33,9 +33,19 @@ export async function agentCommand(args: readonly string[], env: Record<string, 
   return { code, stdout, stderr };
 }
 
-/** Runs the agent's command line from source, as a process of its own, with nothing of our environment. */
-export async function agentProgram(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
-  const child = spawn(process.execPath, [...fromSource(join(root, 'agent/main.ts')), ...args], {
+/**
+ * Runs the agent's command line from source, as a process of its own, with nothing of our environment.
+ * @param through a program that starts it, such as setpriv.
+ */
+export async function agentProgram(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  through?: { readonly program: string; readonly args: readonly string[] },
+): Promise<Outcome> {
+  const command = [process.execPath, ...fromSource(join(root, 'agent/main.ts')), ...args];
+  const [program = process.execPath, ...rest] =
+    through === undefined ? command : [through.program, ...through.args, ...command];
+  const child = spawn(program, rest, {
     cwd: root,
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

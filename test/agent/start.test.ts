@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -11,6 +11,7 @@ import { systemdNotifier } from '../../agent/notify.ts';
 import { Shelf } from '../../agent/sigils/kept/shelf.ts';
 import { type RunningAgent, startAgent } from '../../agent/start.ts';
 import { loadSettings } from '../../common/settings.ts';
+import { version } from '../../common/version.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
 import { makeSigilRecord } from '../fakes/sigil-writer.ts';
@@ -48,7 +49,7 @@ async function start(): Promise<RunningAgent> {
     clock: systemClock,
     random: Math.random,
     logger: quietLogger,
-    notifier: systemdNotifier(undefined, quietLogger),
+    notifier: systemdNotifier({}, quietLogger),
   });
   running.push(agent);
   return agent;
@@ -83,6 +84,22 @@ describe('starting', () => {
     const first = await start();
     await assert.rejects(start(), { code: 'state.conflict' });
     await until('the engine is seen', () => first.status().engine === 'up');
+  });
+});
+
+describe('a data directory that another version has written', () => {
+  test('is taken over from an earlier one, and refused when it was a later one, untouched', async () => {
+    await enrolled();
+    const record = join(settings.dataDir, 'version');
+    writeFileSync(record, '0.0.1\n');
+    const agent = await start();
+    assert.equal(readFileSync(record, 'utf8'), `${version}\n`);
+    await agent.stop();
+    running = [];
+    rmSync(join(settings.dataDir, 'outbox'), { recursive: true });
+    writeFileSync(record, '99.0.0\n');
+    await assert.rejects(start(), { code: 'state.conflict', message: /written by version 99\.0\.0/ });
+    assert.deepEqual([readFileSync(record, 'utf8'), existsSync(join(settings.dataDir, 'outbox'))], ['99.0.0\n', false]);
   });
 });
 

@@ -1,9 +1,9 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { Account } from '../../agent/account.ts';
 import { AcceptanceFolder } from '../../agent/integrity/acceptances.ts';
 import { inventoryPath } from '../../agent/sigils/inventory/inventory-file.ts';
 import { StoreWatch } from '../../agent/stores.ts';
+import { Account } from '../../agent/told/account.ts';
 import type { Logger } from '../../common/log.ts';
 import { fakeJournal } from '../fakes/journal.ts';
 import { quietLogger } from '../quiet-logger.ts';

@@ -3,15 +3,20 @@ import { driftKinds } from '../../common/drift-kind.ts';
 import { integrityStatuses } from '../../common/integrity-report.ts';
 import {
   alertSeverities,
+  artifactKinds,
   type Body,
+  enforcementActions,
+  enforcementOutcomes,
   gapReasons,
   type Kind,
   kinds,
   type Statement,
   scanCoverage,
+  scoreParts,
   statementSchema,
 } from '../../common/kinds.ts';
 import { limits } from '../../common/limits.ts';
+import { type Lineage, lineageSchema } from '../../common/lineage.ts';
 import { containerStates } from '../../common/observed.ts';
 import { orderActions, orderOrigins, orderOutcomes } from '../../common/order.ts';
 import { sigilChecks } from '../../common/sigil.ts';
@@ -181,11 +186,25 @@ const scope = fc.record({
 });
 const evidence = fc.record({ sha256: hex(64), bytes: count, imageId: text, changedFiles: count, logBytes: count });
 
+const score = fc.oneof(fc.constantFrom(0, 1, 0.5, 5e-324), fc.double({ min: 0, max: 1, noNaN: true }));
+const sha256 = hex(64);
+/** With members that are understood, of every form. */
+const lineage: fc.Arbitrary<Lineage> = fc
+  .dictionary(
+    fc.oneof(fc.constantFrom('name', 'image', 'image_id', 'commit', 'builder', 'parents', 'signature'), name),
+    fc.oneof(fc.jsonValue({ maxDepth: 3 }), ownText, fc.array(sha256, { maxLength: 3 }), sha256),
+    { maxKeys: 6, noNullPrototype: true },
+  )
+  .map((value) => lineageSchema.safeParse(value).data ?? {});
+
 const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
   'ledger.created': fc.record({ origin: ownText, collectorKey: base64(32) }),
   'node.enrolled': fc.record({ node, publicKey: base64(32), fingerprint: ownText, agentVersion: ownText }),
   'node.revoked': fc.record({ node, fingerprint: ownText, reason: ownText }),
-  'auth.event': fc.record({ event: ownText, actor: ownText, subject: ownText, detail: ownText }),
+  'auth.event': fc.record(
+    { event: ownText, actor: ownText, subject: ownText, detail: ownText, requestId: fc.string({ maxLength: 64 }) },
+    { requiredKeys: ['event', 'actor', 'subject', 'detail'] },
+  ),
   'ledger.equivocation': fc.record({
     node,
     seq: count,
@@ -232,6 +251,15 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
     node: fc.option(node),
   }),
   'alert.resolved': fc.record({ key: ownText, reason: ownText }),
+  'enforcement.requested': fc.record({
+    ...{ id: hex(64), artifact: hex(64), action: fc.constantFrom(...enforcementActions), target: ownText },
+    ...{ reason: ownText, actor: ownText, retryOf: fc.option(hex(64)) },
+  }),
+  'enforcement.result': fc.record({
+    ...{ id: hex(64), outcome: fc.constantFrom(...enforcementOutcomes), txId: fc.option(fc.string({ maxLength: 64 })) },
+    ...{ error: fc.option(ownText), attempts: count, trace: hex(64) },
+  }),
+  'enforcement.resolved': fc.record({ id: hex(64), actor: ownText, reason: ownText }),
   'alert.silenced': fc.record({
     id: hex(64),
     pattern: fc.constantFrom('node.silent/node2', 'sigils.findings/node2/*', 'drift.*'),
@@ -244,6 +272,24 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
   'drift.silenced': fc.record({ id: hex(64), scope, until: timestamp, actor: ownText, reason: ownText }),
   'drift.unsilenced': fc.record({ id: hex(64), actor: ownText, reason: ownText }),
   'change.announced': fc.record({ text: ownText, approval }),
+  'artifact.registered': fc.record({
+    id: sha256,
+    name: fc.option(name),
+    kind: fc.option(fc.constantFrom(...artifactKinds)),
+    lineage,
+    driftScore: fc.option(score),
+    scorecardScore: fc.option(score),
+    actor: ownText,
+  }),
+  'artifact.scored': fc.record({
+    artifact: sha256,
+    total: score,
+    previous: fc.option(score),
+    metric: ownText,
+    parts: fc.array(fc.record({ part: fc.constantFrom(...scoreParts), value: fc.option(score), weight: score }), {
+      maxLength: 3,
+    }),
+  }),
   'agent.started': fc.record({ version: ownText, runtime: ownText, hostname: text }),
   report: fc.record(
     {
@@ -326,7 +372,10 @@ const bodies: { readonly [K in Kind]: fc.Arbitrary<Body<K>> } = {
     to: timestamp,
     kinds: fc.dictionary(fc.constantFrom('report', 'nul\0', 'observed'), count),
   }),
-  'outbox.recovered': fc.record({ reason: ownText, salvaged: count, quarantine: ownText }),
+  'outbox.recovered': fc.record(
+    { reason: ownText, salvaged: count, missing: count, quarantine: ownText },
+    { requiredKeys: ['reason', 'salvaged', 'quarantine'] },
+  ),
   'witness.fork': fc.record({ held: ownText, offered: ownText, reason: ownText }),
   'witness.gap': fc.record({ fromSize: count, toSize: count, since: timestamp, until: timestamp }),
   'witness.released': fc.record({ evidence: ownText, heldSize: count, reason: ownText }),

@@ -6,7 +6,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { integrityPage } from '../../common/integrity-page.ts';
 import { integrityReport, integrityReportJsonSchema } from '../../common/integrity-report.ts';
-import { restoreCommand, shellWord } from '../../common/restore-command.ts';
+import { restoreCommand } from '../../common/restore-command.ts';
+import { shellWord } from '../../common/shell-word.ts';
 import { sigilChecks } from '../../common/sigil.ts';
 import { finding, reportAt } from '../agent/integrity/reports.ts';
 

@@ -5,7 +5,7 @@ import { project } from '../../collector/ledger/projections.ts';
 import type { Commit, LedgerStore } from '../../collector/ledger/store.ts';
 import { growTail, loadTail, type Tail } from '../../collector/ledger/tail.ts';
 import { hashBytes } from '../../common/encoding.ts';
-import { entryHash, genesis, leafData, type SignedEntry } from '../../common/entry.ts';
+import { collectorAuthor, entryHash, genesis, leafData, type SignedEntry } from '../../common/entry.ts';
 import { rawPublicKey } from '../../common/keys.ts';
 import { emptyRange, leafHash, rootOf, splitHashes } from '../../common/merkle.ts';
 import { fullTileWidth } from '../../common/tiles.ts';
@@ -94,6 +94,14 @@ export function ledgerStoreContract(name: string, open: () => Promise<TestStore>
       for (const [entries, key] of expected) {
         await store.commit(await layOut(store, entries));
         assert.deepEqual(await other.nodeKey('node1'), key);
+        const head = await other.authorHead(collectorAuthor);
+        assert.deepEqual(
+          await other.authors(['node1', collectorAuthor]),
+          new Map([
+            ['node1', { head: genesis, key }],
+            [collectorAuthor, { head, key: undefined }],
+          ]),
+        );
       }
       assert.equal(await other.nodeKey('node2'), undefined);
     });

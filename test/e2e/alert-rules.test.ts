@@ -37,7 +37,7 @@ test('drifts that last are one alert of their node, which a silence ends, and a 
   await until('people are told', () => stands(key), lookedMs);
   assert.equal(await raised(key), 1);
   const { stdout } = await fleet.collector.cli('alerts', 'list');
-  assert.match(stdout, /^critical +drift\.unauthorized\/lyra .*on lyra, .* not in the manifest: rogue-/m);
+  assert.match(stdout, /^critical\tdrift\.unauthorized\/lyra\t.*on lyra, .* not in the manifest: rogue-/m);
   await fleet.collector.restart();
   await api.run(running('rogue-3'));
   await entryWhere(fleet, { author: 'lyra', kind: 'drift.opened' }, (body) => /rogue-3/.test(JSON.stringify(body)));

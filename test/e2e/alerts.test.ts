@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openLedger } from '../../collector/app.ts';
 import { systemClock } from '../../collector/clock.ts';
+import { collectorKeyPath, readCollectorKey } from '../../collector/data/keys.ts';
 import { openDatabase } from '../../collector/database.ts';
-import { collectorKeyPath, readCollectorKey } from '../../collector/keys.ts';
 import type { Ledger } from '../../collector/ledger/ledger.ts';
 import { createTeardown } from '../../common/teardown.ts';
 import { type AlertReceivers, receiverPaths, startAlertReceivers } from '../fakes/alert-receivers.ts';
@@ -30,7 +30,7 @@ before(async () => {
   teardown.add('postgres', postgres.stop);
   receivers = await startAlertReceivers();
   teardown.add('receivers', receivers.close);
-  const DATABASE_URL = await postgres.emptyDatabase();
+  const DATABASE_URL = await postgres.migratedDatabase();
   const env = {
     DATABASE_URL,
     SIGILWATCH_ALERTS_GROUP_MS: '0',
@@ -40,8 +40,8 @@ before(async () => {
   };
   const first = await startCollector({ dir: join(folder.path, 'first'), env });
   teardown.add('first', first.stop);
-  const { operatorToken } = first;
-  const second = await startCollector({ dir: keyAlone(first.dir, join(folder.path, 'second')), env, operatorToken });
+  const { token } = first;
+  const second = await startCollector({ dir: keyAlone(first.dir, join(folder.path, 'second')), env, token });
   teardown.add('second', second.stop);
   collectors = [first, second];
   const settings = settingsFor(keyAlone(first.dir, join(folder.path, 'third')), DATABASE_URL);

@@ -7,7 +7,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import WebSocket, { WebSocketServer } from 'ws';
-import type { AgentStatus } from '../../agent/status.ts';
+import type { AgentStatus } from '../../agent/health/status.ts';
 import { enrolPath } from '../../common/enrol.ts';
 import { fingerprint, generateKeyPair } from '../../common/keys.ts';
 import { limits } from '../../common/limits.ts';
@@ -182,7 +182,7 @@ test('wrong tokens get nowhere: not to a place in the fleet, not to the API', as
   for (const [authorization, code] of [
     [undefined, 'auth.required'],
     ['Bearer nonsense', 'auth.token'],
-    [`Bearer ${collector.operatorToken.slice(0, -1)}x`, 'auth.token'],
+    [`Bearer ${collector.token.slice(0, -1)}x`, 'auth.token'],
   ] as const) {
     for (const path of ['/api/v1/nodes', '/log/checkpoint', '/metrics', '/ready']) {
       const answer = await fetch(collector.url + path, {

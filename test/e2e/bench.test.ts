@@ -4,7 +4,7 @@ import { after, describe, test } from 'node:test';
 import { z } from 'zod';
 import { readCommandLine } from '../../scripts/benches/command-line.ts';
 import { fromSource } from '../from-source.ts';
-import { jsonLine, projectRoot, removeLeftovers, runCommand } from '../system.ts';
+import { jsonLine, projectRoot, removeLeftovers, runCommand, startProgram } from '../system.ts';
 
 const measured = z.object({
   bench: z.literal('detect'),
@@ -82,6 +82,23 @@ const loaded = z.object({
   runs: z.literal(1),
 });
 
+const drained = z.object({
+  bench: z.literal('fleet'),
+  drain_s: z.number().positive(),
+  duplicates: z.literal(0),
+  missing: z.literal(0),
+  other_heads: z.literal(0),
+  verified: z.literal(true),
+  rss_mb: z.number().positive(),
+  ack_p99_ms: z.number().positive(),
+  agents: z.literal(20),
+  steady_reports: z.literal(20),
+  waiting_reports: z.literal(100),
+  /** Of each node, that it has started, what runs, and its reports. */
+  entries: z.literal(20 * (2 + 1 + 5)),
+});
+const fleetDeadlineMs = 5 * 60_000;
+
 function bench(...args: readonly string[]) {
   const command = [...fromSource(join(projectRoot, 'scripts/benches/main.ts')), ...args];
   return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
@@ -98,6 +115,7 @@ describe('the benches', () => {
       'detect',
       'agent-footprint',
       'drift',
+      'fleet',
       'ledger-append',
       'ledger-verify',
       'sigil-scan',
@@ -143,6 +161,18 @@ describe('the benches', () => {
     assert.ok(figures.ack_p50_ms <= figures.ack_p99_ms);
     assert.ok(figures.entries_per_s < figures.append_per_s, 'whoever checks signatures too cannot be faster');
     for (const limit of ['≥ 0.6', '≥ 0.7', '≤ 50 ms', '≤ 1.2']) assert.ok(stdout.includes(limit), limit);
+  });
+
+  test('fleet loses and doubles nothing of what agents say that are given up and come back at once', async () => {
+    const script = fromSource(join(projectRoot, 'scripts/benches/main.ts'));
+    const args = [...script, 'fleet', '--agents', '20', '--seconds', '2', '--records', '5', '--json'];
+    // The collector gives silent agents up after almost half a minute.
+    const program = startProgram({ name: 'bench fleet', command: process.execPath, args });
+    const measured = (line: string) => (line.startsWith('{"bench"') ? jsonLine(line) : undefined);
+    const figures = drained.parse(await program.find('its figures', measured, fleetDeadlineMs));
+    assert.equal(figures.entries, figures.steady_reports + figures.waiting_reports + 2 * figures.agents);
+    const shown = program.logs().join('\n');
+    for (const limit of ['≤ 300 s', '≤ 512 MB', '≤ 0']) assert.ok(shown.includes(limit), limit);
   });
 
   test('ledger-verify measures both figures and their peers, all on the same entries', async () => {

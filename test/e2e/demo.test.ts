@@ -114,8 +114,8 @@ describe('the demo', { skip: process.platform === 'linux' ? false : 'looks for p
     const demo = startDemo(t, '--engine', 'simulated');
     await demo.line('verify');
     await until('the demo tells how to reach it', () => demo.lines.at(-1)?.api_url !== undefined);
-    const { api_url, operator_token } = demo.lines.at(-1) ?? {};
-    const headers = { authorization: `Bearer ${operator_token}` };
+    const { api_url, token } = demo.lines.at(-1) ?? {};
+    const headers = { authorization: `Bearer ${token}` };
     const answer = await fetch(`${api_url}/api/v1/nodes`, { headers });
     assert.equal(answer.status, 200);
     demo.process.kill('SIGINT');

@@ -4,9 +4,9 @@ import http from 'node:http';
 import { join } from 'node:path';
 import { openLedger } from '../../collector/app.ts';
 import { systemClock } from '../../collector/clock.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../collector/data/keys.ts';
 import { openDatabase } from '../../collector/database.ts';
 import type { OrderDispatch } from '../../collector/enforcement/ports.ts';
-import { collectorKeyPath, loadCollectorKey } from '../../collector/keys.ts';
 import type { Ledger } from '../../collector/ledger/ledger.ts';
 import { postgresNodeKeys } from '../../collector/postgres/node-keys.ts';
 import type { SessionLedger, Witnessing } from '../../collector/ws/ports.ts';
@@ -16,7 +16,8 @@ import { type Approval, type Order, orderHash } from '../../common/order.ts';
 import { createTeardown } from '../../common/teardown.ts';
 import { settingsFor } from '../integration/collector/collectors.ts';
 import { quietLogger } from '../quiet-logger.ts';
-import { takeCareOf } from '../system.ts';
+import { runTool } from '../system/program.ts';
+import { asServices, takeCareOf } from '../system.ts';
 import { portOf } from '../wire.ts';
 
 /** Whoever has the collector's key and database: speaks for it as it does itself, and says whatever it likes. */
@@ -46,6 +47,8 @@ export interface AttackerOptions {
 
 export async function openAttacker(options: AttackerOptions): Promise<Attacker> {
   const { dataDir, databaseUrl, nodesUrl, shameless, rounds } = options;
+  // What was a service's is ours now.
+  if (asServices) runTool('chown', ['-R', 'root:root', dataDir]);
   const teardown = createTeardown(quietLogger);
   const open = (url: string) => openDatabase({ settings: settingsFor(dataDir, url), logger: quietLogger, teardown });
   const settings = settingsFor(dataDir, databaseUrl);

@@ -85,9 +85,9 @@ before(async () => {
   manifest = makeManifestRepository(join(folder.path, 'manifest'), good);
   // Not its own database, which would be stopped and started again with it.
   postgres = await startPostgres();
-  const env = { SIGILWATCH_MANIFEST_REPOSITORY: manifest.path, DATABASE_URL: await postgres.emptyDatabase() };
+  const env = { SIGILWATCH_MANIFEST_REPOSITORY: manifest.path, DATABASE_URL: await postgres.migratedDatabase() };
   collector = await startCollector({ dir: join(folder.path, 'collector'), env });
-  const shared = { folder: folder.path, manifest: manifest.path };
+  const shared = { folder: folder.path, manifest: manifest.path, localOrders: true };
   const started = await Promise.all([
     ...names.map((name) =>
       startEnforcedNode(collector, { ...shared, name, runs: (engine) => runFromTheStart(engine, name) }),
@@ -121,8 +121,9 @@ function startCutOff(name: string, seconds: number): Promise<EnforcedNode> {
   const governance = { ...actsAtOnce.governance, daily_limit: 2, when_offline: 'local', offline_after: seconds };
   const text = stringify({ ...actsAtOnce, governance, containers: [{ node: name, name: 'web', ...app }] });
   writeFileSync(clockFile(name), '+0s');
+  const repository = makeManifestRepository(join(folder.path, `${name}-git`), text);
   return startEnforcedNode(collector, {
-    ...{ name, folder: folder.path, manifest: makeManifestRepository(join(folder.path, `${name}-git`), text).path },
+    ...{ name, localOrders: true, folder: folder.path, manifest: repository.path },
     env: {
       LD_PRELOAD: faketime,
       FAKETIME_TIMESTAMP_FILE: clockFile(name),

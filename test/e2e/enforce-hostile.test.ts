@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
 import { z } from 'zod';
-import { collectorKeyPath, loadCollectorKey } from '../../collector/keys.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../collector/data/keys.ts';
 import { driftSchema } from '../../common/drift.ts';
 import { sealEntry } from '../../common/entry.ts';
 import { type Approval, approvalText, driftDigest, type Order, orderHash } from '../../common/order.ts';
@@ -65,7 +65,7 @@ before(async () => {
   const earlier = repository.commit(manifestOf([]), alice);
   commits = { earlier, inForce: repository.commit(manifestOf(['web']), alice) };
   postgres = await startPostgres();
-  [dataDir, databaseUrl] = [join(folder.path, 'collector'), await postgres.emptyDatabase()];
+  [dataDir, databaseUrl] = [join(folder.path, 'collector'), await postgres.migratedDatabase()];
   const trust = { SIGILWATCH_MANIFEST_ALLOWED_SIGNERS: people.allowedSigners };
   const env = { ...trust, SIGILWATCH_MANIFEST_REPOSITORY: repository.dir, DATABASE_URL: databaseUrl };
   const honest = await startCollector({ dir: dataDir, env });

@@ -5,17 +5,9 @@ import { after, before, test } from 'node:test';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import { approvalText } from '../../common/order.ts';
-import { startPostgres, type TestPostgres } from '../postgres.ts';
 import { type SshSigners, sshSigners, withoutSshKeygen } from '../ssh-keys.ts';
+import { type ManifestRepository, makeTemporaryFolder, type RunningCollector } from '../system.ts';
 import {
-  type ManifestRepository,
-  makeManifestRepository,
-  makeTemporaryFolder,
-  type RunningCollector,
-  startCollector,
-} from '../system.ts';
-import {
-  actsAtOnce,
   bodiesOf,
   type EnforcedNode,
   eventually,
@@ -30,20 +22,16 @@ import {
   told,
   wantedImage,
 } from './enforce-world.ts';
-import { tearDown } from './fleet.ts';
+import { byApproval, type SignedWorld, startSignedWorld } from './signed-world.ts';
 
 /** A node that knows who may sign, and nothing else: commits and orders come from the collector. */
 const folder = makeTemporaryFolder('sgw-es-');
 const needsKeys = { skip: withoutSshKeygen() };
 const forbidden = ['one', 'two'];
 const containers = [{ node: 'lyra', name: 'web', image: wantedImage, command: sleeping }];
-const passive = {
-  ...{ ...actsAtOnce, containers },
-  config: { ...actsAtOnce.config, enforcement_mode: 'passive' },
-  governance: { ...actsAtOnce.governance, approvers: ['alice'] },
-};
+const passive = byApproval(containers);
 
-let postgres: TestPostgres;
+let world: SignedWorld;
 let people: SshSigners;
 let strangers: SshSigners;
 let manifest: ManifestRepository;
@@ -54,18 +42,12 @@ let first: string;
 
 before(async () => {
   if (needsKeys.skip !== false) return;
-  people = await sshSigners({ alice: 'alice', bob: 'bob' });
   strangers = await sshSigners({ mallory: 'alice' });
-  manifest = makeManifestRepository(join(folder.path, 'manifest'), stringify(passive), people.keyFile('alice'));
-  postgres = await startPostgres();
-  const trust = { SIGILWATCH_MANIFEST_ALLOWED_SIGNERS: people.allowedSigners };
-  const env = {
-    ...{ ...trust, SIGILWATCH_MANIFEST_REPOSITORY: manifest.path },
-    DATABASE_URL: await postgres.emptyDatabase(),
-  };
-  collector = await startCollector({ dir: join(folder.path, 'collector'), env });
+  const signers = { alice: 'alice', bob: 'bob' };
+  world = await startSignedWorld({ folder: folder.path, manifest: passive, signers });
+  ({ people, manifest, collector } = world);
   node = await startEnforcedNode(collector, {
-    ...{ name: 'lyra', folder: folder.path, env: trust },
+    ...{ name: 'lyra', folder: folder.path, env: world.trust },
     runs: async (engine) => {
       await engine.run({ name: 'web', image: wantedImage, cmd: sleeping });
       for (const name of forbidden) await engine.run({ name, image: otherImage, cmd: sleeping });
@@ -75,9 +57,7 @@ before(async () => {
   first = commit;
 });
 after(async () => {
-  await tearDown();
-  await postgres?.stop();
-  await people?.remove();
+  await world?.stop();
   await strangers?.remove();
 });
 

@@ -51,10 +51,10 @@ const lyra = () => nodes[0] ?? assert.fail('not started');
 before(async () => {
   postgres = await startPostgres();
   manifest = makeManifestRepository(join(folder.path, 'manifest'), manifestOf(wantedImage));
-  const env = { DATABASE_URL: await postgres.emptyDatabase(), SIGILWATCH_MANIFEST_REPOSITORY: manifest.path };
+  const env = { DATABASE_URL: await postgres.migratedDatabase(), SIGILWATCH_MANIFEST_REPOSITORY: manifest.path };
   first = await startCollector({ dir: join(folder.path, 'first'), env });
   const dir = keyAlone(first.dir, join(folder.path, 'second'));
-  second = await startCollector({ dir, env, operatorToken: first.operatorToken });
+  second = await startCollector({ dir, env, token: first.token });
   ports.set('lyra', portOf(first)).set('node1', portOf(second));
   nodes = await Promise.all(
     names.map((name) =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { z } from 'zod';
 import type { Vote, Witnessing } from '../../collector/ws/ports.ts';
 import { cosign } from '../../common/cosignature.ts';
@@ -11,11 +11,9 @@ import { generateKeyPair } from '../../common/keys.ts';
 import { formatNote, parseNote, parseVerifierKey, type VerifierKey } from '../../common/note.ts';
 import { driftDigest, type Order } from '../../common/order.ts';
 import { nodeWitnessKey, nodeWitnessSigner } from '../../common/witnesses.ts';
-import { chaosProxy } from '../fakes/chaos-proxy.ts';
 import { orderOf } from '../orders.ts';
 import { startPostgres, type TestPostgres } from '../postgres.ts';
 import {
-  enrolNode,
   jsonLine,
   type ManifestRepository,
   makeManifestRepository,
@@ -23,7 +21,6 @@ import {
   type RunningCollector,
   type RunningNode,
   startCollector,
-  startNode,
 } from '../system.ts';
 import { type Attacker, openAttacker } from './enforce-attacker.ts';
 import {
@@ -39,7 +36,8 @@ import {
   storyOf,
   wantedImage,
 } from './enforce-world.ts';
-import { keepEngine, keepProxy, tearDown } from './fleet.ts';
+import { tearDown } from './fleet.ts';
+import { printedPins, startWitness } from './witnessed-world.ts';
 
 /*
  * Three nodes whose manifest has orders witnessed. One of them is shown a history with an order in it: by a collector that shows it to
@@ -68,7 +66,7 @@ let port = 0;
 
 before(async () => {
   postgres = await startPostgres();
-  [dataDir, databaseUrl] = [join(folder.path, 'collector'), await postgres.emptyDatabase()];
+  [dataDir, databaseUrl] = [join(folder.path, 'collector'), await postgres.migratedDatabase()];
   manifest = makeManifestRepository(
     join(folder.path, 'manifest'),
     stringify({ ...watching, config: { ...actsAtOnce.config, enforcement_mode: 'audit' } }),
@@ -80,7 +78,8 @@ before(async () => {
     ...{ name: node, folder: folder.path, manifest: manifest.path, port: () => port },
     runs: (engine) => engine.run({ name: 'web', image: wantedImage, cmd: sleeping }),
   });
-  witnesses = await Promise.all(others.map((name) => startWitness(name)));
+  const place = { folder: folder.path, manifest: manifest.path, port: () => port };
+  witnesses = await Promise.all(others.map((name) => startWitness(collector, { ...place, name })));
   const asked = await pinned();
   pins = asked.witnesses.nodes.map(({ key }) => parseVerifierKey(key));
   commit = manifest.commit(stringify({ ...watching, ...asked }));
@@ -93,31 +92,9 @@ after(async () => {
   await postgres?.stop();
 });
 
-/** A node on which nothing is to be done: it vouches for what it sees. */
-async function startWitness(name: string): Promise<RunningNode> {
-  const dir = join(folder.path, name);
-  const socketPath = join(folder.path, `${name}.sock`);
-  await keepEngine(socketPath);
-  const wire = await keepProxy(
-    await chaosProxy(
-      () => port,
-      () => ({}),
-    ),
-  );
-  await enrolNode(collector, name, dir, `http://127.0.0.1:${wire.port}`);
-  return startNode({ ...{ node: name, dir, socketPath, scanIntervalMs: 1_000 }, manifest: manifest.path });
-}
-
 /** What an operator pastes into the manifest. */
 async function pinned() {
-  const { exitCode, stdout, stderr } = await collector.cli('witnesses', 'pins');
-  assert.equal(exitCode, 0, stderr);
-  return {
-    ...z
-      .object({ witnesses: z.object({ nodes: z.array(z.object({ name: z.string(), key: z.string() })) }) })
-      .parse(parse(stdout)),
-    governance: { ...actsAtOnce.governance, witnessed_orders: true },
-  };
+  return { ...(await printedPins(collector)), governance: { ...actsAtOnce.governance, witnessed_orders: true } };
 }
 
 const runs = async (id: string) => (await lyra.engine.ids()).includes(id);

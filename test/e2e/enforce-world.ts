@@ -180,8 +180,8 @@ export function outcomesOf({ events }: OrderStory): readonly string[] {
 }
 
 /** Drifts of connected nodes that get no order now, by why. */
-export async function heldDrifts({ url, operatorToken }: RunningCollector): Promise<ReadonlyMap<string, number>> {
-  const headers = { authorization: `Bearer ${operatorToken}` };
+export async function heldDrifts({ url, token }: RunningCollector): Promise<ReadonlyMap<string, number>> {
+  const headers = { authorization: `Bearer ${token}` };
   const text = await (await fetch(`${url}/metrics`, { headers })).text();
   const lines = text.matchAll(/^sigilwatch_collector_drifts_held\{code="(\w+)"\} (\d+)$/gm);
   return new Map([...lines].map(([, code = '', count]) => [code, Number(count)]));

@@ -10,11 +10,18 @@ import { formatVerifierKey, signatureTypes, verifierKey } from '../../common/not
 import { peakRssMb } from '../../scripts/benches/processes.ts';
 import { type FakeEngine, startFakeEngine } from '../fakes/engine.ts';
 import { programs } from '../system/program.ts';
-import { makeTemporaryFolder, type Program, removeLeftovers, runCommand, startProgram } from '../system.ts';
+import {
+  executorSocket,
+  makeTemporaryFolder,
+  type Program,
+  removeLeftovers,
+  runCommand,
+  startProgram,
+} from '../system.ts';
 import { until } from '../until.ts';
 
 const folder = makeTemporaryFolder('sgw-x-');
-const [socketPath, enginePath] = [join(folder.path, 'x.sock'), join(folder.path, 'e.sock')];
+const [socketPath, enginePath] = [executorSocket(join(folder.path, 'x')), join(folder.path, 'e.sock')];
 const vkey = formatVerifierKey(verifierKey('log.example', signatureTypes.ed25519, generateKeyPair().publicKey));
 /** Nearly all of it is Node.js itself, of which 35 MB in version 20 and 37 MB in 24 are pages of its file that agent and executor share. */
 const limitMb = Number(process.versions.node.split('.')[0]) < 22 ? 48 : 52;
@@ -36,7 +43,7 @@ describe('the executor as it is built', () => {
   before(async () => {
     engine = await startFakeEngine(enginePath);
     const args = ['--socket', socketPath, '--engine', enginePath, '--node', 'lyra', '--collector-key', vkey];
-    running = startProgram(executor(...args));
+    running = startProgram({ ...executor(...args), unit: { name: 'sigilwatch-executor', socketPath } });
     await running.find('serves', (line) => (line.includes('"executor.serving"') ? true : undefined));
   });
   after(async () => {

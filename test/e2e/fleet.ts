@@ -9,6 +9,7 @@ import {
   makeManifestRepository,
   makeStore,
   manifestText,
+  type Programs,
   type RunningCollector,
   type RunningNode,
   removeLeftovers,
@@ -36,6 +37,8 @@ export interface FleetOptions {
   readonly engines?: Readonly<Record<string, string>>;
   /** More settings of the collector, as environment variables. */
   readonly collectorEnv?: Readonly<Record<string, string>>;
+  /** Of collector and agents, where it is not this one. */
+  readonly build?: Programs;
 }
 
 /** One node: a simulated engine unless it was given one, a sigil store, and an agent behind a wire that can be cut. */
@@ -74,8 +77,8 @@ export interface NodeExtra {
 
 /** Starts a collector and agents on all nodes, as the built programs, and waits until every agent watches. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
-  const { dir, nodes: names, wanted, collectorEnv: env } = options;
-  const collector = await startCollector({ dir: join(dir, 'collector'), ...(env && { env }) });
+  const { dir, nodes: names, wanted, collectorEnv: env, build } = options;
+  const collector = await startCollector({ dir: join(dir, 'collector'), ...(env && { env }), ...(build && { build }) });
   const containers = names.flatMap((node) => wanted.map((name) => wantedOn(node, name)));
   const manifest = makeManifestRepository(join(dir, 'manifest'), manifestText(containers));
   const needs = { ...options, collector, manifest };
@@ -103,7 +106,7 @@ interface NodeNeeds extends FleetOptions {
 }
 
 async function startFleetNode(name: string, needs: NodeNeeds, extra: NodeExtra): Promise<FleetNode> {
-  const { collector, manifest, wanted, fateOf = () => ({}) } = needs;
+  const { collector, manifest, wanted, fateOf = () => ({}), build } = needs;
   const dir = extra.dir ?? join(needs.dir, name);
   const storeDir = join(needs.dir, `${name}-sigils`);
   const given = needs.engines?.[name];
@@ -119,11 +122,12 @@ async function startFleetNode(name: string, needs: NodeNeeds, extra: NodeExtra):
   const redirect = (port: number | undefined) => {
     elsewhere = port;
   };
-  await enrolNode(collector, name, dir, `http://127.0.0.1:${wire.port}`);
+  await enrolNode(collector, name, dir, `http://127.0.0.1:${wire.port}`, build);
   const agent = await startNode({
     ...{ node: name, dir, socketPath, manifest: manifest.path, secrets: [secret], scanIntervalMs },
     stores: { main: storeDir, ...extra.stores },
     ...(extra.env && { env: extra.env }),
+    ...(build && { build }),
   });
   return { name, dir, socketPath, api, engine, wire, redirect, storeDir, agent };
 }

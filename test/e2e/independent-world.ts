@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Collector, startCollector } from '../../collector/app.ts';
 import { systemClock } from '../../collector/clock.ts';
-import { collectorKeyPath, loadCollectorKey } from '../../collector/keys.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../collector/data/keys.ts';
 import { Ledger } from '../../collector/ledger/ledger.ts';
 import { postgresLedgerStore } from '../../collector/postgres/ledger-store.ts';
 import { connectClient, createPool } from '../../collector/postgres/pool.ts';

@@ -3,7 +3,9 @@ import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { integrityReport } from '../../common/integrity-report.ts';
+import { runTool } from '../system/program.ts';
 import {
+  asServices,
   flipByte,
   makeStore,
   makeTemporaryFolder,
@@ -29,10 +31,12 @@ before(async () => {
 });
 after(removeLeftovers);
 
+/** Where programs are services it runs as the one that the timer starts at night. */
 const command = (...args: string[]) => ({
   name: 'integrity run',
   command: join(projectRoot, 'dist/sigilwatch-agent.js'),
   args: ['--config', config, 'integrity', 'run', '--json', '--node', 'lyra', ...args],
+  unit: { name: 'sigilwatch-integrity', dataDir: join(dir, 'data') } as const,
 });
 async function run(...args: string[]) {
   const { exitCode, stdout, stderr } = await runCommand(command(...args));
@@ -83,4 +87,18 @@ describe('integrity run, as it is built', () => {
     );
     assert.deepEqual(found[1], found[0]);
   });
+
+  if (asServices) {
+    test('what the service of the night writes is in the folder of the agent, and nobody else reads it', () => {
+      const kept = readdirSync(join(dir, 'data/reports')).map((name) => statSync(join(dir, 'data/reports', name)));
+      const uid = Number(runTool('id', ['-u', 'sigilwatch-agent']));
+      assert.ok(kept.length > 1);
+      assert.deepEqual(
+        new Set(kept.map((file) => `${file.uid} ${(file.mode & 0o777).toString(8)}`)),
+        new Set([`${uid} 600`]),
+      );
+      const strangers = runTool('find', [dir, '-user', 'sigilwatch-agent', '!', '-path', `${join(dir, 'data')}*`]);
+      assert.equal(strangers, '');
+    });
+  }
 });

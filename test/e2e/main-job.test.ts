@@ -87,8 +87,8 @@ test('the nodes are in order at the beginning', async () => {
   }
   assert.deepEqual(await fleet.collector.list('/api/v1/drifts?state=open', shown.drift), []);
   assert.deepEqual(await fleet.collector.list('/api/v1/findings?state=open', shown.finding), []);
-  const { exitCode, stdout } = await fleet.node('lyra').agent.cli('--json', 'scan', '--once');
-  assert.equal(exitCode, 0, stdout);
+  const { exitCode, stdout, stderr } = await fleet.node('lyra').agent.cli('--json', 'scan', '--once');
+  assert.equal(exitCode, 0, `${stderr}${stdout}`);
   assert.equal((await fleet.node('lyra').agent.cli('status')).exitCode, 0);
 });
 
@@ -96,6 +96,11 @@ for (const name of names) {
   const skip = name === realNode && !real.ok ? real.reason : false;
   describe(`on ${name}${name === realNode ? ', a real engine' : ''}`, { skip }, () => {
     const here = () => fleet.node(name);
+    /** A busy machine that passes over a scan makes gaps of its own, in which nothing happened. */
+    const gapThatTells = (reason: string, life: string) =>
+      entryWhere(fleet, { author: name, kind: 'coverage.gap' }, (gap) => {
+        return gap.reason === reason && JSON.stringify(gap.rebuilt).includes(life);
+      });
 
     test('an unauthorized container is in the ledger within a second, and resolved once it is gone', async () => {
       const container = `intruder-${name}`;
@@ -105,7 +110,8 @@ for (const name of names) {
       const seen = await drift(here(), container, 'open');
       assert.equal(seen.kind, 'UNAUTHORIZED_CONTAINER');
       assert.equal(seen.container_id, id);
-      assert.ok(Date.parse(seen.opened_at) - startedAt <= seenWithinMs, `${seen.opened_at} is too late`);
+      const seenAfterMs = Date.parse(seen.opened_at) - startedAt;
+      assert.ok(seenAfterMs <= seenWithinMs, `only after ${seenAfterMs} ms`);
       await here().api.remove(id);
       await drift(here(), container, 'resolved');
     });
@@ -148,9 +154,7 @@ for (const name of names) {
 
     test('while the engine is away nothing is compliant, and what happened meanwhile is rebuilt', async () => {
       const restarted = await restartEngine(here());
-      const away = ({ reason }: Readonly<Record<string, unknown>>) => reason === 'engine-down';
-      const gap = await entryWhere(fleet, { author: name, kind: 'coverage.gap' }, away);
-      assert.match(JSON.stringify(gap.rebuilt), new RegExp(`"name":"${restarted}","startedAt":"20`));
+      await gapThatTells('engine-down', `"name":"${restarted}","startedAt":"20`);
       for (const container of ['web', 'db']) await startAgain(here(), wantedOn(name, container).name);
       if (restarted !== webOf(here())) await here().api.remove(restarted);
       await statusWhere(here(), 'all is well again', (status) => status.engine === 'up' && status.openDrifts === 0);
@@ -165,12 +169,7 @@ for (const name of names) {
       await delay(1_100);
       await here().agent.restart();
       await drift(here(), container, 'open');
-      const gap = await entryWhere(
-        fleet,
-        { author: name, kind: 'coverage.gap' },
-        ({ reason }) => reason === 'agent-down',
-      );
-      assert.match(JSON.stringify(gap.rebuilt), new RegExp(`"name":"${container}"`));
+      await gapThatTells('agent-down', `"name":"${container}"`);
       await here().api.remove(id);
       await drift(here(), container, 'resolved');
     });
@@ -214,8 +213,8 @@ async function startAgain({ api }: FleetNode, container: string): Promise<void> 
 }
 
 async function fetchLog(path: string): Promise<Buffer> {
-  const { url, operatorToken } = fleet.collector;
-  const answer = await fetch(url + path, { headers: { authorization: `Bearer ${operatorToken}` } });
+  const { url, token } = fleet.collector;
+  const answer = await fetch(url + path, { headers: { authorization: `Bearer ${token}` } });
   assert.equal(answer.status, 200, path);
   return Buffer.from(await answer.arrayBuffer());
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { AgentStatus } from '../../agent/status.ts';
+import type { AgentStatus } from '../../agent/health/status.ts';
 import { until } from '../until.ts';
 import { type Fleet, type FleetNode, running, shown } from './fleet.ts';
 

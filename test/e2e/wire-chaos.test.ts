@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import fc from 'fast-check';
-import { startLink } from '../../agent/link.ts';
+import { startLink } from '../../agent/link/link.ts';
 import { openOutbox } from '../../agent/outbox/outbox.ts';
 import { generateKeyPair } from '../../common/keys.ts';
 import { type ConnectionFate, chaosProxy } from '../fakes/chaos-proxy.ts';

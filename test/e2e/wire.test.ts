@@ -1,30 +1,27 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { AppError } from '../../common/errors.ts';
 import { generateKeyPair } from '../../common/keys.ts';
 import { memoryLedger } from '../fakes/ledger.ts';
 import { memoryOutbox } from '../fakes/outbox.ts';
 import { until } from '../until.ts';
-import { startAgent, startCollector, statement, type TestAgent, type TestCollector } from '../wire.ts';
+import {
+  type startAgent,
+  startCollector,
+  statement,
+  type TestAgent,
+  type TestCollector,
+  wiresOfTests,
+} from '../wire.ts';
 
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function collector(options: Parameters<typeof startCollector>[0] = {}): Promise<TestCollector> {
-  const started = await startCollector(options);
-  cleanups.push(started.close);
-  return started;
-}
+const wires = wiresOfTests();
+const { collector } = wires;
 
 function agent(to: TestCollector, options: Parameters<typeof startAgent>[1] = {}): TestAgent {
   const node = options.node ?? 'node1';
   const keys = options.keys ?? generateKeyPair();
   if (options.keys === undefined) to.nodes.enrol(node, keys);
-  const started = startAgent(to, { ...options, node, keys });
-  cleanups.push(started.link.stop);
-  return started;
+  return wires.agent(to, { ...options, node, keys });
 }
 
 const state = ({ link }: TestAgent) => link.status().state;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { z } from 'zod';
-import { loadIdentity } from '../../agent/identity.ts';
-import { collectorKeyPath, readCollectorKey } from '../../collector/keys.ts';
+import { identityPaths, loadIdentity } from '../../agent/identity.ts';
+import { collectorKeyPath, readCollectorKey } from '../../collector/data/keys.ts';
 import { openCheckpoint } from '../../common/checkpoint.ts';
 import { verifyCosignatures } from '../../common/cosignature.ts';
 import { toAppError } from '../../common/errors.ts';
@@ -38,8 +38,8 @@ const view = z.object({
 });
 
 async function fetchText(path: string): Promise<string> {
-  const { url, operatorToken } = fleet.collector;
-  const answer = await fetch(url + path, { headers: { authorization: `Bearer ${operatorToken}` } });
+  const { url, token } = fleet.collector;
+  const answer = await fetch(url + path, { headers: { authorization: `Bearer ${token}` } });
   const text = await answer.text();
   assert.equal(answer.status, 200, text);
   return text;
@@ -81,8 +81,12 @@ test('a running fleet publishes checkpoints that a majority of its nodes cosigne
 
 /** A collector with the real one's key that has forgotten everything; the node's next connection ends there. */
 async function meetLiar(node: FleetNode): Promise<Awaited<ReturnType<typeof startLiar>>> {
-  const { keys, collector } = await loadIdentity(node.dir);
-  const own = await readCollectorKey(collectorKeyPath(fleet.collector.dir));
+  const { key, enrolment } = identityPaths(node.dir);
+  // Nobody reads a key that is another user's, as each of these may be.
+  const taken = makeTemporaryFolder('sgw-taken-').path;
+  for (const path of [key, enrolment, collectorKeyPath(fleet.collector.dir)]) cpSync(path, join(taken, basename(path)));
+  const { keys, collector } = await loadIdentity(taken);
+  const own = await readCollectorKey(collectorKeyPath(taken));
   const ledger = memoryLedger({ origin: collector.origin, keys: own }).fork(0);
   const liar = await startLiar({ ledger });
   cleanups.push(liar.close);

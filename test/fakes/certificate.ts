@@ -13,11 +13,14 @@ export interface TestCertificate {
 const sequence = 0x30;
 const ecdsaWithSha256 = der(sequence, oid('06082a8648ce3d040302'));
 
-/** @param host a name; `127.0.0.1` counts in any case. */
-export function selfSigned(host = 'localhost'): TestCertificate {
+/**
+ * @param host a name; `127.0.0.1` counts in any case.
+ * @param validFrom UTCTime: `YYMMDDhhmmssZ`, of 1950 to 2049.
+ */
+export function selfSigned(host = 'localhost', validFrom = '200101000000Z'): TestCertificate {
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = der(sequence, der(0x31, der(sequence, oid('0603550403'), text(0x0c, host))));
-  const validity = der(sequence, text(0x17, '200101000000Z'), text(0x17, '491231235959Z'));
+  const validity = der(sequence, text(0x17, validFrom), text(0x17, '491231235959Z'));
   const names = der(sequence, text(0x82, host), der(0x87, Buffer.of(127, 0, 0, 1)));
   const extensions = der(0xa3, der(sequence, extension('0603551d11', names), extension('0603551d13', isAuthority())));
   const version3 = der(0xa0, der(0x02, Buffer.of(2)));

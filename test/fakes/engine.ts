@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -96,6 +96,8 @@ function listenerAt(socketPath: string, handler: Handler) {
       server = http.createServer((request, response) => void handler(request, response));
       server.listen(socketPath);
       await once(server, 'listening');
+      // Whoever stands between us and an agent has a user of its own.
+      await chmod(socketPath, 0o666);
     },
     down: async (): Promise<void> => {
       if (server === undefined) return;

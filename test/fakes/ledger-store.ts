@@ -3,6 +3,7 @@ import type {
   LedgerStore,
   SignedBatch,
   StorableEntry,
+  StoredAuthor,
   StoredEntryRef,
   TreeHead,
 } from '../../collector/ledger/store.ts';
@@ -111,7 +112,9 @@ export class FakeLedgerStore implements LedgerStore {
       create: (head) => this.create(head),
       commit,
       exclusively: (work) => this.exclusively(work),
+      settle: () => this.settle(),
       authorHead: (author) => this.authorHead(author),
+      authors: (names) => this.authors(names),
       nodeKey: (node) => this.nodeKey(node),
       refs: (author, fromSeq, toSeq) => this.refs(author, fromSeq, toSeq),
       leafHashes: (from, to) => this.leafHashes(from, to),
@@ -131,20 +134,33 @@ export class FakeLedgerStore implements LedgerStore {
     return moved;
   }
 
+  /** What is there is as durable here as it gets. */
+  settle(): Promise<void> {
+    return this.#read(() => undefined);
+  }
+
   authorHead(author: string): Promise<ChainHead> {
     return this.#read(() => this.#authorHeads.get(author) ?? genesis);
   }
 
+  authors(names: readonly string[]): Promise<ReadonlyMap<string, StoredAuthor>> {
+    return this.#read(
+      () =>
+        new Map(names.map((name) => [name, { head: this.#authorHeads.get(name) ?? genesis, key: this.#keyOf(name) }])),
+    );
+  }
+
   nodeKey(node: string): Promise<Buffer | undefined> {
-    return this.#read(() => {
-      let key: Buffer | undefined;
-      for (const { entry } of this.entries) {
-        if (entry.kind === 'node.enrolled' && entry.body.node === node)
-          key = Buffer.from(entry.body.publicKey, 'base64');
-        if (entry.kind === 'node.revoked' && entry.body.node === node) key = undefined;
-      }
-      return key;
-    });
+    return this.#read(() => this.#keyOf(node));
+  }
+
+  #keyOf(node: string): Buffer | undefined {
+    let key: Buffer | undefined;
+    for (const { entry } of this.entries) {
+      if (entry.kind === 'node.enrolled' && entry.body.node === node) key = Buffer.from(entry.body.publicKey, 'base64');
+      if (entry.kind === 'node.revoked' && entry.body.node === node) key = undefined;
+    }
+    return key;
   }
 
   refs(author: string, fromSeq: number, toSeq: number): Promise<readonly StoredEntryRef[]> {

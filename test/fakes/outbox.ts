@@ -11,8 +11,11 @@ export interface MemoryOutbox extends LinkOutbox {
   readonly trims: readonly number[];
 }
 
-/** The agent's queue in memory, for tests of the link alone. */
-export function memoryOutbox(author: string, privateKey: KeyObject): MemoryOutbox {
+/** When an entry says it was made, unless somebody says otherwise: Unix milliseconds, another for each number. */
+const madeAtMs = (seq: number): number => 1_700_000_000_000 + seq;
+
+/** The agent's queue in memory, for tests of the link alone, and for benches of many links. */
+export function memoryOutbox(author: string, privateKey: KeyObject, atMs = madeAtMs): MemoryOutbox {
   const listeners = new Set<() => void>();
   const trims: number[] = [];
   let waiting: SignedEntry[] = [];
@@ -36,7 +39,7 @@ export function memoryOutbox(author: string, privateKey: KeyObject): MemoryOutbo
     anchored: true,
     trims,
     append: (statement) => {
-      const signed = sealEntry(statement, { author, head, now: 1_700_000_000_000 + head.seq, privateKey });
+      const signed = sealEntry(statement, { author, head, now: atMs(head.seq), privateKey });
       head = headAfter(signed);
       heads.set(head.seq, head);
       waiting.push(signed);

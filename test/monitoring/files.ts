@@ -7,7 +7,10 @@ import { z } from 'zod';
 export const root = join(import.meta.dirname, '../..');
 export const rulesFile = 'docs/monitoring/prometheus-rules.yml';
 export const rulesTestFile = 'docs/monitoring/prometheus-rules.test.yml';
-const dashboardFile = 'docs/monitoring/grafana-dashboard.json';
+/** One for all nodes together, one for a single one. */
+export const dashboards = ['grafana-fleet.json', 'grafana-node.json'] as const;
+
+export type DashboardFile = (typeof dashboards)[number];
 
 /** @param path from the root of the project. */
 export function readText(path: string): string {
@@ -53,6 +56,7 @@ export function alertingRules(): AlertingRule[] {
 }
 
 const dashboard = z.object({
+  uid: z.string(),
   panels: z.array(
     z.object({
       id: z.int(),
@@ -65,15 +69,14 @@ const dashboard = z.object({
   templating: z.object({ list: z.array(z.object({ name: z.string(), definition: z.string().optional() })) }),
 });
 
-/** The dashboard as Grafana imports it, as far as tests look at it. */
-export function readDashboard(): z.output<typeof dashboard> {
-  return dashboard.parse(JSON.parse(readText(dashboardFile)));
+/** A dashboard as Grafana imports it, as far as tests look at it. */
+export function readDashboard(file: DashboardFile): z.output<typeof dashboard> {
+  return dashboard.parse(JSON.parse(readText(`docs/monitoring/${file}`)));
 }
 
 /** Expressions as Grafana sends them. */
-export function dashboardExpressions(): string[] {
-  const { panels: all } = readDashboard();
-  return all.flatMap(({ targets }) => targets.map(({ expr }) => withVariables(expr)));
+export function dashboardExpressions(file: DashboardFile): string[] {
+  return readDashboard(file).panels.flatMap(({ targets }) => targets.map(({ expr }) => withVariables(expr)));
 }
 
 function withVariables(expr: string): string {

@@ -8,6 +8,7 @@ import { stringify } from 'yaml';
 import {
   alertingRules,
   dashboardExpressions,
+  dashboards,
   metricsIn,
   pages,
   readDashboard,
@@ -50,29 +51,47 @@ describe('rules for Prometheus', () => {
   });
 });
 
-describe('the dashboard for Grafana', () => {
-  test('Prometheus takes every expression', { skip }, () => {
-    const folder = mkdtempSync(join(tmpdir(), 'sigilwatch-dashboard-'));
-    try {
-      const rules = dashboardExpressions().map((expr, i) => ({ record: `panel:${i}`, expr }));
-      const file = join(folder, 'rules.yml');
-      writeFileSync(file, stringify({ groups: [{ name: 'panels', rules }] }));
-      promtool('check', 'rules', file);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  });
+for (const file of dashboards) {
+  describe(`${file} for Grafana`, () => {
+    test('Prometheus takes every expression', { skip }, () => {
+      const folder = mkdtempSync(join(tmpdir(), 'sigilwatch-dashboard-'));
+      try {
+        const rules = dashboardExpressions(file).map((expr, i) => ({ record: `panel:${i}`, expr }));
+        const rulesOfPanels = join(folder, 'rules.yml');
+        writeFileSync(rulesOfPanels, stringify({ groups: [{ name: 'panels', rules }] }));
+        promtool('check', 'rules', rulesOfPanels);
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
+    });
 
-  test('every panel has an id of its own and asks the data source that was chosen', () => {
-    const { panels, templating } = readDashboard();
-    assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length);
-    const asked = new Set(panels.flatMap(({ targets }) => targets.map(({ datasource }) => JSON.stringify(datasource))));
-    const chosen = ['$', '{datasource}'].join('');
-    assert.deepEqual([...asked], [JSON.stringify({ type: 'prometheus', uid: chosen })]);
-    const variables = new Set(templating.list.map(({ name }) => name));
-    const used = [...JSON.stringify(panels).matchAll(/\$\{?([a-z]\w*)/g)].map(([, name = '']) => name);
-    for (const name of used) assert.ok(variables.has(name), name);
+    test('every panel has an id of its own and asks the data source that was chosen', () => {
+      const { panels, templating } = readDashboard(file);
+      assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length);
+      const targets = panels.flatMap((panel) => panel.targets);
+      const asked = new Set(targets.map(({ datasource }) => JSON.stringify(datasource)));
+      const chosen = ['$', '{datasource}'].join('');
+      assert.deepEqual([...asked], [JSON.stringify({ type: 'prometheus', uid: chosen })]);
+      const variables = new Set(templating.list.map(({ name }) => name));
+      const used = [...JSON.stringify(panels).matchAll(/\$\{?([a-z]\w*)/g)].map(([, name = '']) => name);
+      for (const name of used) assert.ok(variables.has(name), name);
+    });
   });
+}
+
+test('dashboards lead to each other', () => {
+  for (const [file, other] of [dashboards, dashboards.toReversed()]) {
+    assert.ok(file !== undefined && other !== undefined);
+    assert.ok(readText(`docs/monitoring/${file}`).includes(`/d/${readDashboard(other).uid}`), file);
+  }
+});
+
+test('of the fleet nothing is shown node by node but what is furthest out', () => {
+  const byNode = dashboardExpressions('grafana-fleet.json').filter((expr) =>
+    metricsIn(expr).some((m) => m.startsWith('sigilwatch_agent_')),
+  );
+  assert.ok(byNode.length > 10);
+  for (const expr of byNode) assert.match(expr, /^\(?(topk|sum|max|min|count|histogram_quantile)\b/);
 });
 
 test('the reader of expressions finds every metric, and nothing else', () => {

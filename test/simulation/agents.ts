@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createWitness, type Witness } from '../../agent/witness.ts';
+import { createWitness, type Witness } from '../../agent/link/witness.ts';
 import type { Ledger } from '../../collector/ledger/ledger.ts';
 import type { PublishedCheckpoint } from '../../collector/ledger/publisher.ts';
 import type { Checkpoint } from '../../common/checkpoint.ts';

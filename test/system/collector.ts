@@ -1,9 +1,18 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { nodeToken } from '../../collector/api/fleet-contract.ts';
+import { sessionStart, setup } from '../../collector/api/sessions-contract.ts';
+import { tokenCreate } from '../../collector/api/tokens-contract.ts';
+import { permissionsOf } from '../../collector/auth/permissions.ts';
+import { createClient } from '../../collector/client/client.ts';
+import { networkTransport } from '../../collector/client/network.ts';
 import { runningPostmaster, stopPostmaster } from '../../collector/postgres/postmaster.ts';
 import { takeCareOf } from './leftovers.ts';
-import { type Finished, jsonLine, type Program, programs, runCommand, startProgram } from './program.ts';
+import { layDatabase } from './made-database.ts';
+import { type Finished, jsonLine, type Program, type Programs, programs, runCommand, startProgram } from './program.ts';
+import { asServices } from './service.ts';
 
 const apiDeadlineMs = 15_000;
 const postgresStopDeadlineMs = 20_000;
@@ -13,8 +22,10 @@ export interface CollectorOptions {
   readonly dir: string;
   /** More settings, as environment variables (`DATABASE_URL`, `SIGILWATCH_LOG_LEVEL` ...). */
   readonly env?: Readonly<Record<string, string>>;
-  /** Of a database that was used before: the token is shown only at its first start. */
-  readonly operatorToken?: string;
+  /** Of a database that was used before: its first user is made with the code of its first start. */
+  readonly token?: string;
+  /** Of another build than this one. */
+  readonly build?: Programs;
 }
 
 /** A collector process. `pid` and `logs` are those of the last start. */
@@ -22,17 +33,20 @@ export interface RunningCollector {
   readonly pid: number;
   /** Stays the same over restarts. */
   readonly url: string;
-  readonly operatorToken: string;
+  /** An API token that may do everything. */
+  readonly token: string;
   readonly dir: string;
   /** SIGTERM, and waits; the embedded database ends with it. */
   stop(): Promise<void>;
   /** SIGKILL; the embedded database stays, until `restart` or `stop`. */
   kill9(): Promise<void>;
-  /** Stops it, unless it is down, and starts it again on the same port. */
-  restart(): Promise<void>;
+  /** Stops it, unless it is down, and starts it again on the same port; from now on as `build`, where one is given. */
+  restart(build?: Programs): Promise<void>;
   logs(): readonly string[];
-  /** `GET url + path` with the operator token. @throws for any status but 200, and when the answer is of another shape. */
+  /** `GET url + path` with the token. @throws for any status but 200, and when the answer is of another shape. */
   api<T>(path: string, schema: z.ZodType<T>): Promise<T>;
+  /** A join token, as `sigilwatch-collector nodes token` has it made, without a process for it. */
+  joinToken(node: string): Promise<string>;
   /** The items of all pages of a list, in its order. */
   list<T>(path: string, item: z.ZodType<T>): Promise<T[]>;
   /** `sigilwatch-collector ...args` on its data. */
@@ -43,17 +57,21 @@ export interface RunningCollector {
 export async function startCollector(options: CollectorOptions): Promise<RunningCollector> {
   const database = embeddedDatabase(options.dir);
   const forget = takeCareOf({ remove: database.stop, removeNow: database.stopNow });
-  let program = startProgramOf(options, '0');
+  let { build = programs } = options;
+  // As a service it is another user's; and another build makes its own.
+  const isOurs = build === programs && !asServices && options.env?.DATABASE_URL === undefined;
+  if (isOurs) await layDatabase(options.dir);
+  let program = startProgramOf({ ...options, build }, '0');
   const url = await servedUrl(program);
   const { port } = new URL(url);
-  const operatorToken = options.operatorToken ?? (await shownToken(program));
-  const { api, list } = reader(url, operatorToken);
+  const token = options.token ?? (await firstToken(url, await shownCode(program)));
+  const { api, list } = reader(url, token);
   return {
     get pid() {
       return program.pid;
     },
     url,
-    operatorToken,
+    token,
     dir: options.dir,
     stop: async () => {
       await program.stop();
@@ -61,30 +79,34 @@ export async function startCollector(options: CollectorOptions): Promise<Running
       forget();
     },
     kill9: () => program.kill9(),
-    restart: async () => {
+    restart: async (next = build) => {
       await program.stop();
+      build = next;
       // At once, so that it can be killed while it starts.
-      program = startProgramOf(options, port);
+      program = startProgramOf({ ...options, build }, port);
       await servedUrl(program);
     },
     logs: () => program.logs(),
     api,
     list,
+    joinToken: async (node) => (await clientOf(url, token).call(nodeToken, { params: { node } })).token,
     cli: (...args) =>
       runCommand({
         name: `sigilwatch-collector ${args.join(' ')}`,
-        command: programs.collector,
+        command: build.collector,
         args,
         env: environment(options, port),
+        // As the documents have it: who then acts as the collector's user, as far as that goes.
+        user: { name: 'root', groups: [] },
       }),
   };
 }
 
 /** Reads the collector's HTTP API. @throws as `RunningCollector.api`. */
-function reader(url: string, operatorToken: string) {
+function reader(url: string, token: string) {
   const api = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
     const response = await fetch(url + path, {
-      headers: { authorization: `Bearer ${operatorToken}` },
+      headers: { authorization: `Bearer ${token}` },
       signal: AbortSignal.timeout(apiDeadlineMs),
     });
     const text = await response.text();
@@ -106,9 +128,10 @@ function reader(url: string, operatorToken: string) {
   return { api, list };
 }
 
-function startProgramOf(options: CollectorOptions, port: string): Program {
+function startProgramOf(options: CollectorOptions & { build: Programs }, port: string): Program {
   const env = environment(options, port);
-  return startProgram({ name: 'collector', command: programs.collector, args: ['run'], env });
+  const unit = { name: 'sigilwatch-collector', dataDir: options.dir } as const;
+  return startProgram({ name: 'collector', command: options.build.collector, args: ['run'], env, unit });
 }
 
 function servedUrl(program: Program): Promise<string> {
@@ -118,11 +141,28 @@ function servedUrl(program: Program): Promise<string> {
   });
 }
 
-function shownToken(program: Program): Promise<string> {
-  return program.find('shows the operator token (give `operatorToken` for a database that was used before)', (line) => {
-    const token = jsonLine(line)?.operatorToken;
-    return typeof token === 'string' ? token : undefined;
+function shownCode(program: Program): Promise<string> {
+  return program.find('shows the setup code (give `token` for a database that was used before)', (line) => {
+    const code = jsonLine(line)?.setupCode;
+    return typeof code === 'string' ? code : undefined;
   });
+}
+
+function clientOf(url: string, token?: string) {
+  return createClient(networkTransport({ url }), async () =>
+    token === undefined ? {} : { Authorization: `Bearer ${token}` },
+  );
+}
+
+/** Makes the first administrator, and a token that may do what they may. */
+async function firstToken(url: string, code: string): Promise<string> {
+  const client = (token?: string) => clientOf(url, token);
+  const admin = { name: 'admin', password: randomUUID() };
+  await client().call(setup, { body: { code, ...admin } });
+  const { access_token } = await client().call(sessionStart, { body: admin });
+  const permissions = [...permissionsOf('admin')];
+  const { secret } = await client(access_token).call(tokenCreate, { body: { name: 'first', permissions } });
+  return secret;
 }
 
 function environment({ dir, env }: CollectorOptions, port: string): Record<string, string> {

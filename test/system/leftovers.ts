@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { asServices } from './service.ts';
 
 /** Something outside this process that has to go when we go: a child, a server, a folder. */
 export interface Leftover {
@@ -34,10 +35,13 @@ export async function removeLeftovers(): Promise<void> {
   if (errors.length > 0) throw new AggregateError(errors, errors.map(String).join('\n'));
 }
 
-/** A folder of our own, gone at the latest with this process. Others may pass through it, as PostgreSQL's user must. */
+/**
+ * A folder of our own, gone at the latest with this process. Others may pass through it, as PostgreSQL's user must; and write to it
+ * where programs are services, as an operator who has a command write there, which acts as its service's user.
+ */
 export function makeTemporaryFolder(prefix: string): { readonly path: string; remove(): Promise<void> } {
   const path = mkdtempSync(join(tmpdir(), prefix));
-  chmodSync(path, 0o711);
+  chmodSync(path, asServices ? 0o777 : 0o711);
   const remove = () => rm(path, { recursive: true, force: true, maxRetries: 3 });
   const forget = takeCareOf({ remove, removeNow: () => rmSync(path, { recursive: true, force: true }) });
   return { path, remove: () => remove().then(forget) };

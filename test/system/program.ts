@@ -1,27 +1,34 @@
 import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { StringDecoder } from 'node:string_decoder';
-import { setTimeout as delay } from 'node:timers/promises';
 import { takeCareOf } from './leftovers.ts';
+import { type Exit, failure, find, keepOutput, type Output } from './output.ts';
+import { asServices, type ShippedUnit, type StartedProgram, startService } from './service.ts';
 
 export const projectRoot = join(import.meta.dirname, '../..');
 
-/** The built programs, run as files: their first line holds the options that users run them with. */
-export const programs = {
-  agent: join(projectRoot, 'dist/sigilwatch-agent.js'),
-  collector: join(projectRoot, 'dist/sigilwatch-collector.js'),
-  executor: join(projectRoot, 'dist/sigilwatch-executor.cjs'),
-} as const;
+/** Programs of one build, run as files: their first line holds the options that users run them with. */
+export interface Programs {
+  readonly agent: string;
+  readonly collector: string;
+  readonly executor: string;
+}
+
+/** What a build has put into `dist/` of a checkout. */
+export function programsIn(root: string): Programs {
+  return {
+    agent: join(root, 'dist/sigilwatch-agent.js'),
+    collector: join(root, 'dist/sigilwatch-collector.js'),
+    executor: join(root, 'dist/sigilwatch-executor.cjs'),
+  };
+}
+
+/** Of this checkout. */
+export const programs = programsIn(projectRoot);
 
 const startDeadlineMs = 60_000;
 const stopDeadlineMs = 40_000;
-const lookAgainMs = 10;
-const keptLines = 5_000;
-const shownLines = 12;
 
 export interface ProgramOptions {
   /** For messages. */
@@ -29,14 +36,13 @@ export interface ProgramOptions {
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Who runs it where programs run as services; whoever we are without. For commands. */
+  readonly user?: { readonly name: string; readonly groups: readonly string[] };
+  /** What it runs under where programs run as services; it is a child process without. A command's is one that ends by itself. */
+  readonly unit?: ShippedUnit;
 }
 
-export interface Exit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
-
-/** A child process whose output is kept. */
+/** A running program whose output is kept: a child process, or a service. */
 export interface Program {
   readonly pid: number;
   /** How it ended; undefined while it runs. */
@@ -61,26 +67,19 @@ export interface Program {
  * @throws when it cannot be started
  */
 export function startProgram(options: ProgramOptions): Program {
-  const { name } = options;
+  const { name, unit } = options;
   const output = keepOutput();
-  const child = spawnProgram(options, ['pipe', output.file, output.file]);
-  const { pid } = child;
-  if (pid === undefined) {
-    output.close();
-    throw new Error(`${name}: ${options.command} cannot be started (is it built?)`);
-  }
+  const started = asServices && unit !== undefined ? startService(options, unit, output) : startChild(options, output);
   let exit: Exit | undefined;
-  const ended = new Promise<Exit>((resolve) => {
-    child.once('exit', (code, signal) => {
-      exit = { code, signal };
-      output.close();
-      forget();
-      resolve(exit);
-    });
+  const ended = started.ended.then((how) => {
+    exit = how;
+    output.close();
+    forget();
+    return how;
   });
   const end = async (): Promise<Exit> => {
-    if (exit === undefined) child.kill('SIGTERM');
-    return within(ended, stopDeadlineMs, () => child.kill('SIGKILL'));
+    if (exit === undefined) started.end();
+    return within(ended, stopDeadlineMs, started.kill);
   };
   const stop = async () => {
     if (exit !== undefined) return;
@@ -88,25 +87,41 @@ export function startProgram(options: ProgramOptions): Program {
     if (code !== 0) throw failure(`${name} ended with ${signal ?? code} when it was stopped`, output.lines());
   };
   const kill9 = async () => {
-    if (exit === undefined) child.kill('SIGKILL');
+    if (exit === undefined) started.kill();
     await ended;
   };
   // Somebody who interrupts us while it starts does not care how it ends, only that it does.
   const remove = async () => {
     if ((await end()).signal === 'SIGKILL') throw failure(`${name} had to be killed`, output.lines());
   };
-  const forget = takeCareOf({ remove, removeNow: () => child.kill('SIGKILL') });
+  const forget = takeCareOf({ remove, removeNow: started.kill });
   return {
-    pid,
+    pid: started.pid,
     get exit() {
       return exit;
     },
     logs: output.lines,
     find: (what, pick, deadlineMs = startDeadlineMs) =>
       find({ what: `${name}: ${what}`, pick, deadlineMs, lines: output.lines, exit: () => exit }),
-    send: (line) => void child.stdin?.write(`${line}\n`),
+    send: started.send,
     stop,
     kill9,
+  };
+}
+
+function startChild(options: ProgramOptions, output: Output): StartedProgram {
+  const child = spawnProgram(options, ['pipe', output.file, output.file]);
+  const { pid } = child;
+  if (pid === undefined) {
+    output.close();
+    throw new Error(`${options.name}: ${options.command} cannot be started (is it built?)`);
+  }
+  return {
+    pid,
+    ended: new Promise<Exit>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal }))),
+    end: () => child.kill('SIGTERM'),
+    kill: () => child.kill('SIGKILL'),
+    send: (line) => child.stdin?.write(`${line}\n`),
   };
 }
 
@@ -116,8 +131,9 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs a command to its end. @throws when it does not end within a minute. */
+/** Runs a command to its end. Of a service, both outputs are told as the standard one. @throws when it does not end within a minute. */
 export async function runCommand(options: ProgramOptions): Promise<Finished> {
+  if (asServices && options.unit !== undefined) return runService(options, options.unit);
   const child = spawnProgram(options, 'pipe');
   const forget = takeCareOf({ remove: async () => void child.kill('SIGKILL'), removeNow: () => child.kill('SIGKILL') });
   child.stdin.end();
@@ -139,6 +155,17 @@ export async function runCommand(options: ProgramOptions): Promise<Finished> {
   return { exitCode: code, stdout, stderr };
 }
 
+async function runService(options: ProgramOptions, unit: ShippedUnit): Promise<Finished> {
+  const output = keepOutput();
+  const { ended, kill } = startService(options, unit, output);
+  const forget = takeCareOf({ remove: async () => kill(), removeNow: kill });
+  const { code } = await within(ended, startDeadlineMs, kill);
+  output.close();
+  forget();
+  if (code === null) throw failure(`${options.name} did not end by itself`, output.lines());
+  return { exitCode: code, stdout: output.lines().join('\n'), stderr: '' };
+}
+
 /** A line of JSON as an object; undefined for any other line. */
 export function jsonLine(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
@@ -153,9 +180,10 @@ type Piped = ChildProcessByStdio<Writable, Readable, Readable>;
 
 function spawnProgram(options: ProgramOptions, stdio: 'pipe'): Piped;
 function spawnProgram(options: ProgramOptions, stdio: ['pipe', number, number]): ChildProcess;
-function spawnProgram({ command, args, env = {} }: ProgramOptions, stdio: 'pipe' | ['pipe', number, number]) {
-  const [file = command, ...prefix] = [...dyingWithUs(), command];
-  const surrounded = { ...surroundings(), ...env };
+function spawnProgram({ command, args, env = {}, user }: ProgramOptions, stdio: 'pipe' | ['pipe', number, number]) {
+  const theirs = asServices && user !== undefined;
+  const [file = command, ...prefix] = [...(theirs ? actingAs(user, env) : dyingWithUs()), command];
+  const surrounded = { ...surroundings(), ...(theirs ? {} : env) };
   const child = spawn(file, [...prefix, ...args], { cwd: projectRoot, env: surrounded, detached: true, stdio });
   child.on('error', () => {});
   // A program that ends does not read what was meant for it.
@@ -169,65 +197,23 @@ function dyingWithUs(): readonly string[] {
   return process.platform === 'linux' && existsSync(setpriv) ? [setpriv, '--pdeathsig', 'TERM', '--'] : [];
 }
 
+/**
+ * The user of a unit, with the groups that the unit gives it. As `runuser`, but the same process. What the program is to find in its
+ * environment is said after that: a library in `LD_PRELOAD` would be at work as us first, and leave things of ours to a program that may
+ * not open them.
+ */
+function actingAs({ name, groups }: NonNullable<ProgramOptions['user']>, env: Readonly<Record<string, string>>) {
+  const user = ['setpriv', `--reuid=${name}`, `--regid=${name}`, `--groups=${[name, ...groups].join(',')}`, '--'];
+  // Where we may make files, or have settings of ours, somebody else may not even look.
+  const surroundings = Object.entries({ TMPDIR: '/tmp', HOME: '/', ...env }).map((pair) => pair.join('='));
+  return [...user, ...dyingWithUs(), 'env', ...surroundings];
+}
+
 /** Our environment without any setting of ours; programs run under the same Node.js as we. */
 function surroundings(): NodeJS.ProcessEnv {
   const ours = /^(SIGILWATCH_|DATABASE_URL|NOTIFY_SOCKET|NODE_OPTIONS|NODE_TEST_CONTEXT)/;
   const kept = Object.entries(process.env).filter(([name]) => !ours.test(name));
   return { ...Object.fromEntries(kept), PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
-}
-
-/**
- * Output goes to a file, not a pipe: a program whose reader was killed must still be able to say goodbye and end in order.
- * The file has no name any more, so nothing has to remove it.
- */
-function keepOutput() {
-  const path = join(tmpdir(), `sgw-output-${randomUUID()}`);
-  const file = openSync(path, 'ax+', 0o600);
-  rmSync(path);
-  const decoder = new StringDecoder('utf8');
-  const chunk = Buffer.alloc(64 * 1024);
-  let kept: string[] = [];
-  let rest = '';
-  let position = 0;
-  let open = true;
-  const lines = (): readonly string[] => {
-    for (let bytes = -1; open && bytes !== 0; position += bytes) {
-      bytes = readSync(file, chunk, 0, chunk.length, position);
-      const [first = '', ...more] = decoder.write(chunk.subarray(0, bytes)).split('\n');
-      const whole = [rest + first, ...more];
-      rest = whole.pop() ?? '';
-      kept = [...kept, ...whole].slice(-keptLines);
-    }
-    return kept;
-  };
-  const close = () => {
-    lines();
-    open = false;
-    closeSync(file);
-  };
-  return { file, lines, close };
-}
-
-interface Search<T> {
-  readonly what: string;
-  readonly pick: (line: string) => T | undefined;
-  readonly deadlineMs: number;
-  readonly lines: () => readonly string[];
-  readonly exit: () => Exit | undefined;
-}
-
-async function find<T>({ what, pick, deadlineMs, lines, exit }: Search<T>): Promise<T> {
-  const giveUpAt = performance.now() + deadlineMs;
-  for (;;) {
-    const ended = exit();
-    for (const line of lines()) {
-      const found = pick(line);
-      if (found !== undefined) return found;
-    }
-    if (ended !== undefined) throw failure(`${what}: the program ended with ${ended.signal ?? ended.code}`, lines());
-    if (performance.now() > giveUpAt) throw failure(`${what}: not within ${deadlineMs} ms`, lines());
-    await delay(lookAgainMs);
-  }
 }
 
 /** `work`, and `late` when it takes longer than allowed; `late` must make it end. */
@@ -240,14 +226,14 @@ async function within<T>(work: Promise<T>, deadlineMs: number, late: () => void)
   }
 }
 
-function failure(message: string, lines: readonly string[]): Error {
-  const last = lines.slice(-shownLines).map((line) => `  ${line.slice(0, 1_000)}`);
-  return new Error(`${message}; its last lines:\n${last.join('\n') || '  (none)'}`);
-}
-
 /** Runs a command of the system to its end, for its output. @throws when it fails, with what it said. */
-export function runTool(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', env });
+export function runTool(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+  cwd = process.cwd(),
+): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', env, cwd });
   if (status === 0) return stdout;
   throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr.trim()}`);
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { constants, type FileHandle, open, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, errnoOf } from '../../../common/errors.ts';
-import { ownerOnlyMode } from '../../durable-file.ts';
+import { ownerOnlyMode } from '../../data/durable-file.ts';
 
 /** A file of the agent's own that grows at its end. What the disk refuses is `state.conflict`: it is no fault of a store. */
 export class ByteFile {

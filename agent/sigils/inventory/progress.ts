@@ -5,8 +5,8 @@ import { type Clock, rfc3339 } from '../../../common/clock.ts';
 import { errnoOf } from '../../../common/errors.ts';
 import { count, hex64, timestamp } from '../../../common/fields.ts';
 import { limits } from '../../../common/limits.ts';
-import { writeDurably } from '../../durable-file.ts';
-import { readBounded } from '../../plain-file.ts';
+import { writeDurably } from '../../data/durable-file.ts';
+import { readBounded } from '../../data/plain-file.ts';
 import type { Pacer } from '../pacer.ts';
 import { ByteFile, presentFile, refusing, unlinkIfThere } from './byte-file.ts';
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdir, unlink } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError } from '../../../common/errors.ts';
 import { limits } from '../../../common/limits.ts';
-import { renameDurably, syncFolder } from '../../durable-file.ts';
+import { makeFolder, renameDurably } from '../../data/durable-file.ts';
 import type { Pacer } from '../pacer.ts';
 import type { ScanCounts } from '../scan-counts.ts';
 import { type AcceptedChange, AcceptedChanges } from './accepted.ts';
@@ -173,10 +173,7 @@ export class InventoryTaking implements VersionSink {
     if (this.file !== null) {
       this.before = await readInventory(this.file, store, pacer).catch((thrown: unknown) => this.unusable(thrown));
     }
-    await refusing(folder, async () => {
-      const made = await mkdir(folder, { recursive: true, mode: 0o700 });
-      if (made !== undefined) await syncFolder(dirname(made));
-    });
+    await refusing(folder, () => makeFolder(folder));
     this.spill = this.checkpoints?.spill ?? (await namelessFile(folder));
     this.target = keeps ? await emptyFile(this.newPath) : await namelessFile(folder);
     this.sorter = new EntrySorter(this.spill, pacer, limits.inventoryArenaBytes, this.begun?.runs);
@@ -188,10 +185,7 @@ export class InventoryTaking implements VersionSink {
     const position = this.options.position ?? (keeps ? path : undefined);
     if (resumption === undefined || position === undefined) return;
     const folder = dirname(position);
-    await refusing(folder, async () => {
-      const made = await mkdir(folder, { recursive: true, mode: 0o700 });
-      if (made !== undefined) await syncFolder(dirname(made));
-    });
+    await refusing(folder, () => makeFolder(folder));
     await removeSpills(folder);
     const judge = takes ? resumption.judge : createHash('sha256').update(`${resumption.judge} alone`).digest('hex');
     const options = { ...resumption, judge, position, fromStart };

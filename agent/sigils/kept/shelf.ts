@@ -1,13 +1,13 @@
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { rfc3339 } from '../../../common/clock.ts';
 import { AppError, errnoOf } from '../../../common/errors.ts';
 import { foreignText, timestamp } from '../../../common/fields.ts';
 import { snapshotId } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
-import { syncFolder, writeDurably } from '../../durable-file.ts';
-import { readBounded } from '../../plain-file.ts';
+import { makeFolder, renameDurably, syncFolder, writeDurably } from '../../data/durable-file.ts';
+import { readBounded } from '../../data/plain-file.ts';
 import { keptSuffix } from './kept-files.ts';
 import type { HeldFile } from './retention.ts';
 
@@ -59,8 +59,7 @@ export class Shelf {
 
   /** Takes away what a crash has left, and makes an empty folder for a new one. @throws the file system's error */
   async stage(id: string): Promise<string> {
-    const made = await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    if (made !== undefined) await syncFolder(dirname(this.folder));
+    await makeFolder(this.folder);
     await this.clear();
     const folder = join(this.folder, `${stagingPrefix}${id}`);
     await mkdir(folder, { mode: 0o700 });
@@ -72,14 +71,14 @@ export class Shelf {
     const said: SnapshotNote = { version: 1, store: this.store, at: rfc3339(atMs), copies };
     await writeDurably(join(staged, noteName), `${JSON.stringify(said)}\n`);
     await syncFolder(staged);
-    await rename(staged, join(this.folder, id));
-    await syncFolder(this.folder);
+    await renameDurably(staged, join(this.folder, id));
   }
 
   /** Unlinks its files; what they are shared with keeps them. @throws the file system's error */
   async drop({ id, folder }: KeptSnapshot): Promise<void> {
     const gone = join(this.folder, `${gonePrefix}${id}`);
-    await rename(folder, gone);
+    // First on disk, or a power cut leaves it counting without some of its files.
+    await renameDurably(folder, gone);
     await rm(gone, { recursive: true, force: true });
   }
 

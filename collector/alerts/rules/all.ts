@@ -3,6 +3,7 @@ import { diskRules } from './disk.ts';
 import { driftRules } from './drift.ts';
 import { enforcementRules } from './enforcement.ts';
 import { integrityRules } from './integrity.ts';
+import { jobRules } from './jobs.ts';
 import { nodeRules } from './node.ts';
 import { notificationRules } from './notifications.ts';
 import type { Rule } from './rule.ts';
@@ -18,6 +19,7 @@ export const rules: readonly Rule[] = [
   ...witnessRules,
   ...enforcementRules,
   ...integrityRules,
+  ...jobRules,
   ...notificationRules,
   ...diskRules,
 ];

@@ -10,10 +10,14 @@ export const coverageRules: readonly Rule[] = [
   },
 ];
 
-function lost({ node, gaps, gapMs, dropped }: Losses, { settings }: Moment): readonly Condition[] {
+function lost({ node, gaps, gapMs, dropped, recovered }: Losses, { settings }: Moment): readonly Condition[] {
   const key: AlertKey = `coverage.lost/${node}`;
   if (dropped > 0) {
     const summary = `the outbox of ${node} was full, and what its agent saw was dropped (outbox.dropped says how much)`;
+    return [{ key, severity: 'error', summary, node }];
+  }
+  if (recovered > 0) {
+    const summary = `the outbox of ${node} was damaged and built anew (outbox.recovered says what was kept and what is missing)`;
     return [{ key, severity: 'error', summary, node }];
   }
   if (gaps === 0 || gapMs < settings.gapMs) return [];

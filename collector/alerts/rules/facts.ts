@@ -1,5 +1,6 @@
 import type { DriftKind } from '../../../common/drift-kind.ts';
 import type { Body } from '../../../common/kinds.ts';
+import type { DeadLetterCount } from '../../jobs/dead-letters.ts';
 
 /** What the ledger says of a node that may write to it. */
 export interface NodeFacts {
@@ -35,6 +36,8 @@ export interface Losses {
   readonly gapMs: number;
   /** `outbox.dropped` entries. */
   readonly dropped: number;
+  /** `outbox.recovered` entries. */
+  readonly recovered: number;
 }
 
 /** The last nightly run of a node. */
@@ -89,6 +92,8 @@ export interface Facts {
   readonly ledgerCheck: LedgerCheckFacts;
   readonly witnesses: WitnessFacts;
   readonly deadLetters: readonly DeadLetters[];
+  /** Of enforcement jobs. */
+  readonly deadJobs: readonly DeadLetterCount[];
 }
 
 /** Facts of which each is there, or throws an AppError. */
@@ -126,6 +131,9 @@ export function factsFrom(read: { readonly [Name in keyof Facts]: () => Facts[Na
     },
     get deadLetters() {
       return read.deadLetters();
+    },
+    get deadJobs() {
+      return read.deadJobs();
     },
   };
 }

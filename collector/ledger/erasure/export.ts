@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { AppError, errnoOf } from '../../../common/errors.ts';
 import { parseVerifierKey } from '../../../common/note.ts';
 import { noQuorum, type Policy } from '../../../common/policy.ts';
+import { makeFolder } from '../../data/durable-file.ts';
 import { verifyExportFile } from '../export/file.ts';
 import type { Exported, Span } from './erasure.ts';
 
@@ -27,7 +28,7 @@ export interface ExportSpanNeeds {
  */
 export async function exportSpan(span: Span, needs: ExportSpanNeeds): Promise<Exported> {
   const { folder, writeFile, lines } = needs;
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+  await makeFolder(folder, 0o777).catch((cause: unknown) => {
     throw new AppError('validation.request', `cannot make the folder ${folder}: ${errnoOf(cause)}`, { cause });
   });
   await removeLeftovers(folder, nameOf(span));

@@ -1,4 +1,4 @@
-import type { AgentStatus } from '../../../agent/status.ts';
+import type { AgentStatus } from '../../../agent/health/status.ts';
 import type { EntryItem } from '../api.ts';
 import { type Fleet, images, type Member } from '../fleet.ts';
 import { demand, found, observe } from '../observe.ts';

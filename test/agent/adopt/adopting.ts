@@ -17,7 +17,7 @@ export function adopting(temp: string, socketPath: string) {
   const repository = manifestRepository(mkdtempSync(join(temp, 'repo-')));
   const settings = agentSettings.parse({
     ...{ dataDir: temp, docker: { socketPath }, manifest: { repository: repository.dir } },
-    ...{ log: {}, sigils: {}, integrity: { snapshots: {} }, outbox: {}, http: {} },
+    ...{ collector: {}, log: {}, sigils: {}, integrity: { snapshots: {} }, outbox: {}, http: {} },
   });
   const adopt = async (options: Partial<ManifestAdoptOptions> & { json?: boolean } = {}): Promise<Adopted> => {
     const told = { stdout: '', stderr: '' };

@@ -24,6 +24,8 @@ export const ids = { ordered: 'a'.repeat(64), other: 'b'.repeat(64), made: 'c'.r
 export const slowPath = `/containers/${ids.other}/changes`;
 /** What it does not answer at all. */
 export const silentPath = `/containers/${ids.other}/json`;
+/** What it answers whole, on a connection that it leaves open. */
+export const lingeringPath = '/images/sigilwatch/good:eeeeeeeeeeee?noprune=true';
 /** Its answer to this is as long as anybody reads. */
 export const endlessPath = `/containers/${ids.other}/logs`;
 
@@ -147,7 +149,7 @@ async function startRecorder(enginePath: string) {
       return;
     }
     reached.push({ method, url, headers, body });
-    if (![slowPath, silentPath, endlessPath].includes(url)) {
+    if (![slowPath, silentPath, endlessPath, lingeringPath].includes(url)) {
       response.setHeader('Content-Type', 'application/json');
       response.end(JSON.stringify({ from: 'engine' }));
       return;
@@ -155,6 +157,7 @@ async function startRecorder(enginePath: string) {
     waiting.add(response);
     response.once('close', () => waiting.delete(response));
     if (url === slowPath) response.write('{');
+    if (url === lingeringPath) response.writeHead(200, { 'Content-Length': 2 }).write('{}');
     if (url === endlessPath) pour(response, poured);
   };
   const server = http.createServer((request, response) => {

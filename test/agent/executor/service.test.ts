@@ -9,7 +9,18 @@ import { startExecutor } from '../../../agent/executor/executor.ts';
 import { lineLog } from '../../../agent/executor/log.ts';
 import { limits } from '../../../common/limits.ts';
 import { until } from '../../until.ts';
-import { endlessPath, ids, makeKeys, makeOrder, node, type Scene, silentPath, slowPath, startScene } from './scene.ts';
+import {
+  endlessPath,
+  ids,
+  lingeringPath,
+  makeKeys,
+  makeOrder,
+  node,
+  type Scene,
+  silentPath,
+  slowPath,
+  startScene,
+} from './scene.ts';
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: docker\r\n\r\n`;
 const bytesBetween = 4 * 1024 * 1024;
@@ -55,6 +66,20 @@ describe('the executor', () => {
     await until('all wait', () => scene.waiting() === waiting.length);
     for (const client of waiting) client.destroy();
     await until('none waits', () => scene.waiting() === 0);
+  });
+
+  test('counts what a client had done that does not wait for the connection to end', async () => {
+    const client = open(`DELETE ${lingeringPath} HTTP/1.1\r\nHost: docker\r\n\r\n`);
+    let said = '';
+    client.on('data', (chunk) => {
+      said += chunk;
+    });
+    await until('the answer is whole', () => said.endsWith('{}'));
+    client.destroy();
+    await until('the engine was let go', () => scene.waiting() === 0);
+    const { text } = await scene.ask({ method: 'GET', path: '/sigilwatch/counts' });
+    const { passed, failed } = JSON.parse(text);
+    assert.deepEqual([passed.untag, failed], [1, {}]);
   });
 
   test('serves so many connections at a time and not one more, and others again when they have gone', async () => {

@@ -45,10 +45,10 @@ describe('the unit of the agent', () => {
     assert.match(readFileSync(join(folder, 'sigilwatch-agent.sysusers.conf'), 'utf8'), /^u sigilwatch-agent /m);
   });
 
-  test('lets it read what belongs to others, and no more', () => {
+  test('gives it no privilege, and nothing that makes of a drop-in that gives one more than it says', () => {
     for (const line of [
-      ...['CapabilityBoundingSet=CAP_DAC_READ_SEARCH', 'AmbientCapabilities=CAP_DAC_READ_SEARCH'],
-      // `open_by_handle_at`, which with that capability leads out of every folder tree, is @privileged.
+      ...['CapabilityBoundingSet=', 'AmbientCapabilities='],
+      // `open_by_handle_at`, by which a right to read all files leads out of every folder tree, is @privileged.
       ...['ProtectSystem=strict', 'SystemCallFilter=~@privileged @resources @keyring'],
     ]) {
       assert.ok(lines.includes(line), line);
@@ -59,6 +59,7 @@ describe('the unit of the agent', () => {
 for (const program of ['agent', 'executor']) {
   test(`the unit of the ${program} is understood by systemd`, needsSystemd, () => {
     const verified = spawnSync('systemd-analyze', ['verify', unitOf(program)], { encoding: 'utf8' });
-    assert.deepEqual([verified.status, verified.stderr.includes('sigilwatch-')], [0, false], verified.stderr);
+    const said = verified.stderr.replace(/^.*Unknown key '(RestartSteps|RestartMaxDelaySec)'.*\n/gm, '');
+    assert.deepEqual([verified.status, said.includes('sigilwatch-')], [0, false], said);
   });
 }

@@ -1,9 +1,9 @@
-import { takeRunLock } from '../../../agent/integrity/run-lock.ts';
+import { takeRunLock } from '../../../agent/data/run-lock.ts';
 
 /** Takes the lock of the folder given, says so, and keeps it until it is killed. */
 const [folder = ''] = process.argv.slice(2);
 try {
-  await takeRunLock(folder);
+  await takeRunLock(folder, 'integrity run');
   process.stdout.write('held\n');
   setInterval(() => {}, 1_000);
 } catch (thrown) {

@@ -4,9 +4,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } fro
 import { join } from 'node:path';
 import { beforeEach, describe, test } from 'node:test';
 import { Level } from 'level';
+import { takeRunLock } from '../../../agent/data/run-lock.ts';
 import { reportArchive } from '../../../agent/integrity/archive.ts';
 import { type CheckedStore, Nightly } from '../../../agent/integrity/nightly.ts';
-import { takeRunLock } from '../../../agent/integrity/run-lock.ts';
 import type { StoreCheck } from '../../../agent/integrity/store-check.ts';
 import { StoreWatch } from '../../../agent/stores.ts';
 import { rfc3339 } from '../../../common/clock.ts';
@@ -169,7 +169,7 @@ describe('the nightly run', () => {
     await nightly.look();
     sleep();
     await archive.prepare();
-    const giveBack = await takeRunLock(archive.folder);
+    const giveBack = await takeRunLock(archive.folder, 'integrity run');
     await nightly.look();
     assert.deepEqual(checked, []);
     await giveBack();

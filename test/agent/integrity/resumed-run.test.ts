@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { integrityRun } from '../../../agent/commands/integrity.ts';
+import { writeDurably } from '../../../agent/data/durable-file.ts';
 import { integrityReport, type ReportedStore } from '../../../common/integrity-report.ts';
 import { limits } from '../../../common/limits.ts';
 import { fromSource } from '../../from-source.ts';
@@ -92,6 +93,7 @@ async function run(
       clock: { ...clock, now },
       json: true,
       terminal: false,
+      writeFile: writeDurably,
     },
     stdout: (text: string) => {
       stdout += text;

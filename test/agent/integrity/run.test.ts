@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync,
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Level } from 'level';
-import { takeRunLock } from '../../../agent/integrity/run-lock.ts';
+import { takeRunLock } from '../../../agent/data/run-lock.ts';
 import { type IntegrityReport, integrityReport } from '../../../common/integrity-report.ts';
 import { makeSigilRecord } from '../../fakes/sigil-writer.ts';
 import { agentCommand } from '../program.ts';
@@ -134,7 +134,7 @@ describe('integrity run', () => {
   });
 
   test('is refused while another run is under way', async () => {
-    const giveBack = await takeRunLock(reports);
+    const giveBack = await takeRunLock(reports, 'integrity run');
     const { code, stderr } = await agentCommand(['--config', config, '--json', 'integrity', 'run']);
     await giveBack();
     assert.deepEqual([code, JSON.parse(stderr).error_code], [4, 'state.busy']);

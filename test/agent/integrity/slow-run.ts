@@ -1,5 +1,6 @@
 /** A run by hand that takes its time: `slow-run.ts STORE DATADIR [STORE]`. Is killed in the middle. */
 import { integrityRun } from '../../../agent/commands/integrity.ts';
+import { writeDurably } from '../../../agent/data/durable-file.ts';
 import { secret } from '../sigils/stores.ts';
 import { runSettings } from './run-settings.ts';
 
@@ -10,5 +11,6 @@ let readings = 0;
 const clock = { now: () => Date.now(), monotonicMs: () => 1_000 * readings++ };
 const slowly = () => void Atomics.wait(never, 0, 0, 20);
 const settings = runSettings(path, dataDir, secret, otherPath);
-const world = { settings, clock, json: true, stdout: () => {}, stderr: slowly, terminal: true };
+const quiet = { json: true, stdout: () => {}, stderr: slowly, terminal: true };
+const world = { settings, clock, ...quiet, writeFile: writeDurably };
 await integrityRun(world, { node: 'lyra', checkpointBytes: 1 });

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { createWitness } from '../../../agent/link/witness.ts';
 import type { OrderDesk } from '../../../agent/orders/desk.ts';
 import { type OrderMessage, readIssued } from '../../../agent/orders/issued.ts';
-import { createWitness } from '../../../agent/witness.ts';
 import { toAppError } from '../../../common/errors.ts';
 import { parseVerifierKey } from '../../../common/note.ts';
 import { type Order, orderActions, orderHash } from '../../../common/order.ts';

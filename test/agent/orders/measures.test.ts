@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { createWitness } from '../../../agent/link/witness.ts';
 import type { OrderDeskOptions } from '../../../agent/orders/desk.ts';
 import { MeasureBook, type MeasureWord } from '../../../agent/orders/measure-book.ts';
 import { changeOf, type MeasureRecord, readMeasure, type ToldMeasure } from '../../../agent/orders/measure-records.ts';
-import { createWitness } from '../../../agent/witness.ts';
 import type { Drift } from '../../../common/drift.ts';
 import { announcementText } from '../../../common/enforcement/announcement.ts';
 import { sealEntry } from '../../../common/entry.ts';

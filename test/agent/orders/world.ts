@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { Account } from '../../../agent/account.ts';
 import type { EngineControl } from '../../../agent/docker/control.ts';
 import { dockerEngine } from '../../../agent/docker/dockerode.ts';
 import { dockerControl } from '../../../agent/docker/dockerode-control.ts';
 import { ContainerObserver } from '../../../agent/observer.ts';
 import { OrderDesk } from '../../../agent/orders/desk.ts';
 import { containerMaker } from '../../../agent/orders/make.ts';
+import { Account } from '../../../agent/told/account.ts';
 import { enforcementPolicy } from '../../../common/enforcement/policy.ts';
 import { compileDesired } from '../../../common/manifest/compile.ts';
 import { parseManifestFiles } from '../../../common/manifest/files.ts';

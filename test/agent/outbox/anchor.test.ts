@@ -53,6 +53,7 @@ async function tailLost(t: TestContext, parent: string): Promise<{ outbox: Outbo
   const outbox = await opened(t, parent);
   assert.match(outbox.recovery?.reason ?? '', /4 acknowledged writes are missing/);
   assert.equal(outbox.recovery?.stateKept, true);
+  assert.equal(outbox.recovery?.missing, 4);
   assert.equal((await outbox.state('told/')).size, 6, 'told is exactly what is still queued or acknowledged');
   await outbox.append([cleared('new')]);
   return { outbox, heads };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
@@ -89,6 +90,8 @@ async function assertRecovered(t: TestContext, { outbox, data }: { outbox: Outbo
   await outbox.anchor(outbox.acked);
   const entries = await auditedEntries(outbox);
   assert.equal(entries.length, recovery.salvaged + 2);
+  const ackedAgain = Math.min(recovery.salvaged, Math.max(0, ackedSeq - outbox.acked.seq));
+  assert.equal(recovery.salvaged - ackedAgain + Number(recovery.missing), queued.length, 'what is missing is counted');
   const kept = entries.slice(0, recovery.salvaged);
   if (kept.length > 0 && outbox.acked.seq >= ackedSeq) {
     const from = outbox.acked.seq - ackedSeq;
@@ -96,6 +99,7 @@ async function assertRecovered(t: TestContext, { outbox, data }: { outbox: Outbo
   }
   const said = entries[recovery.salvaged]?.entry;
   assert.ok(said?.kind === 'outbox.recovered' && said.body.salvaged === recovery.salvaged);
+  assert.equal(said.body.missing, recovery.missing);
   assert.equal((await outbox.state()).size > 0, recovery.stateKept);
   await outbox.close();
   const again = await opened(t, data);
@@ -167,6 +171,25 @@ test('a flipped byte in a table costs its own block and what follows, not what s
   const salvaged = recovered.recovery?.salvaged ?? 0;
   assert.ok(salvaged > 80 && salvaged <= 100, `${salvaged} salvaged`);
   assert.equal(recovered.recovery?.stateKept, false);
+});
+
+test('a mark of an earlier version tells of a lost end, and without a mark nobody says how much is missing', async (t) => {
+  const garbage = (dir: string) => {
+    for (const path of files(dir, /./)) writeFileSync(path, 'garbage');
+  };
+  const earlier = await openDamaged(t, (dir) => {
+    const write = readFileSync(`${dir}.mark`, 'utf8').slice(0, 16);
+    writeFileSync(`${dir}.mark`, `${write} ${hash('sha256', write, 'hex')}\n`);
+    const log = one(files(dir, /\.log$/));
+    truncateSync(log, statSync(log).size - 10);
+  });
+  assert.match(earlier.outbox.recovery?.reason ?? '', /1 acknowledged writes are missing/);
+  const none = await openDamaged(t, (dir) => {
+    rmSync(`${dir}.mark`);
+    garbage(dir);
+  });
+  assert.ok(none.outbox.recovery);
+  assert.equal(none.outbox.recovery.missing, undefined);
 });
 
 test('a table that a killed process had not finished is no damage', async (t) => {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { storedBytes } from '../../../agent/outbox/layout.ts';
 import type { Outbox } from '../../../agent/outbox/outbox.ts';
 import type { SignedEntry } from '../../../common/entry.ts';
+import { limits } from '../../../common/limits.ts';
 import { auditedEntries, cleared, enrolled, failsWith, opened, report, steppingClock, tempDir } from './support.ts';
 
 const small = { maxBytes: 10_000, reservedShare: 0.3, clock: steppingClock() };
@@ -10,6 +11,8 @@ const small = { maxBytes: 10_000, reservedShare: 0.3, clock: steppingClock() };
 async function fillWithReports(outbox: Outbox): Promise<number> {
   for (let n = 1; ; n += 1) if ((await outbox.append([report(n)])).length === 0) return n - 1;
 }
+
+const bulky = (id: number) => cleared(id, 'x'.repeat(500));
 
 function account(entries: readonly SignedEntry[]) {
   return entries.flatMap(({ entry }) => (entry.kind === 'outbox.dropped' ? [entry.body] : []));
@@ -55,6 +58,20 @@ test('other statements use the reserved share and are then handed back', async (
     await assert.rejects(outbox.append([cleared(said)]), failsWith('outbox.full', true));
   }
   assert.deepEqual(outbox.drops?.kinds, { report: 1, 'sigil.cleared': 1 }, 'a retry is not another loss');
+});
+
+test('statements that come, are tried often and go count once each, however many there were', async (t) => {
+  const outbox = await enrolled(t, tempDir(t), { ...small, maxBytes: 2_000 });
+  const kept = await fillWithReports(outbox);
+  await outbox.append([cleared('takes the rest', 'x'.repeat(200))]).catch(() => undefined);
+  const before = outbox.drops?.count ?? 0;
+  const many = limits.outboxRefusedRemembered + 50;
+  for (let n = 0; n < many; n += 1) {
+    // A look at it before the one and after the next.
+    for (const id of [n, n, Math.max(0, n - 1)]) await outbox.append([bulky(id)]).catch(failsWith('outbox.full', true));
+  }
+  assert.ok(kept > 0);
+  assert.equal(outbox.drops?.count, before + many);
 });
 
 test('a statement that was refused and is said after all does not count as dropped', async (t) => {

@@ -25,7 +25,7 @@ const sound = {
 } as const;
 const quiet: Facts = {
   ...{ nodes: [], drifts: [], losses: [], forks: [], equivocations: [], failedOrders: [], waitingOrders: [] },
-  ...{ integrityRuns: [], ledgerCheck: { endedAtMs: null, awaitedSinceMs: null }, deadLetters: [] },
+  ...{ integrityRuns: [], ledgerCheck: { endedAtMs: null, awaitedSinceMs: null }, deadLetters: [], deadJobs: [] },
   ...{ witnesses: { required: 1, unwitnessedSinceMs: null } },
 };
 
@@ -124,12 +124,15 @@ describe('people hear of', () => {
     assert.match(two ?? '', /: web, db$/);
   });
 
-  test('minutes that nobody watched when they add up, and of anything that was dropped', () => {
-    const lossesOf = (gapMs: number, dropped: number) => ({ losses: [{ node: 'lyra', gaps: 2, gapMs, dropped }] });
+  test('minutes that nobody watched when they add up, of anything that was dropped, and of an outbox that was damaged', () => {
+    const lossesOf = (gapMs: number, dropped: number, recovered = 0) => ({
+      losses: [{ node: 'lyra', gaps: 2, gapMs, dropped, recovered }],
+    });
     assert.deepEqual(toldOf(lossesOf(settings.gapMs - 1, 0)), []);
     assert.deepEqual(toldOf(lossesOf(settings.gapMs, 0)), ['warning coverage.lost/lyra']);
     assert.deepEqual(toldOf(lossesOf(0, 1)), ['error coverage.lost/lyra']);
-    const dropsAlone = { losses: [{ node: 'lyra', gaps: 0, gapMs: 0, dropped: 0 }] };
+    assert.deepEqual(toldOf(lossesOf(0, 0, 1)), ['error coverage.lost/lyra']);
+    const dropsAlone = { losses: [{ node: 'lyra', gaps: 0, gapMs: 0, dropped: 0, recovered: 0 }] };
     assert.deepEqual(keysOf(dropsAlone, { settings: { ...settings, gapMs: 0 } }), []);
   });
 
@@ -209,6 +212,9 @@ describe('people hear of', () => {
 
   test('channels that notifications do not reach', () => {
     assert.deepEqual(toldOf({ deadLetters: [{ channel: 'slack', count: 2 }] }), ['error notifications.dead/slack']);
+    assert.deepEqual(toldOf({ deadJobs: [{ action: 'pin_arweave', count: 1 }] }), [
+      'error jobs.dead_letters/pin_arweave',
+    ]);
   });
 
   test('a disk that fills up, and its end only when there is a little more room', () => {
@@ -240,7 +246,13 @@ describe('a rule that cannot judge', () => {
       fact;
   const unread = factsFrom({
     ...{ nodes: of([]), drifts: of([]), forks: of(['lyra']), failedOrders: of([]), waitingOrders: of([]) },
-    ...{ integrityRuns: of([]), equivocations: of([]), deadLetters: of([]), witnesses: of(quiet.witnesses) },
+    ...{
+      integrityRuns: of([]),
+      equivocations: of([]),
+      deadLetters: of([]),
+      deadJobs: of([]),
+      witnesses: of(quiet.witnesses),
+    },
     ledgerCheck: of(quiet.ledgerCheck),
     losses: () => {
       throw broken;

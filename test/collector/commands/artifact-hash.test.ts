@@ -82,11 +82,13 @@ describe('artifact hash', () => {
 
   test('refuses what it cannot do, with the reason and its exit code', async () => {
     for (const [args, code, what] of [
-      [['--as', 'tarball', text], 2, /--as takes file, tree, image, not "tarball"/],
+      [['--as', 'tarball', text], 2, /'tarball' is invalid\. Allowed choices are file, tree, image/],
       [['--as', 'tree', text], 2, /app\.txt is a file, not a folder/],
       [['--as', 'file', root], 2, /is a folder, not a file/],
       [['--as', 'image', root], 2, /is a folder, not a saved image/],
       [['--as', 'file', join(root, 'none')], 2, /there is no \S+none/],
+      [[join(root, 'none')], 2, /there is no file and no image "\S+none" here/],
+      [['./none'], 2, /there is no file and no image "\.\/none" here/],
       [['app:1'], 5, /no engine answers at \S+none\.sock/],
       [[], 2, /missing required argument/],
     ] as const) {
@@ -121,5 +123,6 @@ describe('artifact hash of an image of an engine', () => {
     const { code, stderr } = await hash('missing:1', '--socket', engine.socketPath);
     assert.equal(code, 2);
     assert.match(stderr, /there is no file and no image "missing:1" here/);
+    assert.equal((await hash('Not-A-Name', '--socket', engine.socketPath)).code, 2);
   });
 });

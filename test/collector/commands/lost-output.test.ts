@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
-import { writePieces } from '../../../collector/new-file.ts';
+import { writePieces } from '../../../collector/data/new-file.ts';
 import { exportableLedger } from '../../exports.ts';
 import { fromSource } from '../../from-source.ts';
 import { projectRoot } from '../../system/program.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { nothingTold, sayDrifts, type Told } from '../../../agent/told.ts';
+import { nothingTold, sayDrifts, type Told } from '../../../agent/told/told.ts';
 import { NodeClocks } from '../../../collector/enforcement/graces.ts';
 import type { EndedDriftRow, OpenDrift } from '../../../collector/enforcement/ports.ts';
 import { EnforcementRounds } from '../../../collector/enforcement/rounds.ts';

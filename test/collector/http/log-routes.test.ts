@@ -3,10 +3,12 @@ import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { Hono } from 'hono';
 import { z } from 'zod';
+import { nodeList } from '../../../collector/api/fleet-contract.ts';
+import { metrics } from '../../../collector/api/service-contract.ts';
+import { anonymous, withPermission } from '../../../collector/auth/caller.ts';
 import type { HttpEnv } from '../../../collector/http/env.ts';
-import { errorAnswer } from '../../../collector/http/errors.ts';
 import { addLogRoutes, takesGzip } from '../../../collector/http/log-routes.ts';
-import { openBelow, operatorsOnly, withMetrics } from '../../../collector/http/middleware.ts';
+import { withMetrics } from '../../../collector/http/middleware.ts';
 import { BundleReader } from '../../../collector/ledger/bundle-reader.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import { limits } from '../../../common/limits.ts';
@@ -16,12 +18,11 @@ import { testAuthor } from '../../authors.ts';
 import { erasedStatement } from '../../exports.ts';
 import { FakeLedgerStore } from '../../fakes/ledger-store.ts';
 import { collectorKeys, startLedger, stoppedClock, testOrigin } from '../../ledgers.ts';
-import { quietLogger } from '../../quiet-logger.ts';
+import { served, servedTo } from '../../serving.ts';
 
-function served(ledger: Ledger, isPublic = true) {
-  const app = new Hono<HttpEnv>();
-  app.onError((thrown, c) => errorAnswer(c, thrown, quietLogger));
-  addLogRoutes(app, { ledger, checkpoint: async () => (await ledger.checkpoint()).note, isPublic });
+function servedLog(ledger: Ledger, isPublic = true) {
+  const checkpoint = async () => (await ledger.checkpoint()).note;
+  const app = served((serve) => addLogRoutes(serve, { ledger, checkpoint, isPublic }));
   return (path: string, headers: Record<string, string> = {}, method = 'GET') =>
     app.request(`/log/${path}`, { headers, method });
 }
@@ -41,7 +42,7 @@ async function logOf(size: number, store = new FakeLedgerStore()): Promise<Ledge
 describe('the log over HTTP', () => {
   test('has every tile of its size, and of every smaller size, with the bytes of a full one or of its beginning', async () => {
     const size = 700;
-    const get = served(await logOf(size));
+    const get = servedLog(await logOf(size));
     for (const tile of hashTiles(size)) {
       const whole = await bytesOf(get(formatTilePath(tile)));
       assert.equal(whole.length, tile.width * 32);
@@ -59,7 +60,7 @@ describe('the log over HTTP', () => {
   });
 
   test('answers 404 beyond its end and 400 for what is no tile, and neither may be kept by a cache', async () => {
-    const get = served(await logOf(300));
+    const get = servedLog(await logOf(300));
     const beyond = ['0/001', '0/001.p/45', '0/002', '1/000', '1/000.p/2', '2/000.p/1', '63/000.p/1', '0/x001/000'];
     const beyondBundles = ['entries/001', 'entries/001.p/45', 'entries/002.p/1'];
     for (const path of [...beyond, ...beyondBundles]) await assertRefused(get(`tile/${path}`), 404, path);
@@ -79,7 +80,7 @@ describe('the log over HTTP', () => {
   });
 
   test('has one address for each tile, so that nobody can make a cache ask for the same one again and again', async () => {
-    const get = served(await logOf(300));
+    const get = servedLog(await logOf(300));
     assert.equal((await get('tile/0/000')).status, 200);
     const others = ['0/%30%30%30', '%30/000', '0/000?', '0/000?1', '0/000?/log/tile/0/000', 'entries/001.p/%34'];
     for (const path of others) await assertRefused(get(`tile/${path}`), 400, path);
@@ -89,7 +90,7 @@ describe('the log over HTTP', () => {
     const store = new FakeLedgerStore();
     await store.create({ origin: testOrigin, range: emptyRange });
     const ledger = new Ledger({ store, origin: testOrigin, keys: collectorKeys, clock: stoppedClock });
-    const get = served(ledger);
+    const get = servedLog(ledger);
     const [origin, size, root] = (await (await get('checkpoint')).text()).split('\n');
     // SHA-256 of nothing at all (RFC 6962 section 2.1).
     assert.deepEqual([origin, size, root], [testOrigin, '0', '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=']);
@@ -101,7 +102,7 @@ describe('the log over HTTP', () => {
   test('says how long each of its files holds, and to whom a cache may give it', async () => {
     const ledger = await logOf(300);
     for (const isPublic of [true, false]) {
-      const get = served(ledger, isPublic);
+      const get = servedLog(ledger, isPublic);
       const scope = isPublic ? 'public' : 'private';
       for (const path of [
         'tile/0/000',
@@ -121,7 +122,7 @@ describe('the log over HTTP', () => {
   });
 
   test('compresses bundles for whoever takes that, and nothing else', async () => {
-    const get = served(await logOf(300));
+    const get = servedLog(await logOf(300));
     const plain = await get('tile/entries/000');
     const small = await get('tile/entries/000', { 'Accept-Encoding': 'gzip, identity' });
     assert.deepEqual(
@@ -139,7 +140,7 @@ describe('the log over HTTP', () => {
   });
 
   test('gives a crowd that asks for compressed bundles the right ones, compressed or not', async () => {
-    const get = served(await logOf(300));
+    const get = servedLog(await logOf(300));
     const plain = await bytesOf(get('tile/entries/000'));
     const answers = await Promise.all(
       Array.from({ length: 40 }, (_, i) => get(`tile/entries/000.p/${i + 1}`, { 'Accept-Encoding': 'gzip' })),
@@ -158,7 +159,7 @@ describe('the log over HTTP', () => {
     const store = new FakeLedgerStore();
     const ledger = await logOf(700, store);
     await ledger.record(erasedStatement({ from: 0, to: 256, keptBodies: 0 }));
-    const get = served(ledger);
+    const get = servedLog(ledger);
     const answerOf = z.looseObject({
       error_code: z.string(),
       details: z.looseObject({ index: z.number().optional() }),
@@ -190,7 +191,7 @@ describe('the log over HTTP', () => {
   });
 
   test('answers HEAD as GET, without the bytes', async () => {
-    const get = served(await logOf(300));
+    const get = servedLog(await logOf(300));
     for (const path of ['checkpoint', 'tile/0/000', 'tile/entries/001.p/44', 'tile/entries/009']) {
       const [full, head] = [await get(path), await get(path, {}, 'HEAD')];
       assert.equal(head.status, full.status);
@@ -208,17 +209,12 @@ test('what a client says of encodings is understood', () => {
 });
 
 test('a log that is open leaves everything else closed', async () => {
-  const app = new Hono<HttpEnv>();
-  app.onError((thrown, c) => errorAnswer(c, thrown, quietLogger));
-  app.use(
-    openBelow(
-      '/log/',
-      operatorsOnly({ hashes: async () => [], insertFirst: async () => false, replaceAll: async () => {} }),
-    ),
-  );
-  app.get('/log/checkpoint', (c) => c.text('open'));
-  app.get('/api/v1/nodes', (c) => c.text('closed'));
-  app.get('/metrics', (c) => c.text('closed'));
+  const ledger = await logOf(1);
+  const app = servedTo(withPermission(anonymous, 'log.read'), (serve) => {
+    addLogRoutes(serve, { ledger, checkpoint: async () => (await ledger.checkpoint()).note, isPublic: true });
+    serve.json(nodeList, async () => ({ items: [], next_cursor: null }));
+    serve.raw(metrics, async (_, c) => c.text('closed'));
+  });
   assert.equal((await app.request('/log/checkpoint')).status, 200);
   const sly = [
     '/log/../api/v1/nodes',

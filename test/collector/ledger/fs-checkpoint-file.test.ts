@@ -43,7 +43,7 @@ test('what one process has written the next one reads, and no temporary file sta
   }
   await file.close();
   assert.equal(await fsCheckpointFile(path, quietLogger).read(), checkpointOf(300).note);
-  assert.deepEqual(await readdir(folder), ['checkpoint']);
+  assert.deepEqual((await readdir(folder)).sort(), ['checkpoint', 'checkpoint.synced']);
 });
 
 test('what another process writes meanwhile is seen', async () => {
@@ -64,7 +64,27 @@ test('the smaller of two trees written in the same instant does not outlive the 
   assert.equal(await one.read(), checkpointOf(520).note);
 });
 
+test('what a power cut cut off is the one that was synced last, and what somebody took away is none', async () => {
+  const own = join(folder, 'cut-off');
+  const file = fsCheckpointFile(own, quietLogger);
+  await file.write(checkpointOf(70));
+  await file.write(checkpointOf(77));
+  await file.close();
+  for (const left of [
+    '',
+    '\0'.repeat(300),
+    checkpointOf(80).note.slice(0, 40),
+    `${checkpointOf(80).note.slice(0, 90)}\0\0`,
+  ]) {
+    await writeFile(own, left);
+    assert.equal(await fsCheckpointFile(own, quietLogger).read(), checkpointOf(77).note);
+  }
+  await rm(own);
+  assert.equal(await fsCheckpointFile(own, quietLogger).read(), undefined);
+});
+
 test('an empty file, as a power cut may leave it, is none; one that cannot be read is an error', async () => {
+  await rm(`${path}.synced`, { force: true });
   for (const contents of ['', '\0'.repeat(300)]) {
     await writeFile(path, contents);
     assert.equal(await fsCheckpointFile(path, quietLogger).read(), undefined);
@@ -134,6 +154,6 @@ test(`no kill leaves a file that is behind what was published, or half a file ($
     checkpoints += sizes.length;
   }
   await tidyCheckpointFiles(file, Date.now() + 1_000);
-  assert.deepEqual(await readdir(dataDir), ['checkpoint']);
+  assert.deepEqual((await readdir(dataDir)).sort(), ['checkpoint', 'checkpoint.synced']);
   t.diagnostic(`${checkpoints} checkpoints published`);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { createHoldingBoard } from '../../../agent/holding.ts';
+import { createHoldingBoard } from '../../../agent/desired/holding.ts';
 import type { Holding } from '../../../common/protocol.ts';
 import { until } from '../../until.ts';
 import { startAgent, startCollector } from '../../wire.ts';

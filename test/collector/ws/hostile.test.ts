@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { afterEach, test } from 'node:test';
 import WebSocket from 'ws';
+import { failure } from '../../../collector/api/contract.ts';
 import { canonicalBytes } from '../../../common/canonical.ts';
 import { genesis, type SignedEntry, sealEntry } from '../../../common/entry.ts';
 import { fingerprint, generateKeyPair, type KeyPair, signBytes } from '../../../common/keys.ts';
@@ -80,15 +83,15 @@ async function rawAgent(to: TestCollector, protocol = subprotocol): Promise<RawA
   };
 }
 
-function hello({ keys }: RawAgent, node = 'node1'): AgentMessage {
+function hello({ keys }: RawAgent, node = 'node1'): MessageOf<AgentMessage, 'hello'> {
   return { type: 'hello', node, fingerprint: fingerprint(keys.publicKey), version: '0.1.0', checkpoint: null };
 }
 
 /** An agent past the handshake. */
-async function welcomedAgent(to: TestCollector, node = 'node1'): Promise<RawAgent> {
+async function welcomedAgent(to: TestCollector, node = 'node1', version = '0.1.0'): Promise<RawAgent> {
   const agent = await rawAgent(to);
   to.nodes.enrol(node, agent.keys);
-  agent.send(hello(agent, node));
+  agent.send({ ...hello(agent, node), version });
   const challenge = await agent.next('challenge');
   agent.send({ type: 'proof', signature: proofOf(agent, challenge, node) });
   await agent.next('welcome');
@@ -271,16 +274,30 @@ test('nothing of a batch with one bad entry reaches the ledger', async () => {
   assert.equal(to.ledger.entries.length, 0);
 });
 
+test('an entry that an agent of a later version says and nobody here knows is refused with what to upgrade, unlogged', async () => {
+  const to = await collector();
+  const agent = await welcomedAgent(to, 'node1', '99.0.0');
+  const later = { ...entryBy(agent.keys, said).entry, kind: 'moon.phase', body: { full: true } };
+  const bytes = canonicalBytes(later);
+  agent.send(append({ bytes, signature: signBytes(agent.keys.privateKey, bytes) }));
+  const { code, message, retryable } = await agent.next('refused');
+  assert.deepEqual([code, retryable], ['state.version', false]);
+  assert.match(message, /agent is of version 99\.0\.0 .* upgrade the collector\. Entries stay on the node/);
+  assert.deepEqual([to.ledger.entries.length, to.refusals], [0, ['state.version']]);
+});
+
 test('an upgrade elsewhere or without the subprotocol is turned away', async () => {
   const to = await collector();
-  const refusedBy = async (path: string, protocols: string[]): Promise<string> => {
+  const refusedBy = async (path: string, protocols: string[]) => {
     const socket = new WebSocket(`ws://127.0.0.1:${to.port()}${path}`, protocols);
-    const [error] = await once(socket, 'error');
-    return String(error);
+    const answer = await new Promise<IncomingMessage>((resolve) => {
+      socket.once('unexpected-response', (_, came) => resolve(came));
+    });
+    return [answer.statusCode, failure.parse(JSON.parse(await text(answer))).error_code];
   };
-  assert.match(await refusedBy('/elsewhere', [subprotocol]), /404/);
-  assert.match(await refusedBy(socketPath, ['chat']), /400/);
-  assert.match(await refusedBy(socketPath, []), /400/);
+  assert.deepEqual(await refusedBy('/elsewhere', [subprotocol]), [404, 'resource.not_found']);
+  assert.deepEqual(await refusedBy(socketPath, ['chat']), [400, 'validation.protocol']);
+  assert.deepEqual(await refusedBy(socketPath, []), [400, 'validation.protocol']);
 });
 
 test('strangers who hold all places lose the oldest to a newcomer, and no agent loses its session', async () => {
@@ -302,6 +319,35 @@ test('strangers who hold all places lose the oldest to a newcomer, and no agent 
     to.sockets.sessions().map(({ node }) => node),
     ['lyra', 'node1'],
   );
+  assert.equal(lyra.closed(), undefined);
+});
+
+test('whoever has proved nothing is heard no longer than a greeting takes, not even within a frame', async () => {
+  const to = await collector();
+  const stranger = await rawAgent(to);
+  stranger.socket.send('x'.repeat(limits.maxStrangerBytes / 2), { fin: false });
+  const endless = await rawAgent(to);
+  endless.socket.send('x'.repeat(limits.maxStrangerBytes + 1), { fin: false });
+  await until('closed', () => endless.closed() !== undefined);
+  assert.equal(stranger.closed(), undefined);
+  assert.deepEqual(to.refusals, ['validation.protocol']);
+});
+
+test('a fleet behind one address that comes back in one instant is let in, all of it', async () => {
+  const to = await collector();
+  const names = Array.from({ length: 200 }, (_, at) => `node${at + 1}`);
+  await Promise.all(names.map((name) => welcomedAgent(to, name)));
+  assert.equal(to.sockets.sessions().length, names.length);
+  assert.deepEqual(to.refusals, []);
+});
+
+test('what an agent sends once it is known counts for nothing here', async () => {
+  const to = await collector();
+  const lyra = await welcomedAgent(to, 'lyra');
+  lyra.socket.send('x'.repeat(limits.maxStrangerBytes), { fin: false });
+  lyra.socket.send('x'.repeat(limits.maxStrangerBytes), { fin: false });
+  await welcomedAgent(to, 'node1');
+  assert.deepEqual(to.refusals, []);
   assert.equal(lyra.closed(), undefined);
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createWitness } from '../../../agent/witness.ts';
+import { createWitness } from '../../../agent/link/witness.ts';
 import { refusalOf } from '../../../collector/ws/refusal.ts';
 import { createRegistry, type Speaker } from '../../../collector/ws/registry.ts';
 import { type AgentSession, createAgentSession } from '../../../collector/ws/session.ts';

@@ -128,21 +128,21 @@ describe('delivery', () => {
       [...pauses].sort((a, b) => a - b),
       pauses,
     );
-    const [letter] = await listDeadLetters(world.db, 10);
+    const [letter] = await listDeadLetters(world.db, { after: undefined, limit: 10 });
     assert.deepEqual(
       [letter?.channel, letter?.key, letter?.attempts, letter?.last_error],
       ['slack', 'a', 8, 'no answer'],
     );
     tries = [];
     channel.answer = async () => {};
-    world.nowMs += limits.alertBreakerMaxMs;
+    world.nowMs += limits.breakerMaxMs;
     assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), 'waiting');
     assert.equal(await retryDeadLetter(world.db, letter?.id ?? 0), 'unknown');
     // Due by the clock of the database.
     world.nowMs = Date.now() + groupMs;
     await drain(world.courierOf(channel));
     assert.deepEqual(told(channel), [['raised a']]);
-    assert.deepEqual(await listDeadLetters(world.db, 10), []);
+    assert.deepEqual(await listDeadLetters(world.db, { after: undefined, limit: 10 }), []);
   });
 
   test('a dead letter is not sent after what became of its alert', async () => {
@@ -152,7 +152,7 @@ describe('delivery', () => {
     await world.raise('a');
     pager.answer = () => Promise.reject(refused);
     await world.deliver(channel);
-    const [letter] = await listDeadLetters(world.db, 10);
+    const [letter] = await listDeadLetters(world.db, { after: undefined, limit: 10 });
     await world.resolve('a');
     pager.answer = async () => {};
     await world.deliver(channel);
@@ -169,7 +169,7 @@ describe('delivery', () => {
       channel.answer = () => Promise.reject(refused);
       await world.raise('a');
       await world.deliver(channel);
-      const [letter] = await listDeadLetters(world.db, 1);
+      const [letter] = await listDeadLetters(world.db, { after: undefined, limit: 1 });
       channel.answer = async () => {};
       return letter?.id ?? 0;
     };
@@ -215,7 +215,7 @@ describe('delivery', () => {
     channel.answer = () => Promise.reject(refused);
     await world.raise('a', 'critical');
     await world.deliver(channel);
-    assert.equal((await listDeadLetters(world.db, 10)).length, 1);
+    assert.equal((await listDeadLetters(world.db, { after: undefined, limit: 10 })).length, 1);
     channel.answer = async () => {};
     await world.resolve('a');
     await world.deliver(channel);
@@ -233,7 +233,7 @@ describe('delivery', () => {
     world.nowMs += groupMs;
     // Refused together, and then each by itself.
     for (let times = 0; times < 3; times++) await drain(world.courierOf(channel));
-    assert.equal((await listDeadLetters(world.db, 10)).length, 2);
+    assert.equal((await listDeadLetters(world.db, { after: undefined, limit: 10 })).length, 2);
     channel.answer = async () => {};
     await world.deliver(channel);
     assert.deepEqual(told(channel), []);
@@ -245,7 +245,7 @@ describe('delivery', () => {
     channel.answer = () => Promise.reject(unreachable);
     world.nowMs += yearMs;
     await world.intake.welcome([channel, other]);
-    for (let i = 0; i < limits.alertBreakerFailures; i++) {
+    for (let i = 0; i < limits.breakerFailures; i++) {
       await world.raise(`alert ${i}`);
       await world.readAll();
       world.nowMs += groupMs;
@@ -259,8 +259,8 @@ describe('delivery', () => {
     channel.answer = async () => {};
     await drain(world.courierOf(channel));
     await drain(world.courierOf(other));
-    assert.equal(told(channel).flat().length, limits.alertBreakerFailures + 1);
-    assert.equal(told(other).flat().length, limits.alertBreakerFailures + 1);
+    assert.equal(told(channel).flat().length, limits.breakerFailures + 1);
+    assert.equal(told(other).flat().length, limits.breakerFailures + 1);
   });
 
   test('an open breaker costs the queue no attempts, and is probed with one notification', async () => {
@@ -271,26 +271,26 @@ describe('delivery', () => {
       throw unreachable;
     };
     await world.intake.welcome([channel]);
-    for (let i = 0; i < limits.alertBreakerFailures; i++) {
+    for (let i = 0; i < limits.breakerFailures; i++) {
       await world.raise(`alert ${i}`);
       await world.readAll();
       world.nowMs += groupMs;
       await world.courierOf(channel).step(going);
     }
-    assert.equal((await alertFigures(world.db)).channels[0]?.waiting, limits.alertBreakerFailures);
+    assert.equal((await alertFigures(world.db)).channels[0]?.waiting, limits.breakerFailures);
     const before = asked;
     await world.raise('late');
     await world.readAll();
-    world.nowMs += groupMs;
+    world.nowMs += limits.breakerMinMs - 1;
     await drain(world.courierOf(channel));
     assert.equal(asked, before);
-    world.nowMs += limits.alertBreakerMinMs;
+    world.nowMs += 1;
     channel.answer = async () => {};
     await world.courierOf(channel).step(going);
     assert.equal(channel.notices[0]?.items.length, 1);
     world.nowMs += limits.alertBackoffMaxMs;
     await drain(world.courierOf(channel));
-    assert.equal(told(channel).flat().length, limits.alertBreakerFailures + 1);
+    assert.equal(told(channel).flat().length, limits.breakerFailures + 1);
   });
 
   test('a channel that asks for a pause gets it', async () => {
@@ -321,11 +321,32 @@ describe('delivery', () => {
     world.nowMs += groupMs;
     for (let i = 0; i < 6; i++) await drain(world.courierOf(channel));
     assert.deepEqual(told(channel).flat().sort(), ['raised a', 'raised b']);
-    const letters = await listDeadLetters(world.db, 10);
+    const letters = await listDeadLetters(world.db, { after: undefined, limit: 10 });
     assert.deepEqual(
       letters.map(({ key, last_error }) => [key, last_error]),
       [['poison', 'no']],
     );
+  });
+
+  test('pages of dead letters neither skip nor repeat one, also of those that were given up at the same moment', async () => {
+    const channel = channelOf('slack');
+    channel.answer = () => Promise.reject(refused);
+    await world.intake.welcome([channel]);
+    for (let i = 0; i < 5; i++) await world.raise(`alert ${i}`);
+    await world.readAll();
+    world.nowMs += groupMs;
+    for (let i = 0; i < 7; i++) await world.courierOf(channel).step(going);
+    const all = await listDeadLetters(world.db, { after: undefined, limit: 10 });
+    assert.equal(all.length, 5);
+    const paged: (typeof all)[number][] = [];
+    for (;;) {
+      const last = paged.at(-1);
+      const after = last && ([last.died_at.toISOString(), last.id] as const);
+      const page = await listDeadLetters(world.db, { after, limit: 2 });
+      if (page.length === 0) break;
+      paged.push(...page);
+    }
+    assert.deepEqual(paged, all);
   });
 
   test('old history goes, and what stands or waits stays', async () => {

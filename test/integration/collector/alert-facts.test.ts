@@ -111,7 +111,7 @@ test('what was not watched or was dropped counts for as long as it was received 
   });
   await says(gap('2026-03-01T10:05:00.000Z'), gap('2026-03-01T10:02:00.000Z'));
   const losses = async () => (await facts()).losses;
-  assert.deepEqual(await losses(), [{ node: 'lyra', gaps: 2, gapMs: 420_000, dropped: 0 }]);
+  assert.deepEqual(await losses(), [{ node: 'lyra', gaps: 2, gapMs: 420_000, dropped: 0, recovered: 0 }]);
   nowMs += settings.coverageMs;
   assert.deepEqual(await losses(), []);
   const [from, to] = ['2026-03-01T10:00:00.000Z', '2026-03-01T10:01:00.000Z'];
@@ -122,6 +122,12 @@ test('what was not watched or was dropped counts for as long as it was received 
   });
   const [loss] = await losses();
   assert.deepEqual([loss?.gaps, loss?.dropped, (loss?.gapMs ?? 0) > 1e14], [2, 1, true]);
+});
+
+test('an outbox that was damaged counts, whatever it cost', async () => {
+  await says({ kind: 'outbox.recovered', body: { reason: 'a log lost its end', salvaged: 7, quarantine: 'none' } });
+  const { losses } = await facts();
+  assert.deepEqual(losses, [{ node: 'lyra', gaps: 0, gapMs: 0, dropped: 0, recovered: 1 }]);
 });
 
 test('a fork counts until it is released, and for a day after it was told', async () => {

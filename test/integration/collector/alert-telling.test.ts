@@ -100,7 +100,7 @@ async function begin(): Promise<Run> {
 /** Until no channel has anything left, however long it was left alone. */
 async function deliverAll(channels: readonly TestChannel[]): Promise<void> {
   for (const channel of channels) channel.answer = async () => {};
-  await world.db.query('update alert_channels set failures = 0, open_until = null');
+  await world.db.query('truncate breakers');
   await world.db.query(`update alert_notifications set due_at = '2026-01-01' where state = 'waiting'`);
   for (const channel of channels) await drain(world.courierOf(channel));
 }

@@ -4,9 +4,11 @@ import type { AlertChannel, AlertNotice, Severity } from '../../../collector/ale
 import { type Courier, createCourier } from '../../../collector/alerts/courier.ts';
 import { createIntake, type Intake } from '../../../collector/alerts/intake.ts';
 import type { AlertMetrics, AlertStore, DeliveryStore } from '../../../collector/alerts/ports.ts';
+import { type BreakerStore, createBreakers } from '../../../collector/jobs/breakers.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { postgresDeliveryStore } from '../../../collector/postgres/alert-delivery-store.ts';
 import { postgresAlertStore } from '../../../collector/postgres/alert-store.ts';
+import { postgresBreakerStore } from '../../../collector/postgres/breaker-store.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
 import { rfc3339 } from '../../../common/clock.ts';
@@ -81,6 +83,10 @@ export class AlertWorld {
     return { ...postgresDeliveryStore(this.db), now: async () => this.nowMs };
   }
 
+  breakerStore(): BreakerStore {
+    return { ...postgresBreakerStore(this.db), now: async () => this.nowMs };
+  }
+
   intakeOver(store: AlertStore): Intake {
     return createIntake({ store, logger: quietLogger, groupMs, repeatMs });
   }
@@ -110,7 +116,8 @@ export class AlertWorld {
   }
 
   courierOf(channel: AlertChannel, store = this.deliveryStore()): Courier {
-    const others = { metrics, logger: quietLogger, origin: 'test', maxAttempts, random: () => 1 };
+    const breakers = createBreakers({ store: this.breakerStore() });
+    const others = { breakers, metrics, logger: quietLogger, origin: 'test', maxAttempts, random: () => 1 };
     return createCourier({ channel, store, ...others });
   }
 

@@ -50,7 +50,7 @@ test('metrics tell what stands, what was sent and what failed', async () => {
   assert.ok(await metric(/^sigilwatch_collector_notification_failures_total\{channel="slack"\} 1$/m));
   assert.ok(await metric(/^sigilwatch_collector_notifications_given_up_total\{channel="slack"\} 1$/m));
   assert.ok(await metric(/^sigilwatch_collector_alerts_standing\{severity="error"\} 1$/m));
-  assert.ok(await metric(/^sigilwatch_collector_notification_breaker_open\{channel="slack"\} 0$/m));
+  assert.ok(await metric(/^sigilwatch_collector_breaker_state\{service="channel:slack",state="closed"\} 1$/m));
   assert.ok(await metric(/^sigilwatch_collector_notifications_waiting\{channel="pagerduty"\} 0$/m));
 });
 
@@ -64,9 +64,10 @@ test('what stands, and who was told of it, is shown by command and API alike', a
   assert.deepEqual([told.channel, told.change, told.state, told.attempts], ['slack', 'raised', 'dead', 1]);
   assert.match(told.settled_at, /^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
   const channels = await world.get('/api/v1/alert-channels');
-  assert.deepEqual(listed.said.channels, channels.json.items);
+  const { said } = await collector.alerts('channels');
+  assert.deepEqual(said.items, channels.json.items);
   assert.deepEqual(
-    listed.said.channels.map(({ channel, level, dead }: Record<string, unknown>) => [channel, level, dead]),
+    said.items.map(({ channel, level, dead }: Record<string, unknown>) => [channel, level, dead]),
     [
       ['pagerduty', 'critical', 0],
       ['slack', 'info', 1],
@@ -74,7 +75,7 @@ test('what stands, and who was told of it, is shown by command and API alike', a
   );
   const { code, stdout } = await collector.cli('alerts', 'list');
   assert.deepEqual([code, /slack \(raised: given up\)/.test(stdout)], [0, true]);
-  assert.ok(stdout.includes(`runbook: ${page}\n`));
+  assert.ok(stdout.includes(`\t${page}\t`));
 });
 
 test('the API takes no other parameters than it knows', async () => {
@@ -89,11 +90,17 @@ test('a dead letter is listed with the reason, and goes out once it is tried aga
   const [letter] = said.items;
   assert.deepEqual([letter.channel, letter.key, letter.change], ['slack', body.key, 'raised']);
   assert.match(letter.last_error, /HTTP 400: invalid_payload/);
-  assert.equal((await collector.alerts('retry', String(letter.id))).code, 0);
+  assert.deepEqual(said.items, (await world.get('/api/v1/alert-dead-letters')).json.items);
+  const { code, said: retried } = await collector.alerts('retry', String(letter.id));
+  assert.deepEqual([code, retried], [0, { retried: [letter.id] }]);
   await until('it is sent', () => receivers.taken(receiverPaths.slack).length === before + 1);
   await until('it is gone', async () => (await collector.alerts('dead')).said.items.length === 0);
   for (const id of [String(letter.id), '0', 'x', '-1', '9'.repeat(30)])
     assert.equal((await collector.alerts('retry', '--', id)).code, 2);
+  const { stdout } = await collector.cli('entries', 'list', '--kind', 'auth.event', '--json');
+  const acts: { entry: { body: Record<string, string> } }[] = JSON.parse(stdout).items;
+  const path = `/api/v1/alert-dead-letters/${letter.id}/retry`;
+  assert.ok(acts.some(({ entry: { body: act } }) => act.actor === 'local' && act.detail === path));
 });
 
 test('the queue is no projection: replay finds nothing wrong with it', async () => {

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import canonicalize from 'canonicalize';
+import { contracts } from '../../../collector/api/contracts.ts';
+import { permissions } from '../../../collector/auth/permissions.ts';
 import { openCheckpoint } from '../../../common/checkpoint.ts';
 import { entryHash } from '../../../common/entry.ts';
 import { leafHash } from '../../../common/merkle.ts';
@@ -62,29 +64,32 @@ async function allPages(path: string): Promise<Item[]> {
   }
 }
 
-test('only /health is open; everything else wants a valid operator token', async () => {
+test('only /health is open; everything else wants a valid token', async () => {
   assert.equal((await fetch(`${under.collector.url}/health`)).status, 200);
-  const closed = [
-    '/ready',
-    '/metrics',
-    '/log/checkpoint',
-    '/log/tile/0/000',
-    '/api/v1/nodes',
-    '/api/v1/entries',
-    '/nowhere',
-  ];
+  const closed = ['/ready', '/metrics', '/log/checkpoint', '/log/tile/0/000', '/api/v1/nodes', '/api/v1/entries'];
   for (const path of closed) {
     const without = await fetch(`${under.collector.url}${path}`);
     assert.equal(without.status, 401, path);
     assert.match(without.headers.get('WWW-Authenticate') ?? '', /Bearer/);
-    const wrong = await fetch(`${under.collector.url}${path}`, { headers: { Authorization: 'Bearer swo_wrong' } });
+    const wrong = await fetch(`${under.collector.url}${path}`, { headers: { Authorization: 'Bearer swk_wrong' } });
     assert.equal(wrong.status, 401, path);
     assert.equal(JSON.parse(await wrong.text()).error_code, 'auth.token');
   }
 });
 
-test('the operator token is kept as its hash only', async () => {
-  const { rows } = await under.db.query('select token_hash from operator_tokens');
+test('every contract is served, behind its gate', async () => {
+  for (const { operation, method, path, aliases, permission } of contracts) {
+    const open = permissions[permission].roles.includes('anonymous');
+    for (const place of [path, ...aliases]) {
+      const filled = place.replace(/:[a-z]+(\{.+?\})?/g, 'none');
+      const { status } = await fetch(`${under.collector.url}${filled}`, { method: method.toUpperCase() });
+      assert.ok(open ? status !== 401 && status !== 404 : status === 401, `${operation} ${place}: ${status}`);
+    }
+  }
+});
+
+test('a token is kept as its hash only', async () => {
+  const { rows } = await under.db.query('select token_hash from api_tokens');
   assert.deepEqual(rows, [{ token_hash: hash('sha256', under.token, 'buffer') }]);
 });
 
@@ -98,6 +103,10 @@ test('the pages of a list are all of it, once, in order, whatever their size', a
     entries.map((_, i) => entries.length - 1 - i),
   );
   assert.deepEqual(await allPages('/api/v1/entries?limit=5'), entries);
+  const placed = entries.map((entry) => ({ entry, at: String(entry.at), index: Number(entry.index) }));
+  placed.sort((a, b) => (a.at === b.at ? b.index - a.index : a.at < b.at ? 1 : -1));
+  const byTime = placed.map(({ entry }) => entry);
+  assert.deepEqual(await allPages('/api/v1/entries?limit=5&from=1970-01-02T00:00:00Z'), byTime);
   assert.deepEqual(
     (await allPages('/api/v1/nodes?limit=1')).map(({ node }) => node),
     ['lyra', 'node1'],
@@ -195,7 +204,7 @@ test('checkpoint, tiles and bundles are served with the headers their nature all
 test('readiness, statistics and metrics tell the same story', async () => {
   const ready = await under.get('/ready');
   assert.equal(ready.status, 200);
-  assert.deepEqual(ready.json, { status: 'ready', checks: { database: 'ok', ledger: 'ok' } });
+  assert.deepEqual(ready.json, { status: 'ready', checks: { database: 'ok', ledger: 'ok' }, budgets: 'ok' });
   const { json: stats } = await under.get('/api/v1/stats');
   assert.deepEqual(stats.nodes, { active: 2, revoked: 0 });
   assert.deepEqual(stats.open_drifts, { MISSING_CONTAINER: 1, UNAUTHORIZED_CONTAINER: drifts - 1 });

@@ -4,19 +4,18 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import { systemClock } from '../../../collector/clock.ts';
 import { addChangesRoutes } from '../../../collector/http/changes-routes.ts';
 import type { HttpEnv } from '../../../collector/http/env.ts';
-import { errorAnswer } from '../../../collector/http/errors.ts';
-import { createAnnouncing } from '../../../collector/operating.ts';
+import { createAnnouncing } from '../../../collector/wiring/operating.ts';
 import { announcementNamespace, announcementText } from '../../../common/enforcement/announcement.ts';
 import { limits } from '../../../common/limits.ts';
 import { approvalNamespace } from '../../../common/order.ts';
 import { collectorCli } from '../../collector-cli.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
-import { quietLogger } from '../../quiet-logger.ts';
+import { served } from '../../serving.ts';
 import { type SshSigners, sshSigners, withoutSshKeygen } from '../../ssh-keys.ts';
 import { enrolDirectly, startTestCollector, type TestCollector } from './collectors.ts';
 
@@ -37,9 +36,8 @@ before(async () => {
   if (skip === false) signers = await sshSigners({ alice: 'alice', mallory: 'nobody' });
   const { db, ledger, settings } = under;
   env = { DATABASE_URL: url, SIGILWATCH_DATA_DIR: settings.dataDir };
-  routes = new Hono<HttpEnv>();
-  routes.onError((thrown, c) => errorAnswer(c, thrown, quietLogger));
-  addChangesRoutes(routes, createAnnouncing({ db, ledger, clock: systemClock, signers: signers ?? {} }), db);
+  const ports = createAnnouncing({ db, ledger, clock: systemClock, signers: signers ?? {} });
+  routes = served((serve) => addChangesRoutes(serve, ports, db));
 });
 after(async () => {
   await signers?.remove();
@@ -141,7 +139,7 @@ describe('from the command line', { skip }, () => {
       items.slice(-2).map(({ container }) => container),
       ['here', 'elsewhere'],
     );
-    assert.match((await cli('list')).stdout, /elsewhere +web:3/);
+    assert.match((await cli('list')).stdout, /elsewhere\tweb:3/);
   });
 
   test('the file of the settings is as good', async () => {

@@ -1,10 +1,10 @@
-import { createChecking } from '../../../collector/checking.ts';
 import { systemClock } from '../../../collector/clock.ts';
 import type { CollectorSettings } from '../../../collector/config.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../../collector/data/keys.ts';
 import type { Nightly } from '../../../collector/integrity/nightly.ts';
-import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
+import { createChecking } from '../../../collector/wiring/checking.ts';
 import type { Logger } from '../../../common/log.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 

@@ -87,9 +87,9 @@ test('commands on a data directory without a collector say so and make nothing',
   assert.equal((await readdir(root)).includes('nothing'), false);
 });
 
-test('a collector starts, shows its token once, serves commands beside it, and stops without leaving a server', async () => {
+test('a collector starts, shows a setup code for as long as there is no user, serves commands beside it, and stops without leaving a server', async () => {
   const first = await runCollector();
-  await until('the token is shown', () => /swo_[A-Za-z0-9_-]{43}/.test(first.output.stdout));
+  await until('the code is shown', () => /sws_[A-Za-z0-9_-]{43}/.test(first.output.stdout));
   const made = await cli(['nodes', 'token', 'lyra', '--data-dir', dataDir, '--json']);
   assert.equal(made.code, 0, made.stderr);
   const { token, log_fingerprint } = JSON.parse(made.stdout);
@@ -97,10 +97,14 @@ test('a collector starts, shows its token once, serves commands beside it, and s
   assert.match(log_fingerprint, /^SHA256:/);
   first.child.kill('SIGTERM');
   assert.equal(await first.ended, 0);
-  assert.equal(first.output.stdout.match(/swo_/g)?.length, 1);
+  assert.equal(first.output.stdout.match(/sws_/g)?.length, 1);
+  const password = join(root, 'password');
+  await writeFile(password, 'a long enough password\n');
+  const user = ['users', 'add', 'ada', '--role', 'admin', '--password-file', password];
+  assert.equal((await cli([...user, '--data-dir', dataDir])).code, 0);
   assert.equal(await runningPostmaster(join(dataDir, 'postgres', 'data')), undefined);
   const second = await runCollector();
-  assert.doesNotMatch(second.output.stdout, /swo_/);
+  assert.doesNotMatch(second.output.stdout, /sws_/);
   second.child.kill('SIGTERM');
   assert.equal(await second.ended, 0);
 });

@@ -1,12 +1,17 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Collector, openLedger, startCollector } from '../../../collector/app.ts';
+import { createApiToken } from '../../../collector/auth/api-tokens.ts';
+import { local } from '../../../collector/auth/caller.ts';
+import { permissionsOf } from '../../../collector/auth/permissions.ts';
 import { systemClock } from '../../../collector/clock.ts';
 import { type CollectorSettings, collectorSettings } from '../../../collector/config.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../../collector/data/keys.ts';
 import { openDatabase } from '../../../collector/database.ts';
-import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
+import { postgresApiTokens } from '../../../collector/postgres/api-token-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
 import { type EnrolRequest, enrolPath, parseJoinToken, signEnrolment } from '../../../common/enrol.ts';
 import { headAfter, sealEntry } from '../../../common/entry.ts';
@@ -14,6 +19,7 @@ import { fingerprint, generateKeyPair, type KeyPair, rawPublicKey } from '../../
 import type { Statement } from '../../../common/kinds.ts';
 import { loadSettings } from '../../../common/settings.ts';
 import { createTeardown } from '../../../common/teardown.ts';
+import { assertPromisedBy } from '../../answers.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 
 /** A collector with a data directory of its own and, as if it were another process, a second hand on its data. */
@@ -23,7 +29,7 @@ export interface TestCollector {
   readonly token: string;
   readonly ledger: Ledger;
   readonly db: Db;
-  /** An API call with the operator token. */
+  /** An API call with the token. What is answered has to be what the contract says. */
   get(path: string): Promise<{ status: number; headers: Headers; json: Record<string, unknown> }>;
   stop(): Promise<void>;
 }
@@ -49,7 +55,7 @@ export async function startTestCollector(
   const database = await openDatabase({ settings, logger: quietLogger, teardown });
   const keys = await loadCollectorKey(collectorKeyPath(dataDir));
   const ledger = await openLedger(settings, { database, keys, clock: systemClock, teardown, logger: quietLogger });
-  const token = collector.operatorToken ?? '';
+  const token = await adminToken({ db: database.db, ledger });
   return {
     collector,
     settings,
@@ -58,6 +64,7 @@ export async function startTestCollector(
     db: database.db,
     get: async (path) => {
       const answer = await fetch(`${collector.url}${path}`, { headers: { Authorization: `Bearer ${token}` } });
+      await assertPromisedBy('GET', path, answer);
       return { status: answer.status, headers: answer.headers, json: JSON.parse(await answer.text()) };
     },
     stop: async () => {
@@ -68,6 +75,14 @@ export async function startTestCollector(
   };
 }
 
+/** An API token that may do everything, as somebody on the collector's machine makes it. */
+export async function adminToken({ db, ledger }: { readonly db: Db; readonly ledger: Ledger }): Promise<string> {
+  const ports = { apiTokens: postgresApiTokens(db), ledger, clock: systemClock, randomBytes };
+  const permissions = [...permissionsOf('admin')];
+  const wish = { name: `test-${randomBytes(4).toString('hex')}`, permissions, lastsMs: 24 * 60 * 60_000 };
+  return (await createApiToken(ports, local, wish)).secret;
+}
+
 /** Posts an enrolment as an agent would. */
 export async function postEnrolment(
   url: string,
@@ -75,6 +90,7 @@ export async function postEnrolment(
 ): Promise<{ status: number; json: Record<string, unknown> }> {
   const headers = { 'Content-Type': 'application/json' };
   const answer = await fetch(`${url}${enrolPath}`, { method: 'POST', headers, body: JSON.stringify(request) });
+  await assertPromisedBy('POST', enrolPath, answer);
   return { status: answer.status, json: JSON.parse(await answer.text()) };
 }
 

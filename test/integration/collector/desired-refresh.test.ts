@@ -30,9 +30,7 @@ after(async () => {
 });
 
 const refresh = (...more: readonly string[]) =>
-  collectorCli(['desired', 'refresh', '--token-file', tokenFile, '--url', under.collector.url, ...more], {
-    SIGILWATCH_DATA_DIR: under.settings.dataDir,
-  });
+  collectorCli(['desired', 'refresh', '--token-file', tokenFile, '--server', under.collector.url, ...more]);
 
 describe('the running collector looks at its repository when it is told to', { skip }, () => {
   test('and not with a file that holds no token, of which nothing is shown', async () => {
@@ -70,9 +68,19 @@ describe('the running collector looks at its repository when it is told to', { s
     assert.equal((await fetch(url, { method: 'POST' })).status, 401);
     writeFileSync(tokenFile, 'not-the-token');
     const { code, stderr } = await refresh();
-    assert.notEqual(code, 0);
-    assert.match(stderr, /^collector\.refused: .*auth\./);
+    assert.equal(code, 3);
+    assert.match(stderr, /^auth\.token: /);
     writeFileSync(tokenFile, under.token);
+  });
+
+  test('without --server, at the address of the settings, with the token of the environment', async () => {
+    const port = new URL(under.collector.url).port;
+    const here = { SIGILWATCH_DATA_DIR: under.settings.dataDir, SIGILWATCH_HTTP_PORT: port };
+    const signedIn = await collectorCli(['desired', 'refresh'], { ...here, SIGILWATCH_TOKEN: under.token });
+    assert.equal(signedIn.code, 1, 'what is there is still refused');
+    const unknown = await collectorCli(['desired', 'refresh'], here);
+    assert.equal(unknown.code, 3);
+    assert.match(unknown.stderr, /^auth\.required: not signed in to http:\/\/127\.0\.0\.1:/);
   });
 
   test('where there is one to follow, and one that runs', async () => {
@@ -84,7 +92,7 @@ describe('the running collector looks at its repository when it is told to', { s
     } finally {
       await idle.stop();
     }
-    const { stderr } = await refresh('--url', idle.collector.url);
+    const { stderr } = await refresh('--server', idle.collector.url);
     assert.match(stderr, /^collector\.unreachable: /);
   });
 });

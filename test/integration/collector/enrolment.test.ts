@@ -144,8 +144,8 @@ test('one key that uses its token many times at once is enrolled once, and not a
 
 test('a request that is malformed, too large or too frequent is told so', async () => {
   const malformed = await post({ token: 'x', node: 'Node 1', extra: true });
-  assert.equal(malformed.status, 400);
-  assert.equal(malformed.json.error_code, 'validation.request');
+  assert.equal(malformed.status, 422);
+  assert.equal(malformed.json.error_code, 'validation.body');
   const large = await post({ token: 'x'.repeat(100_000) });
   assert.equal(large.status, 413);
   const many = await Promise.all(Array.from({ length: 60 }, () => postEnrolment(under.collector.url, {})));

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeNewFile } from '../../../collector/data/new-file.ts';
 import {
   type ErasureNeeds,
   type ErasureRequest,
@@ -10,7 +11,6 @@ import { exportLines } from '../../../collector/ledger/export/export.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { checkProjections, matches } from '../../../collector/ledger/replay.ts';
 import { verifyLedger } from '../../../collector/ledger/verify/verify.ts';
-import { writeNewFile } from '../../../collector/new-file.ts';
 import { postgresErasureStore } from '../../../collector/postgres/erasure-run-store.ts';
 import { postgresExportSource } from '../../../collector/postgres/export-store.ts';
 import { connectClient, type Db } from '../../../collector/postgres/pool.ts';

@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { systemClock } from '../../../collector/clock.ts';
+import { collectorKeyPath, readCollectorKey } from '../../../collector/data/keys.ts';
+import { writeNewFile } from '../../../collector/data/new-file.ts';
 import { openDatabase } from '../../../collector/database.ts';
-import { createErasing } from '../../../collector/erasing.ts';
-import { collectorKeyPath, readCollectorKey } from '../../../collector/keys.ts';
 import { mirrorBatch } from '../../../collector/ledger/export/mirror.ts';
 import { openMirrorBranch } from '../../../collector/ledger/export/mirror-git.ts';
-import { writeNewFile } from '../../../collector/new-file.ts';
 import { postgresExportSource } from '../../../collector/postgres/export-store.ts';
-import { createRetention } from '../../../collector/retention.ts';
+import { createErasing } from '../../../collector/wiring/erasing.ts';
+import { createRetention } from '../../../collector/wiring/retention.ts';
 import { genesis, headAfter, type SignedEntry, sealEntry } from '../../../common/entry.ts';
 import { noQuorum } from '../../../common/policy.ts';
 import { createTeardown } from '../../../common/teardown.ts';
@@ -284,11 +284,10 @@ describe('retention', () => {
       const needs = (days: number) => {
         return { erasing: erasing(), clock: later(days), logger: quietLogger, random: () => 0 };
       };
-      const retention = (days: number) =>
-        createRetention(settings, { ...needs(days), databaseNow: async () => later(days).now() });
+      const retention = (days: number) => createRetention(settings, { ...needs(days), whyNot: async () => undefined });
       const signal = new AbortController().signal;
-      const misled = createRetention(settings, { ...needs(400), databaseNow: async () => Date.now() });
-      await assert.rejects(misled.pass(signal), /while the clocks disagree/);
+      const misled = createRetention(settings, { ...needs(400), whyNot: async () => 'the clocks disagree' });
+      await assert.rejects(misled.pass(signal), /nothing is erased: the clocks disagree/);
       await retention(29).pass(signal);
       assert.equal(await erasing().boundary(), 600, 'nothing is old enough');
       const both = [retention(31), retention(31)];

@@ -111,7 +111,7 @@ async function refused(query: string, status: number, code: string, message: Reg
 }
 
 describe('GET /api/v1/fleet', () => {
-  test('wants an operator token', async () => {
+  test('wants a token', async () => {
     assert.equal((await fetch(`${under.collector.url}/api/v1/fleet`)).status, 401);
   });
 

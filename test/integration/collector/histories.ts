@@ -1,6 +1,8 @@
+import { hash } from 'node:crypto';
 import fc from 'fast-check';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import { parseEntry } from '../../../common/entry.ts';
+import { AppError } from '../../../common/errors.ts';
 import { fingerprint, rawPublicKey } from '../../../common/keys.ts';
 import { type Kind, nodeKinds, type Statement, statementSchema } from '../../../common/kinds.ts';
 import { type Order, orderHash } from '../../../common/order.ts';
@@ -41,6 +43,11 @@ const projectedOfCollector: readonly Kind[] = [
   'enforcement.released',
   'drift.silenced',
   'drift.unsilenced',
+  'artifact.registered',
+  'artifact.scored',
+  'enforcement.requested',
+  'enforcement.result',
+  'enforcement.resolved',
 ];
 
 /** What only one particular procedure may say: made up, it would not be true. */
@@ -79,6 +86,10 @@ function meeting({ author, statement, nth }: Said & { readonly nth: number }): S
       const removed = body.removed.map((_, at) => hex(64, nth + at + 1));
       return { author, statement: { kind, body: { baseline: body.baseline && nth % 4 === 0, upserted, removed } } };
     }
+    case 'artifact.registered':
+      return { author, statement: { kind, body: { ...body, id: hex(64, nth) } } };
+    case 'artifact.scored':
+      return { author, statement: { kind, body: { ...body, artifact: hex(64, nth) } } };
     case 'order.issued':
       return { author, statement: { kind, body: { order: anOrder('rule', nth) } } };
     case 'order.local':
@@ -89,6 +100,10 @@ function meeting({ author, statement, nth }: Said & { readonly nth: number }): S
       const order = orderHash(anOrder(nth % 2 === 0 ? 'rule' : 'local', nth));
       return { author, statement: statementSchema.parse({ kind, body: { ...body, order } }) };
     }
+    case 'enforcement.requested':
+    case 'enforcement.result':
+    case 'enforcement.resolved':
+      return { author, statement: statementSchema.parse({ kind, body: { ...body, id: digest(nth % 60) } }) };
     default:
       return { author, statement };
   }
@@ -114,6 +129,11 @@ function anOrder(origin: Order['origin'], nth: number): Order {
   };
 }
 
+/** One of some dozens of ids. */
+function digest(nth: number): string {
+  return hash('sha256', String(nth), 'hex');
+}
+
 /** One of a few ids. */
 function hex(length: number, nth: number): string {
   return (nth % 5).toString().repeat(length);
@@ -126,6 +146,7 @@ const anySaid: fc.Arbitrary<Said> = fc.oneof(
   { weight: 3, arbitrary: enrolment },
   { weight: 2, arbitrary: revocation },
   { weight: 5, arbitrary: asCollector(projectedOfCollector) },
+  { weight: 3, arbitrary: asCollector(['artifact.registered', 'artifact.scored']) },
   { weight: 1, arbitrary: byCollector },
 );
 
@@ -154,6 +175,11 @@ function enrolmentOf(node: string, name = node): Said {
   return { author: 'collector', statement: { kind: 'node.enrolled', body } };
 }
 
+/** What holds once only is refused the second time; the rest of the history goes on. */
+function said(thrown: unknown): void {
+  if (!(thrown instanceof AppError && thrown.code === 'state.conflict')) throw thrown;
+}
+
 export interface Narrator {
   /** Appends what was said, in order, cut into batches of up to `batch` entries. */
   tell(history: readonly Said[], batch?: number): Promise<void>;
@@ -168,7 +194,7 @@ export function narrator(ledger: Ledger): Narrator {
     return author;
   };
   const append = async ({ author, statement }: Said): Promise<unknown> => {
-    if (author === 'collector') return ledger.record(statement);
+    if (author === 'collector') return ledger.record(statement).catch(said);
     const signed = authorOf(author).next(statement);
     return ledger.append([{ ...signed, entry: parseEntry(signed.bytes) }]);
   };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { collectorKeyPath, readCollectorKey } from '../../../collector/keys.ts';
+import { collectorKeyPath, readCollectorKey } from '../../../collector/data/keys.ts';
 import { type VerifyReport, verifyLedger } from '../../../collector/ledger/verify/verify.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
 import type { Checkpoint } from '../../../common/checkpoint.ts';
@@ -13,7 +13,10 @@ let under: TestCollector;
 /** Enough for full tiles, a partial one, and several batches. */
 const entryCount = 2_300;
 /** Where the entries are that chain heads and keys come from. */
-const [lyraEnrolled, lastOfLyra] = [2, entryCount + 2];
+const lyraEnrolled = 3;
+const lastOfLyra = lyraEnrolled + entryCount;
+/** Size of the ledger after so many of the batches that lyra's entries come in. */
+const afterBatches = (batches: number) => lyraEnrolled + 1 + batches * 500;
 
 before(async () => {
   postgres = await startPostgres();
@@ -153,25 +156,25 @@ const attacks = {
     sql: `update ledger_head set size = size - 1`,
     undo: `update ledger_head set size = size + 1`,
     fault: 'head',
-    index: entryCount + 2,
+    index: lyraEnrolled + entryCount,
   },
   'a time of receipt that was changed': {
     sql: `update batches set received_ms = received_ms - 60000 where size = (select min(size) from batches where size > 600)`,
     undo: `update batches set received_ms = received_ms + 60000 where size = (select min(size) from batches where size > 600)`,
     fault: 'batch',
-    index: 503,
+    index: afterBatches(1),
   },
   'a batch that was taken away': {
-    sql: `create table kept as select * from batches where size = 1003; delete from batches where size = 1003`,
+    sql: `create table kept as select * from batches where size = ${afterBatches(2)}; delete from batches where size = ${afterBatches(2)}`,
     undo: `insert into batches select * from kept; drop table kept`,
     fault: 'batch',
-    index: 503,
+    index: afterBatches(1),
   },
   'the last batch, taken away': {
-    sql: `create table kept as select * from batches order by size desc limit 1; delete from batches where size > 2003`,
+    sql: `create table kept as select * from batches order by size desc limit 1; delete from batches where size > ${afterBatches(4)}`,
     undo: `insert into batches select * from kept; drop table kept`,
     fault: 'batch',
-    index: 2003,
+    index: afterBatches(4),
   },
   'a time that is off by a microsecond': {
     sql: `update entries set at = at + interval '1 microsecond' where index = 1`,

@@ -95,6 +95,31 @@ test('a failing file leaves nothing of itself and everything before it', async (
   assert.deepEqual(await rowsOf(url, 'select count(*) as applied from schema_migrations'), [{ applied: known.length }]);
 });
 
+test('a migration that contracts waits for no collector to run, and says which do; any other does not mind them', async () => {
+  const url = await postgres.emptyDatabase();
+  const dir = await copyOfMigrations('contracting');
+  const next = (await readMigrations(dir)).length + 1;
+  const file = `${String(next).padStart(4, '0')}_away.sql`;
+  const running = await connectClient({ url, applicationName: `${applicationName} 0.0.9 01234567` });
+  try {
+    await migrate({ url, applicationName }, await readMigrations(dir), systemClock);
+    await writeFile(join(dir, file), '-- contracts: nobody asks for it since 0.1\ndrop table schema_migrations_seen;');
+    await assert.rejects(migrate({ url, applicationName }, await readMigrations(dir), systemClock), {
+      code: 'database.migration',
+      message: new RegExp(`${file} takes away .* 1 still runs \\(test 0\\.0\\.9 .*stop them all`),
+    });
+    assert.deepEqual(await rowsOf(url, 'select count(*) as applied from schema_migrations'), [{ applied: next - 1 }]);
+  } finally {
+    await running.end();
+  }
+  await rowsOf(url, 'create table schema_migrations_seen (id int)');
+  const applied = await migrate({ url, applicationName }, await readMigrations(dir), systemClock);
+  assert.deepEqual(
+    applied.map((one) => one.file),
+    [file],
+  );
+});
+
 test('two programs that start at once apply every file once', async () => {
   const url = await postgres.emptyDatabase();
   const program = fileURLToPath(new URL('./migrate-once.ts', import.meta.url));

@@ -1,7 +1,7 @@
 import { openLedger } from '../../../collector/app.ts';
 import { systemClock } from '../../../collector/clock.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../../collector/data/keys.ts';
 import { openDatabase } from '../../../collector/database.ts';
-import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
 import type { Ledger } from '../../../collector/ledger/ledger.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
 import { createTeardown } from '../../../common/teardown.ts';

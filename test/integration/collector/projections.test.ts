@@ -38,6 +38,11 @@ const tables = [
   'orders',
   'order_events',
   'measures',
+  'artifacts',
+  'artifact_registrations',
+  'artifact_scores',
+  'enforcements',
+  'enforcement_events',
 ];
 
 /** Kinds that leave rows, more often than the rest. */
@@ -62,6 +67,8 @@ const projected: readonly Kind[] = [
   'enforcement.frozen',
   'drift.silenced',
   'desired.adopted',
+  'artifact.registered',
+  'artifact.scored',
 ];
 const anyStatement = fc.oneof({ weight: 5, arbitrary: statements(projected) }, { weight: 1, arbitrary: statements() });
 const spoken = fc.record({ author: fc.constantFrom('node1', 'node2', 'collector'), statement: anyStatement });

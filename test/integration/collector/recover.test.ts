@@ -3,7 +3,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { collectorKeyPath, loadCollectorKey } from '../../../collector/keys.ts';
+import { collectorKeyPath, loadCollectorKey } from '../../../collector/data/keys.ts';
 import { checkpointPath } from '../../../collector/ledger/fs-checkpoint-file.ts';
 import type { KeyPair } from '../../../common/keys.ts';
 import { collectorCli } from '../../collector-cli.ts';
@@ -85,7 +85,8 @@ test('a database put back to an old backup is filled up again from an export, an
   const restored = await postgres.copyOf(backup);
   const refused = await collector(restored, 'nodes', 'revoke', 'lyra', '--reason', 'test');
   assert.equal(refused.code, 4);
-  assert.equal(JSON.parse(refused.stderr).error_code, 'ledger.tampered');
+  assert.match(refused.stderr, /^CONTRADICTED: /);
+  assert.equal(JSON.parse(refused.stderr.trim().split('\n').at(-1) ?? '').error_code, 'ledger.tampered');
   const { code, json, stderr } = await collector(restored, 'ledger', 'recover', all);
   assert.equal(code, 0, stderr);
   const { root: _root, ...report } = json();

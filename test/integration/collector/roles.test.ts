@@ -277,6 +277,8 @@ describe("the collector's own role", () => {
     const url = await postgres.stranger(ownerUrl);
     const name = new URL(url).username;
     await postgres.pool(ownerUrl).query(`grant create on schema public to ${name}`);
+    // The line of jobs has a schema of its own.
+    await postgres.pool(ownerUrl).query(`grant create on database ${new URL(ownerUrl).pathname.slice(1)} to ${name}`);
     const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
     const warned = await startAndStop(dataDir, { DATABASE_URL: url });
     assert.deepEqual(

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import { Registry } from 'prom-client';
-import { type Link, startLink } from '../../../agent/link.ts';
-import type { ForkStatement } from '../../../agent/witness.ts';
+import { type Link, startLink } from '../../../agent/link/link.ts';
+import type { ForkStatement } from '../../../agent/link/witness.ts';
 import { Ledger } from '../../../collector/ledger/ledger.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import { listen } from '../../../collector/postgres/listen.ts';
@@ -118,7 +118,7 @@ export async function enrolled(ledger: Ledger, node: string, keys = generateKeyP
       forks: memoryForkDesk(forks),
       bounds: quickBounds,
     });
-  const idle: Link = { status: () => never(), trusted: true, stop: async () => {} };
+  const idle: Link = { status: () => never(), trusted: true, carry: async () => never(), stop: async () => {} };
   const made: WitnessNode = {
     ...{ node, keys, outbox, forks, link: idle },
     leave: () => made.link.stop(),

@@ -4,10 +4,10 @@ import { mkdir, mkdtemp, open, readFile, rm, utimes, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { writeNewFile } from '../../../../collector/data/new-file.ts';
 import { verifyExportFile } from '../../../../collector/ledger/export/file.ts';
 import { type MirrorNeeds, mirrorBatch, mirroredPaths } from '../../../../collector/ledger/export/mirror.ts';
 import { type MirrorBranch, openMirrorBranch } from '../../../../collector/ledger/export/mirror-git.ts';
-import { writeNewFile } from '../../../../collector/new-file.ts';
 import { parseVerifierKey } from '../../../../common/note.ts';
 import { fleetPolicy, formatPolicy, type Policy, parsePolicy } from '../../../../common/policy.ts';
 import { type ExportableLedger, exportableLedger } from '../../../exports.ts';

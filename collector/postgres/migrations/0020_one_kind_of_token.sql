@@ -1,0 +1,2 @@
+-- API tokens took their place: they have a name, an owner, an end, and permissions.
+drop table operator_tokens;

@@ -1,0 +1,2 @@
+# $node
+collector --json nodes token "$node"

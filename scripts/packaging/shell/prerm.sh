@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+#include steps.sh
+case ${1:-} in remove | deconfigure) stop_services ;; esac
