@@ -172,14 +172,16 @@ describe('when', () => {
 
   test('a server that ends idle sessions does not end the one that the run is made in', async () => {
     const url = under.settings.database.url ?? '';
-    await under.db.query(`alter role current_user set idle_session_timeout = '1s'`);
+    // In this database: the same user may be at work in others.
+    const role = `role current_user in database ${new URL(url).pathname.slice(1)}`;
+    await under.db.query(`alter ${role} set idle_session_timeout = '1s'`);
     try {
       const client = await connectClient({ url, applicationName: 'test' });
       const { rows } = await client.query('show idle_session_timeout');
       await client.end();
       assert.deepEqual(rows, [{ idle_session_timeout: '0' }]);
     } finally {
-      await under.db.query('alter role current_user reset idle_session_timeout');
+      await under.db.query(`alter ${role} reset idle_session_timeout`);
     }
   });
 
