@@ -87,9 +87,11 @@ export async function startPostgres(): Promise<TestPostgres> {
   };
 }
 
-/** A few connections; whoever asks for them closes them. */
+/** A few connections; whoever asks for them closes them. However many ask at once, and on however slow a machine, each gets its turn. */
 export function testPool(url: string): Db {
-  return createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  const pool = createPool({ url, applicationName: 'test', maxConnections: 4, onIdleError: () => {} });
+  pool.options.connectionTimeoutMillis = 120_000;
+  return pool;
 }
 
 export interface TestServer {

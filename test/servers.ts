@@ -2,11 +2,11 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, readFileSync } from 'node:fs';
 import { appendFile, chown, cp, mkdir, writeFile } from 'node:fs/promises';
-import net from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Binaries, locateBinaries, type ServerAccount, serverAccount } from '../collector/postgres/binaries.ts';
 import { connectClient } from '../collector/postgres/pool.ts';
+import { freePort } from './free-port.ts';
 import { takeCareOf } from './system.ts';
 import { until } from './until.ts';
 
@@ -155,14 +155,4 @@ function killAll(pid: number): void {
       // It has ended by itself.
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

@@ -2,13 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * Waits for `condition` to hold. Asks every few milliseconds, and less often the longer it takes: whole programs are asked, and must not
- * be kept busy with answers.
+ * be kept busy with answers. A machine that has other things to do is given time: nothing that holds is waited for any longer.
  * @throws when `deadlineMs` passes first, naming `what`.
  */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  deadlineMs = 10_000,
+  deadlineMs = 60_000,
 ): Promise<void> {
   const begun = performance.now();
   while (!(await condition())) {

@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { systemdNotifier } from '../../agent/notify.ts';
 import type { Logger } from '../../common/log.ts';
 import { notifierOver, watchdogIntervalMs } from '../../common/notify.ts';
+import { until } from '../until.ts';
 
 const tools = ['systemd-notify', 'systemd-socket-activate'];
 const missing = tools.filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
@@ -49,7 +50,11 @@ describe('under systemd', { skip }, () => {
     const { stdout, stderr } = receiver;
     assert.ok(stdout !== null && stderr !== null);
     createInterface(stdout).on('line', (line) => datagrams.push(String(JSON.parse(line))));
-    await once(createInterface(stderr), 'line', { signal: AbortSignal.timeout(10_000) });
+    await once(createInterface(stderr), 'line', { signal: AbortSignal.timeout(60_000) });
+    // The first datagram starts the receiver, which may take longer than a message may.
+    await systemdNotifier({ NOTIFY_SOCKET: socket }, collectingLog([])).status('wake up');
+    await until('the receiver reads', () => datagrams.includes('STATUS=wake up'), 60_000);
+    datagrams.length = 0;
   });
 
   after(async () => {

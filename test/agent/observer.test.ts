@@ -45,7 +45,7 @@ function adopted(commit: string, text: string): Adopted {
 /** One run of the program: what it remembers beyond the journal is in here. */
 function startRun(journal: FakeJournal, desired: () => Adopted | undefined) {
   const account = new Account(journal);
-  const adapter = dockerEngine({ socketPath: engine.socketPath, timeoutMs: 100 });
+  const adapter = dockerEngine({ socketPath: engine.socketPath, timeoutMs: 10_000 });
   const observer = new ContainerObserver({
     ...{ engine: adapter, journal: account, desired, logger: quietLogger },
     clock,
@@ -263,7 +263,7 @@ test('what is seen of work half done is no reason to conclude anything, also if 
   World.clear();
   const journal = fakeJournal();
   const wanting = adopted('c', 'containers: [{name: api, image: "app:1"}]');
-  const adapter = dockerEngine({ socketPath: engine.socketPath, timeoutMs: 100 });
+  const adapter = dockerEngine({ socketPath: engine.socketPath, timeoutMs: 10_000 });
   let names = new Set<string>();
   let ends = () => {};
   const observer = new ContainerObserver({

@@ -104,8 +104,10 @@ function endsAndBegins(here: Here): void {
     const id = await subject.run({ name: 'to-pause', image, cmd: sleeps });
     assert.deepEqual([await control.pause(id), await control.pause(id)], ['done', 'already']);
     assert.equal((await seen(id))?.state, 'paused');
-    assert.deepEqual([await control.unpause(id), await control.unpause(id)], ['done', 'already']);
-    assert.equal((await seen(id))?.state, 'running');
+    assert.equal(await control.unpause(id), 'done');
+    // An engine that hears late of its own pause says for a moment that it is paused once more.
+    await until('it is running', async () => (await seen(id))?.state === 'running');
+    assert.equal(await control.unpause(id), 'already');
     await subject.kill(id);
     await subject.wait(id);
     await assert.rejects(control.pause(id), { code: 'engine.answer' });

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { z } from 'zod';
 import { makeTemporaryFolder } from '../system.ts';
 import { until } from '../until.ts';
-import { type Fleet, running, shown, startFleet, tearDown } from './fleet.ts';
+import { type Fleet, running, scanIntervalMs, shown, startFleet, tearDown } from './fleet.ts';
 import { entryWhere } from './waiting.ts';
 
 /** A look every ten seconds, and what was raised is read before the next. */
@@ -54,13 +54,11 @@ test('drifts that last are one alert of their node, which a silence ends, and a 
 test('minutes that nobody watched are told of once the agent is back, and reports say how full the disk is', async () => {
   const { agent } = fleet.node('lyra');
   const gaps = () => fleet.collector.list('/api/v1/entries?author=lyra&kind=coverage.gap', shown.entry);
-  // A start that is quick enough misses no interval.
-  const missed = async () => {
-    await agent.kill9();
-    await agent.restart();
-    return (await gaps()).length > 0;
-  };
-  await until('an interval is missed', missed, lookedMs);
+  await agent.kill9();
+  const killedAtMs = Date.now();
+  await until('an interval is missed', () => Date.now() > killedAtMs + 2 * scanIntervalMs);
+  await agent.restart();
+  await until('the ledger has the gap', async () => (await gaps()).length > 0, lookedMs);
   await until('people are told', () => stands('coverage.lost/lyra'), lookedMs);
   const { disk } = await entryWhere(fleet, { author: 'lyra', kind: 'report' });
   const { freeBytes, totalBytes } = z.object({ freeBytes: z.number(), totalBytes: z.number() }).parse(disk);

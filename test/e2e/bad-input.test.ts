@@ -122,11 +122,15 @@ test('stores that are missing, corrupt or none at all are told by name, and the 
   assert.notEqual(said.broken?.status, 'ok');
   assert.equal(said.flipped?.status, 'findings');
   // The agent knows before the ledger does.
-  await until('the flipped byte is in the ledger, with its place', async () => {
-    const findings = await fleet.collector.list('/api/v1/findings?node=stores&store=flipped', shown.finding);
-    const place = findings.map(({ finding }) => finding).find((finding) => finding.file === file);
-    return place !== undefined && (place.offset ?? 0) <= offset;
-  });
+  await until(
+    'the flipped byte is in the ledger, with its place',
+    async () => {
+      const findings = await fleet.collector.list('/api/v1/findings?node=stores&store=flipped', shown.finding);
+      const place = findings.map(({ finding }) => finding).find((finding) => finding.file === file);
+      return place !== undefined && (place.offset ?? 0) <= offset;
+    },
+    90_000,
+  );
   await goesOn(fleet, node);
   await makeStore(paths.missing, { records: 10, tenant: 'lyra', secret });
   await statusWhere(node, 'the missing store came', ({ stores }) =>

@@ -101,7 +101,12 @@ const fleetDeadlineMs = 5 * 60_000;
 
 function bench(...args: readonly string[]) {
   const command = [...fromSource(join(projectRoot, 'scripts/benches/main.ts')), ...args];
-  return runCommand({ name: `bench ${args.join(' ')}`, command: process.execPath, args: command });
+  return runCommand({
+    name: `bench ${args.join(' ')}`,
+    command: process.execPath,
+    args: command,
+    deadlineMs: 5 * 60_000,
+  });
 }
 
 describe('the benches', () => {

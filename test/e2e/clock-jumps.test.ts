@@ -10,7 +10,7 @@ import { caughtUp, goesOn, statusWhere } from './waiting.ts';
 
 const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 const skip = existsSync(faketime) ? false : `${faketime} is not installed (package faketime)`;
-const restartWithinMs = 10_000;
+const restartWithinMs = 45_000;
 const jumps = ['+10y', '-10y'] as const;
 
 after(tearDown);
@@ -69,7 +69,7 @@ test('clocks that jump by ten years, either way and back, stop nothing and cost 
         () => true,
         () => false,
       );
-    await until('the token that had expired is good again', tokenIsGood, 15_000);
+    await until('the token that had expired is good again', tokenIsGood);
     await goesOn(fleet, lyra);
   }
   await restarted(fleet.collector);

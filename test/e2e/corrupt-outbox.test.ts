@@ -15,7 +15,7 @@ import { type Random, randomOf, seedOf } from './random.ts';
 import { caughtUp, goesOn, statusWhere } from './waiting.ts';
 
 const long = process.env.SIGILWATCH_TEST_LONG === '1';
-const startsWithinMs = 10_000;
+const startsWithinMs = 45_000;
 const usualSeed = 20_261_123;
 
 /** What may happen to an outbox while its agent is down. `dir` is its folder. */

@@ -17,7 +17,7 @@ let node: FleetNode;
 before(async () => {
   fleet = await startFleet({ dir: folder.path, nodes: ['lyra'], wanted: ['web'] });
   node = fleet.node('lyra');
-  await until('connected', async () => (await node.agent.status()).link.state === 'connected', 20_000);
+  await until('connected', async () => (await node.agent.status()).link.state === 'connected');
 });
 after(tearDown);
 
@@ -105,7 +105,7 @@ describe('sigilwatch-agent doctor', () => {
     node.redirect(undefined);
     assert.deepEqual([code, find('collector').state], [1, 'wrong']);
     for (const name of ['clock', 'version', 'certificate']) assert.equal(find(name).state, 'not_checked', name);
-    await until('connected', async () => (await node.agent.status()).link.state === 'connected', 20_000);
+    await until('connected', async () => (await node.agent.status()).link.state === 'connected');
     await requireSound(ofAgent);
   });
 

@@ -23,7 +23,7 @@ import {
 export const secret = 'an event secret';
 export const storeRecords = 200;
 export const [wantedImage, otherImage] = ['app:1', 'app:2'];
-const scanIntervalMs = 1_000;
+export const scanIntervalMs = 1_000;
 
 export interface FleetOptions {
   /** A folder that others may pass through. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { z } from 'zod';
+import { freePort } from '../free-port.ts';
 import { makeTemporaryFolder, startProgram } from '../system.ts';
 import { until } from '../until.ts';
 import { startFleet, tearDown } from './fleet.ts';
@@ -14,15 +14,6 @@ const folder = makeTemporaryFolder('sgw-prometheus-');
 after(tearDown);
 
 const skip = spawnSync('prometheus', ['--version']).error ? 'prometheus is missing' : false;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(address !== null && typeof address === 'object');
-  return address.port;
-}
 
 const answer = z.object({
   data: z.object({

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { chmodSync, closeSync, mkdirSync, openSync, rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
-import net from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import type { AgentStatus } from '../../agent/health/status.ts';
+import { freePort } from '../free-port.ts';
 import { startPostgres, type TestPostgres } from '../postgres.ts';
 import { type Finished, programs, runCommand, runTool } from '../system/program.ts';
 import {
@@ -23,7 +22,7 @@ import { caughtUp, entryWhere, goesOn, statusWhere } from './waiting.ts';
 
 const isRoot = process.getuid?.() === 0;
 const needsRoot = { skip: isRoot ? false : 'mounting a small filesystem needs root' };
-const stopsWithinMs = 5_000;
+const stopsWithinMs = 20_000;
 const folder = makeTemporaryFolder('sgw-around-');
 let fleet: Fleet;
 let postgres: TestPostgres;
@@ -344,13 +343,4 @@ function fillDisk(file: string): void {
   } finally {
     closeSync(handle);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  assert.ok(typeof address === 'object' && address !== null);
-  return address.port;
 }

@@ -3,7 +3,8 @@ import type { AgentStatus } from '../../agent/health/status.ts';
 import { until } from '../until.ts';
 import { type Fleet, type FleetNode, running, shown } from './fleet.ts';
 
-const withinMs = 15_000;
+/** A link waits up to a minute until it tries again. */
+const withinMs = 90_000;
 
 /** Waits for a status that fits; its error shows the last one. */
 export async function statusWhere(

@@ -61,9 +61,9 @@ const everyEntryOnce = fc.asyncProperty(
       let said = 0;
       for (const burst of bursts) {
         for (let i = 0; i < burst; i++) outbox.append(statement(++said));
-        await until('something moved', () => outbox.depth < burst || proxy.connections > fates.length, 15_000);
+        await until('something moved', () => outbox.depth < burst || proxy.connections > fates.length);
       }
-      await until('the outbox is empty', () => outbox.depth === 0, 15_000);
+      await until('the outbox is empty', () => outbox.depth === 0);
       assert.deepEqual(seqs(collector), upTo(said));
       assert.equal(outbox.acked.seq, said);
       assert.deepEqual(

@@ -57,7 +57,7 @@ function quorumOf(note: string, policy: Policy): number {
 
 test('a running fleet publishes checkpoints that a majority of its nodes cosigned', async () => {
   const { collector } = fleet;
-  await until('three witnesses', async () => (await collector.api('/api/v1/witnesses', view)).quorum.of === 3, 15_000);
+  await until('three witnesses', async () => (await collector.api('/api/v1/witnesses', view)).quorum.of === 3);
   await until(
     'a quorum of all that counts',
     async () => {
@@ -99,7 +99,7 @@ test('a node that was shown a fork stands by it through restarts until somebody 
   const node = fleet.node('node2');
   const liar = await meetLiar(node);
   await node.agent.restart();
-  await until('forked', async () => (await node.agent.status()).link.state === 'forked', 15_000);
+  await until('forked', async () => (await node.agent.status()).link.state === 'forked');
   const shown = await node.agent.cli('witness', 'show');
   assert.equal(shown.exitCode, 1);
   assert.match(shown.stdout, /FORK found .*: rolled back from \d+ to 0 entries/);
@@ -109,7 +109,7 @@ test('a node that was shown a fork stands by it through restarts until somebody 
   assert.equal(readdirSync(join(node.dir, 'evidence')).length, 1);
   node.redirect(undefined);
   await node.agent.restart();
-  await until('still forked', async () => (await node.agent.status()).link.state === 'forked', 15_000);
+  await until('still forked', async () => (await node.agent.status()).link.state === 'forked');
   assert.equal((await node.agent.status()).status, 'degraded');
   assert.ok(liar.events.some(({ event }) => event === 'session.opened'));
 

@@ -14,7 +14,7 @@ import { layDatabase } from './made-database.ts';
 import { type Finished, jsonLine, type Program, type Programs, programs, runCommand, startProgram } from './program.ts';
 import { asServices } from './service.ts';
 
-const apiDeadlineMs = 15_000;
+const apiDeadlineMs = 60_000;
 const postgresStopDeadlineMs = 20_000;
 
 export interface CollectorOptions {
@@ -106,7 +106,8 @@ export async function startCollector(options: CollectorOptions): Promise<Running
 function reader(url: string, token: string) {
   const api = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
     const response = await fetch(url + path, {
-      headers: { authorization: `Bearer ${token}` },
+      // One that was kept may be closed by now, and we not have heard.
+      headers: { authorization: `Bearer ${token}`, connection: 'close' },
       signal: AbortSignal.timeout(apiDeadlineMs),
     });
     const text = await response.text();

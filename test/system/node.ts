@@ -8,7 +8,7 @@ import type { RunningCollector } from './collector.ts';
 import { type Finished, jsonLine, type Program, type Programs, programs, runCommand, startProgram } from './program.ts';
 import { asServices, executorSocket } from './service.ts';
 
-const statusDeadlineMs = 10_000;
+const statusDeadlineMs = 60_000;
 
 /**
  * Enrols a node as an operator would: a join token from the collector, `sigilwatch-agent enroll` on the node.
@@ -179,7 +179,9 @@ function servedUrl(program: Program): Promise<string> {
 }
 
 async function askStatus(url: string): Promise<AgentStatus> {
-  const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(statusDeadlineMs) });
+  // A connection that was kept may be closed by now, and we not have heard.
+  const headers = { connection: 'close' };
+  const response = await fetch(`${url}/healthz`, { headers, signal: AbortSignal.timeout(statusDeadlineMs) });
   const status: unknown = await response.json();
   if (!isStatus(status)) throw new Error(`${url}/healthz told no status`);
   return status;

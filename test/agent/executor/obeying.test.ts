@@ -19,6 +19,7 @@ import { image, sleeps, type TestEngine } from '../../contract/engine.ts';
 import { busybox } from '../../engine-api.ts';
 import { engineAvailable, startEngine } from '../../engines.ts';
 import { startFakeEngine } from '../../fakes/engine.ts';
+import { until } from '../../until.ts';
 import { madeFor, makeKeys, makeOrder, node, nowMs, sealOrder } from './scene.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'sgw-'));
@@ -105,7 +106,7 @@ function obeys(name: string, start: () => Promise<TestEngine>, skip?: string): v
       await assert.rejects(control.unpause(id), { code: 'engine.answer' });
       const { control: releasing } = handsFor({ action: 'release', container: 'suspect', containerId: id });
       await releasing.unpause(id);
-      assert.equal(await stateOf(id), 'running');
+      await until('it is running', async () => (await stateOf(id)) === 'running');
     });
 
     test('a container is replaced, its predecessor kept, and removed long after', async () => {

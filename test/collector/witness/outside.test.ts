@@ -202,7 +202,7 @@ test('one witness that hangs delays no other, and is asked again when it is back
     random: () => 0,
     logger: recordingLogger(events),
     metrics: { round: () => {}, cosignature: () => {}, forkReport: () => {}, outside: () => {} },
-    timeoutMs: 100,
+    timeoutMs: 2_000,
   });
   cleanups.push(crowd.close);
   const wanted = { quorum: 'majority', outside: [good, hung].map(({ vkey: key, url }) => ({ key, url })) } as const;

@@ -402,7 +402,7 @@ test('an agent that does not answer pings is given up, and one that took its pla
   assert.equal(to.sockets.sessions().length, 1);
   assert.deepEqual(to.refusals, ['state.conflict']);
 
-  const impatient = await collector({ bounds: { pingIntervalMs: 30, pongTimeoutMs: 30 } });
+  const impatient = await collector({ bounds: { pingIntervalMs: 500, pongTimeoutMs: 500 } });
   const mute = await welcomedAgent(impatient);
   mute.socket.pause();
   await until('given up', () => impatient.sockets.sessions().length === 0);

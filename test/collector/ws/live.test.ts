@@ -335,13 +335,13 @@ describe('live events over WebSocket', () => {
   });
 
   test('signs of life come as messages and pings, and a collector that stops says where to go on', async () => {
-    const { url, streams, live } = await serve({ eventHeartbeatMs: 10 });
+    const { url, streams, live } = await serve({ eventHeartbeatMs: 1_000 });
     const one = await listen(url());
     let pings = 0;
     one.socket.on('ping', () => {
       pings += 1;
     });
-    await until('signs of life', () => pings > 2 && one.messages.some(({ type }) => type === 'heartbeat'));
+    await until('signs of life', () => pings > 0 && one.messages.some(({ type }) => type === 'heartbeat'));
     await Promise.all([streams.stop(), live.close()]);
     const { code, reason } = await one.closed;
     assert.deepEqual([code, reason], [1013, 'after=0']);

@@ -65,6 +65,13 @@ test('what is silenced stays on record and is shown with who and why; once it is
   await until('the other one is told', () => toldSlack('other.thing/node1'));
   const alert = await shown(key);
   assert.deepEqual([alert.silenced, alert.notifications, alert.follows_from], [made.said, [], null]);
+  // Each channel is told in its own time.
+  await until('nothing is on its way', async () => {
+    const { said } = await collector.alerts('list');
+    return said.items.every((one: { notifications: { state: string }[] }) =>
+      one.notifications.every(({ state }) => state === 'delivered'),
+    );
+  });
   const page = await api('GET', '/api/v1/alerts');
   assert.deepEqual(page.json.items, (await collector.alerts('list')).said.items);
   const table = await collector.cli('alerts', 'list');

@@ -116,7 +116,7 @@ describe('an artifact on a collector that runs', () => {
     ]);
     const lineage = { image: 'web:1', image_id: `sha256:${web}`, commit: 'c1' };
     artifactRegister.answers[201].parse(await post('/api/v1/artifacts', { hash: web, lineage }));
-    await until('the enforcement is done', async () => (await enforcementsOf(web))[0]?.status === 'done', 20_000);
+    await until('the enforcement is done', async () => (await enforcementsOf(web))[0]?.status === 'done');
     const [asked, second] = await enforcementsOf(web);
     assert.equal(second, undefined);
     assert.equal(asked?.actor, 'scoring:default');

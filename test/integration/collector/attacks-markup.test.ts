@@ -17,7 +17,7 @@ let reportIndex: number;
 
 before(async () => {
   postgres = await startPostgres();
-  under = await startTestCollector(await postgres.emptyDatabase(), { SIGILWATCH_INTEGRITY_SCHEDULE: 'off' });
+  under = await startTestCollector(await postgres.emptyDatabase());
   const keys = await enrolDirectly(under.ledger, 'lyra');
   const place = { key: markup, keyRange: null, file: markup, offset: null, expected: markup, actual: markup };
   const finding = { id: '1'.repeat(32), check: 'checksum', ...place, detail: markup } as const;

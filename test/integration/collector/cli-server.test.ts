@@ -15,7 +15,7 @@ let url: string;
 before(async () => {
   postgres = await startPostgres();
   url = await postgres.emptyDatabase();
-  under = await startTestCollector(url, { SIGILWATCH_INTEGRITY_SCHEDULE: 'off' });
+  under = await startTestCollector(url);
   const lyra = await enrolDirectly(under.ledger, 'lyra');
   const drifts = ['web', 'job', 'rogue'].map((name) => driftOpened(name, 'UNAUTHORIZED_CONTAINER'));
   await say(under.ledger, 'lyra', lyra, drifts);

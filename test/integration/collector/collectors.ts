@@ -40,7 +40,14 @@ export function settingsFor(
   databaseUrl: string,
   more: Readonly<Record<string, string>> = {},
 ): CollectorSettings {
-  const env = { SIGILWATCH_DATA_DIR: dataDir, DATABASE_URL: databaseUrl, SIGILWATCH_HTTP_PORT: '0', ...more };
+  const env = {
+    SIGILWATCH_DATA_DIR: dataDir,
+    DATABASE_URL: databaseUrl,
+    SIGILWATCH_HTTP_PORT: '0',
+    // By itself it is due at one hour of the day, and tests run at all of them.
+    SIGILWATCH_INTEGRITY_SCHEDULE: 'off',
+    ...more,
+  };
   return loadSettings({ schema: collectorSettings, env }).values;
 }
 

@@ -22,7 +22,7 @@ let url: string;
 before(async () => {
   postgres = await startPostgres();
   url = await postgres.emptyDatabase();
-  under = await startTestCollector(url, { SIGILWATCH_INTEGRITY_SCHEDULE: 'off' });
+  under = await startTestCollector(url);
   lyra = await enrolDirectly(under.ledger, 'lyra');
   tokenFile = join(under.settings.dataDir, 'token');
   await writeFile(tokenFile, under.token);

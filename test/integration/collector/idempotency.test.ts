@@ -139,10 +139,11 @@ test("one caller's key never shows another caller's answer", async () => {
 test('of fifty at once one has an effect', async () => {
   const counted = counter();
   let release = (_: string): void => {};
-  counted.meanwhile = () =>
-    new Promise((resolve) => {
-      release = resolve;
-    });
+  // Made at once: all others may be told before the one that works hears that it does.
+  const released = new Promise<string>((resolve) => {
+    release = resolve;
+  });
+  counted.meanwhile = () => released;
   const app = appOf(ada, counted);
   let told = 0;
   // Whoever of the fifty it is that works, all others are told before it is done.

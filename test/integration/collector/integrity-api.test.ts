@@ -23,7 +23,7 @@ const indexes: Record<string, number> = {};
 
 before(async () => {
   postgres = await startPostgres();
-  under = await startTestCollector(await postgres.emptyDatabase(), { SIGILWATCH_INTEGRITY_SCHEDULE: 'off' });
+  under = await startTestCollector(await postgres.emptyDatabase());
   await missed(under.db, 1);
   await (await nightlyOn(under)).look(new AbortController().signal);
   ownName = String((await items('?node=collector'))[0]?.report);

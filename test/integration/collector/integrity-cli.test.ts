@@ -16,7 +16,7 @@ let folder: string;
 
 before(async () => {
   postgres = await startPostgres();
-  under = await startTestCollector(await postgres.emptyDatabase(), { SIGILWATCH_INTEGRITY_SCHEDULE: 'off' });
+  under = await startTestCollector(await postgres.emptyDatabase());
   const lyra = await enrolDirectly(under.ledger, 'lyra');
   await say(under.ledger, 'lyra', lyra, [driftOpened('web', 'UNAUTHORIZED_CONTAINER')]);
   folder = await mkdtemp(join(tmpdir(), 'sigilwatch-reports-'));

@@ -10,7 +10,7 @@ import { postgresBudgets } from '../../../collector/postgres/budget-store.ts';
 import { postgresEnforcementStore } from '../../../collector/postgres/enforcement-store.ts';
 import { postgresReportSources } from '../../../collector/postgres/integrity-store.ts';
 import { listDeadLetters, listEnforcements } from '../../../collector/postgres/job-store.ts';
-import type { Db } from '../../../collector/postgres/pool.ts';
+import { connectClient, type Db } from '../../../collector/postgres/pool.ts';
 import {
   listContainers,
   listDrifts,
@@ -36,16 +36,18 @@ let db: Db;
 
 before(async () => {
   postgres = await startPostgres();
-  db = postgres.pool(await postgres.migratedDatabase());
-  const client = await db.connect();
+  const url = await postgres.migratedDatabase();
+  db = postgres.pool(url);
+  // Its statements take as long as they take.
+  const client = await connectClient({ url, applicationName: 'test' });
   try {
     await client.query('set session_replication_role = replica');
     await client.query(`select ensure_body_partition(${rows})`);
     for (const fill of fills) await client.query(fill);
+    await client.query('vacuum (analyze)');
   } finally {
-    client.release(true);
+    await client.end();
   }
-  await db.query('vacuum (analyze)');
 });
 after(async () => {
   await postgres.stop();

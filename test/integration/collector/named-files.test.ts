@@ -22,7 +22,7 @@ describe('files that root names while the data belong to another user', { skip }
 
   before(async () => {
     postgres = await startPostgres();
-    under = await startTestCollector(await postgres.emptyDatabase(), { SIGILWATCH_INTEGRITY_SCHEDULE: 'off' });
+    under = await startTestCollector(await postgres.emptyDatabase());
     const { dataDir } = under.settings;
     for (const name of await readdir(dataDir, { recursive: true })) await chown(join(dataDir, name), owner, owner);
     await chown(dataDir, owner, owner);

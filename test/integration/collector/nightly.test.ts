@@ -33,7 +33,7 @@ before(async () => {
 });
 after(() => postgres.stop());
 beforeEach(async () => {
-  under = await startTestCollector(await postgres.emptyDatabase(), { SIGILWATCH_INTEGRITY_SCHEDULE: 'off' });
+  under = await startTestCollector(await postgres.emptyDatabase());
   lyra = await enrolDirectly(under.ledger, 'lyra');
   await say(under.ledger, 'lyra', lyra, [driftOpened('web', 'UNAUTHORIZED_CONTAINER')]);
 });

@@ -202,9 +202,9 @@ describe('a lockout', () => {
 
   test('is over with its window, which tries in between do not make longer', async () => {
     await tally(Array.from({ length: 20 }, () => enter('root', 'wrong')));
-    await world.passWindow(limits.signInWindowMs - 5_000);
+    await world.passWindow(limits.signInWindowMs - 120_000);
     await assert.rejects(enter(), { code: 'rate_limit.exceeded' });
-    await world.passWindow(5_000);
+    await world.passWindow(120_000);
     await enter();
     assert.deepEqual(await tally(Array.from({ length: 20 }, () => enter('root', 'wrong', '192.0.2.77'))), {
       'auth.credentials': 10,

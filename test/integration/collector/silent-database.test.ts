@@ -38,7 +38,7 @@ function poolOn(servers: readonly string[], silentMs: number): Db {
 }
 
 test('a server that falls silent in the middle is given up, and the next transaction finds another', async () => {
-  const pool = poolOn([`127.0.0.1:${proxy.port}`, `127.0.0.1:${direct.port}`], 500);
+  const pool = poolOn([`127.0.0.1:${proxy.port}`, `127.0.0.1:${direct.port}`], 4_000);
   const portOf = async () => {
     const { rows } = await pool.query<{ port: number }>('select inet_client_port() as port');
     return rows[0]?.port;
@@ -57,7 +57,7 @@ test('a server that falls silent in the middle is given up, and the next transac
 });
 
 test('a commit whose answer is swallowed counts as not answered, and may be made again', async () => {
-  const pool = poolOn([`127.0.0.1:${proxy.port}`], 500);
+  const pool = poolOn([`127.0.0.1:${proxy.port}`], 4_000);
   const silent = withTransaction(pool, async (tx) => {
     await tx.query('create table if not exists said (n int)');
     proxy.hold(true);
@@ -70,9 +70,9 @@ test('a commit whose answer is swallowed counts as not answered, and may be made
 test('a long statement on a connection of its own is waited for, and a server that vanished meanwhile is not', async () => {
   const { username, password, pathname } = direct;
   const url = `postgres://${username}:${password}@127.0.0.1:${proxy.port}${pathname}`;
-  const client = await connectClient({ url, applicationName: 'test', silentMs: 200 });
+  const client = await connectClient({ url, applicationName: 'test', silentMs: 2_000 });
   const asked = proxy.connections;
-  const { rows } = await client.query('select pg_sleep(1.5)::text as slept');
+  const { rows } = await client.query('select pg_sleep(5)::text as slept');
   assert.equal(rows.length, 1);
   assert.ok(proxy.connections > asked, 'nobody asked after it');
   proxy.hold(true);
@@ -83,7 +83,7 @@ test('a long statement on a connection of its own is waited for, and a server th
 
 test('a server that has this session no more, as after a failover, is one that is gone; one that refuses to say is not', async () => {
   const { username, password, host, pathname } = direct;
-  const probe = (user: string, connectionTimeoutMillis = 1_000) =>
+  const probe = (user: string, connectionTimeoutMillis = 60_000) =>
     new pg.Client({ connectionString: `postgres://${user}@${host}${pathname}`, connectionTimeoutMillis });
   const known = `${username}:${password}`;
   const client = await connectClient({ url: direct.href, applicationName: 'test' });

@@ -131,7 +131,7 @@ test('under load on both collectors every span reaches its quorum before the loa
   };
   const loading = load();
   try {
-    await until('a quorum under load', async () => (await view(one)).witnessed_size > start + 200, 20_000);
+    await until('a quorum under load', async () => (await view(one)).witnessed_size > start + 200);
   } finally {
     loaded = false;
     await loading;
