@@ -359,7 +359,8 @@ describe('a commit that makes every node drift alike', () => {
     for (const name of names) await follows(nodeOf(name), id);
     for (const name of names) await caughtUp(nodeOf(name));
     // Not by starting it anew: a node that comes back late would act by itself meanwhile.
-    assert.equal((await collector.cli('desired', 'refresh')).exitCode, 0);
+    const headers = { authorization: `Bearer ${collector.token}` };
+    assert.ok((await fetch(`${collector.url}/api/v1/desired/refresh`, { method: 'POST', headers })).ok);
     for (const name of names) await follows(nodeOf(name), id);
     return id;
   }
