@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { driftKinds } from '../../../common/drift-kind.ts';
 import { orderStatuses } from '../../../common/order.ts';
 import { collectorCli } from '../../collector-cli.ts';
@@ -10,13 +11,16 @@ const scripts = {
   zsh: (await collectorCli(['completion', 'zsh'])).stdout,
 };
 
+/** Where nobody else makes files. */
+const cwd = fileURLToPath(new URL('.', import.meta.url));
+
 /** What bash offers for the last of `words`. */
 function offeredByBash(...words: readonly string[]): readonly string[] {
   const ask = `source <(printf %s "$1")
     shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
     _sigilwatch_collector
     printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const said = execFileSync('bash', ['-c', ask, 'bash', scripts.bash, 'sigilwatch-collector', ...words]);
+  const said = execFileSync('bash', ['-c', ask, 'bash', scripts.bash, 'sigilwatch-collector', ...words], { cwd });
   return said
     .toString()
     .split('\n')
@@ -64,7 +68,7 @@ test('bash knows the program, begins of words, and a value behind =', () => {
   assert.deepEqual(offeredByBash('dr'), ['drifts']);
   assert.deepEqual(offeredByBash('orders', 'list', '--status', '=', 'rej'), ['rejected']);
   assert.deepEqual(offeredByBash('orders', 'list', '--status', '='), orderStatuses);
-  const files = execFileSync('bash', ['-c', 'cd "$1" && compgen -f', 'bash', process.cwd()]).toString().trim();
+  const files = execFileSync('bash', ['-c', 'compgen -f'], { cwd }).toString().trim();
   assert.deepEqual([...offeredByBash('--config', '')].sort(), files.split('\n').sort());
 });
 
