@@ -13,7 +13,7 @@ import { type Random, randomOf, seedOf } from '../e2e/random.ts';
 
 const offsets = process.env.SIGILWATCH_TEST_LONG === '1' ? 100 : 12;
 const diskMb = 12;
-const opensWithinMs = 45_000;
+const opensWithinMs = 10_000;
 const patienceMs = 15_000;
 
 test(`a disk that is full at ${offsets} random offsets takes nothing that was acknowledged`, {

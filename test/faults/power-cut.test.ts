@@ -10,7 +10,7 @@ import { type Cut, liveThroughCuts, type Moment, promisesIn } from './lives.ts';
 
 /** Lives of one outbox, each going on from what a power cut left of the one before; and power cuts in each of them. */
 const [lives, cutsPerLife] = process.env.SIGILWATCH_TEST_LONG === '1' ? [50, 20] : [4, 8];
-const opensWithinMs = 45_000;
+const opensWithinMs = 10_000;
 const usualSeed = 20_260_103;
 
 /** What an outbox has promised: entries by number, told state by key. */
