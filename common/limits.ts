@@ -115,6 +115,13 @@ export const limits = {
   groupCommitsInFlight: 2,
   /** A group of fewer entries waits for those being written and grows meanwhile: a transaction has costs of its own. */
   groupCommitAheadEntries: 1_000,
+  /**
+   * Consecutive entries that stand in one row of the ledger, at most (`0027_entry_runs.sql`): how many, how many bytes of leaves, which
+   * fill a page of the database, and from the first one's time to the last one's.
+   */
+  runMaxEntries: 32,
+  runMaxBytes: 7_900,
+  runMaxMs: 60 * 60 * 1_000,
   /** Entries waiting for the sequencer before sessions are told to slow down. */
   sequencerQueueMaxEntries: 20_000,
   /** Full tiles of 8 KiB kept in memory for proofs. */

@@ -36,15 +36,45 @@ export const emptyRange: CompactRange = { size: 0, hashes: [] };
 
 /** RFC 6962 leaf hash. The leaf may be given in consecutive parts, so that nobody needs to join them first. */
 export function leafHash(...parts: readonly Uint8Array[]): Buffer {
-  const length = parts.reduce((sum, part) => sum + part.length, 1);
-  const input = Buffer.allocUnsafe(length);
-  input[0] = leafPrefix;
-  let offset = 1;
+  const input = Buffer.allocUnsafe(inputLength(parts));
+  writeLeafInput(input, 0, parts);
+  return hashLeaf(input);
+}
+
+/** RFC 6962 leaf hash of what {@link leafInputs} made. */
+export function hashLeaf(input: Buffer): Buffer {
+  return sha256(input);
+}
+
+/** What the leaf hashes of several leaves, each given in consecutive parts, are the SHA-256 of; one behind the other in memory. */
+export function leafInputs(leaves: readonly (readonly Uint8Array[])[]): Buffer[] {
+  const all = Buffer.allocUnsafe(leaves.reduce((sum, parts) => sum + inputLength(parts), 0));
+  let at = 0;
+  return leaves.map((parts) => {
+    const start = at;
+    at = writeLeafInput(all, start, parts);
+    return all.subarray(start, at);
+  });
+}
+
+/** By way of a text, which the runtime hands over in half the time that it takes for memory of its own. */
+function sha256(input: Uint8Array): Buffer {
+  return Buffer.from(hash('sha256', input, 'binary'), 'latin1');
+}
+
+function inputLength(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 1);
+}
+
+/** @returns where it ends. */
+function writeLeafInput(into: Buffer, start: number, parts: readonly Uint8Array[]): number {
+  into[start] = leafPrefix;
+  let at = start + 1;
   for (const part of parts) {
-    input.set(part, offset);
-    offset += part.length;
+    into.set(part, at);
+    at += part.length;
   }
-  return hash('sha256', input, 'buffer');
+  return at;
 }
 
 /** RFC 6962 hash of an inner node over its two 32-byte children. */
@@ -53,7 +83,7 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   input[0] = nodePrefix;
   input.set(left, 1);
   input.set(right, 1 + hashBytes);
-  return hash('sha256', input, 'buffer');
+  return sha256(input);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { rfc3339 } from '../common/clock.ts';
 import { type ChainHead, genesis, headAfter, type SignedEntry, sealEntry } from '../common/entry.ts';
 import { type KeyPair, keyPairFromSeed } from '../common/keys.ts';
 import type { Statement } from '../common/kinds.ts';
@@ -55,6 +56,23 @@ function authorAt(name: string, keys: KeyPair, start: ChainHead): TestAuthor {
 /** The smallest statement there is. */
 export function cleared(id: string): Statement {
   return { kind: 'sigil.cleared', body: { store: 'demo', id } };
+}
+
+/** What a node says of a minute in which nothing happened: consecutive ones may stand in one row (`entry-runs.ts`). */
+export function quietMinute(n: number): Statement {
+  const digest = '0'.repeat(64);
+  return {
+    kind: 'report',
+    body: {
+      minute: rfc3339(firstEntryMs + n * 60_000),
+      coverage: 'observed',
+      scanMs: 1,
+      containers: { count: 0, unobserved: 0, digest },
+      drifts: { open: 0, digest },
+      stores: [],
+      commit: null,
+    },
+  };
 }
 
 /** A statement of some 45 kB. */

@@ -1,7 +1,7 @@
 import { count } from '../../common/fields.ts';
 import { entryList } from '../api/ledger-contract.ts';
+import { type EntryRow, listEntries } from '../postgres/entry-list-store.ts';
 import type { Queryable } from '../postgres/pool.ts';
-import { type EntryRow, listEntries } from '../postgres/query-store.ts';
 import { type Paging, page } from './paging.ts';
 import type { Serve } from './serving.ts';
 

@@ -12,9 +12,9 @@ import {
 import { AppError } from '../../common/errors.ts';
 import { rawPublicKey } from '../../common/keys.ts';
 import type { Statement } from '../../common/kinds.ts';
-import { leafHash, rootOf } from '../../common/merkle.ts';
+import { hashLeaf, leafInputs, rootOf } from '../../common/merkle.ts';
 import { project } from './projections.ts';
-import type { Commit, LedgerStore, SignedBatch, StorableEntry, StoredEntryRef, TreeHead } from './store.ts';
+import type { Commit, LedgerStore, SignedBatch, StagedEntry, StoredEntryRef, TreeHead } from './store.ts';
 import { growTail, type Tail } from './tail.ts';
 
 /** Where an entry stands. */
@@ -37,7 +37,7 @@ interface AuthorKey {
 }
 
 /** Entries of groups that are not durable yet. */
-export type Ahead = readonly (readonly StorableEntry[])[];
+export type Ahead = readonly (readonly StagedEntry[])[];
 
 export const nothingKnown: KnownAuthors = { heads: new Map(), keys: new Map() };
 
@@ -52,7 +52,7 @@ export class Plan {
   readonly #heads: Map<string, ChainHead>;
   readonly #keys: Map<string, AuthorKey | undefined>;
   readonly #ahead: Ahead;
-  readonly #staged: StorableEntry[] = [];
+  readonly #staged: StagedEntry[] = [];
 
   /** @param ahead what lies between the store and `tail`: staged by earlier plans that are still being written. */
   constructor(store: LedgerStore, tail: Tail, { heads, keys }: KnownAuthors = nothingKnown, ahead: Ahead = []) {
@@ -77,7 +77,7 @@ export class Plan {
     }
   }
 
-  get staged(): readonly StorableEntry[] {
+  get staged(): readonly StagedEntry[] {
     return this.#staged;
   }
 
@@ -107,7 +107,7 @@ export class Plan {
     const fresh = entries.slice(known.length);
     const heads = chain(head, fresh);
     if (fresh.length > 0 && signedWith !== undefined) await this.#requireInForce(author, signedWith);
-    return [...places, ...fresh.map((signed, at) => this.#stage(signed, heads[at]))];
+    return [...places, ...this.#stage(fresh, heads)];
   }
 
   /** Signs a statement as the collector's next entry and lays it out. */
@@ -115,7 +115,9 @@ export class Plan {
     const head = await this.#headOf(collectorAuthor);
     const signed = sealEntry(statement, { author: collectorAuthor, head, ...by });
     this.#learnKey(statement);
-    return { ...signed, index: this.#stage(signed).index };
+    const index = this.#tail.head.range.size + this.#staged.length;
+    this.#stage([signed], [headAfter(signed)]);
+    return { ...signed, index };
   }
 
   /**
@@ -163,12 +165,20 @@ export class Plan {
     if (kind === 'node.revoked') this.#keys.set(body.node, undefined);
   }
 
-  /** @param head the chain head after the entry, unless that is yet to be computed. */
-  #stage({ entry, bytes, signature }: SignedEntry, head = headAfter({ entry, bytes })): Place {
-    const index = this.#tail.head.range.size + this.#staged.length;
-    this.#heads.set(entry.author, head);
-    this.#staged.push({ entry, bytes, signature, index, leafHash: leafHash(bytes, signature), hash: head.hash });
-    return { seq: head.seq, index };
+  /** @param heads the chain heads after each of the entries, which are of one author. */
+  #stage(entries: readonly SignedEntry[], heads: readonly ChainHead[]): Place[] {
+    // One piece of memory for all: they go into the database as they lie there.
+    const leaves = leafInputs(entries.map(({ bytes, signature }) => [bytes, signature]));
+    const places: Place[] = [];
+    for (const [at, { entry, bytes, signature }] of entries.entries()) {
+      const [leaf, head] = [leaves[at], heads[at]];
+      if (leaf === undefined || head === undefined) break;
+      const index = this.#tail.head.range.size + this.#staged.length;
+      this.#heads.set(entry.author, head);
+      this.#staged.push({ entry, bytes, signature, index, leaf, leafHash: hashLeaf(leaf), hash: head.hash });
+      places.push({ seq: head.seq, index });
+    }
+    return places;
   }
 
   /** Places of entries whose numbers are taken, provided that it is by the very same entries. */

@@ -93,7 +93,8 @@ interface Gathered {
   readonly enforcementEvents: EnforcementEvent[];
   readonly baselines: When[];
   readonly lastEntries: Map<string, When>;
-  readonly containers: Map<string, ContainerChange>;
+  /** By node and container id. */
+  readonly containers: Map<string, Map<string, ContainerChange>>;
   readonly drifts: OccurrenceEvent<Body<'drift.opened'>>[];
   readonly findings: OccurrenceEvent<Body<'sigil.finding'>>[];
 }
@@ -123,7 +124,7 @@ export function project(entries: readonly LoggedEntry[]): ProjectionChanges {
   return {
     ...gathered,
     lastEntries: [...gathered.lastEntries.values()],
-    containers: [...gathered.containers.values()],
+    containers: [...gathered.containers.values()].flatMap((ofNode) => [...ofNode.values()]),
     drifts: foldOccurrences(gathered.drifts),
     findings: foldOccurrences(gathered.findings),
   };
@@ -241,12 +242,12 @@ function gatherObserved(when: When, body: Body<'observed'>, into: Gathered): voi
     into.baselines.push(when);
     into.drifts.push({ type: 'baseline', ...when });
     into.findings.push({ type: 'baseline', ...when });
-    for (const [key, change] of into.containers) if (change.node === node) into.containers.delete(key);
+    into.containers.delete(node);
   }
-  for (const id of body.removed) into.containers.set(`${node}/${id}`, { node, id, index, container: null });
-  for (const container of body.upserted) {
-    into.containers.set(`${node}/${container.id}`, { node, id: container.id, index, container });
-  }
+  const containers = into.containers.get(node) ?? new Map<string, ContainerChange>();
+  into.containers.set(node, containers);
+  for (const id of body.removed) containers.set(id, { node, id, index, container: null });
+  for (const container of body.upserted) containers.set(container.id, { node, id: container.id, index, container });
 }
 
 /**

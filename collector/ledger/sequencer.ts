@@ -1,11 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../common/clock.ts';
 import { AppError, toAppError } from '../../common/errors.ts';
 import { limits } from '../../common/limits.ts';
 import { rootOf } from '../../common/merkle.ts';
 import { type KnownAuthors, nothingKnown, Plan } from './plan.ts';
-import type { Commit, FullTile, LedgerStore, StorableEntry, TreeHead } from './store.ts';
+import type { Commit, FullTile, LedgerStore, StagedEntry, TreeHead } from './store.ts';
 import { continueTail, loadTail, type Tail, type TreeStore } from './tail.ts';
 
 /** Lays a caller's wish out in a plan; what it returns is called once the plan is committed. */
@@ -44,7 +44,7 @@ export interface SequencerOptions {
   readonly guard: TailGuard;
   /** Hears of tiles that are full now, once they are durable. */
   readonly onTiles: (tiles: readonly FullTile[]) => void;
-  /** Passes a number of milliseconds. */
+  /** Passes a number of milliseconds; with 0, lets the process deal with what has come in meanwhile. */
   readonly wait?: ((ms: number) => Promise<unknown>) | undefined;
 }
 
@@ -68,7 +68,7 @@ interface LaidOut {
 
 /** A group that is being written. */
 interface Flight {
-  readonly staged: readonly StorableEntry[];
+  readonly staged: readonly StagedEntry[];
   /** Resolves when its callers are answered: whether it is in the log as it was laid out. */
   readonly landed: Promise<boolean>;
 }
@@ -108,7 +108,7 @@ export class Sequencer {
   /** The end of the log once all that is under way is durable; undefined when that has to be found out. */
   #ahead: Ground | undefined;
 
-  constructor({ store, clock, privateKey, guard, onTiles, wait = delay }: SequencerOptions) {
+  constructor({ store, clock, privateKey, guard, onTiles, wait = pass }: SequencerOptions) {
     this.#store = store;
     this.#clock = clock;
     this.#privateKey = privateKey;
@@ -185,7 +185,7 @@ export class Sequencer {
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
       while (this.#mayNotLaunch()) await this.#oneLandedOrEnough();
-      if (this.#queuedEntries < limits.groupCommitMaxEntries) await this.#wait(limits.groupCommitWaitMs);
+      if (this.#queuedEntries < limits.groupCommitAheadEntries) await this.#wait(limits.groupCommitWaitMs);
       await this.#launch(this.#takeGroup());
     }
     // In the same turn as the look at the queue: a wish that comes in between would wait for the next one.
@@ -238,10 +238,28 @@ export class Sequencer {
 
   async #layOutOn(group: readonly Waiting[], ground: Ground, plan: Plan): Promise<LaidOut> {
     await plan.meet(group.map(({ author }) => author));
-    const { granted, refused } = await layOutAll(group, plan);
+    const { granted, refused } = await this.#layOutAll(group, plan);
     if (plan.empty) return { ground, plan, granted, refused, commit: undefined, after: ground };
     const { commit, tail } = plan.commit({ privateKey: this.#privateKey, now: this.#clock.now() });
     return { ground, plan, granted, refused, commit, after: { tail, authors: plan.authors } };
+  }
+
+  async #layOutAll(group: readonly Waiting[], plan: Plan) {
+    const granted: (() => void)[] = [];
+    const refused: { waiting: Waiting; error: AppError }[] = [];
+    for (const waiting of group) {
+      try {
+        granted.push(await waiting.layOut(plan));
+      } catch (thrown) {
+        const error = toAppError(thrown);
+        // What cannot even be read says nothing about this wish: the whole group fails and may be offered again.
+        if (error.retryable || error.code === 'internal.error') throw error;
+        refused.push({ waiting, error });
+      }
+      // The group before this one is on its way to the database meanwhile, and gets there only when it is this process's turn to send.
+      await this.#wait(0);
+    }
+    return { granted, refused };
   }
 
   /** Writes a group and answers its callers, in any case. */
@@ -348,6 +366,10 @@ export class Sequencer {
   }
 }
 
+function pass(ms: number): Promise<unknown> {
+  return ms === 0 ? nextTurn() : delay(ms);
+}
+
 async function isStale(store: LedgerStore, tail: Tail): Promise<boolean> {
   const head = await store.head();
   return head?.range.size !== tail.head.range.size;
@@ -363,20 +385,4 @@ async function readTail(store: LedgerStore, before: Tail | undefined): Promise<T
   const head = await store.head();
   if (head === undefined) throw new AppError('ledger.tampered', 'the ledger has no tree head');
   return (before && (await continueTail(store, before, head))) ?? loadTail(store, head);
-}
-
-async function layOutAll(group: readonly Waiting[], plan: Plan) {
-  const granted: (() => void)[] = [];
-  const refused: { waiting: Waiting; error: AppError }[] = [];
-  for (const waiting of group) {
-    try {
-      granted.push(await waiting.layOut(plan));
-    } catch (thrown) {
-      const error = toAppError(thrown);
-      // What cannot even be read says nothing about this wish: the whole group fails and may be offered again.
-      if (error.retryable || error.code === 'internal.error') throw error;
-      refused.push({ waiting, error });
-    }
-  }
-  return { granted, refused };
 }

@@ -23,6 +23,12 @@ export interface StorableEntry extends LoggedEntry {
   readonly hash: string;
 }
 
+/** One that comes to stand behind all others. */
+export interface StagedEntry extends StorableEntry {
+  /** What `leafHash` is the SHA-256 of: a zero byte, canonical bytes, signature (RFC 6962). */
+  readonly leaf: Buffer;
+}
+
 /** A batch with the collector's signature. */
 export interface SignedBatch {
   readonly batch: Batch;
@@ -35,7 +41,7 @@ export interface Commit {
   readonly from: TreeHead;
   readonly to: TreeHead;
   /** Contiguous: the first has index `from.range.size`, the last `to.range.size - 1`. */
-  readonly entries: readonly StorableEntry[];
+  readonly entries: readonly StagedEntry[];
   readonly tiles: readonly FullTile[];
   readonly projections: ProjectionChanges;
   /** When it was received; of the tree `to`. */

@@ -213,7 +213,7 @@ async function readLosses(db: Queryable, since: number): Promise<readonly Losses
       cross join lateral (
         select count(*) filter (where kind = 'outbox.dropped') as dropped,
                count(*) filter (where kind = 'outbox.recovered') as recovered
-          from (select kind from entries
+          from (select kind from entry_runs
                  where author = n.node and kind in ('outbox.dropped', 'outbox.recovered') and index >= $1
                  order by index desc limit $2) outbox) o
       where n.revoked_at is null and (g.gaps > 0 or o.dropped > 0 or o.recovered > 0)
@@ -229,7 +229,7 @@ async function readLosses(db: Queryable, since: number): Promise<readonly Losses
  */
 async function readForks(db: Queryable, since: number): Promise<readonly string[]> {
   const last = (kind: 'witness.fork' | 'witness.released') =>
-    `(select index from entries where author = n.node and kind = '${kind}' order by index desc limit 1)`;
+    `(select index from entry_runs where author = n.node and kind = '${kind}' order by index desc limit 1)`;
   const { rows } = await db.query<{ node: string }>(
     `select n.node
        from nodes n
@@ -249,10 +249,10 @@ const equivocationHeadBytes = 256;
 async function readEquivocations(db: Queryable, since: number): Promise<readonly string[]> {
   const { rows } = await db.query<{ node: string }>(
     `select distinct n.node
-       from (select e.index, substring(convert_from(substring(b.bytes from 1 for ${equivocationHeadBytes}), 'LATIN1')
+       from (select e.index, substring(convert_from(substring(e.bytes from 1 for ${equivocationHeadBytes}), 'LATIN1')
                                        from '"node":"([a-z0-9-]+)"') as node
-               from entries e join entry_bodies b on b.index = e.index
-              where e.kind = 'ledger.equivocation' and e.index >= $1
+               from first_entries e
+              where e.kind = 'ledger.equivocation' and e.index >= $1 and e.bytes is not null
               order by e.index desc limit $2) told
        join nodes n on n.node = told.node
       where n.revoked_at is null and n.enrolled_index < told.index
@@ -270,12 +270,11 @@ interface RunRow {
 
 async function readIntegrityRuns(db: Queryable): Promise<readonly LastIntegrityRun[]> {
   const { rows } = await db.query<RunRow>(
-    `select n.node, batch.received_ms, b.bytes
+    `select n.node, batch.received_ms, last.bytes
        from nodes n
-      cross join lateral (select index from entries where author = n.node and kind = 'integrity.report'
+      cross join lateral (select index, bytes from first_entries where author = n.node and kind = 'integrity.report'
                            order by index desc limit 1) last
       cross join lateral (select received_ms from batches where size > last.index order by size limit 1) batch
-       left join entry_bodies b on b.index = last.index
       where n.revoked_at is null
       order by n.node`,
   );

@@ -118,9 +118,9 @@ export async function listAlertChannels(db: Queryable): Promise<readonly AlertCh
 /** Entries that speak of alerts and were not read yet, the newest ones, oldest first. One expression. @param $1 how many. */
 const unreadSql = `
   coalesce((select jsonb_agg(jsonb_build_object('index', index, 'bytes', encode(bytes, 'hex')) order by index)
-              from (select e.index, b.bytes from entries e join entry_bodies b on b.index = e.index
-                     where e.kind in (${alertKindList}) and e.index >= (select next_index from alert_cursor)
-                     order by e.index desc limit $1) newest), '[]')`;
+              from (select index, bytes from first_entries
+                     where kind in (${alertKindList}) and index >= (select next_index from alert_cursor) and bytes is not null
+                     order by index desc limit $1) newest), '[]')`;
 
 type Unread = readonly { readonly index: number; readonly bytes: string }[];
 

@@ -73,7 +73,7 @@ export const alertKindList = alertKinds.map((kind) => `'${kind}'`).join(', ');
 
 async function lookOut(db: Queryable): Promise<{ unread: boolean; standing: boolean }> {
   const { rows } = await db.query<{ unread: boolean; standing: boolean }>(
-    `select exists (select from entries e where e.kind in (${alertKindList})
+    `select exists (select from entry_runs e where e.kind in (${alertKindList})
                        and e.index >= (select next_index from alert_cursor)) as unread,
             exists (select from alerts where resolved_index is null) as standing`,
   );
@@ -82,8 +82,8 @@ async function lookOut(db: Queryable): Promise<{ unread: boolean; standing: bool
 
 async function readEntries(tx: Tx, from: number, limit: number): Promise<readonly AlertEntry[]> {
   const { rows } = await tx.query<{ index: number; bytes: Buffer | null; signature: Buffer | null }>(
-    `select e.index, b.bytes, b.signature from entries e left join entry_bodies b on b.index = e.index
-      where e.kind in (${alertKindList}) and e.index >= $1 order by e.index limit $2`,
+    `select index, bytes, signature from first_entries
+      where kind in (${alertKindList}) and index >= $1 order by index limit $2`,
     [from, limit],
   );
   return rows.map(({ index, bytes, signature }) => {

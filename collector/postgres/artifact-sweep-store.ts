@@ -69,7 +69,9 @@ async function markRegistered(tx: Tx, { from, to }: Span, now: string): Promise<
 async function readChangedNodes(tx: Tx, { from, to }: Span): Promise<readonly string[] | undefined> {
   if (to - from > limits.maxSweepEntries) return undefined;
   const { rows } = await tx.query<{ author: string }>(
-    `select distinct author from entries where index >= $1 and index < $2 and kind = any($3) limit $4`,
+    `select distinct author from entry_runs
+      where index > $1::bigint - ${limits.runMaxEntries} and index + width > $1 and index < $2 and kind = any($3)
+      limit $4`,
     [from, to, tellingKinds, limits.maxSweepNodes + 1],
   );
   return rows.length > limits.maxSweepNodes ? undefined : rows.map(({ author }) => author);

@@ -32,10 +32,7 @@ async function readEntries(
   { from, to, kinds }: { readonly from: number; readonly to: number; readonly kinds: readonly string[] },
 ): Promise<readonly StoredBody[]> {
   const { rows } = await tx.query<BodyRow>(
-    `select e.index, e.leaf_hash, b.bytes, b.signature
-       from entries e left join entry_bodies b on b.index = e.index
-      where e.index >= $1 and e.index < $2 and e.kind = any($3)
-      order by e.index`,
+    'select index, leaf_hash, bytes, signature from entries_with_bodies($1, $2) where kind = any($3) order by run, place',
     [from, to, kinds],
   );
   return rows.map(({ index, leaf_hash, bytes, signature }) => ({
@@ -57,8 +54,9 @@ async function readReceipts(tx: Tx, from: number, to: number): Promise<readonly 
 
 async function countBodiless(tx: Tx, from: number, to: number): Promise<number> {
   const { rows } = await tx.query<{ entries: number }>(
-    `select count(*) as entries from entries e
-      where e.index >= $1 and e.index < $2 and not exists (select from entry_bodies b where b.index = e.index)`,
+    `select coalesce(sum(least(r.index + r.width, $2) - greatest(r.index, $1)), 0)::bigint as entries from entry_runs r
+      where r.index > $1 - ${limits.runMaxEntries} and r.index + r.width > $1 and r.index < $2
+        and not exists (select from run_bodies b where b.index = r.index)`,
     [from, to],
   );
   return rows[0]?.entries ?? 0;

@@ -16,6 +16,9 @@ const copyDataCode = 0x64;
 const copyDone = Buffer.from('6300000004', 'hex');
 /** Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01. */
 const epochMicroseconds = 946_684_800_000_000n;
+/** Numbers of types (`pg_type.dat`). */
+const int4 = 23;
+const timestamptz = 1184;
 const initialBytes = 64 * 1024;
 
 /** Grows to what is written into it. The same row layout, column by column, as the COPY statement it is for. */
@@ -74,6 +77,39 @@ export class CopyRows {
     this.#at += this.#bytes.write(digits, this.#at, 'hex');
   }
 
+  /** One value, of these one behind the other. */
+  concat(parts: readonly Uint8Array[]): void {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    this.#reserve(4 + length);
+    this.#at = this.#bytes.writeInt32BE(length, this.#at);
+    for (const part of piecesOf(parts)) {
+      this.#bytes.set(part, this.#at);
+      this.#at += part.length;
+    }
+  }
+
+  /** @param values integers; at least one. */
+  intArray(values: readonly number[]): void {
+    this.#array(int4, values.length, 4);
+    for (const value of values) {
+      this.#at = this.#bytes.writeInt32BE(4, this.#at);
+      this.#at = this.#bytes.writeInt32BE(value, this.#at);
+    }
+  }
+
+  /** @param unixMs integers; at least one. */
+  timestamptzArray(unixMs: readonly number[]): void {
+    this.#array(timestamptz, unixMs.length, 8);
+    for (const one of unixMs) this.timestamptz(one);
+  }
+
+  /** What stands before the elements: dimensions, whether there are NULLs, their type, how many, and the number of the first. */
+  #array(type: number, length: number, elementBytes: number): void {
+    const bytes = 20 + length * (4 + elementBytes);
+    this.#reserve(4 + bytes);
+    for (const word of [bytes, 1, 0, type, length, 1]) this.#at = this.#bytes.writeInt32BE(word, this.#at);
+  }
+
   /** The protocol messages `CopyData` and `CopyDone` with all rows. Nothing can be added after. */
   messages(): Buffer {
     this.#reserve(trailer.length + copyDone.length);
@@ -90,6 +126,22 @@ export class CopyRows {
     this.#bytes.copy(grown, 0, 0, this.#at);
     this.#bytes = grown;
   }
+}
+
+/** The same bytes in as few pieces as they lie in: copying costs more by the piece than by the byte. */
+function piecesOf(parts: readonly Uint8Array[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  let [start, end] = [0, 0];
+  let memory: ArrayBufferLike | undefined;
+  for (const { buffer, byteOffset, length } of parts) {
+    if (buffer !== memory || byteOffset !== end) {
+      if (memory !== undefined) pieces.push(new Uint8Array(memory, start, end - start));
+      [memory, start] = [buffer, byteOffset];
+    }
+    end = byteOffset + length;
+  }
+  if (memory !== undefined) pieces.push(new Uint8Array(memory, start, end - start));
+  return pieces;
 }
 
 /** Runs one `COPY ... FROM STDIN BINARY`. The rows are sent along with the statement; should it fail, the server skips them. */

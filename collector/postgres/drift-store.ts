@@ -75,11 +75,11 @@ function asSuspect({ node, kind, opened_at, changed_at, differences }: SuspectRo
  */
 export async function readDriftsOfCommit(db: Queryable, commit: string): Promise<readonly SuspectDrift[]> {
   const { rows } = await db.query<SuspectRow>(
-    `select d.node, d.kind, d.opened_at, e.at as changed_at,
+    `select d.node, d.kind, d.opened_at, e.times[1] as changed_at,
             case when d.resolved_index is null then d.differences end as differences
        from (select *, row_number() over (partition by node, kind order by changed_index desc) as nth
                from drifts where commit = $1) d
-       left join entries e on e.index = d.changed_index and d.changed_index > d.opened_index
+       left join entry_runs e on e.index = d.changed_index and d.changed_index > d.opened_index
       where d.nth <= $2
       order by d.opened_index`,
     [commit, limits.maxDriftsOfCommitRead],

@@ -11,7 +11,7 @@ import { digestBase, projections, replaySpace, schemaOfTables, upkeepLock } from
 
 const { escapeIdentifier } = pg;
 
-/** The condition for entries `e` whose bodies later ones are judged by: `verify-entry.ts` says which kinds those are. */
+/** The condition for runs `e`, of one entry each, whose bodies later ones are judged by: `verify-entry.ts` says which kinds those are. */
 const kept = `e.kind in ('ledger.created', 'node.enrolled', 'node.revoked', 'ledger.erased')`;
 
 /** When the last of the entries before the boundary had been received, as the collector has signed. */
@@ -108,7 +108,7 @@ async function readReceivedMs(db: Queryable, { from, to }: Span): Promise<number
 async function readFacts(db: Queryable, { from, to }: Span): Promise<SpanFacts> {
   const received = await db.query<{ first: number | null; last: number | null }>(receivedBetween, [from, to]);
   const bodies = await db.query<{ kept: number }>(
-    `select count(*) as kept from entries e where ${kept} and e.index >= $1 and e.index < $2`,
+    `select count(*) as kept from entry_runs e where ${kept} and e.index >= $1 and e.index < $2`,
     [from, to],
   );
   const [span] = received.rows;
@@ -141,7 +141,7 @@ async function alone<T>(owner: DatabaseOptions, work: (room: ErasureRoom) => Pro
 async function requireOwner(client: Tx): Promise<void> {
   const { rows } = await client.query<{ name: string; may: boolean }>(
     `select current_user::text as name, pg_has_role(relowner, 'usage') as may
-       from pg_class where oid = 'entry_bodies'::regclass`,
+       from pg_class where oid = 'run_bodies'::regclass`,
   );
   const [user] = rows;
   if (user === undefined || user.may) return;
@@ -156,7 +156,7 @@ async function requireOwner(client: Tx): Promise<void> {
 async function prepare(tx: Tx, { to, signal }: Omit<Drop, 'table'>): Promise<PreparedErasure> {
   await removeOver(tx, 'pg_temp', to);
   await storeBase(tx, to);
-  const table = `entry_bodies_to_${String(to).padStart(12, '0')}`;
+  const table = `run_bodies_to_${String(to).padStart(12, '0')}`;
   const keptBodies = await copyKept(tx, table, to);
   return { base: await digestBase(tx, to), keptBodies, drop: () => drop(tx, { table, to, signal }) };
 }
@@ -183,17 +183,14 @@ async function storeBase(tx: Tx, boundary: number): Promise<void> {
 /** A table fit to be the partition of all erased entries, with the few bodies among them that stay. */
 async function copyKept(tx: Tx, table: string, to: number): Promise<number> {
   const name = escapeIdentifier(table);
-  await tx.query(`create table ${name} (like entry_bodies including all)`);
-  await tx.query(
-    `create trigger append_only_all before truncate on ${name} for each statement execute function refuse_change()`,
-  );
+  await tx.query('select new_body_partition($1)', [table]);
   const { rows } = await tx.query<{ owner: string }>(
-    `select pg_get_userbyid(relowner)::text as owner from pg_class where oid = 'entry_bodies'::regclass`,
+    `select pg_get_userbyid(relowner)::text as owner from pg_class where oid = 'run_bodies'::regclass`,
   );
   await tx.query(`alter table ${name} owner to ${escapeIdentifier(rows[0]?.owner ?? '')}`);
   const { rowCount } = await tx.query(
-    `insert into ${name} (index, bytes, signature)
-     select b.index, b.bytes, b.signature from entries e join entry_bodies b on b.index = e.index
+    `insert into ${name} (index, ends, leaves)
+     select b.index, b.ends, b.leaves from entry_runs e join run_bodies b on b.index = e.index
       where ${kept} and e.index < $1`,
     [to],
   );
@@ -230,14 +227,14 @@ async function drop(tx: Tx, { table, to, signal }: Drop): Promise<void> {
 }
 
 async function exchangePartitions(tx: Tx, { table, to }: Omit<Drop, 'signal'>): Promise<void> {
-  await tx.query('lock table entry_bodies in access exclusive mode');
+  await tx.query('lock table run_bodies in access exclusive mode');
   const { rows } = await tx.query<{ name: string }>(
     'select name from body_partitions where to_index <= $1 order by from_index',
     [to],
   );
   await tx.query(`drop table ${rows.map(({ name }) => escapeIdentifier(name)).join(', ')}`);
   const bounds = `from (0) to (${to})`;
-  await tx.query(`alter table entry_bodies attach partition ${escapeIdentifier(table)} for values ${bounds}`);
+  await tx.query(`alter table run_bodies attach partition ${escapeIdentifier(table)} for values ${bounds}`);
 }
 
 function neverFree(to: number, cause: unknown): AppError {

@@ -4,9 +4,9 @@ import type { Queryable } from './pool.ts';
 /** `ledger.erased` entries, in order; their bodies are kept for ever. */
 export async function readErasureStatements(db: Queryable): Promise<readonly StoredStatement[]> {
   const { rows } = await db.query<StoredStatement>(
-    `select e.index, b.bytes, b.signature from entries e join entry_bodies b using (index)
-      where e.kind = 'ledger.erased'
-      order by e.index`,
+    `select index, bytes, signature from first_entries
+      where kind = 'ledger.erased' and bytes is not null
+      order by index`,
   );
   return rows;
 }

@@ -34,23 +34,22 @@ type FoundEvent = StoredEvent & { readonly found: number };
 async function readPage(db: Queryable, { from, to, kinds, authors }: Stretch): Promise<StoredPage> {
   const { rows } = await db.query<FoundEvent>(
     `with found as (
-       select index, author, seq, kind, at, entry_hash, leaf_hash
-         from entries
-        where index >= $1 and ($2::bigint is null or index < $2) and ($3::text[] is null or kind = any($3))
-          and ($6::text[] is null or author = any($6))
-        order by index limit $4),
+       select * from entries_in_runs
+        where run > $1 - ${limits.runMaxEntries} and index >= $1 and ($2::bigint is null or (run < $2 and index < $2))
+          and ($3::text[] is null or kind = any($3)) and ($6::text[] is null or author = any($6))
+        order by run, place limit $4),
      measured as (
        select found.*, count(*) over () as found,
-              coalesce(sum(octet_length(bytes)) over (order by index rows between unbounded preceding and 1 preceding), 0)
+              coalesce(sum(octet_length(bytes)) over (order by run, place rows between unbounded preceding and 1 preceding), 0)
                 as before,
-              bytes, entry_bodies.signature
-         from found left join entry_bodies using (index))
+              bytes, signature
+         from found left join lateral body_in_run(run, place) on true)
      select index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, signature, found
        from measured left join lateral (
          select to_timestamp(received_ms::double precision / 1000) as received_at
            from batches where size > measured.index order by size limit 1) receipt on true
       where before < $5
-      order by index`,
+      order by run, place`,
     [from, to, kinds, limits.eventPageEntries, limits.eventPageBytes, authors],
   );
   const last = rows.at(-1);

@@ -55,7 +55,8 @@ interface SeenRow {
 }
 
 const seenColumns = `c.node, c.id, c.name, c.image, c.image_id, c.state, c.seen_index,
-            (select at from entries where index = c.seen_index) as seen_at`;
+            (select times[c.seen_index - index + 1] from entry_runs
+              where index <= c.seen_index order by index desc limit 1) as seen_at`;
 
 function asSeen({ image_id, seen_index, seen_at, ...row }: SeenRow): SeenContainer {
   const { node, id, name, image, state } = row;

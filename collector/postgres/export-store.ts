@@ -1,3 +1,4 @@
+import { limits } from '../../common/limits.ts';
 import type { ExportSource, StoredLeaf } from '../ledger/export/export.ts';
 import { readErasureStatements } from './erasure-store.ts';
 import type { Db } from './pool.ts';
@@ -23,7 +24,7 @@ interface Row {
 async function readLeaves(db: Db, from: number, to: number): Promise<readonly StoredLeaf[]> {
   const { rows } = await db.query<Row>(
     `select index, kind, leaf_hash, bytes, signature
-       from entries left join entry_bodies using (index) where index >= $1 and index < $2 order by index`,
+       from entries_with_bodies($1, $2) order by run, place`,
     [from, to],
   );
   return rows.map(toLeaf);
@@ -31,8 +32,8 @@ async function readLeaves(db: Db, from: number, to: number): Promise<readonly St
 
 async function readKeyStatements(db: Db, before: number): Promise<readonly StoredLeaf[]> {
   const { rows } = await db.query<Row>(
-    `select index, kind, leaf_hash, bytes, signature
-       from entries left join entry_bodies using (index)
+    `select index, kind, leaf_hashes as leaf_hash, bytes, signature
+       from entry_runs left join lateral body_in_run(index, 1) on true
       where kind in ('ledger.created', 'node.enrolled', 'node.revoked') and index < $1 order by index`,
     [before],
   );
@@ -41,7 +42,7 @@ async function readKeyStatements(db: Db, before: number): Promise<readonly Store
 
 async function readAuthors(db: Db, from: number, to: number): Promise<readonly string[]> {
   const { rows } = await db.query<{ author: string }>(
-    'select distinct author from entries where index >= $1 and index < $2',
+    `select distinct author from entry_runs where index > $1 - ${limits.runMaxEntries} and index + width > $1 and index < $2`,
     [from, to],
   );
   return rows.map(({ author }) => author);

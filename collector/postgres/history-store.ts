@@ -1,3 +1,4 @@
+import { limits } from '../../common/limits.ts';
 import type { FleetSources } from '../fleet/fleet.ts';
 import { rootAt } from '../fleet/root-at.ts';
 import type { ChainBody, ChainPlace, ChainSpan, FleetView, Placed, StoredReceipt } from '../fleet/view.ts';
@@ -102,7 +103,7 @@ interface BodyRow {
   readonly signature: Buffer | null;
 }
 
-const bodyColumns = 'e.index, e.author, e.seq, e.leaf_hash, b.bytes, b.signature';
+const bodyColumns = 'index, author, seq, leaf_hash, bytes, signature';
 
 function asBody({ leaf_hash, bytes, signature, ...place }: BodyRow): ChainBody {
   const body = bytes === null || signature === null ? undefined : { bytes, signature };
@@ -111,10 +112,10 @@ function asBody({ leaf_hash, bytes, signature, ...place }: BodyRow): ChainBody {
 
 async function readKeyStatements(tx: Tx, size: number): Promise<readonly StoredBody[]> {
   const { rows } = await tx.query<BodyRow>(
-    `select ${bodyColumns}
-       from entries e left join entry_bodies b on b.index = e.index
-      where e.kind in ('node.enrolled', 'node.revoked') and e.index < $1
-      order by e.index`,
+    `select index, author, seq, leaf_hashes as leaf_hash, bytes, signature
+       from entry_runs left join lateral body_in_run(index, 1) on true
+      where kind in ('node.enrolled', 'node.revoked') and index < $1
+      order by index`,
     [size],
   );
   return rows.map(asBody);
@@ -122,9 +123,9 @@ async function readKeyStatements(tx: Tx, size: number): Promise<readonly StoredB
 
 async function readChainEnds(tx: Tx, authors: readonly string[]): Promise<readonly ChainPlace[]> {
   const { rows } = await tx.query<ChainPlace>(
-    `select x.author, e.seq
+    `select x.author, r.seq + r.width - 1 as seq
        from unnest($1::text[]) as x(author)
-      cross join lateral (select seq from entries where author = x.author order by seq desc limit 1) e`,
+      cross join lateral (select seq, width from entry_runs where author = x.author order by seq desc limit 1) r`,
     [authors],
   );
   return rows;
@@ -136,7 +137,12 @@ function asColumns(at: readonly ChainPlace[]): [authors: string[], seqs: number[
 
 async function readPlaces(tx: Tx, at: readonly ChainPlace[]): Promise<readonly Placed[]> {
   const { rows } = await tx.query<Omit<Placed, 'at'> & { at: Date }>(
-    `select author, seq, index, at from unnest($1::text[], $2::bigint[]) as x(author, seq) join entries using (author, seq)`,
+    `select e.author, e.seq, e.index, e.at
+       from unnest($1::text[], $2::bigint[]) as x(author, seq)
+      cross join lateral (select r from entry_runs r
+                           where r.author = x.author and r.seq <= x.seq order by r.seq desc limit 1) last
+      cross join lateral entries_of(r) e
+      where e.seq = x.seq`,
     asColumns(at),
   );
   return rows.map((row) => ({ ...row, at: row.at.toISOString() }));
@@ -145,11 +151,11 @@ async function readPlaces(tx: Tx, at: readonly ChainPlace[]): Promise<readonly P
 async function readLastReports(tx: Tx, at: readonly ChainPlace[]): Promise<readonly ChainBody[]> {
   const { rows } = await tx.query<BodyRow>(
     `select ${bodyColumns}
-       from unnest($1::text[], $2::bigint[]) as x(author, seq)
-      cross join lateral (select index, author, seq, leaf_hash from entries
-                           where author = x.author and seq <= x.seq and kind = 'report'
-                           order by seq desc limit 1) e
-       left join entry_bodies b on b.index = e.index`,
+       from unnest($1::text[], $2::bigint[]) as x(of_author, to_seq)
+      cross join lateral (select * from entries_in_runs
+                           where author = of_author and run_seq <= to_seq and seq <= to_seq and kind = 'report'
+                           order by run_seq desc, place desc limit 1) e
+       left join lateral body_in_run(run, place) on true`,
     asColumns(at),
   );
   return rows.map(asBody);
@@ -158,13 +164,13 @@ async function readLastReports(tx: Tx, at: readonly ChainPlace[]): Promise<reado
 async function readStatements(tx: Tx, { author, after, to }: ChainSpan, limit: number): Promise<readonly ChainBody[]> {
   const { rows } = await tx.query<BodyRow>(
     `select ${bodyColumns}
-       from (select index, author, seq, leaf_hash from entries
-              where author = $1 and seq > $2 and seq <= $3
+       from (select * from entries_in_runs
+              where author = $1 and run_seq > $2 - ${limits.runMaxEntries} and run_seq <= $3 and seq > $2 and seq <= $3
                 and kind in ('observed', 'drift.opened', 'drift.changed', 'drift.resolved', 'sigil.finding', 'sigil.cleared',
                              'sigil.accepted', 'agent.started')
-              order by seq limit $4) e
-       left join entry_bodies b on b.index = e.index
-      order by e.seq`,
+              order by run_seq, place limit $4) e
+       left join lateral body_in_run(run, place) on true
+      order by run_seq, place`,
     [author, after, to, limit],
   );
   return rows.map(asBody);

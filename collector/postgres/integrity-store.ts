@@ -151,10 +151,10 @@ function checkedMark(status: IntegrityStatus): Buffer {
 export async function readLedgerCheckFacts(db: Queryable): Promise<LedgerCheckFacts> {
   const received = (index: string) => `(select received_ms from batches where size > (${index}) order by size limit 1)`;
   const { rows } = await db.query<{ ended: number | null; first: number | null; begun: Date | null }>(
-    `select ${received(`select index from entries left join entry_bodies using (index)
+    `select ${received(`select index from first_entries
                          where kind = 'ledger.checked' and (bytes is null or position($1::bytea in bytes) = 0)
                          order by index desc limit 1`)} as ended,
-            ${received(`select index from entries where kind = 'ledger.checked' order by index limit 1`)} as first,
+            ${received(`select index from entry_runs where kind = 'ledger.checked' order by index limit 1`)} as first,
             (select last_begun_at from integrity_state) as begun`,
     [checkedMark('unchecked')],
   );
@@ -164,6 +164,16 @@ export async function readLedgerCheckFacts(db: Queryable): Promise<LedgerCheckFa
 
 const kindsInSql = reportKinds.map((kind) => `'${kind}'`).join(', ');
 
+/** Each kind by itself: so an index has them in order, and none beyond the page is looked at. */
+const newestOfKind = (kind: (typeof reportKinds)[number]) => `
+  (select index, author, kind, bytes
+     from first_entries
+    where kind = '${kind}' and ($1::text is null or author = $1)
+      and ($2::bytea is null or position($2 in bytes) > 0 or position($3::bytea in bytes) > 0)
+      and ($4::bigint is null or index < $4)
+    order by index desc
+    limit $5)`;
+
 async function listReportEntries(
   db: Queryable,
   { author, status }: ReportFilter,
@@ -171,11 +181,7 @@ async function listReportEntries(
 ): Promise<readonly ReportEntry[]> {
   const [ofNode, ofCollector] = status === undefined ? [] : marksOf(status);
   const { rows } = await db.query<ReportEntry>(
-    `select index, author, kind, bytes
-       from entries left join entry_bodies using (index)
-      where kind in (${kindsInSql}) and ($1::text is null or author = $1)
-        and ($2::bytea is null or position($2 in bytes) > 0 or position($3::bytea in bytes) > 0)
-        and ($4::bigint is null or index < $4)
+    `${reportKinds.map(newestOfKind).join(' union all ')}
       order by index desc
       limit $5`,
     [author, ofNode, ofCollector, page.after, page.limit],
@@ -185,7 +191,7 @@ async function listReportEntries(
 
 async function readReportEntry(db: Queryable, index: number): Promise<ReportEntry | undefined> {
   const { rows } = await db.query<ReportEntry>(
-    `select index, author, kind, bytes from entries left join entry_bodies using (index)
+    `select index, author, kind, bytes from first_entries
       where index = $1 and kind in (${kindsInSql})`,
     [index],
   );
@@ -195,7 +201,7 @@ async function readReportEntry(db: Queryable, index: number): Promise<ReportEntr
 /** @param id of the form of report ids, which need no escape in JSON */
 async function readOwnEntry(db: Queryable, id: string): Promise<ReportEntry | undefined> {
   const { rows } = await db.query<ReportEntry>(
-    `select index, author, kind, bytes from entries join entry_bodies using (index)
+    `select index, author, kind, bytes from first_entries
       where kind = 'ledger.checked' and author = $1 and position($2::bytea in bytes) > 0
       order by index desc
       limit 1`,

@@ -2,8 +2,17 @@ import pg, { type QueryResultRow } from 'pg';
 import { genesis } from '../../common/entry.ts';
 import { AppError, errnoOf } from '../../common/errors.ts';
 import { decodeRange, encodeRange, rootOf } from '../../common/merkle.ts';
-import type { Commit, LedgerStore, SignedBatch, StoredAuthor, StoredEntryRef, TreeHead } from '../ledger/store.ts';
+import type {
+  Commit,
+  LedgerStore,
+  SignedBatch,
+  StorableEntry,
+  StoredAuthor,
+  StoredEntryRef,
+  TreeHead,
+} from '../ledger/store.ts';
 import { CopyRows } from './copy.ts';
+import { copyInRuns } from './entry-runs.ts';
 import { readErasureStatements } from './erasure-store.ts';
 import { appendedChannel } from './event-store.ts';
 import { jobSteps } from './job-queue.ts';
@@ -23,9 +32,6 @@ import { projectionSteps } from './projection-store.ts';
 
 /** How often room is made for the bodies that come next, and for how many; more than a commit holds. */
 const bodiesMadeRoomFor = 8_192;
-/** What a row is expected to need at most in COPY's format, beside an entry's bytes. */
-const entryRowBytes = 256;
-const bodyRowBytes = 128;
 /** `division_by_zero`: what {@link moveHead} fails with when the tree head is another one. */
 const headMoved = '22012';
 
@@ -108,8 +114,7 @@ async function commitSteps(commit: Commit): Promise<Step[]> {
     { text: lockHeadText },
     moveHead(commit),
     ...ensurePartition(commit),
-    copyEntries(commit),
-    copyBodies(commit),
+    ...copyInRuns(commit.entries),
     ...copyTiles(commit),
     addBatchOf(commit.received),
     moveAuthorHeadsStep(commit.entries),
@@ -143,8 +148,8 @@ async function writeCommit(client: Tx, steps: readonly Step[], begun?: () => voi
 
 /** Whoever holds the tree head is alone behind it: a row that is there already was not written by a commit. */
 function placeTaken(thrown: unknown): AppError | undefined {
-  if (!(thrown instanceof pg.DatabaseError) || thrown.code !== uniqueViolation) return undefined;
-  if (!/^(entries|entry_bodies_[0-9]+|tiles|batches)_pkey$/.test(thrown.constraint ?? '')) return undefined;
+  if (!(thrown instanceof pg.DatabaseError) || !placeViolations.has(thrown.code ?? '')) return undefined;
+  if (!places.test(thrown.constraint ?? '')) return undefined;
   return new AppError(
     'ledger.tampered',
     `rows of ${thrown.table} stand where the next ones belong, and no collector wrote them. "sigilwatch-collector ledger verify" ` +
@@ -159,7 +164,9 @@ function saidBefore(thrown: unknown): AppError | undefined {
   return new AppError('state.conflict', 'that was put on record before, and holds once only', { cause: thrown });
 }
 
-const uniqueViolation = '23505';
+/** `unique_violation`, and what `refuse_gap` raises (`integrity_constraint_violation`). */
+const placeViolations = new Set(['23505', '23000']);
+const places = /^((entry_runs|run_bodies_[0-9]+|tiles|batches)_pkey|entry_runs_follow)$/;
 
 /** One statement. @throws AppError `database.unreachable` (retryable) when nobody answered it. */
 async function ask<Row extends QueryResultRow>(db: Queryable, sql: string, values: unknown[] = []): Promise<Row[]> {
@@ -209,34 +216,6 @@ function ensurePartition({ from, to }: Commit): Step[] {
   return [{ text: 'select ensure_body_partition($1)', values: [last + bodiesMadeRoomFor] }];
 }
 
-function copyEntries({ entries }: Commit): Step {
-  const rows = new CopyRows(entries.length * entryRowBytes);
-  for (const { index, entry, hash, leafHash } of entries) {
-    rows.row(7);
-    rows.bigint(index);
-    rows.text(entry.author);
-    rows.bigint(entry.seq);
-    rows.text(entry.kind);
-    rows.timestamptz(Date.parse(entry.at));
-    rows.hex(hash);
-    rows.bytea(leafHash);
-  }
-  const text = 'copy entries (index, author, seq, kind, at, entry_hash, leaf_hash) from stdin (format binary)';
-  return { text, copy: rows.messages() };
-}
-
-function copyBodies({ entries }: Commit): Step {
-  const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0);
-  const rows = new CopyRows(bytes + entries.length * bodyRowBytes);
-  for (const { index, bytes, signature } of entries) {
-    rows.row(3);
-    rows.bigint(index);
-    rows.bytea(bytes);
-    rows.bytea(signature);
-  }
-  return { text: 'copy entry_bodies (index, bytes, signature) from stdin (format binary)', copy: rows.messages() };
-}
-
 function copyTiles({ tiles }: Commit): Step[] {
   if (tiles.length === 0) return [];
   const rows = new CopyRows();
@@ -264,11 +243,11 @@ async function readLastBatch(db: Queryable) {
   return rows.map(({ received_ms, ...batch }) => ({ ...batch, receivedAtMs: received_ms }))[0];
 }
 
-export function moveAuthorHeads(tx: Tx, { entries }: Pick<Commit, 'entries'>): Promise<void> {
+export function moveAuthorHeads(tx: Tx, entries: readonly StorableEntry[]): Promise<void> {
   return runTogether(tx, [moveAuthorHeadsStep(entries)]);
 }
 
-function moveAuthorHeadsStep(entries: Commit['entries']): Step {
+function moveAuthorHeadsStep(entries: readonly StorableEntry[]): Step {
   const last = new Map(entries.map((logged) => [logged.entry.author, logged]));
   const rows = [...last.values()].map(({ entry, hash, index }) => ({
     author: entry.author,
@@ -337,24 +316,23 @@ async function readRefs(
   return ask<StoredEntryRef>(
     db,
     `select author, seq, index, encode(entry_hash, 'hex') as hash
-       from entries where author = $1 and seq between $2 and $3 order by seq`,
-    [author, fromSeq, toSeq],
+       from chain_between($1, $2, $3) order by seq`,
+    [author, fromSeq, toSeq + 1],
   );
 }
 
 async function readLeafHashes(db: Queryable, from: number, to: number): Promise<Buffer> {
-  const rows = await ask<{ leaf_hash: Buffer }>(
-    db,
-    'select leaf_hash from entries where index >= $1 and index < $2 order by index',
-    [from, to],
-  );
+  const rows = await ask<{ leaf_hash: Buffer }>(db, 'select leaf_hash from entries_between($1, $2) order by index', [
+    from,
+    to,
+  ]);
   return Buffer.concat(rows.map((row) => row.leaf_hash));
 }
 
 async function readLeaves(db: Queryable, from: number, to: number): Promise<readonly Buffer[]> {
   const rows = await ask<{ leaf: Buffer }>(
     db,
-    'select bytes || signature as leaf from entry_bodies where index >= $1 and index < $2 order by index',
+    'select bytes || signature as leaf from bodies_between($1, $2) order by index',
     [from, to],
   );
   return rows.map((row) => row.leaf);

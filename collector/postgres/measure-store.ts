@@ -41,7 +41,7 @@ async function readCommits(db: Queryable, node: string): Promise<readonly Measur
      select w.index, ${said('w')}, null as "order"
        from words w
       where w.commit in (select commit from adopted)
-         or (w.kind = 'enforcement.frozen' and exists (select from entry_bodies b where b.index = w.index))
+         or (w.kind = 'enforcement.frozen' and exists (select from run_bodies b where b.index = w.index))
       order by w.commit in (select commit from adopted) desc, w.index desc limit $2`,
     [node, limits.maxFreezesTold],
   );

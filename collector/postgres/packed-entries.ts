@@ -1,117 +1,72 @@
 import { limits } from '../../common/limits.ts';
-import type { StoredBody, StoredEntry } from '../ledger/verify/source.ts';
-import { int8At, Names, RecordReader, timeMicrosAt, timeMsAt } from './packed-values.ts';
+import type { StoredEntry } from '../ledger/verify/source.ts';
+import { type Names, RecordReader } from './packed-values.ts';
+import { addEntries, misfitAt, readRun, runColumns } from './stored-run.ts';
 
 /*
- * Entries as the database hands them over for verification: many in one piece, each as its columns one behind the other. So a row
- * costs neither a message nor a buffer of its own, and leaf and signature lie as they are hashed.
+ * Entries as the database hands them over for verification: the rows of many runs in one piece, each as its columns one behind the
+ * other. So a row costs neither a message nor a buffer of its own, and leaves lie as they are hashed.
  */
 
-/** Entries of one piece. */
-const pieceEntries = 128;
-/** Names of authors and kinds are shorter than this, in bytes. */
-const maxNameBytes = 200;
-/** Before the names: index, seq, time, and the lengths of author, kind and body. */
-const fixedBytes = 36;
-const hashBytes = 32;
-const signatureBytes = 64;
-/** In the place of the author's length: the row has values that no row of ours has, and comes as what `record_send` makes of it. */
-const foreign = -1;
-/** In front of what is hashed (RFC 6962). */
-const leafPrefix = Buffer.of(0);
+/** Runs of one piece begin at so many indexes. */
+const pieceEntries = 256;
+/** More begin there only where rows claim the same places, which shows at the first of them. */
+const pieceRuns = pieceEntries + limits.runMaxEntries;
 
 /**
- * Pieces of the entries from `from` up to but not including `to`, in order. Both conditions on the index: with one alone, the
- * other table would be read from its beginning. The order is that of the innermost statement, which an aggregate without an order of
- * its own keeps.
+ * Pieces of the rows that have the entries from `from` up to but not including `to`, in order: of runs, with their bodies, and of
+ * bodies without a run. Of the tables themselves, since a view or a function may be anything. Both conditions on the index: with
+ * one alone, the other table would be read from its beginning. The order is that of the innermost statement, which an aggregate
+ * without an order of its own keeps.
  */
-export function packedEntriesBetween(from: number, to: number): string {
-  const between = (index: string) => `${index} >= p and ${index} < least(p + ${pieceEntries}, ${to})`;
+export function packedRunsBetween(from: number, to: number): string {
+  // The first one may have begun before.
+  const first = `case p when ${from} then ${Math.max(from - limits.runMaxEntries + 1, 0)} else p end`;
+  const between = `index >= ${first} and index < least(p + ${pieceEntries}, ${to})`;
   return `select (select string_agg(packed, '')
-                    from (select coalesce(case when ${isOrdinary} then ${ordinary} end, ${asForeign}) as packed
-                            from entries e left join entry_bodies b on b.index = e.index and ${between('b.index')}
-                           where ${between('e.index')}
-                           order by e.index) as rows)
+                    from (select record_send(row(${runColumns})) as packed
+                            from (select * from entry_runs where ${between}) r
+                            full join (select * from run_bodies where ${between}) b on b.index = r.index
+                           order by coalesce(r.index, b.index), r.width desc, cardinality(b.ends) desc limit ${pieceRuns}) as rows)
             from generate_series(${from}::bigint, ${to - 1}::bigint, ${pieceEntries}) as p`;
 }
 
-const isOrdinary = `octet_length(e.author) < ${maxNameBytes} and octet_length(e.kind) < ${maxNameBytes}
-  and octet_length(e.entry_hash) = ${hashBytes} and octet_length(e.leaf_hash) = ${hashBytes}
-  and (b.index is null or octet_length(b.bytes) <= ${limits.maxEntryBytes} and octet_length(b.signature) = ${signatureBytes})`;
-
-const ordinary = `int8send(e.index) || int8send(e.seq) || timestamptz_send(e.at)
-  || int4send(octet_length(e.author)) || int4send(octet_length(e.kind)) || int4send(coalesce(octet_length(b.bytes), -1))
-  || textsend(e.author || e.kind) || e.entry_hash || e.leaf_hash
-  || coalesce('\\x00'::bytea || b.bytes || b.signature, '')`;
-
-/** Cut to what is certainly too long: whoever owns the database may have put anything there, and much of it. */
-const asForeign = `(select int8send(e.index) || int8send(0) || int8send(0) || int4send(${foreign})
-    || int4send(octet_length(columns)) || int4send(0) || columns
-  from record_send(row(e.seq, left(e.author, ${maxNameBytes}), left(e.kind, ${maxNameBytes}), e.at,
-    substr(e.entry_hash, 1, ${2 * hashBytes}), substr(e.leaf_hash, 1, ${2 * hashBytes}),
-    substr(b.bytes, 1, ${limits.maxEntryBytes + 1}), substr(b.signature, 1, ${2 * signatureBytes}))) as columns)`;
-
-/** Reads pieces. */
+/** Reads the pieces of one {@link packedRunsBetween}, in their order. */
 export class EntryUnpacker {
-  readonly #names = new Names();
+  readonly #names: Names;
+  readonly #from: number;
+  readonly #to: number;
+  /** The entries before this were handed over. */
+  #next: number;
+
+  /** @param names kept from one reading to the next. */
+  constructor(names: Names, from: number, to: number) {
+    this.#names = names;
+    this.#from = from;
+    this.#to = to;
+    this.#next = from;
+  }
 
   unpack(piece: Buffer): readonly StoredEntry[] {
     const entries: StoredEntry[] = [];
     for (let at = 0; at < piece.length; ) {
-      const isForeign = piece.readInt32BE(at + 24) === foreign;
-      at = isForeign ? addForeign(entries, piece, at) : this.#add(entries, piece, at);
+      const record = new RecordReader(piece, at);
+      this.#add(entries, record);
+      at = record.at;
     }
     return entries;
   }
 
-  /** @returns where the next one begins. */
-  #add(entries: StoredEntry[], piece: Buffer, at: number): number {
-    const namesAt = at + fixedBytes;
-    const kindAt = namesAt + piece.readInt32BE(at + 24);
-    const hashesAt = kindAt + piece.readInt32BE(at + 28);
-    const leafAt = hashesAt + 2 * hashBytes;
-    const length = piece.readInt32BE(at + 32);
-    const end = length < 0 ? leafAt : leafAt + 1 + length + signatureBytes;
-    entries.push({
-      index: int8At(piece, at),
-      author: this.#names.read(piece, namesAt, kindAt),
-      seq: int8At(piece, at + 8),
-      kind: this.#names.read(piece, kindAt, hashesAt),
-      atMs: timeMsAt(piece, at + 16),
-      atMicros: timeMicrosAt(piece, at + 16),
-      entryHash: piece.toString('hex', hashesAt, hashesAt + hashBytes),
-      leafHash: piece.toString('latin1', hashesAt + hashBytes, leafAt),
-      body: length < 0 ? undefined : { leaf: piece.subarray(leafAt, end), length },
-    });
-    return end;
+  #add(entries: StoredEntry[], record: RecordReader): void {
+    const rows = readRun(record, this.#names);
+    if (rows.is === 'run') {
+      addEntries(entries, rows.run, this.#from, this.#to);
+      this.#next = Math.max(this.#next, rows.run.index + rows.run.width);
+    } else if (rows.is === 'misfit') {
+      entries.push(misfitAt(rows.index, rows.misfit));
+    } else if (rows.index < this.#next) {
+      // A second body of an entry. Where there is no entry, that is what is told, and not that its body is there.
+      entries.push(misfitAt(rows.index, undefined));
+    }
   }
-}
-
-function addForeign(entries: StoredEntry[], piece: Buffer, at: number): number {
-  const end = at + fixedBytes + piece.readInt32BE(at + 28);
-  const record = new RecordReader(piece.subarray(at + fixedBytes, end));
-  const seq = record.next();
-  const author = record.next()?.toString('utf8') ?? '';
-  const kind = record.next()?.toString('utf8') ?? '';
-  const time = record.next();
-  const entryHash = record.next()?.toString('hex') ?? '';
-  const leafHash = record.next()?.toString('latin1') ?? '';
-  const [bytes, signature] = [record.next(), record.next()];
-  const body: StoredBody | undefined = bytes &&
-    signature && { leaf: Buffer.concat([leafPrefix, bytes, signature]), length: bytes.length };
-  const atMs = time === undefined ? Number.NaN : timeMsAt(time, 0);
-  const atMicros = time === undefined ? 0 : timeMicrosAt(time, 0);
-  const index = int8At(piece, at);
-  entries.push({
-    index,
-    author,
-    seq: seq ? int8At(seq, 0) : Number.NaN,
-    kind,
-    atMs,
-    atMicros,
-    entryHash,
-    leafHash,
-    body,
-  });
-  return end;
 }

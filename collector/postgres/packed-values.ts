@@ -30,22 +30,78 @@ function restOf(micros: bigint): bigint {
   return ((micros % 1_000n) + 1_000n) % 1_000n;
 }
 
-/** Reads the columns of what `record_send` made, in their order; undefined for NULL. */
-export class RecordReader {
-  readonly #record: Buffer;
-  /** Behind the number of columns. */
-  #at = 4;
+/** What PostgreSQL knows the types by that our tables have (`pg_type.dat`). */
+export const types = {
+  bytea: 17,
+  int8: 20,
+  int2: 21,
+  int4: 23,
+  text: 25,
+  int4s: 1007,
+  timestamptz: 1184,
+  timestamptzs: 1185,
+};
 
-  constructor(record: Buffer) {
-    this.#record = record;
+/** Reads the columns of what `record_send` made, in their order. */
+export class RecordReader {
+  readonly #bytes: Buffer;
+  #at: number;
+
+  /** @param at where the record begins, with the number of its columns. */
+  constructor(bytes: Buffer, at: number) {
+    this.#bytes = bytes;
+    this.#at = at + 4;
   }
 
-  next(): Buffer | undefined {
+  /** Where the next column begins, or ends what was the last one. */
+  get at(): number {
+    return this.#at;
+  }
+
+  /** @returns undefined for NULL, and for a value of another type: no column of ours has one. */
+  next(type: number): Buffer | undefined {
     // In front of each value, the type's number and the length.
-    const length = this.#record.readInt32BE(this.#at + 4);
     const start = this.#at + 8;
+    const is = this.#bytes.readInt32BE(start - 8);
+    const length = this.#bytes.readInt32BE(start - 4);
     this.#at = start + Math.max(length, 0);
-    return length < 0 ? undefined : this.#record.subarray(start, this.#at);
+    return length < 0 || is !== type ? undefined : this.#bytes.subarray(start, this.#at);
+  }
+}
+
+/** Number of dimensions, whether there are NULLs, type; of the one dimension, how many and from which number on. */
+const arrayHeaderBytes = 20;
+const lengthBytes = 4;
+
+/** An array in binary form, of values that all have the same length. */
+export class ArrayReader {
+  readonly #bytes: Buffer;
+  readonly #stepBytes: number;
+  readonly length: number;
+
+  private constructor(bytes: Buffer, length: number, valueBytes: number) {
+    this.#bytes = bytes;
+    this.length = length;
+    this.#stepBytes = lengthBytes + valueBytes;
+  }
+
+  /** @returns undefined for NULL, and for what is not one row of values, counted from 1 and none of them NULL. */
+  static over(bytes: Buffer | undefined, type: number, valueBytes: number): ArrayReader | undefined {
+    if (bytes === undefined || bytes.length <= arrayHeaderBytes) return undefined;
+    const [dimensions, hasNulls, is] = [bytes.readInt32BE(0), bytes.readInt32BE(4), bytes.readInt32BE(8)];
+    const [length, first] = [bytes.readInt32BE(12), bytes.readInt32BE(16)];
+    const isRow = dimensions === 1 && hasNulls === 0 && is === type && first === 1;
+    const fits = bytes.length === arrayHeaderBytes + length * (lengthBytes + valueBytes);
+    return isRow && fits ? new ArrayReader(bytes, length, valueBytes) : undefined;
+  }
+
+  /** Where a value stands, the first one being 0; at least 0 and less than {@link length}. */
+  place(n: number): number {
+    return arrayHeaderBytes + lengthBytes + n * this.#stepBytes;
+  }
+
+  get bytes(): Buffer {
+    return this.#bytes;
   }
 }
 

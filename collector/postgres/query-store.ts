@@ -1,6 +1,5 @@
 import type { Drift } from '../../common/drift.ts';
 import type { SigilFinding } from '../../common/sigil.ts';
-import type { StoredEvent } from '../events/ports.ts';
 import type { FleetContainer } from '../fleet/view.ts';
 import type { Fleet } from '../metrics.ts';
 import type { Queryable } from './pool.ts';
@@ -18,7 +17,7 @@ export interface Page<Key> {
 }
 
 /** A parameter that is not given does not filter. Times are RFC 3339; `from` is inclusive, `to` is not. */
-type Given<T> = T | undefined;
+export type Given<T> = T | undefined;
 
 export interface NodeRow {
   readonly node: string;
@@ -205,95 +204,6 @@ export async function listFindings(
       order by ${newestFirst(filter)} desc
       limit $8`,
     [filter.node, filter.store, filter.check, filter.state, filter.from, filter.to, page.after, page.limit],
-  );
-  return rows;
-}
-
-export type EntryRow = StoredEvent;
-
-export interface EntryFilter {
-  readonly author: Given<string>;
-  readonly kind: Given<string>;
-  readonly from: Given<string>;
-  readonly to: Given<string>;
-}
-
-/** An entry was received with the first batch that reaches beyond it. */
-const receipt = `left join lateral (
-         select to_timestamp(received_ms::double precision / 1000) as received_at
-           from batches where size > entries.index order by size limit 1) receipt on true`;
-
-const entryColumns = 'index, author, seq, kind, at, received_at, entry_hash, leaf_hash, bytes, entry_bodies.signature';
-
-/** Entries, newest first: by their place in the ledger, or within a time by when their authors say that it was. */
-export function listEntries(db: Queryable, filter: EntryFilter, page: Page<number>): Promise<readonly EntryRow[]> {
-  const { author, from, to } = filter;
-  if (from !== undefined || to !== undefined) return listEntriesWithin(db, filter, page);
-  return author === undefined ? listAllEntries(db, filter, page) : listEntriesOf(db, { ...filter, author }, page);
-}
-
-async function listAllEntries(
-  db: Queryable,
-  { kind }: Pick<EntryFilter, 'kind'>,
-  page: Page<number>,
-): Promise<readonly EntryRow[]> {
-  const { rows } = await db.query<EntryRow>(
-    `select ${entryColumns}
-       from entries left join entry_bodies using (index) ${receipt}
-      where ($1::text is null or kind = $1)
-        and ($2::bigint is null or index < $2)
-      order by index desc
-      limit $3`,
-    [kind, page.after, page.limit],
-  );
-  return rows;
-}
-
-/** By the numbers of the author's chain, which go up as the indexes do: there is an index of these already. */
-async function listEntriesOf(
-  db: Queryable,
-  { author, kind }: Pick<EntryFilter, 'kind'> & { readonly author: string },
-  page: Page<number>,
-): Promise<readonly EntryRow[]> {
-  const { rows } = await db.query<EntryRow>(
-    `select ${entryColumns}
-       from entries left join entry_bodies using (index) ${receipt}
-      where author = $1 and ($2::text is null or kind = $2)
-        and ($3::bigint is null or seq < (select seq from entries where index = $3 and author = $1))
-      order by seq desc
-      limit $4`,
-    [author, kind, page.after, page.limit],
-  );
-  return rows;
-}
-
-/**
- * A node that was cut off sends late what it has said long ago, and clocks go wrong, so a time is no stretch of indexes: in the order
- * of indexes all that came later would have to be looked at. In the order of the time there is an index.
- */
-async function listEntriesWithin(db: Queryable, filter: EntryFilter, page: Page<number>): Promise<readonly EntryRow[]> {
-  const { rows } = await db.query<EntryRow>(
-    `select ${entryColumns}
-       from entries left join entry_bodies using (index) ${receipt}
-      where ($1::timestamptz is null or at >= $1) and ($2::timestamptz is null or at < $2)
-        and ($3::text is null or author = $3) and ($4::text is null or kind = $4)
-        and ($5::bigint is null or (at <= (select at from entries where index = $5)
-                                    and (at, index) < (select at, index from entries where index = $5)))
-      order by at desc, index desc
-      limit $6`,
-    [filter.from, filter.to, filter.author, filter.kind, page.after, page.limit],
-  );
-  return rows;
-}
-
-/** Entries with indexes from `from` up to but not including `to`, in order. */
-export async function readEntries(db: Queryable, from: number, to: number): Promise<readonly EntryRow[]> {
-  const { rows } = await db.query<EntryRow>(
-    `select ${entryColumns}
-       from entries left join entry_bodies using (index) ${receipt}
-      where index >= $1 and index < $2
-      order by index`,
-    [from, to],
   );
   return rows;
 }

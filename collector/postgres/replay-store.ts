@@ -127,7 +127,7 @@ async function withConnection<T>(database: DatabaseOptions, work: (tx: Tx) => Pr
  * the place of others since then would look empty to them.
  */
 export async function keepBodies(tx: Tx): Promise<void> {
-  await tx.query('lock table entry_bodies in access share mode');
+  await tx.query('lock table run_bodies in access share mode');
 }
 
 /** Until the end of the transaction. @throws AppError `state.busy` when another repair or erasure has it. */
@@ -153,7 +153,7 @@ export async function replaySpace(tx: Tx): Promise<ReplaySpace> {
     base: () => readBase(tx),
     loadBase: (boundary) => loadBase(tx, boundary),
     apply: async (entries) => {
-      await moveAuthorHeads(tx, { entries });
+      await moveAuthorHeads(tx, entries);
       await applyProjections(tx, project(entries));
       await analyze(entries.length);
     },
@@ -206,13 +206,7 @@ async function readBodies(tx: Tx, from: number, to: number): Promise<readonly St
     leaf_hash: Buffer;
     bytes: Buffer | null;
     signature: Buffer | null;
-  }>(
-    `select e.index, e.leaf_hash, b.bytes, b.signature
-       from entries e left join entry_bodies b on b.index = e.index and b.index >= $1 and b.index < $2
-      where e.index >= $1 and e.index < $2
-      order by e.index`,
-    [from, to],
-  );
+  }>('select index, leaf_hash, bytes, signature from entries_with_bodies($1, $2) order by run, place', [from, to]);
   return rows.map(({ index, leaf_hash, bytes, signature }) => ({
     index,
     leafHash: leaf_hash,

@@ -18,8 +18,8 @@ type Access = 'append' | 'advance' | 'work' | 'read';
 
 /** Every table there is, by name. A table that is missing here is closed to the collector's role. */
 export const tableAccess: Readonly<Record<string, Access>> = {
-  entries: 'append',
-  entry_bodies: 'append',
+  entry_runs: 'append',
+  run_bodies: 'append',
   tiles: 'append',
   batches: 'append',
   ledger_head: 'advance',
@@ -68,6 +68,10 @@ export const tableAccess: Readonly<Record<string, Access>> = {
   integrity_reports: 'work',
   projection_bases: 'read',
   body_partitions: 'read',
+  entries: 'read',
+  entries_in_runs: 'read',
+  entry_bodies: 'read',
+  first_entries: 'read',
   schema_migrations: 'read',
 };
 
@@ -176,23 +180,30 @@ async function openSchema(tx: Tx, writer: string): Promise<boolean> {
 
 /**
  * New partitions of bodies are made by a function with the owner's rights: the collector says which index needs a place,
- * and nothing else. Its search path is pinned to the system's schema (which comes first by itself) and to where nobody but
- * the owner can put functions of his own.
+ * and nothing else, not the name of a table, as the function within it does. Its search path is pinned to the system's schema
+ * (which comes first by itself) and to where nobody but the owner can put functions of his own.
  */
 async function openPartitions(tx: Tx, writer: string): Promise<boolean> {
   const { rows } = await tx.query<{ done: boolean; path: string }>(
     `select prosecdef and proconfig is not null and proowner = current_user::regrole
               and has_function_privilege($1, oid, 'execute')
-              and not exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0) as done,
+              and not exists (
+                    select from pg_proc any_of, aclexplode(coalesce(any_of.proacl, acldefault('f', any_of.proowner)))
+                     where any_of.oid = ensure.oid and grantee = 0
+                        or any_of.oid = 'new_body_partition(text)'::regprocedure
+                           and (grantee = 0 or grantee = (select r.oid from pg_roles r where rolname = $1))) as done,
             format('%I, pg_temp', current_schema()) as path
-       from pg_proc where oid = 'ensure_body_partition(bigint)'::regprocedure`,
+       from pg_proc ensure where oid = 'ensure_body_partition(bigint)'::regprocedure`,
     [writer],
   );
   const [found] = rows;
   if (found === undefined || found.done) return false;
+  const role = escapeIdentifier(writer);
   await tx.query(`alter function ensure_body_partition(bigint) security definer set search_path = ${found.path}`);
-  await tx.query('revoke execute on function ensure_body_partition(bigint) from public');
-  await tx.query(`grant execute on function ensure_body_partition(bigint) to ${escapeIdentifier(writer)}`);
+  await tx.query(
+    `revoke execute on function ensure_body_partition(bigint), new_body_partition(text) from public, ${role}`,
+  );
+  await tx.query(`grant execute on function ensure_body_partition(bigint) to ${role}`);
   return true;
 }
 
@@ -233,7 +244,7 @@ export async function rewritingPowers(db: Queryable): Promise<readonly string[]>
        select c.oid, c.relname, c.relowner from pg_class c
         where c.relnamespace = current_schema()::regnamespace
           and (c.relname = any($1)
-               or c.oid in (select inhrelid from pg_inherits where inhparent = to_regclass('entry_bodies')))
+               or c.oid in (select inhrelid from pg_inherits where inhparent = to_regclass('run_bodies')))
      ), powers (power) as (
        select 'is a superuser' from pg_roles where rolname = current_user and rolsuper
        union all

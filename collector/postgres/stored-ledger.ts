@@ -1,11 +1,13 @@
 import pg from 'pg';
 import { AppError } from '../../common/errors.ts';
+import { limits } from '../../common/limits.ts';
 import { fullTileWidth, type TileId } from '../../common/tiles.ts';
 import type { StoredStatement } from '../ledger/erasure/record.ts';
 import type { FullTile } from '../ledger/store.ts';
 import type { Reading, StoredBatch, StoredCheckpoint, StoredExtent, StoredLedger } from '../ledger/verify/source.ts';
 import { copyOut, type Turns, turnsOf } from './copy-out.ts';
-import { EntryUnpacker, packedEntriesBetween } from './packed-entries.ts';
+import { EntryUnpacker, packedRunsBetween } from './packed-entries.ts';
+import { Names } from './packed-values.ts';
 import type { Queryable } from './pool.ts';
 
 /**
@@ -14,10 +16,10 @@ import type { Queryable } from './pool.ts';
  */
 export function postgresStoredLedger(db: Queryable): StoredLedger {
   const turns = turnsOf(db);
-  const unpacker = new EntryUnpacker();
+  const names = new Names();
   return {
     extent: () => turns(() => readExtent(db)),
-    read: (from, to) => read({ db, turns, unpacker }, from, to),
+    read: (from, to) => read({ db, turns, names }, from, to),
     erasures: (size) => turns(() => readErasures(db, size)),
     tiles: (ids) => turns(() => readTiles(db, ids)),
   };
@@ -42,7 +44,7 @@ export function damageOf(thrown: unknown): AppError | undefined {
 interface On {
   readonly db: Queryable;
   readonly turns: Turns;
-  readonly unpacker: EntryUnpacker;
+  readonly names: Names;
 }
 
 function read(on: On, from: number, to: number): Reading {
@@ -50,7 +52,8 @@ function read(on: On, from: number, to: number): Reading {
   const batches = on.turns(() => readBatches(on.db, from, to));
   const checkpoints = on.turns(() => readCheckpoints(on.db, from, to));
   const tiles = on.turns(() => readTilesBetween(on.db, from, to));
-  const entries = copyOut(on, packedEntriesBetween(from, to), (piece) => on.unpacker.unpack(piece));
+  const unpacker = new EntryUnpacker(on.names, from, to);
+  const entries = copyOut(on, packedRunsBetween(from, to), (piece) => unpacker.unpack(piece));
   // Told to whoever waits for them; who closes before that does not want to hear of it.
   for (const rows of [batches, checkpoints, tiles]) rows.catch(() => {});
   return { batches, checkpoints, tiles, entries, close: entries.close };
@@ -73,10 +76,14 @@ async function readExtent(db: Queryable): Promise<StoredExtent | undefined> {
                       order by node), '[]')
                from nodes) as nodes,
             jsonb_build_object(
-              'entry', coalesce((select min(index) from entries where index < 0),
-                                (select min(index) from entries where index >= h.size))::text,
-              'body', coalesce((select min(index) from entry_bodies where index < 0),
-                               (select min(index) from entry_bodies where index >= h.size))::text,
+              'entry', coalesce((select min(index) from entry_runs where index < 0)::text,
+                                (select h.size from entry_runs
+                                  where index < h.size and index > greatest(h.size, 0) - ${limits.runMaxEntries}
+                                    and width > h.size - index limit 1)::text,
+                                (select min(index) from entry_runs where index >= h.size)::text,
+                                (select 'NULL' from entry_runs where index is null limit 1)),
+              'body', coalesce((select min(index) from run_bodies where index < 0),
+                               (select min(index) from run_bodies where index >= h.size))::text,
               'batch', coalesce((select min(size) from batches where size <= 0),
                                 (select min(size) from batches where size > h.size))::text,
               'checkpoint', coalesce((select min(size) from checkpoints where size <= 0),
@@ -137,11 +144,15 @@ async function readTiles(db: Queryable, ids: readonly TileId[]): Promise<readonl
   return ids.map((_, at) => found.get(at + 1));
 }
 
+/** Those entries stand alone; what does not look like one of them is cut to what is certainly too long. */
 async function readErasures(db: Queryable, size: number): Promise<readonly StoredStatement[]> {
   const { rows } = await db.query<StoredStatement>(
-    `select e.index, b.bytes, b.signature
-       from entries e join entry_bodies b using (index)
-      where e.kind = 'ledger.erased' and e.index < $1 order by e.index`,
+    `select index, substr(leaf, 2, greatest(octet_length(leaf) - 65, 0)) as bytes,
+            substr(leaf, greatest(octet_length(leaf) - 63, 1)) as signature
+       from (select r.index, coalesce(substr(b.leaves, 1, ${limits.maxEntryBytes + 66}), '') as leaf
+               from entry_runs r join run_bodies b using (index)
+              where r.kind = 'ledger.erased' and r.index < $1) as statements
+      order by index`,
     [size],
   );
   return rows;

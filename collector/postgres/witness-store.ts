@@ -1,3 +1,4 @@
+import { limits } from '../../common/limits.ts';
 import { type WitnessesWanted, witnessesWanted } from '../../common/witnesses.ts';
 import type { WantedStore } from '../desired/witnesses-wanted.ts';
 import type {
@@ -155,7 +156,9 @@ async function insertGap(tx: Tx, size: number, { nowMs, maxUnwitnessedMs }: Boun
                from checkpoints where quorum_at is not null) w,
             lateral (select received_ms from batches where size > w.size order by size limit 1) b
       where w.last = $1 and $2 - b.received_ms > $3
-        and exists (select from entries where index >= w.size and index < $1 and kind <> 'witness.gap')
+        and exists (select from entry_runs r
+                     where r.index > w.size - ${limits.runMaxEntries} and r.index + r.width > w.size and r.index < $1
+                       and r.kind <> 'witness.gap')
      on conflict (to_size) do nothing`,
     [size, nowMs, maxUnwitnessedMs],
   );

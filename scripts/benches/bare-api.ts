@@ -4,8 +4,9 @@
  */
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
+import { listEntries } from '../../collector/postgres/entry-list-store.ts';
 import { createPool } from '../../collector/postgres/pool.ts';
-import { listDrifts, listEntries, listNodes } from '../../collector/postgres/query-store.ts';
+import { listDrifts, listNodes } from '../../collector/postgres/query-store.ts';
 import { limits } from '../../common/limits.ts';
 
 const [url = ''] = process.argv.slice(2);

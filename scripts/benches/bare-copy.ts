@@ -1,5 +1,8 @@
 import type pg from 'pg';
+import type { StagedEntry } from '../../collector/ledger/store.ts';
 import { CopyRows, copyIn } from '../../collector/postgres/copy.ts';
+import { copyInRuns } from '../../collector/postgres/entry-runs.ts';
+import { runTogether } from '../../collector/postgres/pipeline.ts';
 import { connectClient } from '../../collector/postgres/pool.ts';
 import type { SignedEntry } from '../../common/entry.ts';
 
@@ -37,15 +40,10 @@ export async function openTablesCopy(url: string): Promise<BareCopy> {
   return openCopy(url, {
     prepare: async (client) => {
       await client.query('set session_replication_role = replica');
-      await client.query('truncate entries, entry_bodies');
+      await client.query('truncate entry_runs, run_bodies');
       await client.query('select ensure_body_partition(60000)');
     },
-    copy: async (client, entries) => {
-      await client.query('begin');
-      await copyEntries(client, entries);
-      await copyBodies(client, 'entry_bodies', entries);
-      await client.query('commit');
-    },
+    copy: (client, entries) => runTogether(client, copyInRuns(entries.map(staged))),
   });
 }
 
@@ -84,18 +82,7 @@ function copyBodies(client: pg.Client, table: string, batch: readonly Indexed[])
 }
 
 /** Hashes that nobody looks at: any 32 bytes. */
-function copyEntries(client: pg.Client, batch: readonly Indexed[]): Promise<void> {
-  const rows = new CopyRows(batch.length * rowBytes);
-  for (const { index, entry, bytes } of batch) {
-    rows.row(7);
-    rows.bigint(index);
-    rows.text(entry.author);
-    rows.bigint(entry.seq);
-    rows.text(entry.kind);
-    rows.timestamptz(Date.parse(entry.at));
-    rows.bytea(bytes.subarray(0, 32));
-    rows.bytea(bytes.subarray(32, 64));
-  }
-  const columns = 'index, author, seq, kind, at, entry_hash, leaf_hash';
-  return copyIn(client, `copy entries (${columns}) from stdin (format binary)`, rows.messages());
+function staged(entry: Indexed): StagedEntry {
+  const leaf = Buffer.concat([Buffer.of(0), entry.bytes, entry.signature]);
+  return { ...entry, leaf, leafHash: leaf.subarray(0, 32), hash: entry.entry.prev };
 }

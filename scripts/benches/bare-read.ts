@@ -8,28 +8,30 @@ const headerBytes = 19;
 const trailer = -1;
 const columnCountBytes = 2;
 const lengthBytes = 4;
-/** In front of the body: index, author, seq, kind, at, entry_hash and leaf_hash. */
-const columnsBefore = 7;
+/** In front of `ends`: index, width, author, seq, kind, times, entry_hashes and leaf_hashes. */
+const columnsBefore = 8;
+/** In the binary form of an array of one dimension, in front of its values; each has its length in front. */
+const arrayHeaderBytes = 20;
+const endBytes = lengthBytes + 4;
 const applicationName = 'sigilwatch-bench-bare';
 
 /** Rows that are asked for at once. */
 const pageRows = 4_096;
 
-/** A loop that reads the rows of a ledger once, in order, and hashes each body with SHA-256. */
+/** A loop that reads the entries of a ledger once, in order, and hashes each body with SHA-256. */
 export interface BareRead {
-  /** @returns how many rows there were. */
+  /** @returns how many entries there were. */
   run(): Promise<number>;
   close(): Promise<void>;
 }
 
-/** As anybody would write it: the driver's rows, page by page, with no more columns than are hashed. */
+/** As anybody would write it: the driver's rows, one for each entry, page by page, with no more columns than are hashed. */
 export async function openPagedRead(url: string): Promise<BareRead> {
   const client = await connectClient({ url, applicationName });
   const page = async (from: number): Promise<number> => {
     const { rows } = await client.query<{ bytes: Buffer; signature: Buffer }>({
       name: 'page',
-      text: `select b.bytes, b.signature from entries e join entry_bodies b on b.index = e.index and b.index >= $1 and b.index < $2
-              where e.index >= $1 and e.index < $2 order by e.index`,
+      text: 'select bytes, signature from bodies_between($1, $2) order by index',
       values: [from, from + pageRows],
     });
     for (const { bytes } of rows) hash('sha256', bytes, 'binary');
@@ -43,33 +45,33 @@ export async function openPagedRead(url: string): Promise<BareRead> {
   return { run, close: () => client.end() };
 }
 
-/** The least that can be done: all rows in one binary COPY, of which nothing is looked at and nothing copied. */
+/** The least that can be done: all runs in one binary COPY, of which nothing but the leaves is looked at and nothing copied. */
 export async function openCopiedRead(url: string): Promise<BareRead> {
   const client = await connectClient({ url, applicationName });
   const run = () =>
     new Promise<number>((resolve, reject) => {
-      client.query(new HashedRows(resolve, reject));
+      client.query(new HashedLeaves(resolve, reject));
     });
   return { run, close: () => client.end() };
 }
 
 /** What the driver calls while the statement runs. */
-class HashedRows implements pg.Submittable {
-  readonly #resolve: (rows: number) => void;
+class HashedLeaves implements pg.Submittable {
+  readonly #resolve: (entries: number) => void;
   readonly #reject: (thrown: unknown) => void;
-  #rows = 0;
+  #count = 0;
   #begun = false;
   #failed = false;
 
-  constructor(resolve: (rows: number) => void, reject: (thrown: unknown) => void) {
+  constructor(resolve: (entries: number) => void, reject: (thrown: unknown) => void) {
     this.#resolve = resolve;
     this.#reject = reject;
   }
 
   submit(connection: pg.Connection): void {
     connection.query(
-      `copy (select e.index, e.author, e.seq, e.kind, e.at, e.entry_hash, e.leaf_hash, b.bytes, b.signature
-               from entries e join entry_bodies b using (index) order by e.index) to stdout (format binary)`,
+      `copy (select r.index, r.width, r.author, r.seq, r.kind, r.times, r.entry_hashes, r.leaf_hashes, b.ends, b.leaves
+               from entry_runs r join run_bodies b using (index) order by r.index) to stdout (format binary)`,
     );
   }
 
@@ -80,9 +82,16 @@ class HashedRows implements pg.Submittable {
     if (at === chunk.length || chunk.readInt16BE(at) === trailer) return;
     at += columnCountBytes;
     for (let column = 0; column < columnsBefore; column++) at += lengthBytes + chunk.readInt32BE(at);
-    // Body and signature in one piece, with the length that stands between them: nothing is copied.
-    hash('sha256', chunk.subarray(at + lengthBytes), 'binary');
-    this.#rows += 1;
+    const endsAt = at + lengthBytes + arrayHeaderBytes + lengthBytes;
+    const endsLength = chunk.readInt32BE(at);
+    const leaves = chunk.subarray(at + lengthBytes + endsLength + lengthBytes);
+    const count = (endsLength - arrayHeaderBytes) / endBytes;
+    for (let n = 0, start = 0; n < count; n++) {
+      const end = chunk.readInt32BE(endsAt + n * endBytes);
+      hash('sha256', leaves.subarray(start, end), 'binary');
+      start = end;
+    }
+    this.#count += count;
   }
 
   handleCommandComplete(): void {}
@@ -93,6 +102,6 @@ class HashedRows implements pg.Submittable {
   }
 
   handleReadyForQuery(): void {
-    if (!this.#failed) this.#resolve(this.#rows);
+    if (!this.#failed) this.#resolve(this.#count);
   }
 }

@@ -28,9 +28,8 @@ export interface LedgerEye {
  */
 const news = {
   name: 'news',
-  text: `select e.index, b.bytes, (extract(epoch from clock_timestamp()) * 1000)::double precision as at_ms
-           from entries e join entry_bodies b using (index)
-          where e.index >= $1 order by e.index`,
+  text: `select index, bytes, (extract(epoch from clock_timestamp()) * 1000)::double precision as at_ms
+           from bodies_between($1, $1::bigint + 65536) order by index`,
 };
 
 interface News {

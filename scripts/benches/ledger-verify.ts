@@ -177,7 +177,7 @@ function report({ size, batches }: Scene, rounds: readonly Round[]): BenchReport
   const { signedPerSecondAndCore } = limitsOf;
   const rows = [
     { what: 'without signatures, as a share of a bare loop', measured: ratio, unit: '', atLeast: limitsOf.ratio },
-    { what: 'the same, of one COPY of which nothing is looked at', measured: copyRatio, unit: '' },
+    { what: 'the same, of one COPY of which only leaves are looked at', measured: copyRatio, unit: '' },
     { what: 'bare loop: read body and signature, hash', measured: rate('paged'), unit: 'entries/s' },
     { what: 'one COPY, hash', measured: rate('copied'), unit: 'entries/s' },
     { what: 'verified without signatures', measured: rate('unsigned'), unit: 'entries/s' },

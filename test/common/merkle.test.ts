@@ -9,8 +9,10 @@ import {
   emptyRange,
   emptyRoot,
   encodeRange,
+  hashLeaf,
   largestPowerOfTwo,
   leafHash,
+  leafInputs,
   nodeHash,
   rootOf,
 } from '../../common/merkle.ts';
@@ -39,6 +41,16 @@ describe('the tree hash is that of RFC 6962', () => {
     const parts = [Buffer.from('one'), Buffer.alloc(0), Buffer.from('two')];
     assert.deepEqual(leafHash(...parts), leafHash(Buffer.concat(parts)));
     assert.notDeepEqual(leafHash(numberedLeaf(1), numberedLeaf(2)), nodeHash(numberedLeaf(1), numberedLeaf(2)));
+  });
+
+  test('leaves written one behind the other hash as each by itself', () => {
+    const leaves = [[Buffer.from('one'), Buffer.from('two')], [], [Buffer.from('three')]];
+    const inputs = leafInputs(leaves);
+    assert.deepEqual(
+      inputs.map(hashLeaf),
+      leaves.map((parts) => leafHash(...parts)),
+    );
+    assert.deepEqual(Buffer.concat(inputs), Buffer.from('\0onetwo\0\0three'));
   });
 });
 

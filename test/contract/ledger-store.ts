@@ -7,9 +7,9 @@ import { growTail, loadTail, type Tail } from '../../collector/ledger/tail.ts';
 import { hashBytes } from '../../common/encoding.ts';
 import { collectorAuthor, entryHash, genesis, leafData, type SignedEntry } from '../../common/entry.ts';
 import { rawPublicKey } from '../../common/keys.ts';
-import { emptyRange, leafHash, rootOf, splitHashes } from '../../common/merkle.ts';
+import { emptyRange, leafHash, leafInputs, rootOf, splitHashes } from '../../common/merkle.ts';
 import { fullTileWidth } from '../../common/tiles.ts';
-import { firstEntryMs, testAuthor } from '../authors.ts';
+import { cleared, firstEntryMs, quietMinute, type TestAuthor, testAuthor } from '../authors.ts';
 
 const origin = 'sigilwatch.test/ledger';
 
@@ -59,6 +59,37 @@ export function ledgerStoreContract(name: string, open: () => Promise<TestStore>
           hash: entryHash(bytes),
         })),
       );
+    });
+
+    test('what one says again and again is read entry by entry, from and to anywhere', async () => {
+      const { store, other } = await created();
+      const [author, second] = [testAuthor('node1'), testAuthor('node2')];
+      const minutes = (of: TestAuthor, count: number) =>
+        Array.from({ length: count }, (_, n) => of.next(quietMinute(of.head.seq + n)));
+      const groups = [
+        [...minutes(author, 70), ...minutes(second, 3), author.next(cleared('x')), ...minutes(author, 40)],
+        [...minutes(author, 5), ...minutes(second, 20)],
+      ];
+      for (const group of groups) assert.equal(await store.commit(await layOut(store, group)), true);
+      const entries = groups.flat();
+      const placed = entries.map(({ entry, bytes }, index) => {
+        return { author: entry.author, seq: entry.seq, index, hash: entryHash(bytes) };
+      });
+      for (let from = 0; from <= entries.length; from += 7) {
+        for (const to of [from, from + 1, from + 5, from + 33, 1_000]) {
+          const asked = `${from} to ${to}`;
+          assert.deepEqual(await other.leaves(from, to), entries.slice(from, to).map(leafData), asked);
+          assert.deepEqual(
+            splitHashes(await other.leafHashes(from, to)),
+            entries.slice(from, to).map(leafHashOf),
+            asked,
+          );
+          for (const { name } of [author, second]) {
+            const refs = placed.filter((ref) => ref.author === name && ref.seq >= from && ref.seq <= to);
+            assert.deepEqual(await other.refs(name, from, to), refs, `${name} ${asked}`);
+          }
+        }
+      }
     });
 
     test('what does not exist is answered as nothing', async () => {
@@ -231,15 +262,28 @@ async function layOut(store: LedgerStore, entries: readonly SignedEntry[]): Prom
   const head = await store.head();
   assert.ok(head);
   const plan = new Plan(store, await loadTail(store, head));
-  await plan.append(entries);
+  for (const ofOne of byAuthor(entries)) await plan.append(ofOne);
   return plan.commit({ privateKey: testAuthor('collector').keys.privateKey, now: firstEntryMs }).commit;
+}
+
+/** Cut where another author goes on. */
+function byAuthor(entries: readonly SignedEntry[]): SignedEntry[][] {
+  const parts: SignedEntry[][] = [];
+  for (const entry of entries) {
+    const last = parts.at(-1);
+    if (last?.[0]?.entry.author === entry.entry.author) last.push(entry);
+    else parts.push([entry]);
+  }
+  return parts;
 }
 
 /** The commit that appends an author's first entries after `tail`, whatever the store holds, and the tail after it. */
 function planOn(tail: Tail, entries: readonly SignedEntry[]): { commit: Commit; tail: Tail } {
   const { range } = tail.head;
+  const leaves = leafInputs(entries.map(({ bytes, signature }) => [bytes, signature]));
   const staged = entries.map((signed, at) => ({
     ...signed,
+    leaf: leaves[at] ?? assert.fail(),
     index: range.size + at,
     leafHash: leafHashOf(signed),
     hash: entryHash(signed.bytes),

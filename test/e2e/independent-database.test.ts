@@ -37,7 +37,7 @@ describe('what a superuser does to the tables behind a running collector', () =>
        from entry_bodies o where (b.index, o.index) in ((20, 21), (21, 20))`,
     'a body deleted': 'delete from entry_bodies where index = 511',
     'the last entries deleted': 'delete from entry_bodies where index > 500; delete from entries where index > 500',
-    'all bodies dropped with their partition': 'drop table entry_bodies_000000',
+    'all bodies dropped with their partition': 'drop table run_bodies_000000',
     'a tile deleted': 'delete from tiles where n = 0',
     'the tree head set forward': 'update ledger_head set size = size + 1',
   };

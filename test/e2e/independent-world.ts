@@ -13,6 +13,7 @@ import { connectClient, createPool } from '../../collector/postgres/pool.ts';
 import { generateKeyPair, type KeyPair } from '../../common/keys.ts';
 import { formatVerifierKey, type NoteSigner, noteSigner, signatureTypes, verifierKey } from '../../common/note.ts';
 import { driftOpened, enrolDirectly, say, settingsFor } from '../integration/collector/collectors.ts';
+import { changeOneByOne } from '../one-by-one.ts';
 import type { TestPostgres } from '../postgres.ts';
 import { quietLogger } from '../quiet-logger.ts';
 import type { Fetch } from './tile-auditor.ts';
@@ -77,6 +78,7 @@ export async function serveCopy(postgres: TestPostgres, { url, writer, keyFile }
     databaseUrl,
     tamper: async (sql) => {
       const client = await connectClient({ url: copy, applicationName: 'test' });
+      await changeOneByOne(client);
       await client.query(`set session_replication_role = replica; ${sql}`);
       await client.end();
     },

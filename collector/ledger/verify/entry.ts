@@ -18,6 +18,8 @@ export const keptKinds: ReadonlySet<string> = new Set([
 ]);
 const kindsOfNodes: ReadonlySet<string> = nodeKinds;
 const kindsOfCollector: ReadonlySet<string> = collectorKinds;
+/** Of what is hashed as a leaf, RFC 6962 §2.1. */
+const leafPrefix = 0x00;
 const leafPrefixBytes = 1;
 
 export interface EntryRules {
@@ -43,15 +45,16 @@ export class EntryCheck {
    */
   check(entry: StoredEntry, index: number): KeyObject | undefined {
     if (entry.index !== index) throw misplaced(entry.index, index);
-    const { body } = entry;
+    const { body, misfit } = entry;
+    if (misfit !== undefined) throw new Found('columns', index, `the row that the entry stands in ${misfit}`);
     if (body === undefined) {
       this.#checkErased(entry);
       return undefined;
     }
     if (body.leaf.length !== leafPrefixBytes + body.length + signatureBytes) {
-      throw new Found('body', index, `the signature has not ${signatureBytes} bytes`);
+      throw new Found('body', index, 'body and signature do not lie where their row says');
     }
-    if (hash('sha256', body.leaf, 'binary') !== entry.leafHash) {
+    if (body.leaf[0] !== leafPrefix || hash('sha256', body.leaf, 'binary') !== entry.leafHash) {
       throw new Found('leaf_hash', index, `body and signature are not those whose hash was logged${hint(entry, body)}`);
     }
     return this.#checkBody(entry, signedBytes(body));
@@ -68,6 +71,7 @@ export class EntryCheck {
       entry.atMicros === 0 &&
       hasOutline(bytes, next, entry.atMs, this.#times);
     if (!asExpected) this.#checkOutline(entry, bytes, hashed);
+    if (entry.outOfTime) throw new Found('columns', index, outOfTime);
     const key = this.#keyInForce(author, entry, index);
     if (index === 0 || keptKinds.has(kind)) this.#learn(bytes, entry);
     advance(author, entry);
@@ -128,6 +132,7 @@ export class EntryCheck {
     const { index, author, kind } = entry;
     const { erasures } = this.#rules;
     if (!erasures.covers(index)) throw erasures.uncovered(index);
+    if (entry.outOfTime) throw new Found('columns', erasures.spanAt(index), outOfTime);
     if (keptKinds.has(kind)) throw new Found('body', index, `the body is missing, which no ${kind} entry may lose`);
     const known = this.#rules.authors.get(author);
     this.#keyInForce(known, entry, index);
@@ -137,6 +142,8 @@ export class EntryCheck {
     advance(known, entry);
   }
 }
+
+const outOfTime = 'times of entries that share a row are not in order, or too far from one another';
 
 /** A body that lies in a wrong place is in itself in order, and says which one it is. */
 function hint(entry: StoredEntry, body: StoredBody): string {

@@ -33,6 +33,11 @@ export class Erasures {
     return this.#open.length > 0;
   }
 
+  /** Where the span begins that this entry lies in: of an erased entry, only those of its whole span are vouched for. */
+  spanAt(index: number): number {
+    return Math.min(index, ...this.#open.map(({ said }) => said.from));
+  }
+
   /** What it means that a body is gone which no statement covers. Where one was changed that may have, that is what is wrong. */
   uncovered(index: number): Found {
     const broken = this.#broken.find((at) => at > index);

@@ -22,6 +22,10 @@ export interface StoredEntry {
   /** One character per byte: making a Buffer for each costs more than the hash itself. */
   readonly leafHash: string;
   readonly body: StoredBody | undefined;
+  /** What is wrong with the row that it stands in, when that is none of ours: then nothing else counts. */
+  readonly misfit: string | undefined;
+  /** Its time is not one that it could share a row with: before that of the entry in front of it, or too far from the first. */
+  readonly outOfTime: boolean;
 }
 
 /** Canonical bytes and signature, laid out as they are hashed. */

@@ -267,7 +267,7 @@ test('checks of the ledger are known by when the last one came to an end, and aw
   await made('unchecked');
   assert.deepEqual(await check(), { endedAtMs: endedMs, awaitedSinceMs: firstMs });
   // Bodies may be kept for less time than a check may be ago.
-  await db.query('drop table entry_bodies_000000');
+  await db.query('drop table run_bodies_000000');
   assert.deepEqual(await check(), { endedAtMs: nowMs, awaitedSinceMs: firstMs });
 });
 

@@ -69,6 +69,7 @@ before(async () => {
   named['integrity_reports.show'] = String(z.array(z.object({ index: z.number() })).parse(items)[0]?.index);
   await operators(lyra);
   await until('a channel was told', async () => ((await call('GET', '/api/v1/alert-channels')).items?.length ?? 0) > 0);
+  await until('the alert stands', async () => ((await call('GET', '/api/v1/alerts')).items?.length ?? 0) > 0);
   await builds();
   named['log.tile'] = `0/000.p/${await size()}`;
 });

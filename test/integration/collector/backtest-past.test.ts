@@ -15,6 +15,7 @@ import { type Order, orderHash } from '../../../common/order.ts';
 import { firstEntryMs } from '../../authors.ts';
 import { collectorCli } from '../../collector-cli.ts';
 import { collectorKeys } from '../../ledgers.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { orderOf } from '../../orders.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
@@ -213,6 +214,7 @@ describe('entries', () => {
     const under = await fleetOfOne();
     await minutes(under, 3);
     const { db } = under.fleet;
+    await changeOneByOne(db);
     await withTransaction(db, async (tx) => {
       await tx.query('set local session_replication_role = replica');
       await tx.query('update entry_bodies set bytes = set_byte(bytes, 40, get_byte(bytes, 40) # 1) where index = 5');

@@ -10,6 +10,7 @@ import { runningPostmaster } from '../../../collector/postgres/postmaster.ts';
 import { leafHash } from '../../../common/merkle.ts';
 import { parseVerifierKey } from '../../../common/note.ts';
 import { parseTlogProof, verifyTlogProof } from '../../../common/tlog-proof.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { programs } from '../../system/program.ts';
 import { until } from '../../until.ts';
 
@@ -233,6 +234,7 @@ test('ledger verify exits with 1 and names the entry that was changed', async ()
   const password = await readFile(join(dataDir, 'postgres', 'password'), 'utf8');
   const url = `postgres://sigilwatch:${password.trim()}@127.0.0.1:${port.trim()}/sigilwatch`;
   const client = await connectClient({ url, applicationName: 'test' });
+  await changeOneByOne(client);
   await client.query(`set session_replication_role = replica; update entries set kind = 'report' where index = 1`);
   await client.end();
   const { code, stdout } = await cli(['ledger', 'verify', '--data-dir', dataDir]);

@@ -17,29 +17,45 @@ import { connectClient, type Db } from '../../../collector/postgres/pool.ts';
 import { postgresReplays } from '../../../collector/postgres/replay-store.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
 import { collectorKeys, testOrigin } from '../../ledgers.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 
 const applicationName = 'test';
 
-/** Gives an empty ledger partitions that end at these indexes, and one more that goes on from the last. */
+/**
+ * Gives an empty ledger partitions that end at these indexes, and one more that goes on from the last. No run lies in two of them, as
+ * in none of the product's own, whose ends are known beforehand: here a run across an end is taken apart as soon as it is there.
+ * @param ownerUrl of a superuser.
+ */
 export async function layPartitions(ownerUrl: string, ends: readonly number[]): Promise<void> {
   const client = await connectClient({ url: ownerUrl, applicationName });
   try {
-    await client.query('begin; drop table entry_bodies_000000');
+    await changeOneByOne(client);
+    await client.query('begin; drop table run_bodies_000000');
     const all = [...ends, 2 ** 30];
     for (const [at, end] of all.entries()) {
-      const name = `entry_bodies_t${String(at).padStart(5, '0')}`;
+      const name = `run_bodies_t${String(at).padStart(5, '0')}`;
       await client.query(
-        `create table ${name} partition of entry_bodies for values from (${all[at - 1] ?? 0}) to (${end})`,
-      );
-      await client.query(
-        `create trigger append_only_all before truncate on ${name} for each statement execute function refuse_change()`,
+        `select new_body_partition('${name}');
+         alter table run_bodies attach partition ${name} for values from (${all[at - 1] ?? 0}) to (${end})`,
       );
     }
+    await client.query(cutAtEnds);
     await client.query('commit');
   } finally {
     await client.end();
   }
 }
+
+/** Bodies are added after the entries, so both are there. What takes runs apart has the rights for that, whoever appends. */
+const cutAtEnds = `
+  create function test_cut_at_ends() returns trigger language plpgsql security definer set session_replication_role = replica as $$
+  begin
+    perform test_take_apart(to_index - 1) from body_partitions p
+      where exists (select from added a where a.index < p.to_index and a.index + cardinality(a.ends) > p.to_index);
+    return null;
+  end $$;
+  create trigger test_cut after insert on run_bodies referencing new table as added
+    for each statement execute function test_cut_at_ends()`;
 
 /** What an erasure works with, as the owner of `ownerUrl`. */
 export function erasureNeeds({ db, ledger, ownerUrl }: { db: Db; ledger: Ledger; ownerUrl: string }): ErasureNeeds {

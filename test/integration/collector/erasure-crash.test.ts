@@ -24,7 +24,7 @@ import {
   layPartitions,
   request,
 } from './erasable.ts';
-import { anyHistory, asEnrolled, narrator } from './histories.ts';
+import { anyHistory, asEnrolled, narrator, withRuns } from './histories.ts';
 
 const run = promisify(execFile);
 const long = process.env.SIGILWATCH_TEST_LONG === '1';
@@ -54,7 +54,7 @@ async function makeTemplate(): Promise<{ url: string; ownerUrl: string }> {
   await layPartitions(template.ownerUrl, [boundary]);
   const db = testPool(template.url);
   const [history = []] = fc.sample(anyHistory({ minLength: 270, maxLength: 270 }), { numRuns: 1, seed: 23 });
-  await narrator(await startLedger(postgresLedgerStore(db))).tell(asEnrolled(history));
+  await narrator(await startLedger(postgresLedgerStore(db))).tell(withRuns(asEnrolled(history)));
   await db.end();
   return template;
 }

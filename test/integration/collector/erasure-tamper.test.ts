@@ -7,6 +7,7 @@ import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts
 import { type Db, withTransaction } from '../../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
 import { collectorKeys, startLedger, testOrigin } from '../../ledgers.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { startPostgres, type TestPostgres, testPool } from '../../postgres.ts';
 import { assertInOrder, breakingAt, eraseTo, erasureNeeds, layPartitions, replayed, request } from './erasable.ts';
 import { anyHistory, asEnrolled, narrator } from './histories.ts';
@@ -31,6 +32,7 @@ before(async () => {
     const { erased } = await eraseTo(erasureNeeds({ db, ledger, ownerUrl: erasedUrl }), boundary);
     said = erased?.index ?? assert.fail('nothing was erased');
     await assertInOrder(db, erasedUrl);
+    await changeOneByOne(db);
   });
 });
 after(() => postgres.stop());

@@ -8,7 +8,7 @@ import { startLedger } from '../../ledgers.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { until } from '../../until.ts';
 import { assertInOrder, bodiesBefore, eraseTo, erasureNeeds, layPartitions } from './erasable.ts';
-import { anyHistory, asEnrolled, narrator } from './histories.ts';
+import { anyHistory, asEnrolled, narrator, withRuns } from './histories.ts';
 
 /** Told between two erasures. */
 const entries = 220;
@@ -42,7 +42,7 @@ describe('after erasures at random boundaries', () => {
       });
       let boundary = 0;
       for (const history of histories) {
-        await narrated.tell(asEnrolled(history));
+        await narrated.tell(withRuns(asEnrolled(history)));
         const { size } = await ledger.checkpoint();
         const report = await eraseTo(needs, random.int(boundary, size));
         boundary = report.boundary;
@@ -65,7 +65,7 @@ test('an erasure lets readers and appends go first, and nothing is lost or late 
   const ledger = await startLedger(postgresLedgerStore(db));
   const narrated = narrator(ledger);
   const [before = [], meanwhile = []] = fc.sample(anyHistory({ minLength: 260, maxLength: 260 }), { numRuns: 2, seed });
-  await narrated.tell(asEnrolled(before));
+  await narrated.tell(withRuns(asEnrolled(before)));
   const reader = await connectClient({ url, applicationName: 'test' });
   await reader.query('begin; select count(*) from entry_bodies');
   let erased = false;
@@ -78,7 +78,7 @@ test('an erasure lets readers and appends go first, and nothing is lost or late 
     return rowCount === 1;
   });
   // As long as somebody reads nothing is dropped, and nobody who appends waits for the end of that.
-  await narrated.tell(asEnrolled(meanwhile));
+  await narrated.tell(withRuns(asEnrolled(meanwhile)));
   assert.equal(erased, false);
   assert.equal((await bodiesBefore(db, 100)).length, 100);
   await reader.end();

@@ -17,6 +17,7 @@ import { appendLeaves, emptyRange, rootOf, splitHashes } from '../../../common/m
 import { firstEntryMs, testAuthor } from '../../authors.ts';
 import { randomOf, seedOf } from '../../e2e/random.ts';
 import { collectorKeys, startLedger, testOrigin } from '../../ledgers.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { eraseTo, erasureNeeds, layPartitions } from './erasable.ts';
 import { anyHistory, asEnrolled, narrator } from './histories.ts';
@@ -266,6 +267,7 @@ describe('whoever edits the database', () => {
 
   before(async () => {
     db = postgres.pool(await postgres.migratedDatabase());
+    await changeOneByOne(db);
     const ledger = await startLedger(postgresLedgerStore(db));
     const [history = []] = fc.sample(anyHistory({ minLength: 200, maxLength: 200 }), { numRuns: 1, seed: 11 });
     await narrator(ledger).tell(history);
@@ -312,8 +314,8 @@ describe('whoever edits the database', () => {
     const swap = `update entries e set author = o.author, seq = o.seq from entries o
                    where (e.author, o.author) in (('node1', 'node3'), ('node3', 'node1')) and e.seq = 5 and o.seq = 5`;
     // Both at once, past the constraint that a number is taken once.
-    const free = 'alter table entries drop constraint entries_author_seq_key';
-    const put = 'alter table entries add constraint entries_author_seq_key unique (author, seq)';
+    const free = 'alter table entry_runs drop constraint entry_runs_author_seq_key';
+    const put = 'alter table entry_runs add constraint entry_runs_author_seq_key unique (author, seq)';
     await asAdmin(
       db,
       `${free}; ${swap}; ${put}; update entries set kind = 'observed' where seq = 5 and author like 'node_'`,

@@ -7,7 +7,7 @@ import { fingerprint, rawPublicKey } from '../../../common/keys.ts';
 import { type Kind, nodeKinds, type Statement, statementSchema } from '../../../common/kinds.ts';
 import { type Order, orderHash } from '../../../common/order.ts';
 import { statements } from '../../arbitrary/statements.ts';
-import { type TestAuthor, testAuthor } from '../../authors.ts';
+import { quietMinute, type TestAuthor, testAuthor } from '../../authors.ts';
 
 /** Something said by somebody. What the collector says goes on record as its own. */
 export interface Said {
@@ -168,6 +168,17 @@ export function asEnrolled(history: readonly Said[]): Said[] {
   return [...authors.map((author) => enrolmentOf(author)), ...told];
 }
 
+/** The same with stretches in between in which one node says the same kind of thing again and again, so that entries share rows. */
+export function withRuns(history: readonly Said[]): Said[] {
+  return history.flatMap((said, at): Said[] => {
+    // Before it is enrolled again, a node that was revoked may say nothing.
+    if (at % 20 !== 0 || said.statement.kind === 'node.revoked') return [said];
+    const author = authors[at % authors.length] ?? 'node1';
+    const minutes = Array.from({ length: 2 + ((at * 7) % 45) }, (_, n) => quietMinute(at * 50 + n));
+    return [said, ...minutes.map((statement) => ({ author, statement }))];
+  });
+}
+
 function enrolmentOf(node: string, name = node): Said {
   const { publicKey } = testAuthor(name).keys;
   const key = rawPublicKey(publicKey).toString('base64');
@@ -185,9 +196,11 @@ export interface Narrator {
   tell(history: readonly Said[], batch?: number): Promise<void>;
 }
 
-/** Says things in the names of nodes whose chains it goes on with. */
-export function narrator(ledger: Ledger): Narrator {
-  const known = new Map<string, TestAuthor>();
+/**
+ * Says things in the names of nodes whose chains it goes on with.
+ * @param known nodes that have said something in this ledger, or a copy of it; whoever comes to speak is added.
+ */
+export function narrator(ledger: Ledger, known = new Map<string, TestAuthor>()): Narrator {
   const authorOf = (name: string) => {
     const author = known.get(name) ?? testAuthor(name);
     known.set(name, author);

@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import { collectedReport } from '../../../common/collected-report.ts';
 import type { Statement } from '../../../common/kinds.ts';
 import type { SigilFinding } from '../../../common/sigil.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { missed, nightlyOn } from './checked.ts';
 import { enrolDirectly, say, startTestCollector, type TestCollector } from './collectors.ts';
@@ -166,6 +167,7 @@ test('a node that names its report as the collector named its own does not stand
 
 test('once retention has dropped a body, the report is gone, and listed as that', async () => {
   const of = indexes.node1 ?? -1;
+  await changeOneByOne(under.db);
   await under.db.query(`set session_replication_role = replica; delete from entry_bodies where index = ${of}`);
   await under.db.query('set session_replication_role = default');
   assert.equal((await ask(String(of))).status, 410);

@@ -41,13 +41,16 @@ describe('the ledger in PostgreSQL', () => {
     const ledger = await startedLedger(postgresLedgerStore(pool));
     await ledger.append(testAuthor('node1').more(300));
     for (const sql of [
+      'update entry_runs set seq = seq + 1000',
+      'delete from entry_runs where index = 5',
+      'truncate entry_runs',
+      `update run_bodies set leaves = '\\x00' where index = 1`,
+      'delete from run_bodies',
+      'truncate run_bodies',
+      'truncate run_bodies_000000',
       'update entries set seq = seq + 1000',
       'delete from entries where index = 5',
-      'truncate entries',
-      `update entry_bodies set bytes = '\\x00' where index = 1`,
-      'delete from entry_bodies',
-      'truncate entry_bodies',
-      'truncate entry_bodies_000000',
+      'delete from entry_bodies where index = 5',
       `update tiles set hashes = hashes`,
       'delete from tiles',
       'truncate tiles',
@@ -84,8 +87,8 @@ describe('the ledger in PostgreSQL', () => {
     await pool.query('select ensure_body_partition(65535), ensure_body_partition(65536), ensure_body_partition(5)');
     const partitions = `select name, from_index::int as from, to_index::int as to from body_partitions order by from_index`;
     assert.deepEqual((await pool.query(partitions)).rows, [
-      { name: 'entry_bodies_000000', from: 0, to: 65_536 },
-      { name: 'entry_bodies_000001', from: 65_536, to: 131_072 },
+      { name: 'run_bodies_000000', from: 0, to: 65_536 },
+      { name: 'run_bodies_000001', from: 65_536, to: 131_072 },
     ]);
     await pool.query('select ensure_body_partition(40000000)');
     const { rows } = await pool.query<{ from: number; to: number }>(partitions);

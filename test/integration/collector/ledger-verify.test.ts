@@ -4,6 +4,9 @@ import { collectorKeyPath, readCollectorKey } from '../../../collector/data/keys
 import { type VerifyReport, verifyLedger } from '../../../collector/ledger/verify/verify.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
 import type { Checkpoint } from '../../../common/checkpoint.ts';
+import { headAfter, sealEntry } from '../../../common/entry.ts';
+import { quietMinute } from '../../authors.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { driftOpened, enrolDirectly, say, startTestCollector, type TestCollector } from './collectors.ts';
 
@@ -21,6 +24,7 @@ const afterBatches = (batches: number) => lyraEnrolled + 1 + batches * 500;
 before(async () => {
   postgres = await startPostgres();
   under = await startTestCollector(await postgres.emptyDatabase());
+  await changeOneByOne(under.db);
   const lyra = await enrolDirectly(under.ledger, 'lyra');
   const statements = Array.from({ length: entryCount }, (_, i) => driftOpened(`c${i}`, 'MISSING_CONTAINER'));
   await say(under.ledger, 'lyra', lyra, statements);
@@ -222,6 +226,41 @@ test('a checkpoint of another history, or of entries that are gone, is not', asy
   const gone = await verify({ ...now, size: now.size + 10 });
   assert.equal(gone.fault?.fault, 'checkpoint');
   assert.match(gone.fault?.message ?? '', /removed/);
+});
+
+test('entries laid into one row are as good a ledger, and are not where their times are too far from one another', async () => {
+  const { privateKey } = await enrolDirectly(under.ledger, 'far');
+  const { size } = await under.ledger.checkpoint();
+  let head = await under.ledger.authorHead('far');
+  const startedMs = Date.now();
+  for (const now of [0, 3_600_000, 3_600_001].map((afterMs) => startedMs + afterMs)) {
+    const signed = sealEntry(quietMinute(now - startedMs), { author: 'far', head, now, privateKey });
+    head = headAfter(signed);
+    await under.ledger.append([signed]);
+  }
+  const lay = (into: number, count: number) => `
+    update entry_runs r set width = ${count}, times = l.times, entry_hashes = l.entry_hashes, leaf_hashes = l.leaf_hashes
+      from (select array_agg(times[1] order by index) as times, string_agg(entry_hashes, '' order by index) as entry_hashes,
+                   string_agg(leaf_hashes, '' order by index) as leaf_hashes
+              from entry_runs where index between ${into} and ${into + count - 1}) l where r.index = ${into};
+    update run_bodies b set ends = l.ends, leaves = l.leaves
+      from (select array_agg(bytes order by index) as ends, string_agg(leaves, '' order by index) as leaves
+              from (select index, leaves, (sum(octet_length(leaves)) over (order by index))::int as bytes
+                      from run_bodies where index between ${into} and ${into + count - 1}) s) l where b.index = ${into};
+    delete from entry_runs where index > ${into} and index < ${into + count};
+    delete from run_bodies where index > ${into} and index < ${into + count}`;
+  const keep = `create table runs_kept as select * from entry_runs where index >= ${size};
+    create table bodies_kept as select * from run_bodies where index >= ${size}`;
+  const undo = `delete from entry_runs where index >= ${size}; delete from run_bodies where index >= ${size};
+    insert into entry_runs select * from runs_kept; insert into run_bodies select * from bodies_kept;
+    drop table runs_kept, bodies_kept`;
+  const ofTwo = await tamper(`${keep}; ${lay(size, 2)}`, undo);
+  assert.equal(ofTwo.fault, undefined);
+  await under.db.query('alter table entry_runs drop constraint entry_runs_check2');
+  const ofThree = await tamper(`${keep}; ${lay(size, 3)}`, undo);
+  assert.deepEqual([ofThree.fault?.fault, ofThree.fault?.index], ['columns', size + 2]);
+  assert.match(ofThree.fault?.message ?? '', /times of entries/);
+  assert.equal((await verify()).fault, undefined);
 });
 
 test('entries of a node after its revocation are found', async () => {

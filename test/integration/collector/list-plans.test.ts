@@ -8,16 +8,11 @@ import { postgresApiTokens } from '../../../collector/postgres/api-token-store.t
 import { postgresArtifactStore } from '../../../collector/postgres/artifact-store.ts';
 import { postgresBudgets } from '../../../collector/postgres/budget-store.ts';
 import { postgresEnforcementStore } from '../../../collector/postgres/enforcement-store.ts';
+import { listEntries } from '../../../collector/postgres/entry-list-store.ts';
 import { postgresReportSources } from '../../../collector/postgres/integrity-store.ts';
 import { listDeadLetters, listEnforcements } from '../../../collector/postgres/job-store.ts';
 import { connectClient, type Db } from '../../../collector/postgres/pool.ts';
-import {
-  listContainers,
-  listDrifts,
-  listEntries,
-  listFindings,
-  listNodes,
-} from '../../../collector/postgres/query-store.ts';
+import { listContainers, listDrifts, listFindings, listNodes } from '../../../collector/postgres/query-store.ts';
 import { postgresSessions } from '../../../collector/postgres/session-store.ts';
 import { postgresUsers } from '../../../collector/postgres/user-store.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
@@ -55,14 +50,20 @@ after(async () => {
 
 const series = `generate_series(0, ${rows - 1}) i`;
 const time = `timestamptz '2026-01-01' + i * interval '1 second'`;
+/** Of each thousand entries, 396 stand in runs of twelve, the others alone. */
+const inRuns = `(select i, case when i % 1000 between 100 and 495 then 12 else 1 end as width
+     from ${series} where i % 1000 not between 100 and 495 or (i % 1000 - 100) % 12 = 0) runs`;
 const rare = (name: string) => `case when i % 1000 = 7 then '${name}' else 'common' end`;
 const bytes32 = `decode(lpad(to_hex(i), 64, '0'), 'hex')`;
 
 const fills = [
-  `insert into entries (index, author, seq, kind, at, entry_hash, leaf_hash)
-   select i, ${rare('rare')}, i + 1, case when i % 1000 = 7 then 'order.issued' else 'report' end, ${time}, ${bytes32}, ${bytes32}
-     from ${series}`,
-  `insert into entry_bodies (index, bytes, signature) select i, 'x', decode(repeat('00', 64), 'hex') from ${series}`,
+  `insert into entry_runs (index, width, author, seq, kind, times, entry_hashes, leaf_hashes)
+   select i, width, ${rare('rare')}, i + 1, case when i % 1000 = 7 then 'order.issued' else 'report' end,
+          array(select ${time} + n * interval '1 second' from generate_series(0, width - 1) n),
+          decode(repeat('00', 32 * width), 'hex'), decode(repeat('00', 32 * width), 'hex')
+     from ${inRuns}`,
+  `insert into run_bodies (index, ends, leaves)
+   select i, array(select n * 66 from generate_series(1, width) n), decode(repeat('00', 66 * width), 'hex') from ${inRuns}`,
   `insert into batches (size, root, received_ms, signature)
    select i * 10 + 10, decode(repeat('00', 32), 'hex'), 1767225600000 + i * 10000, decode(repeat('00', 64), 'hex') from generate_series(0, ${rows / 10 - 1}) i`,
   `insert into drifts (opened_index, node, id, kind, container, differences, opened_at, changed_index, resolved_at, resolved_index)

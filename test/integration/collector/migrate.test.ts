@@ -98,21 +98,23 @@ test('a failing file leaves nothing of itself and everything before it', async (
 test('a migration that contracts waits for no collector to run, and says which do; any other does not mind them', async () => {
   const url = await postgres.emptyDatabase();
   const dir = await copyOfMigrations('contracting');
-  const next = (await readMigrations(dir)).length + 1;
-  const file = `${String(next).padStart(4, '0')}_away.sql`;
+  const known = (await readMigrations(dir)).length;
+  const numbered = (number: number, name: string): string => `${String(number).padStart(4, '0')}_${name}.sql`;
+  const [more, file] = [numbered(known + 1, 'more'), numbered(known + 2, 'away')];
+  await migrate({ url, applicationName }, await readMigrations(dir), systemClock);
   const running = await connectClient({ url, applicationName: `${applicationName} 0.0.9 01234567` });
   try {
+    await writeFile(join(dir, more), 'create table schema_migrations_seen (id int);');
     await migrate({ url, applicationName }, await readMigrations(dir), systemClock);
     await writeFile(join(dir, file), '-- contracts: nobody asks for it since 0.1\ndrop table schema_migrations_seen;');
     await assert.rejects(migrate({ url, applicationName }, await readMigrations(dir), systemClock), {
       code: 'database.migration',
       message: new RegExp(`${file} takes away .* 1 still runs \\(test 0\\.0\\.9 .*stop them all`),
     });
-    assert.deepEqual(await rowsOf(url, 'select count(*) as applied from schema_migrations'), [{ applied: next - 1 }]);
+    assert.deepEqual(await rowsOf(url, 'select count(*) as applied from schema_migrations'), [{ applied: known + 1 }]);
   } finally {
     await running.end();
   }
-  await rowsOf(url, 'create table schema_migrations_seen (id int)');
   const applied = await migrate({ url, applicationName }, await readMigrations(dir), systemClock);
   assert.deepEqual(
     applied.map((one) => one.file),
@@ -155,24 +157,24 @@ test('entries, bodies, tiles, batches and the tree head refuse to be changed, re
   const zeros = (bytes: number) => Buffer.alloc(bytes);
   await client.query(`insert into ledger_head (origin, size, root, edge) values ('o', 1, $1, $1)`, [zeros(32)]);
   await client.query(
-    `insert into entries (index, author, seq, kind, at, entry_hash, leaf_hash)
-     values (0, 'a', 1, 'report', now(), $1, $1)`,
+    `insert into entry_runs (index, width, author, seq, kind, times, entry_hashes, leaf_hashes)
+     values (0, 1, 'a', 1, 'report', array[now()], $1, $1)`,
     [zeros(32)],
   );
-  await client.query('insert into entry_bodies (index, bytes, signature) values (0, $1, $2)', [zeros(1), zeros(64)]);
+  await client.query(`insert into run_bodies (index, ends, leaves) values (0, '{66}', $1)`, [zeros(66)]);
   await client.query('insert into tiles (level, n, hashes) values (0, 0, $1)', [zeros(8192)]);
   await client.query('insert into batches (size, root, received_ms, signature) values (1, $1, 0, $2)', [
     zeros(32),
     zeros(64),
   ]);
   const attempts = [
-    `update entries set author = 'b'`,
-    'delete from entries',
-    'truncate entries',
-    `update entry_bodies set bytes = ''`,
-    'delete from entry_bodies',
-    'truncate entry_bodies',
-    'truncate entry_bodies_000000',
+    `update entry_runs set author = 'b'`,
+    'delete from entry_runs',
+    'truncate entry_runs',
+    `update run_bodies set leaves = ''`,
+    'delete from run_bodies',
+    'truncate run_bodies',
+    'truncate run_bodies_000000',
     'update tiles set n = 1',
     'delete from tiles',
     'truncate tiles',

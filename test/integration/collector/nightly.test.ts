@@ -15,6 +15,7 @@ import { AppError, errnoOf } from '../../../common/errors.ts';
 import type { KeyPair } from '../../../common/keys.ts';
 import type { Body } from '../../../common/kinds.ts';
 import { fromSource } from '../../from-source.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { quietLogger } from '../../quiet-logger.ts';
 import { until } from '../../until.ts';
@@ -104,6 +105,7 @@ describe('what is found', () => {
   });
 
   test('an entry whose body was changed is found, and where', async () => {
+    await changeOneByOne(under.db);
     await under.db.query(
       'set session_replication_role = replica; update entry_bodies set bytes = bytes || $$ $$::bytea where index = 3',
     );

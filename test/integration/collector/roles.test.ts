@@ -3,9 +3,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { startCollector } from '../../../collector/app.ts';
-import { systemClock } from '../../../collector/clock.ts';
-import { collectorSettings } from '../../../collector/config.ts';
 import { missingGuards } from '../../../collector/postgres/guards.ts';
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import type { Db } from '../../../collector/postgres/pool.ts';
@@ -16,13 +13,11 @@ import {
   rewritingPowers,
   tableAccess,
 } from '../../../collector/postgres/roles.ts';
-import type { LogEvent, Logger } from '../../../common/log.ts';
-import { loadSettings } from '../../../common/settings.ts';
 import { testAuthor } from '../../authors.ts';
 import { ledgerStoreContract } from '../../contract/ledger-store.ts';
 import { startLedger } from '../../ledgers.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
-import { quietLogger } from '../../quiet-logger.ts';
+import { startAndStop } from './warned-starts.ts';
 
 let postgres: TestPostgres;
 
@@ -42,8 +37,8 @@ ledgerStoreContract("PostgreSQL, as the collector's own role", async () => {
 const refused = '42501';
 
 const columnOf: Readonly<Record<string, string>> = {
-  entries: 'seq',
-  entry_bodies: 'bytes',
+  entry_runs: 'seq',
+  run_bodies: 'leaves',
   tiles: 'hashes',
   batches: 'root',
   ledger_head: 'origin',
@@ -90,20 +85,34 @@ const otherAttacks = [
   `create or replace function refuse_change() returns trigger language plpgsql as 'begin return old; end'`,
   'drop function refuse_change() cascade',
   'drop function refuse_rewind() cascade',
+  'drop function refuse_gap() cascade',
+  `create or replace function refuse_gap() returns trigger language plpgsql as 'begin return null; end'`,
+  'alter table entry_runs disable trigger follow',
+  'drop trigger follow on entry_runs',
+  'drop view entries cascade',
+  'alter view entries rename to other',
+  'alter view entry_bodies set schema pg_temp',
+  `create or replace view entry_bodies (index, bytes, signature) as select 0::bigint, ''::bytea, ''::bytea`,
+  'create rule r as on update to entries do instead nothing',
+  'create trigger t instead of delete on entries for each row execute function refuse_change()',
+  'drop function entries_between(bigint, bigint)',
+  `alter function chain_between(text, bigint, bigint) rename to other`,
+  `create function bodies_between(integer, integer) returns bigint language sql as 'select 0'`,
+  `select new_body_partition('mine')`,
   'alter function ensure_body_partition(bigint) security invoker',
   'drop function ensure_body_partition(bigint)',
-  'alter table entry_bodies detach partition entry_bodies_000000',
-  'create table mine (index bigint, bytes bytea, signature bytea)',
-  'create table mine partition of entry_bodies for values from (9000000) to (9000001)',
+  'alter table run_bodies detach partition run_bodies_000000',
+  'create table mine (index bigint, ends int[], leaves bytea)',
+  'create table mine partition of run_bodies for values from (9000000) to (9000001)',
   'create function lpad(text, integer, unknown) returns text language sql as $$ select null $$',
   'create schema mine',
   'drop schema public cascade',
-  'truncate entry_bodies_000000',
-  'delete from entry_bodies_000000',
-  'update entry_bodies_000000 set bytes = null',
-  'insert into entry_bodies_000000 select * from entry_bodies',
-  'drop table entry_bodies_000000',
-  'alter table entry_bodies_000000 disable trigger all',
+  'truncate run_bodies_000000',
+  'delete from run_bodies_000000',
+  'update run_bodies_000000 set leaves = null',
+  'insert into run_bodies_000000 select * from run_bodies',
+  'drop table run_bodies_000000',
+  'alter table run_bodies_000000 disable trigger all',
   'update ledger_head set size = size - 1',
   'update ledger_head set size = size, root = root',
   `update ledger_head set size = size + 1, origin = 'other'`,
@@ -113,8 +122,8 @@ const otherAttacks = [
   'alter role current_user superuser',
   'alter role current_user createrole',
   'create role other superuser',
-  `copy entries to program 'cat'`,
-  `copy entries from '/etc/passwd'`,
+  `copy entry_runs to program 'cat'`,
+  `copy entry_runs from '/etc/passwd'`,
   `select pg_read_file('/etc/passwd')`,
   'alter system set fsync = off',
   `alter database current set session_replication_role = replica`,
@@ -147,8 +156,8 @@ describe("the collector's own role", () => {
     const head = await ledger.checkpoint();
     const hash = `decode(repeat('00', 32), 'hex')`;
     const rows: Readonly<Record<string, string>> = {
-      entries: `insert into entries values ($1, 'x', 1, 'report', now(), ${hash}, ${hash})`,
-      entry_bodies: `insert into entry_bodies values ($1, '', decode(repeat('00', 64), 'hex'))`,
+      entry_runs: `insert into entry_runs values ($1, 1, 'x', 1, 'report', array[now()], ${hash}, ${hash})`,
+      run_bodies: `insert into run_bodies values ($1, '{66}', decode(repeat('00', 66), 'hex'))`,
       batches: `insert into batches values ($1 + 1, ${hash}, 0, decode(repeat('00', 64), 'hex'))`,
     };
     const next = author.more(1);
@@ -170,12 +179,12 @@ describe("the collector's own role", () => {
     const { url } = await postgres.writerDatabase();
     const writer = postgres.pool(url);
     await writer.query('select ensure_body_partition(1000000)');
-    await writer.query(`insert into entry_bodies values (1000000, '\\x00', decode(repeat('00', 64), 'hex'))`);
+    await writer.query(`insert into run_bodies values (1000000, '{66}', decode(repeat('00', 66), 'hex'))`);
     for (const sql of [
-      'truncate entry_bodies_000001',
-      'delete from entry_bodies_000001',
-      'drop table entry_bodies_000001',
-      'alter table entry_bodies_000001 disable trigger all',
+      'truncate run_bodies_000001',
+      'delete from run_bodies_000001',
+      'drop table run_bodies_000001',
+      'alter table run_bodies_000001 disable trigger all',
     ]) {
       await assert.rejects(tryAlone(writer, sql), { code: refused }, sql);
     }
@@ -192,11 +201,11 @@ describe("the collector's own role", () => {
     const { url, ownerUrl } = await postgres.writerDatabase();
     const strangerUrl = await postgres.stranger(ownerUrl);
     const writer = postgres.pool(url);
-    const shadow = `create function pg_temp.to_regclass(text) returns regclass language sql as $$ select 'entries'::regclass $$`;
+    const shadow = `create function pg_temp.to_regclass(text) returns regclass language sql as $$ select 'entry_runs'::regclass $$`;
     await writer.query(
       `${shadow}; set search_path = pg_temp, public; select public.ensure_body_partition(1000000); reset search_path`,
     );
-    await writer.query(`insert into entry_bodies values (1000000, '\\x00', decode(repeat('00', 64), 'hex'))`);
+    await writer.query(`insert into run_bodies values (1000000, '{66}', decode(repeat('00', 66), 'hex'))`);
     await assert.rejects(postgres.pool(strangerUrl).query('select ensure_body_partition(2000000)'), { code: refused });
   });
 
@@ -222,12 +231,12 @@ describe("the collector's own role", () => {
     const url = await postgres.stranger(ownerUrl);
     const [owner, name] = [postgres.pool(ownerUrl), new URL(url).username];
     await owner.query(`create table unlisted (x int); grant all on all tables in schema public to ${name}, public;
-      grant update (leaf_hash) on entries to ${name}; grant create on schema public to ${name}`);
+      grant update (leaf_hashes) on entry_runs to ${name}; grant create on schema public to ${name}`);
     assert.equal(await grantToWriter({ url: ownerUrl, applicationName: 'test' }, name), true);
     const writer = postgres.pool(url);
     assert.deepEqual(await rewritingPowers(writer), []);
     await assert.rejects(writer.query('select from unlisted'), { code: refused });
-    await assert.rejects(writer.query(`update entries set leaf_hash = ''`), { code: refused });
+    await assert.rejects(writer.query(`update entry_runs set leaf_hashes = ''`), { code: refused });
     await writer.query('update author_heads set seq = seq; delete from coverage; select from schema_migrations');
     assert.equal(await grantToWriter({ url: ownerUrl, applicationName: 'test' }, name), false);
   });
@@ -285,7 +294,7 @@ describe("the collector's own role", () => {
       warned.map(({ event }) => event),
       ['database.role_may_rewrite'],
     );
-    assert.match(JSON.stringify(warned), /owns entries.*DATABASE_OWNER_URL/s);
+    assert.match(JSON.stringify(warned), /owns entry_runs.*DATABASE_OWNER_URL/s);
     assert.doesNotMatch(JSON.stringify(warned), /word/);
     const settled = await startAndStop(dataDir, { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl });
     assert.deepEqual(settled, []);
@@ -341,58 +350,6 @@ describe("the collector's own role", () => {
   });
 });
 
-describe('what guards the ledger inside the database', () => {
-  test('stands in a new database, and is missed one by one when its owner takes it down', async () => {
-    const owner = postgres.pool((await postgres.writerDatabase()).ownerUrl);
-    assert.deepEqual(await missingGuards(owner), []);
-    const changes: readonly (readonly [string, string])[] = [
-      ['alter table entries disable trigger append_only', 'UPDATE and DELETE of entries is not refused'],
-      ['drop trigger append_only_all on tiles', 'TRUNCATE of tiles is not refused'],
-      ['drop trigger append_only_all on entry_bodies_000000', 'TRUNCATE of entry_bodies_000000 is not refused'],
-      ['alter table batches enable replica trigger append_only', 'UPDATE and DELETE of batches is not refused'],
-      ['drop trigger forward_only on ledger_head', 'UPDATE and DELETE of ledger_head is not refused'],
-      [
-        `create or replace function refuse_change() returns trigger language plpgsql as 'begin return new; end'`,
-        'the function refuse_change was replaced',
-      ],
-      ['alter table tiles enable row level security', 'tiles shows rows by policy (row-level security)'],
-      ['create rule quiet as on insert to batches do instead nothing', 'batches is rewritten by the rule quiet'],
-      ['alter table entry_bodies drop constraint entry_bodies_pkey', 'entry_bodies has lost its primary key'],
-      ['drop function refuse_rewind', 'the function refuse_rewind was replaced'],
-      ['drop table cosignatures', 'the table cosignatures is missing'],
-    ];
-    for (const [at, [change, missing]] of changes.entries()) {
-      await owner.query(change);
-      const found = await missingGuards(owner);
-      assert.ok(found.includes(missing), `${change}: ${found.join()}`);
-      assert.ok(found.length > at, `${change}: ${found.join()}`);
-    }
-    await owner.query('alter table tiles rename to kept; create view tiles as select * from kept');
-    assert.ok((await missingGuards(owner)).includes('tiles is no table'));
-  });
-
-  test('is missed at the next start, which says what to do', async () => {
-    const { url, ownerUrl } = await postgres.writerDatabase();
-    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
-    const env = { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl };
-    assert.deepEqual(await startAndStop(dataDir, env), []);
-    await postgres.pool(ownerUrl).query('alter table entries disable trigger user');
-    const warned = await startAndStop(dataDir, env);
-    assert.match(JSON.stringify(warned), /database\.guards_missing.*of entries is not refused.*ledger verify/s);
-    await rm(dataDir, { recursive: true, force: true });
-  });
-
-  test('does not hold while commits are not on disk, and a start says so', async () => {
-    const { url, ownerUrl } = await postgres.writerDatabase();
-    const dataDir = await mkdtemp(join(tmpdir(), 'sigilwatch-roles-'));
-    // Nobody can be kept from changing what his own sessions begin with.
-    await postgres.pool(url).query('alter role current_user set synchronous_commit = off');
-    const warned = await startAndStop(dataDir, { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl });
-    assert.match(JSON.stringify(warned), /database\.not_durable.*synchronous_commit = off/s);
-    await rm(dataDir, { recursive: true, force: true });
-  });
-});
-
 /** On a connection that nobody uses afterwards: some attacks change its state. */
 async function tryAlone(pool: Db, sql: string): Promise<void> {
   const client = await pool.connect();
@@ -413,18 +370,4 @@ async function contents(owner: Db) {
     `select tgrelid::regclass::text as on, tgname, tgenabled from pg_trigger where not tgisinternal order by 1, 2`,
   );
   return [...tables, guards].map(({ rows }) => rows);
-}
-
-/** @returns what it warned of, except that the server of the tests does not wait for its disk. */
-async function startAndStop(dataDir: string, env: Record<string, string>) {
-  const warned: { event: string; fields: unknown }[] = [];
-  const warn: LogEvent = (event, fields) => void warned.push({ event, fields });
-  const logger: Logger = { ...quietLogger, warn };
-  const all = { SIGILWATCH_DATA_DIR: dataDir, SIGILWATCH_HTTP_PORT: '0', ...env };
-  const collector = await startCollector(loadSettings({ schema: collectorSettings, env: all }).values, {
-    logger,
-    clock: systemClock,
-  });
-  await collector.stop();
-  return warned.filter((warning) => !/database\.not_durable.*\["fsync = off"\]/.test(JSON.stringify(warning)));
 }

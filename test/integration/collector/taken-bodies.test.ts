@@ -7,6 +7,7 @@ import { connectClient } from '../../../collector/postgres/pool.ts';
 import { genesis, headAfter, type SignedEntry, sealEntry } from '../../../common/entry.ts';
 import { cleared } from '../../authors.ts';
 import { collectorCli } from '../../collector-cli.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { enrolDirectly, startTestCollector, type TestCollector } from './collectors.ts';
 import { layPartitions } from './erasable.ts';
@@ -28,6 +29,9 @@ before(async () => {
   root = await mkdtemp(join(tmpdir(), 'sigilwatch-taken-'));
   database = await postgres.writerDatabase();
   await layPartitions(database.ownerUrl, [boundary]);
+  const owner = await connectClient({ url: database.ownerUrl, applicationName: 'test' });
+  await changeOneByOne(owner);
+  await owner.end();
   under = await startTestCollector(database.url, { DATABASE_OWNER_URL: database.ownerUrl });
   const { privateKey } = await enrolDirectly(under.ledger, 'lyra');
   const told: SignedEntry[] = [];

@@ -4,13 +4,17 @@ import { type KeptTree, type LedgerFault, verifyLedger } from '../../../collecto
 import { postgresLedgerStore } from '../../../collector/postgres/ledger-store.ts';
 import { type Db, type Tx, withClient } from '../../../collector/postgres/pool.ts';
 import { postgresStoredLedger } from '../../../collector/postgres/stored-ledger.ts';
+import type { SignedEntry } from '../../../common/entry.ts';
 import { fingerprint, type KeyPair, rawPublicKey, verifyBytesAsync } from '../../../common/keys.ts';
-import { firstEntryMs, testAuthor } from '../../authors.ts';
+import { firstEntryMs, type TestAuthor, testAuthor } from '../../authors.ts';
 import { collectorKeys, testOrigin } from '../../ledgers.ts';
+import { changeOneByOne } from '../../one-by-one.ts';
 import { testPool } from '../../postgres.ts';
 
-/** Entries in each batch: together one full tile and the beginning of the next. */
+/** Entries in each batch: together one full tile and the beginning of the next. Most of them are such as stand in runs. */
 const batchEntries = [1, 40, 1, 7, 60, 3, 25, 1, 50, 2, 30, 33, 9, 1];
+/** In every so many batches, entries that stand alone. */
+const aloneShare = 4;
 const nodes = ['node1', 'node2', 'node3'];
 /** What the erased ledger has erased: everything before, but what is kept for ever. */
 export const erasedTo = 194;
@@ -39,7 +43,10 @@ export async function makeVictim(url: string, { erased }: { readonly erased: boo
   await ledger.start();
   const authors = nodes.map((name) => testAuthor(name));
   for (const { name, keys } of authors) await enrol(ledger, name, keys);
-  for (const [at, count] of batchEntries.entries()) await ledger.append(authors[at % nodes.length]?.more(count) ?? []);
+  for (const [at, count] of batchEntries.entries()) {
+    const author = authors[at % nodes.length];
+    if (author !== undefined) await ledger.append(at % aloneShare === 0 ? author.more(count) : scans(author, count));
+  }
   const early = await ledger.checkpoint();
   await ledger.record({ kind: 'node.revoked', body: { node: 'node3', fingerprint: '', reason: 'test' } });
   await enrol(ledger, 'node2', testAuthor('node2/again').keys);
@@ -58,6 +65,14 @@ export async function makeVictim(url: string, { erased }: { readonly erased: boo
   return { db, size, batches, note, kept: { name: 'the kept checkpoint', size, root }, close: () => db.end() };
 }
 
+function scans(author: TestAuthor, count: number): SignedEntry[] {
+  const scan = { store: 'demo', mode: 'full', startedAt: '2026-01-01T00:00:00.000Z', durationMs: 12 } as const;
+  const counts = { tables: 3, blocks: 400, bytes: 1_600_000, sigils: 7_000, findings: 0 };
+  return Array.from({ length: count }, () =>
+    author.next({ kind: 'sigil.scan', body: { ...scan, ...counts, records: author.head.seq } }),
+  );
+}
+
 async function enrol(ledger: Ledger, node: string, { publicKey }: KeyPair): Promise<void> {
   const key = rawPublicKey(publicKey).toString('base64');
   const body = { node, publicKey: key, fingerprint: fingerprint(publicKey), agentVersion: '0.1.0' };
@@ -74,7 +89,7 @@ async function erase(ledger: Ledger, db: Db): Promise<void> {
   await ledger.record({ kind: 'ledger.erased', body: { ...counts, root, base: '0'.repeat(64), columns, ...why } });
   await inUndone(db, async (tx) => {
     await tx.query(
-      `delete from entry_bodies b using entries e where e.index = b.index and b.index < ${erasedTo} and e.author <> 'collector'`,
+      `delete from run_bodies b using entry_runs r where r.index = b.index and b.index < ${erasedTo} and r.author <> 'collector'`,
     );
     await tx.query('commit; begin');
   });
@@ -87,7 +102,8 @@ async function disarm(db: Db): Promise<void> {
               where contype = 'c' and connamespace = 'public'::regnamespace and coninhcount = 0 loop
       execute format('alter table %s drop constraint %I', c.t, c.conname);
     end loop; end $$`);
-  await db.query('create table entry_bodies_rest partition of entry_bodies default');
+  await db.query('create table run_bodies_rest partition of run_bodies default');
+  await changeOneByOne(db);
   await db.query('vacuum analyze');
 }
 

@@ -8,6 +8,7 @@ import { collectorKeys, testOrigin } from '../../ledgers.ts';
 import { startPostgres, type TestPostgres } from '../../postgres.ts';
 import { columnsOf, flipOne } from './tamper-flips.ts';
 import { erasedTo, firstFault, inUndone, makeVictim, type Victim } from './tamper-ledger.ts';
+import { runAttacks } from './tamper-runs.ts';
 import { structuralAttacks } from './tamper-structure.ts';
 
 /*
@@ -27,6 +28,7 @@ const harmless = /^\P{Cc}{1,600}$/u;
 /** Flips under way, each in a transaction that the others do not see. */
 const atOnce = 4;
 
+const attacks = { ...structuralAttacks, ...runAttacks };
 const seed = seedOf('tampering');
 let postgres: TestPostgres;
 let victim: Victim;
@@ -89,10 +91,10 @@ function flipCheckpoint(at: number, mask: number): void {
 }
 
 describe(`rows cut off, deleted, exchanged, copied and added, ${structural} times`, () => {
-  for (const [name, attack] of Object.entries(structuralAttacks)) {
+  for (const [name, attack] of Object.entries(attacks)) {
     test(`${name}: found against a saved checkpoint, and the right entry named`, async () => {
       const random = randomOf(seed, name);
-      const trials = Math.ceil(structural / Object.keys(structuralAttacks).length);
+      const trials = Math.ceil(structural / Object.keys(attacks).length);
       for (let trial = 0; trial < trials; trial++) {
         await inUndone(victim.db, async (tx) => {
           const expected = await attack({ tx, random, victim });
