@@ -233,33 +233,23 @@ export class Sequencer {
     if (this.#ahead === undefined) await this.#allLanded();
     const ground = this.#ahead ?? { tail: await this.tail(), authors: nothingKnown };
     const ahead = this.#flights.map(({ staged }) => staged);
-    return this.#layOutOn(group, ground, new Plan(this.#store, ground.tail, ground.authors, ahead));
+    // The group before this one is on its way to the database meanwhile, and gets there only when it is this process's turn to send.
+    const letOthersSend = () => this.#wait(0);
+    return this.#layOutOn(group, ground, new Plan(this.#store, ground.tail, ground.authors, ahead), letOthersSend);
   }
 
-  async #layOutOn(group: readonly Waiting[], ground: Ground, plan: Plan): Promise<LaidOut> {
+  /** @param pause called every now and then. */
+  async #layOutOn(
+    group: readonly Waiting[],
+    ground: Ground,
+    plan: Plan,
+    pause: () => Promise<unknown> = async () => {},
+  ): Promise<LaidOut> {
     await plan.meet(group.map(({ author }) => author));
-    const { granted, refused } = await this.#layOutAll(group, plan);
+    const { granted, refused } = await layOutAll(group, plan, pause);
     if (plan.empty) return { ground, plan, granted, refused, commit: undefined, after: ground };
     const { commit, tail } = plan.commit({ privateKey: this.#privateKey, now: this.#clock.now() });
     return { ground, plan, granted, refused, commit, after: { tail, authors: plan.authors } };
-  }
-
-  async #layOutAll(group: readonly Waiting[], plan: Plan) {
-    const granted: (() => void)[] = [];
-    const refused: { waiting: Waiting; error: AppError }[] = [];
-    for (const waiting of group) {
-      try {
-        granted.push(await waiting.layOut(plan));
-      } catch (thrown) {
-        const error = toAppError(thrown);
-        // What cannot even be read says nothing about this wish: the whole group fails and may be offered again.
-        if (error.retryable || error.code === 'internal.error') throw error;
-        refused.push({ waiting, error });
-      }
-      // The group before this one is on its way to the database meanwhile, and gets there only when it is this process's turn to send.
-      await this.#wait(0);
-    }
-    return { granted, refused };
   }
 
   /** Writes a group and answers its callers, in any case. */
@@ -385,4 +375,26 @@ async function readTail(store: LedgerStore, before: Tail | undefined): Promise<T
   const head = await store.head();
   if (head === undefined) throw new AppError('ledger.tampered', 'the ledger has no tree head');
   return (before && (await continueTail(store, before, head))) ?? loadTail(store, head);
+}
+
+async function layOutAll(group: readonly Waiting[], plan: Plan, pause: () => Promise<unknown>) {
+  const granted: (() => void)[] = [];
+  const refused: { waiting: Waiting; error: AppError }[] = [];
+  let entries = 0;
+  for (const waiting of group) {
+    if (entries >= limits.layOutMaxEntries) {
+      entries = 0;
+      await pause();
+    }
+    entries += waiting.entries;
+    try {
+      granted.push(await waiting.layOut(plan));
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      // What cannot even be read says nothing about this wish: the whole group fails and may be offered again.
+      if (error.retryable || error.code === 'internal.error') throw error;
+      refused.push({ waiting, error });
+    }
+  }
+  return { granted, refused };
 }

@@ -116,7 +116,7 @@ export async function grantToWriter(owner: DatabaseOptions, writer: string): Pro
       await tx.query('select pg_advisory_xact_lock($1)', [grantsLock]);
       if ((await currentUser(tx)) === writer) return false;
       const changes = [await takeOver(tx, writer), await openSchema(tx, writer), await openPartitions(tx, writer)];
-      changes.push(await openJobs(tx, writer));
+      changes.push(await openReading(tx, writer), await openJobs(tx, writer));
       for (const table of await tablePrivileges(tx, writer)) changes.push(await grantOn(tx, table, writer));
       return changes.includes(true);
     });
@@ -176,6 +176,18 @@ async function openSchema(tx: Tx, writer: string): Promise<boolean> {
   );
   if (rowCount !== 0) await tx.query(`grant usage on all sequences in schema ${name} to ${escapeIdentifier(writer)}`);
   return usable !== true || creatable === true || rowCount !== 0;
+}
+
+/** What shows entries one by one (`0027_entry_runs.sql`): views call these functions with the rights of whoever asks. */
+async function openReading(tx: Tx, writer: string): Promise<boolean> {
+  const { rows } = await tx.query<{ name: string }>(
+    `select p.oid::regprocedure::text as name
+       from pg_proc p join pg_language l on l.oid = p.prolang
+      where p.pronamespace = current_schema()::regnamespace and l.lanname = 'sql' and not has_function_privilege($1, p.oid, 'execute')`,
+    [writer],
+  );
+  for (const { name } of rows) await tx.query(`grant execute on function ${name} to ${escapeIdentifier(writer)}`);
+  return rows.length > 0;
 }
 
 /**

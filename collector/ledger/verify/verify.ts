@@ -258,7 +258,9 @@ class Verification {
   ): void {
     for (const entry of entries) {
       const index = this.#tree.size;
-      if (index === to) throw new Found('duplicate', index - 1, 'the entry, or its body, is there twice');
+      if (index === to) {
+        throw new Found('duplicate', entry.index < to ? entry.index : to - 1, 'the entry, or its body, is there twice');
+      }
       const key = check.check(entry, index);
       if (key === undefined) this.#erased += 1;
       else this.#checkSignature(entry, key);

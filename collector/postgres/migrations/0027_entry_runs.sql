@@ -21,7 +21,7 @@ create table entry_runs (
   entry_hashes bytea         not null,
   leaf_hashes  bytea         not null,
   unique (author, seq),
-  check (cardinality(times) = width and array_lower(times, 1) = 1 and octet_length(entry_hashes) = 32 * width
+  check (cardinality(times) = width and array_lower(times, 1) = 1 and array_position(times, null) is null and octet_length(entry_hashes) = 32 * width
          and octet_length(leaf_hashes) = 32 * width),
   check (width = 1 or kind in ('report', 'observed', 'sigil.scan')),
   check (times[width] >= times[1] and times[width] <= times[1] + interval '1 hour'),
@@ -37,7 +37,7 @@ create table run_bodies (
   ends   int[]  not null,
   leaves bytea  not null,
   primary key (index),
-  check (ends[1] > 65 and ends[cardinality(ends)] = octet_length(leaves))
+  check (ends[1] > 65 and array_position(ends, null) is null and ends[cardinality(ends)] = octet_length(leaves))
 ) partition by range (index);
 alter table run_bodies alter column leaves set storage external;
 
@@ -91,6 +91,8 @@ begin
              where i.inhparent = 'bodies_before'::regclass) partitions
      order by from_index
   loop
+    -- Made for what was yet to come, and within the one before it now.
+    continue when before.from_index = before.to_index;
     name := replace(before.relname, 'entry_bodies', 'run_bodies');
     perform new_body_partition(name);
     execute format(
@@ -107,8 +109,8 @@ create trigger append_only_all before truncate on entry_runs for each statement 
 create trigger append_only before update or delete on run_bodies for each row execute function refuse_change();
 create trigger append_only_all before truncate on run_bodies for each statement execute function refuse_change();
 
--- A run begins where the one before it ends, by index and by number, and nothing stands behind it that was not added with it. So two
--- never overlap: of two that were added at once, both would begin at the same place, which the keys refuse.
+-- A run begins where the one before it ends, by index and by number, and nothing stands behind it that was not added with it; bodies are
+-- added after it. So two never overlap: of two that were added at once, both would begin at the same place, which the keys refuse.
 create function refuse_gap() returns trigger language plpgsql as $$
 declare
   wrong record;
@@ -129,11 +131,16 @@ begin
     raise exception 'entry % of % at % does not follow: % and % are due', wrong.seq, wrong.author, wrong.index, wrong.due_seq, wrong.due_index
       using errcode = 'integrity_constraint_violation', constraint = 'entry_runs_follow', table = 'entry_runs';
   end if;
-  if (select count(*) from entry_runs where index >= (select min(index) from added)) <> (select count(*) from added) then
+  if (select count(*) from entry_runs where index >= (select min(index) from added)) <> (select count(*) from added)
+     or exists (select from run_bodies where index >= (select min(index) from added)) then
     raise exception 'rows stand where % new ones belong', (select count(*) from added)
       using errcode = 'integrity_constraint_violation', constraint = 'entry_runs_follow', table = 'entry_runs';
   end if;
   return null;
+end $$;
+-- What it looks at are these tables, whatever temporary ones somebody has made.
+do $$ begin
+  execute format('alter function refuse_gap() set search_path = %I, pg_temp', current_schema());
 end $$;
 create trigger follow after insert on entry_runs referencing new table as added for each statement execute function refuse_gap();
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { KeyObject } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import type { Ledger } from '../../../collector/ledger/ledger.ts';
+import { Ledger } from '../../../collector/ledger/ledger.ts';
 import type { PublishedCheckpoint } from '../../../collector/ledger/publisher.ts';
 import type { SignedEntry } from '../../../common/entry.ts';
 import { fingerprint, generateKeyPair, rawPublicKey } from '../../../common/keys.ts';
@@ -12,7 +12,7 @@ import { leafHash } from '../../../common/merkle.ts';
 import { expandProof, verifyInclusion } from '../../../common/proof.ts';
 import { cleared, testAuthor } from '../../authors.ts';
 import { FakeLedgerStore } from '../../fakes/ledger-store.ts';
-import { assertOneHistory, startLedger } from '../../ledgers.ts';
+import { assertOneHistory, collectorKeys, startLedger, stoppedClock, testOrigin } from '../../ledgers.ts';
 import { unevenPause } from '../../uneven-pause.ts';
 
 const unreachable = { code: 'database.unreachable', retryable: true };
@@ -180,6 +180,34 @@ describe('a group of wishes', () => {
     const ledger = await startLedger(new FakeLedgerStore());
     const places = await ledger.append(testAuthor('node1').more(limits.groupCommitMaxEntries + 200));
     assert.equal(places.at(-1)?.index, limits.groupCommitMaxEntries + 200);
+  });
+});
+
+describe('a large group', () => {
+  test('lets the process deal with other things now and then, but not while it keeps others from the log', async () => {
+    const rival = testAuthor('rival');
+    const store: FakeLedgerStore = new FakeLedgerStore({
+      intrude: async () => {
+        await (await startLedger(store)).append(rival.more(1));
+      },
+    });
+    let pauses = 0;
+    const wait = async (ms: number): Promise<void> => {
+      if (ms === 0) pauses += 1;
+      await new Promise(setImmediate);
+    };
+    const ledger = new Ledger({ store, origin: testOrigin, keys: collectorKeys, clock: stoppedClock, wait });
+    await ledger.start();
+    const wishes = limits.layOutMaxEntries * 2 + 10;
+    const offer = (of: string) =>
+      Promise.all(Array.from({ length: wishes }, (_, at) => ledger.append(testAuthor(`${of}${at}`).more(1))));
+    await offer('a');
+    assert.equal(pauses, 2);
+    pauses = 0;
+    store.faults = ['head moved'];
+    await offer('b');
+    assert.equal(pauses, 2, 'only while it was laid out for the first time');
+    assert.equal(store.entries.length, 2 * wishes + 2);
   });
 });
 

@@ -227,6 +227,24 @@ describe('a row that does not follow the last one', () => {
       );
       await assert.rejects(pool.query(insertOf({ ...second, width: 9 })), follows, String(stray));
     }
+    const pool = postgres.pool(await postgres.migratedDatabase());
+    await pool.query(insertOf(first));
+    await pool.query(`insert into run_bodies values (7, '{66}', decode(repeat('00', 66), 'hex'))`);
+    await assert.rejects(pool.query(insertOf({ ...second, width: 9 })), follows, 'a body');
+  });
+
+  test('is refused whatever temporary tables bear the names of those that are looked at', async () => {
+    const { url } = await postgres.writerDatabase();
+    const writer = await connectClient({ url, applicationName: 'test' });
+    await writer.query(insertOf(first));
+    await writer.query(`create temp table entry_runs (like public.entry_runs);
+      insert into pg_temp.entry_runs select 0, 1, author, 1, kind, times, entry_hashes, leaf_hashes from public.entry_runs`);
+    const within = insertOf({ index: 1, width: 1, author: 'node1', seq: 2 }).replace(
+      'into entry_runs',
+      'into public.entry_runs',
+    );
+    await assert.rejects(writer.query(within), follows);
+    await writer.end();
   });
 
   test('is refused among others that are added with it', async () => {

@@ -43,6 +43,11 @@ describe('what guards the ledger inside the database', () => {
         'the function refuse_gap was replaced',
       ],
       [
+        'alter function entries_between(bigint, bigint) set search_path = other, public',
+        'the function entries_between was replaced',
+      ],
+      ['alter function refuse_gap() reset search_path', 'the function refuse_gap was replaced'],
+      [
         'alter function bodies_between(bigint, bigint) rename to bodies_before',
         'the function bodies_between was replaced',
       ],

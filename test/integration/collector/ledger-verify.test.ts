@@ -256,6 +256,9 @@ test('entries laid into one row are as good a ledger, and are not where their ti
     drop table runs_kept, bodies_kept`;
   const ofTwo = await tamper(`${keep}; ${lay(size, 2)}`, undo);
   assert.equal(ofTwo.fault, undefined);
+  const second = `insert into run_bodies select ${size + 2}, ends, leaves from run_bodies where index = ${size}`;
+  const ofOneTwice = await tamper(`${keep}; ${lay(size + 1, 2)}; ${second}`, undo);
+  assert.deepEqual([ofOneTwice.fault?.fault, ofOneTwice.fault?.index], ['duplicate', size + 2]);
   await under.db.query('alter table entry_runs drop constraint entry_runs_check2');
   const ofThree = await tamper(`${keep}; ${lay(size, 3)}`, undo);
   assert.deepEqual([ofThree.fault?.fault, ofThree.fault?.index], ['columns', size + 2]);

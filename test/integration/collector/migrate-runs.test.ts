@@ -139,6 +139,20 @@ test('partitions of a million, which the oldest ledgers have, end where no run g
   }
 });
 
+test('a partition that was made for the end of one of a million, and has nothing in it yet, is not made again', async () => {
+  const migrations = await readMigrations(migrationsDir);
+  const url = await postgres.emptyDatabase();
+  await migrate({ url, applicationName: 'test' }, migrations.slice(0, before0027), systemClock);
+  const db = postgres.pool(url);
+  await db.query(`drop table entry_bodies_000000;
+    create table entry_bodies_000000 partition of entry_bodies for values from (0) to (1000000);
+    insert into ledger_head (origin, size, root, edge) values ('o', 991900, sha256(''), '');
+    select ensure_body_partition(1000091)`);
+  await migrate({ url, applicationName: 'test' }, migrations, systemClock);
+  const { rows } = await db.query('select from_index, to_index from body_partitions order by from_index');
+  assert.deepEqual(rows, [{ from_index: 0, to_index: 1_048_576 }]);
+});
+
 test('a ledger from before whose rows were made impossible stays as it is, and what is wrong is said', async () => {
   const { url, db } = await asBefore((await ledgerOfNow()).db);
   await withTransaction(db, async (tx) => {
