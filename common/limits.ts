@@ -115,8 +115,8 @@ export const limits = {
   groupCommitsInFlight: 2,
   /** A group of fewer entries waits for those being written and grows meanwhile: a transaction has costs of its own. */
   groupCommitAheadEntries: 1_000,
-  /** Entries that are laid out before the process deals with what has come in meanwhile: a few milliseconds. */
-  layOutMaxEntries: 400,
+  /** Entries that are laid out before the process deals with what has come in meanwhile: some milliseconds. */
+  layOutMaxEntries: 200,
   /**
    * Consecutive entries that stand in one row of the ledger, at most (`0027_entry_runs.sql`): how many, how many bytes of leaves, which
    * fill a page of the database, and from the first one's time to the last one's.

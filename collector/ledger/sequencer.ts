@@ -382,11 +382,6 @@ async function layOutAll(group: readonly Waiting[], plan: Plan, pause: () => Pro
   const refused: { waiting: Waiting; error: AppError }[] = [];
   let entries = 0;
   for (const waiting of group) {
-    if (entries >= limits.layOutMaxEntries) {
-      entries = 0;
-      await pause();
-    }
-    entries += waiting.entries;
     try {
       granted.push(await waiting.layOut(plan));
     } catch (thrown) {
@@ -395,6 +390,10 @@ async function layOutAll(group: readonly Waiting[], plan: Plan, pause: () => Pro
       if (error.retryable || error.code === 'internal.error') throw error;
       refused.push({ waiting, error });
     }
+    entries += waiting.entries;
+    if (entries < limits.layOutMaxEntries) continue;
+    entries = 0;
+    await pause();
   }
   return { granted, refused };
 }

@@ -13,7 +13,7 @@ import { ledgerTables, tableAccess } from './roles.ts';
 export const guardedFunctions: Readonly<Record<string, string>> = {
   refuse_change: 'da5622cc89be036517407f4d2ad232296deb3804b9850da1f376ee5e07577d95',
   refuse_rewind: '2fad7f2603f190fbcdd8a0868dfa8f92dd575105d7c9d0a26b092a6c73a91a9f',
-  refuse_gap: '0109397944fc4da637f4ad64f20638f77f0d0128d0e3bb80ca7bcededa08b1cd',
+  refuse_gap: '78bd6fab8b637919a9e2210af812a08b78477b3615a6640056f24a27fe8a7958',
   entries_between: '68d5c2bc4ec8821d0779426b071b455bf56844f3718053c2235a44a3fb27f206',
   chain_between: '7168a4490fbc918fed1c225d850855de16c83d2ab538c75311d1f2c26a4b48e0',
   entries_of: 'ea897b458afe33b4d2a5c273412e0a16d17f92ac0d42f1d1c6ed62bdbcda514e',
@@ -62,7 +62,7 @@ export async function missingGuards(db: Queryable): Promise<readonly string[]> {
        from unnest($2::text[], $3::text[]) as expected (name, digest)
       where (select bool_and(encode(sha256(convert_to(prosrc, 'UTF8')), 'hex') = digest and not prosecdef
                              and proconfig is not distinct from
-                                 case name when 'refuse_gap' then array[format('search_path=%I, pg_temp', current_schema())] end)
+                                 case name when 'refuse_gap' then array['enable_seqscan=off', format('search_path=%I, pg_temp', current_schema())] end)
                from pg_proc
               where pronamespace = current_schema()::regnamespace and proname = name) is not true
      union all
