@@ -209,6 +209,16 @@ describe("the collector's own role", () => {
     await assert.rejects(postgres.pool(strangerUrl).query('select ensure_body_partition(2000000)'), { code: refused });
   });
 
+  test("reads entries also where functions are not everybody's by default", async () => {
+    const { url, ownerUrl } = await postgres.writerDatabase();
+    await postgres.pool(ownerUrl).query('revoke execute on all functions in schema public from public');
+    await grantToWriter({ url: ownerUrl, applicationName: 'test' }, new URL(url).username);
+    const { rows } = await postgres
+      .pool(url)
+      .query('select count(*) as n from entries join entries_between(0, 9) using (index)');
+    assert.deepEqual(rows, [{ n: 0 }]);
+  });
+
   test('has a list that names every table there is', async () => {
     const owner = postgres.pool(await postgres.migratedDatabase());
     const { rows } = await owner.query<{ name: string }>(
