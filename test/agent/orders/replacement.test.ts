@@ -37,7 +37,8 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
     });
     after(() => engine?.stop());
 
-    const world = () => nodeWorld({ socketPath: engine.socketPath, imagesDir: join(dir, name, 'images') });
+    const world = (waits = false) =>
+      nodeWorld({ socketPath: engine.socketPath, imagesDir: join(dir, name, 'images'), waits });
     const clear = async () => {
       for (const id of await engine.ids()) await engine.remove(id);
     };
@@ -91,7 +92,7 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
 
     test('a wanted container that is not there is made as the manifest says, to the last field', async () => {
       await clear();
-      const { want, run, outcomes, lastReason } = world();
+      const { want, run, outcomes, lastReason } = world(name === 'dockerd');
       want(`
   - name: web
     image: app:1
@@ -137,8 +138,8 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
 
     testProcesses('one that ended is replaced, one that crashes in its place leaves the old one running', async () => {
       await clear();
-      const { want, run, outcomes } = world();
-      want(`[{name: web, image: "app:1", command: ["/bin/busybox", "false"]}]`);
+      const { want, run, outcomes } = world(true);
+      want(`[{name: web, image: "app:1", command: ["/bin/busybox", "sh", "-c", "/bin/busybox sleep 0.3; exit 1"]}]`);
       await engine.run({ name: 'web', image: 'app:2', cmd: sleeps });
       const node = await run();
       await node.obey(answerTo(node, 'IMAGE_DRIFT'));
@@ -155,7 +156,7 @@ function replacements(name: 'simulated' | 'dockerd', start: () => Promise<TestEn
 
     testProcesses('one whose health check fails leaves the old one as it was', async () => {
       await clear();
-      const { want, run, outcomes } = world();
+      const { want, run, outcomes } = world(true);
       const check = '{test: ["CMD", "/bin/busybox", "false"], interval: 50ms, timeout: 1s, retries: 1}';
       want(`[{name: web, image: "app:1", command: ${quoted}, healthcheck: ${check}}]`);
       await engine.run({ name: 'web', image: 'app:2', cmd: sleeps });

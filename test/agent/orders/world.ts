@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import type { EngineControl } from '../../../agent/docker/control.ts';
 import { dockerEngine } from '../../../agent/docker/dockerode.ts';
 import { dockerControl } from '../../../agent/docker/dockerode-control.ts';
@@ -27,8 +28,15 @@ drift_rules:
   config_drift: {action: rollback}
 `;
 
+interface WorldOptions {
+  readonly socketPath: string;
+  readonly imagesDir: string;
+  /** Waiting takes as long as it says, where it is for a process that ends or is checked; else it takes no time. */
+  readonly waits?: boolean;
+}
+
 /** A node over a real or simulated engine whose program can be killed and started again; the journal is what stays. */
-export function nodeWorld({ socketPath, imagesDir }: { readonly socketPath: string; readonly imagesDir: string }) {
+export function nodeWorld({ socketPath, imagesDir, waits = false }: WorldOptions) {
   const journal = fakeJournal();
   const evidence = memoryEvidence();
   let wanted = '';
@@ -43,7 +51,7 @@ export function nodeWorld({ socketPath, imagesDir }: { readonly socketPath: stri
     const engine = dockerEngine({ socketPath });
     const account = new Account(journal);
     let passedMs = 0;
-    // Waiting takes no time; what containers do takes as long as it takes.
+    // What containers do takes as long as it takes.
     const clock = { now: () => Date.now(), monotonicMs: () => performance.now() + passedMs };
     let desk: OrderDesk | undefined;
     const observer: ContainerObserver = new ContainerObserver({
@@ -68,6 +76,7 @@ export function nodeWorld({ socketPath, imagesDir }: { readonly socketPath: stri
       connectedMs: () => 0,
       random: randomBytes,
       sleep: async (ms, signal) => {
+        if (waits) return await setTimeout(ms, undefined, { signal });
         signal.throwIfAborted();
         passedMs += ms;
       },
