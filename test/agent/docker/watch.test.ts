@@ -109,8 +109,8 @@ describe('watching a simulated engine', () => {
     await fake.down();
     await transitionsReach(watch, 'up', 'down');
     await until('several attempts have failed', () => Date.now() > stoppedAtMs + 100);
-    await fake.up();
     const returnedAtMs = Date.now();
+    await fake.up();
     await transitionsReach(watch, 'up', 'down', 'up');
     const [, down, up] = watch.log;
     assert.ok(down?.kind === 'down' && up?.kind === 'up');
