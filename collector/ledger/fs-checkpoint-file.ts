@@ -9,6 +9,7 @@ import {
   rmSync,
   statSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -30,10 +31,15 @@ export function checkpointPath(dataDir: string): string {
 /** Nothing in it is secret, and whoever keeps copies of it elsewhere should not need the collector's rights. */
 const fileMode = 0o644;
 
+/** What a disk writes whole or not at all: a sector. */
+const sectorBytes = 512;
+
 /**
- * The {@link CheckpointFile} on a file system: every write is a new file renamed over the old one, so that whoever reads or
- * is killed sees one of them, whole. Synced once a second, not each time: an ack would wait for the disk twice. A power cut
- * may leave the new name without its contents and the old file gone, so the one that was synced last has a name of its own.
+ * The {@link CheckpointFile} on a file system: a write is a new file renamed over the old one, so that whoever reads or
+ * is killed sees one of them, whole. A note as long as the one that this process has put there is written over it, with one call:
+ * most are, and ext4 has a rename over another file wait until the disk is asked for the contents. Synced once a second, not
+ * each time: an ack would wait for the disk twice. A power cut may leave the new name without its contents and the old file
+ * gone, so the one that was synced last has a name of its own; of a sector it leaves the one note or the other.
  *
  * Reads and writes go to the page cache and take microseconds, which is less than a turn in the thread pool behind the
  * signatures of a busy moment; so they are done at once. Syncing waits for the disk and is not.
@@ -49,7 +55,8 @@ class FsCheckpointFile implements CheckpointFile {
   readonly path: string;
   readonly #logger: Logger;
   readonly #temporary: string;
-  #seen: { readonly stamp: string; readonly note: string | undefined } | undefined;
+  /** The file that was renamed here, open; nobody else writes into it. */
+  #own: { readonly file: number; readonly stamp: string; readonly note: string } | undefined;
   #written: KeptCheckpoint | undefined;
   /** One reader or writer at a time. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -80,6 +87,7 @@ class FsCheckpointFile implements CheckpointFile {
     await this.#inTurn(async () => {
       clearTimeout(this.#timer);
       if (this.#written !== undefined) await this.#sync(this.#written);
+      this.#letGo();
     });
   }
 
@@ -92,13 +100,10 @@ class FsCheckpointFile implements CheckpointFile {
   #read(): string | undefined {
     const found = this.#unlessAbsent(() => statSync(this.path, { bigint: true }));
     if (found === undefined) return undefined;
-    const stamp = stampOf(found);
-    if (this.#seen?.stamp !== stamp) {
-      if (found.size > limits.maxNoteChars) throw this.#failure('read', `${found.size} bytes are no checkpoint`);
-      const text = this.#unlessAbsent(() => readFileSync(this.path, 'utf8'));
-      this.#seen = { stamp, note: text === undefined ? undefined : this.#whole(text) };
-    }
-    return this.#seen.note;
+    if (this.#own?.stamp === stampOf(found)) return this.#own.note;
+    if (found.size > limits.maxNoteChars) throw this.#failure('read', `${found.size} bytes are no checkpoint`);
+    const text = this.#unlessAbsent(() => readSettled(this.path));
+    return text === undefined ? undefined : this.#whole(text);
   }
 
   /**
@@ -126,14 +131,43 @@ class FsCheckpointFile implements CheckpointFile {
 
   #write(checkpoint: KeptCheckpoint): void {
     try {
-      const stamp = this.#writeTemporary(checkpoint.note);
-      renameSync(this.#temporary, this.path);
-      this.#seen = { stamp, note: checkpoint.note };
+      if (!this.#overwritten(checkpoint.note)) this.#replace(checkpoint.note);
     } catch (thrown) {
       removeIfPossible(this.#temporary);
       throw this.#failure('written', errnoOf(thrown) ?? String(thrown), thrown);
     }
     this.#written = checkpoint;
+  }
+
+  /** @returns false when it has to be a new file: another one is there, the length differs, or a backup links to this one. */
+  #overwritten(note: string): boolean {
+    const own = this.#own;
+    const bytes = Buffer.from(note);
+    if (own === undefined || bytes.length !== Buffer.byteLength(own.note) || bytes.length > sectorBytes) return false;
+    const there = statSync(this.path, { bigint: true, throwIfNoEntry: false });
+    if (there === undefined || stampOf(there) !== own.stamp || there.nlink !== 1n) return false;
+    // Whatever becomes of this, what is there is not known until it is read.
+    this.#own = { ...own, stamp: '' };
+    if (writeSync(own.file, bytes, 0, bytes.length, 0) !== bytes.length) return false;
+    this.#own = { file: own.file, stamp: stampOf(fstatSync(own.file, { bigint: true })), note };
+    return true;
+  }
+
+  #replace(note: string): void {
+    this.#letGo();
+    const file = openSync(this.#temporary, 'w', fileMode);
+    try {
+      writeFileSync(file, note);
+      renameSync(this.#temporary, this.path);
+      this.#own = { file, stamp: stampOf(fstatSync(file, { bigint: true })), note };
+    } finally {
+      if (this.#own === undefined) closeSync(file);
+    }
+  }
+
+  #letGo(): void {
+    if (this.#own !== undefined) closeSync(this.#own.file);
+    this.#own = undefined;
   }
 
   async #keepSynced({ note }: KeptCheckpoint): Promise<void> {
@@ -142,16 +176,6 @@ class FsCheckpointFile implements CheckpointFile {
       this.#fallsBack = true;
     } catch (thrown) {
       throw this.#failure('written', errnoOf(thrown) ?? String(thrown), thrown);
-    }
-  }
-
-  #writeTemporary(note: string): string {
-    const file = openSync(this.#temporary, 'w', fileMode);
-    try {
-      writeFileSync(file, note);
-      return stampOf(fstatSync(file, { bigint: true }));
-    } finally {
-      closeSync(file);
     }
   }
 
@@ -205,7 +229,14 @@ export async function tidyCheckpointFiles(path: string, olderThanMs: number): Pr
   }
 }
 
-/** Tells one file under the same name from another; a rename leaves all of it as it is. */
+/** Another process may write over it just then, and a read may be of both its notes. */
+function readSettled(path: string): string {
+  let text = readFileSync(path, 'utf8');
+  for (let again = readFileSync(path, 'utf8'); again !== text; again = readFileSync(path, 'utf8')) text = again;
+  return text;
+}
+
+/** Tells one file under the same name from another, and whether somebody else has written into it; a rename leaves it as it is. */
 function stampOf({ ino, mtimeNs, size }: BigIntStats): string {
   return `${ino}/${mtimeNs}/${size}`;
 }

@@ -5,7 +5,7 @@ import type { Step } from './journal.ts';
 
 /**
  * A disk with a cache, as far as POSIX promises anything: what was written is safe after a sync of the file, and a name after a
- * sync of its folder. Of all else a power cut leaves any part; names in order.
+ * sync of its folder. Of all else a power cut leaves any part; names in order, and sectors whole, as every disk does.
  */
 export interface Disk {
   /** Follows one step of the program. */
@@ -15,6 +15,8 @@ export interface Disk {
   /** Writes what a power cut at this moment leaves into the empty folder `to`: of what is not synced, what `leaves` says. */
   cut(to: string, leaves: Leaves): void;
 }
+
+const sectorBytes = 512;
 
 /** Which of the changes that are not safe are on disk after all, and how much of the last one. */
 export interface Leaves {
@@ -209,6 +211,15 @@ function writeOut(folder: Folder, to: string, leaves: Leaves): void {
 function leftOf(file: File, leaves: Leaves): Buffer {
   const kept = leaves.changes(file.pending);
   const last = kept.pop();
-  if (last !== undefined) kept.push(last.type === 'write' ? { ...last, bytes: leaves.bytes(last.bytes) } : last);
-  return changed(file.safe, kept);
+  if (last === undefined) return changed(file.safe, kept);
+  const before = changed(file.safe, kept);
+  return changed(before, [last.type === 'write' ? { ...last, bytes: torn(last, before, leaves) } : last]);
+}
+
+/** What a disk has of a write. It puts sectors down whole, so of what was there before it changes whole ones only. */
+function torn({ at, bytes }: { readonly at: number; readonly bytes: Buffer }, before: Buffer, leaves: Leaves): Buffer {
+  const left = leaves.bytes(bytes);
+  const end = at + left.length;
+  if (left.length === bytes.length || end >= before.length) return left;
+  return left.subarray(0, Math.max(0, end - (end % sectorBytes) - at));
 }

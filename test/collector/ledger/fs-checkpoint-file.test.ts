@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -44,6 +44,62 @@ test('what one process has written the next one reads, and no temporary file sta
   await file.close();
   assert.equal(await fsCheckpointFile(path, quietLogger).read(), checkpointOf(300).note);
   assert.deepEqual((await readdir(folder)).sort(), ['checkpoint', 'checkpoint.synced']);
+});
+
+test('a note of the same length is written over the last one, and never into a file that somebody else may hold', async () => {
+  const own = join(folder, 'written-over');
+  const file = fsCheckpointFile(own, quietLogger);
+  const inode = async () => (await stat(own)).ino;
+  await file.write(checkpointOf(10));
+  const first = await inode();
+  await file.write(checkpointOf(11));
+  assert.equal(await inode(), first);
+  assert.equal(await readFile(own, 'utf8'), checkpointOf(11).note);
+
+  await file.write(checkpointOf(100));
+  assert.notEqual(await inode(), first, 'the length is another');
+  await link(own, join(folder, 'backup'));
+  await file.write(checkpointOf(101));
+  assert.equal(await readFile(join(folder, 'backup'), 'utf8'), checkpointOf(100).note);
+
+  const other = fsCheckpointFile(own, quietLogger);
+  await other.write(checkpointOf(102));
+  const others = await inode();
+  await file.write(checkpointOf(103));
+  assert.notEqual(await inode(), others);
+  assert.equal(await other.read(), checkpointOf(103).note);
+
+  await writeFile(own, checkpointOf(104).note);
+  assert.equal(await file.read(), checkpointOf(104).note);
+  await rm(own);
+  await file.write(checkpointOf(105));
+  assert.equal(await readFile(own, 'utf8'), checkpointOf(105).note);
+  await Promise.all([file.close(), other.close()]);
+});
+
+test('whoever reads while notes are written over one another reads one of them, whole', async () => {
+  const own = join(folder, 'read-meanwhile');
+  const file = fsCheckpointFile(own, quietLogger);
+  await file.write(checkpointOf(1_000));
+  const reader = spawn(process.execPath, [...fromSource(join(import.meta.dirname, 'reading-process.ts')), own], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const closed = once(reader, 'close');
+  let said = '';
+  reader.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  await until('it reads', () => said !== '');
+  const notes = Array.from({ length: 50 }, (_, at) => checkpointOf(1_001 + at));
+  for (let round = 0; round < 400; round++) {
+    for (const note of notes) await file.write(note);
+    await delay(0);
+  }
+  reader.stdin.end();
+  assert.deepEqual(await closed, [0, null]);
+  const [reads = 0, seen = 0] = said.trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];
+  assert.ok(reads > 100 && seen > 1, `${reads} reads, of ${seen} notes`);
+  await file.close();
 });
 
 test('what another process writes meanwhile is seen', async () => {
